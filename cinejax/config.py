@@ -1,0 +1,137 @@
+"""The door where ml_collections.ConfigDict becomes frozen dataclasses.
+
+Below this file nothing reads a ConfigDict. An unknown key is an error that
+names the nearest known one; values are checked across sections here.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cinejax.core.config import MeshConfig
+from cinejax.core.errors import UserError
+from cinejax.data.config import DataConfig, StoryConfig
+from cinejax.diffusion.config import DiffusionConfig
+from cinejax.evaluation.config import EvalConfig
+from cinejax.film.config import FilmConfig
+from cinejax.memory.config import POLICIES, MemoryConfig
+from cinejax.models.config import CodecConfig, DiTConfig, TextConfig
+from cinejax.rollout.config import RolloutConfig
+from cinejax.training.config import Stages, TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Everything a command needs to know; see configs/base.py for meanings."""
+
+  name: str
+  seed: int
+  film: FilmConfig
+  codec: CodecConfig
+  text: TextConfig
+  dit: DiTConfig
+  memory: MemoryConfig
+  diffusion: DiffusionConfig
+  rollout: RolloutConfig
+  data: DataConfig
+  story: StoryConfig
+  train: TrainConfig
+  stage: Stages
+  mesh: MeshConfig
+  eval: EvalConfig
+
+
+def resolve(config: ConfigDict) -> Config:
+  """Freezes `config` and checks it; raises UserError with one sentence."""
+  cfg = _build(Config, config, 'config')
+  _check(cfg)
+  return cfg
+
+
+def unknown_key(key: str, known: typing.Iterable[str]) -> UserError:
+  """The error for `key`, naming the nearest of `known`."""
+  near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
+  hint = f'; did you mean {near[0]}?' if near else ''
+  return UserError(f'there is no key {key}{hint}')
+
+
+def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
+  fields = {field.name: field.type for field in dataclasses.fields(kind)}
+  for key in values:
+    if key not in fields:
+      raise unknown_key(f'{path}.{key}', [f'{path}.{name}' for name in fields])
+  missing = [name for name in fields if name not in values]
+  if missing:
+    raise UserError(
+      f'{path} lacks {", ".join(missing)}; build configs on configs/base.py'
+    )
+  kinds = typing.get_type_hints(kind)
+  return kind(
+    **{
+      name: _build(kinds[name], values[name], f'{path}.{name}')
+      if dataclasses.is_dataclass(kinds[name])
+      else values[name]
+      for name in fields
+    }
+  )
+
+
+def _one_of(path: str, value: Any, choices: typing.Iterable[Any]) -> None:
+  if value not in choices:
+    listed = ', '.join(str(choice) for choice in choices)
+    raise UserError(f'config.{path} is {value}; it must be one of {listed}')
+
+
+def _check(cfg: Config) -> None:
+  _one_of('codec.name', cfg.codec.name, ('patch', 'taef2'))
+  _one_of('text.name', cfg.text.name, ('hashed',))
+  _one_of('dit.compute_dtype', cfg.dit.compute_dtype, ('float32', 'bfloat16'))
+  _one_of('dit.remat', cfg.dit.remat, ('none', 'dots', 'full'))
+  _one_of('dit.attention', cfg.dit.attention, ('auto', 'xla', 'cudnn'))
+  _one_of('memory.policy', cfg.memory.policy, POLICIES)
+  _one_of('memory.evict', cfg.memory.evict, ('oldest', 'redundant', 'unused'))
+  _one_of('memory.scope', cfg.memory.scope, ('layer', 'shared'))
+  _one_of('memory.reroute', cfg.memory.reroute, ('step', 'chunk'))
+  _one_of('memory.cfg_routing', cfg.memory.cfg_routing, ('conditional', 'own'))
+  _one_of('memory.dtype', cfg.memory.dtype, ('compute', 'int8'))
+  _one_of('memory.training', cfg.memory.training, ('routed', 'full'))
+  _one_of('diffusion.time_per', cfg.diffusion.time_per, ('chunk', 'film'))
+  _one_of('rollout.sampler', cfg.rollout.sampler, ('euler', 'few_step'))
+  _one_of('rollout.commit', cfg.rollout.commit, ('separate', 'fused'))
+  _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict'))
+  _check_frames(cfg)
+
+
+def _check_frames(cfg: Config) -> None:
+  frames, window = cfg.film.frames_per_chunk, cfg.memory.window_frames
+  if window < frames or window % frames:
+    raise UserError(
+      f'config.memory.window_frames is {window}; it must be a multiple of '
+      f'config.film.frames_per_chunk = {frames}'
+    )
+  need = window + cfg.memory.routed_frames + frames
+  if cfg.memory.bank_frames < need:
+    raise UserError(
+      f'config.memory.bank_frames is {cfg.memory.bank_frames}; window, routed '
+      f'and own frames need at least {need}'
+    )
+  if cfg.rollout.sampler == 'few_step' and cfg.rollout.steps not in (1, 2, 4):
+    raise UserError(
+      f'config.rollout.steps is {cfg.rollout.steps}; a few-step sampler takes '
+      '1, 2 or 4'
+    )
+  stride = cfg.codec.spatial_stride
+  _, rows, columns = cfg.dit.patch
+  for name, size, patch in (
+    ('height', cfg.film.height, rows),
+    ('width', cfg.film.width, columns),
+  ):
+    if size % (stride * patch):
+      raise UserError(
+        f'config.film.{name} is {size} pixels; it must be a multiple of '
+        f'{stride * patch}'
+      )

@@ -1,0 +1,41 @@
+"""Sizes of the networks."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class CodecConfig:
+  name: str  # patch | taef2
+  temporal_stride: int  # pixel frames a latent frame; the first alone
+  spatial_stride: int  # pixels a latent row or column
+  channels: int  # C
+  width: int  # features of the patch codec
+  blocks: int  # residual blocks in each half of the patch codec
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+  name: str  # hashed
+  words: int  # W
+  features: int  # of one caption token
+
+
+@dataclasses.dataclass(frozen=True)
+class DiTConfig:
+  layers: int  # L
+  heads: int  # H
+  head_features: int  # K
+  mlp_features: int  # G
+  patch: tuple[int, int, int]  # latent frames, rows, columns a token
+  time_features: int  # of the sinusoid
+  channels: int  # C
+  text_features: int  # of one caption token
+  epsilon: float  # of every norm
+  compute_dtype: str  # float32 | bfloat16
+  remat: str  # none | dots | full
+  attention: str  # auto | xla | cudnn
+
+  @property
+  def features(self) -> int:
+    """D = H K."""
+    return self.heads * self.head_features

@@ -1,0 +1,13 @@
+"""How a film is generated."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutConfig:
+  sampler: str  # euler | few_step
+  steps: int  # J
+  guidance: float  # w of u + w (c - u); 1 = no negative branch
+  negative_prompt: str
+  commit: str  # separate | fused
+  chunks_per_call: int  # of one compiled scan

@@ -1,0 +1,35 @@
+"""How networks are trained, stage by stage."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+  stages: tuple[str, ...]
+  log_every_steps: int
+  save_every_steps: int
+  sample_every_steps: int  # 0 = never
+  keep_checkpoints: int
+  codec_weights: str  # used where no stage of this run makes them
+  base_weights: str  # the base starts from these
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+  steps: int  # optimizer updates
+  batch: int  # examples an update, over all devices
+  learning_rate: float  # at its peak
+  warmup_steps: int
+  schedule: str  # constant | cosine
+  beta1: float
+  beta2: float
+  weight_decay: float  # of matrices only
+  clip_norm: float  # global gradient norm
+  ema: float  # decay
+  drop_text: float  # films trained with the negative prompt
+
+
+@dataclasses.dataclass(frozen=True)
+class Stages:
+  codec: StageConfig
+  base: StageConfig

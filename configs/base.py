@@ -1,0 +1,129 @@
+"""Every key of cinejax, once, with default, unit and meaning.
+
+Other configs call `get_config()` here and change values; a key that is not
+declared here does not exist (`cinejax.config` refuses it and names the
+nearest). Sections are named like the packages that read them.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.name = 'base'  # used in reports
+  config.seed = 0  # of initialisation, data order and noise in training
+
+  film = config.film = ConfigDict()
+  film.fps = 16  # pixel frames per second
+  film.height = 480  # pixels
+  film.width = 832  # pixels
+  film.frames_per_chunk = 3  # F, latent frames; 1 = frame-wise
+  film.cut_prefix = 'Cut to: '  # opens the prompt of a cut shot's first chunk
+
+  codec = config.codec = ConfigDict()
+  codec.name = 'patch'  # patch | taef2
+  codec.temporal_stride = 4  # pixel frames a latent frame; the first alone
+  codec.spatial_stride = 8  # pixels a latent row or column
+  codec.channels = 16  # C
+  codec.width = 128  # features of the patch codec
+  codec.blocks = 4  # residual blocks in each half of the patch codec
+
+  text = config.text = ConfigDict()
+  text.name = 'hashed'
+  text.words = 16  # W, caption tokens; longer prompts are cut
+  text.features = 64  # of one caption token
+
+  dit = config.dit = ConfigDict()
+  dit.layers = 6  # L
+  dit.heads = 4  # H
+  dit.head_features = 40  # K; even, and a multiple of 8 for cuDNN
+  dit.mlp_features = 640  # G
+  dit.patch = (1, 2, 2)  # latent frames, rows, columns a token
+  dit.time_features = 256  # of the sinusoid
+  dit.channels = codec.get_oneway_ref('channels')  # C
+  dit.text_features = text.get_oneway_ref('features')
+  dit.epsilon = 1e-6  # of every norm
+  dit.compute_dtype = 'bfloat16'  # float32 | bfloat16; masters are float32
+  dit.remat = 'none'  # none | dots | full: what a layer saves for backward
+  dit.attention = 'auto'  # auto | xla | cudnn
+
+  memory = config.memory = ConfigDict()
+  # camr | window | sink | shot_sink | uniform | random | full
+  memory.policy = 'camr'
+  memory.window_frames = 9  # V, a multiple of F
+  memory.routed_frames = 5  # R
+  memory.bank_frames = 64  # E >= V + R + F
+  memory.evict = 'redundant'  # oldest | redundant | unused
+  memory.scope = 'layer'  # layer | shared: who decides what is routed
+  memory.route_layer = 1  # the deciding layer when shared
+  memory.reroute = 'step'  # step | chunk: how often it is decided
+  memory.cfg_routing = (
+    'conditional'  # conditional | own: of the negative branch
+  )
+  memory.dtype = 'compute'  # compute | int8: of stored keys and values
+  memory.training = 'routed'  # routed | full: the teacher-forced form
+  memory.reencode = False  # control: window recomputed from an empty bank
+
+  diffusion = config.diffusion = ConfigDict()
+  diffusion.shift = 5.0  # s of eq. (3)
+  diffusion.time_per = 'chunk'  # chunk | film: what shares one t in training
+
+  rollout = config.rollout = ConfigDict()
+  rollout.sampler = 'euler'  # euler (base) | few_step (student)
+  rollout.steps = 24  # J; few_step knows 1, 2 and 4
+  rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch
+  rollout.negative_prompt = ''
+  rollout.commit = 'separate'  # separate | fused
+  rollout.chunks_per_call = 1  # of one compiled scan; 1 when live
+
+  data = config.data = ConfigDict()
+  data.films = ''  # folder of a TFDS data set of latent films
+  data.chunks = 11  # N of a training batch; films are cut or padded to it
+
+  story = config.story = ConfigDict()
+  story.films = 4096  # films that data_prep/story.py renders for training
+  story.seed = 1  # of training films
+  story.clip_frames = 17  # pixel frames of a codec training clip
+
+  train = config.train = ConfigDict()
+  train.stages = ('codec', 'base')
+  train.log_every_steps = 20
+  train.save_every_steps = 200
+  train.sample_every_steps = 1000  # sample films; 0 = never
+  train.keep_checkpoints = 2
+  # what no stage of this run makes: weights files by name ('' = none)
+  train.codec_weights = ''
+  train.base_weights = ''  # start the base from these
+
+  config.stage = ConfigDict()
+  config.stage.codec = _stage(steps=2000, batch=16, learning_rate=2e-3)
+  config.stage.base = _stage(steps=20_000, batch=8, learning_rate=1e-3)
+
+  mesh = config.mesh = ConfigDict()  # devices along each axis; -1 = the rest
+  mesh.data = 1
+  mesh.fsdp = -1
+  mesh.sequence = 1
+  mesh.tensor = 1
+
+  evaluation = config.eval = ConfigDict()
+  evaluation.seed = 1_000_003  # apart from training's
+  evaluation.films = 64
+  evaluation.kind = 'eval'  # eval | long | strict: how films are cast
+  evaluation.batch = 8  # films rolled out together
+  return config
+
+
+def _stage(steps: int, batch: int, learning_rate: float) -> ConfigDict:
+  stage = ConfigDict()
+  stage.steps = steps  # optimizer updates
+  stage.batch = batch  # examples an update, over all devices
+  stage.learning_rate = learning_rate  # at its peak
+  stage.warmup_steps = 100
+  stage.schedule = 'cosine'  # constant | cosine (to a tenth)
+  stage.beta1 = 0.9
+  stage.beta2 = 0.95
+  stage.weight_decay = 0.01  # of matrices only
+  stage.clip_norm = 1.0  # global gradient norm
+  stage.ema = 0.999  # decay; warmed up as (1 + n) / (10 + n)
+  stage.drop_text = 0.1  # films trained with the negative prompt
+  return stage

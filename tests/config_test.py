@@ -1,0 +1,34 @@
+"""The door: what is known passes, what is not is named."""
+
+import pytest
+
+from cinejax import config as config_lib
+from cinejax.core.errors import UserError
+from configs import base, story, tiny
+
+
+@pytest.mark.parametrize('module', [base, story, tiny])
+def test_shipped_configs_resolve(module):
+  config_lib.resolve(module.get_config())
+
+
+def test_an_unknown_key_names_the_nearest():
+  config = tiny.get_config()
+  with config.unlocked():
+    config.memory.windw_frames = 9
+  with pytest.raises(UserError, match=r'did you mean .*window_frames'):
+    config_lib.resolve(config)
+
+
+def test_a_bad_choice_names_the_choices():
+  config = tiny.get_config()
+  config.memory.policy = 'cmr'
+  with pytest.raises(UserError, match='camr, window'):
+    config_lib.resolve(config)
+
+
+def test_a_bank_too_small_is_refused():
+  config = tiny.get_config()
+  config.memory.bank_frames = 10
+  with pytest.raises(UserError, match='at least 11'):
+    config_lib.resolve(config)

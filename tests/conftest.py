@@ -1,0 +1,40 @@
+"""Every test sees 8 virtual CPU devices and a compilation cache."""
+
+import os
+import pathlib
+
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR',
+  str(pathlib.Path(__file__).resolve().parent.parent / '.jax_cache'),
+)
+
+import jax
+import pytest
+
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+def pytest_addoption(parser):
+  parser.addoption('--all', action='store_true', help='run slow tests too')
+
+
+def pytest_collection_modifyitems(config, items):
+  if config.getoption('--all'):
+    return
+  skip = pytest.mark.skip(reason='slow: run with --all')
+  for item in items:
+    if 'slow' in item.keywords:
+      item.add_marker(skip)
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> pathlib.Path:
+  """Real clips and weights beside a developer's checkout."""
+  path = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
+  if not path.is_dir():
+    pytest.skip('the shared data folder is not in a clone')
+  return path
