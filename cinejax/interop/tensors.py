@@ -1,0 +1,83 @@
+"""Trees of arrays as safetensors files.
+
+A nested dict is stored flat, keys joined by '/'; the metadata is a flat dict
+of strings (config, steps, figures). bfloat16 goes through numpy as
+ml_dtypes.bfloat16, which importing jax registers.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+
+from cinejax.core.errors import UserError
+from cinejax.core.files import atomic_path
+
+
+def save_tree(
+  path: str | os.PathLike,
+  tree: Mapping[str, Any],
+  metadata: Mapping[str, str],
+  dtype: Any = None,
+) -> None:
+  """Writes `tree` to `path`, whole or not at all.
+
+  Args:
+    path: of the safetensors file; missing folders are made.
+    tree: nested dict of arrays (or scalars); keys hold no '/'.
+    metadata: strings, kept in the header.
+    dtype: stores floating leaves as this type; None keeps their own.
+
+  Raises:
+    ValueError: two leaves would share a name.
+  """
+  flat = {}
+  for steps, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    name = jax.tree_util.keystr(steps, simple=True, separator='/')
+    if name in flat:
+      raise ValueError(f'two leaves of the tree are named {name}')
+    flat[name] = _stored(leaf, dtype)
+  with atomic_path(path) as partial:
+    save_file(flat, partial, metadata=dict(metadata))
+
+
+def load_tree(
+  path: str | os.PathLike,
+) -> tuple[dict[str, Any], dict[str, str]]:
+  """Reads (nested dict of numpy arrays in their stored types, metadata).
+
+  Raises:
+    UserError: there is no such file, or it is not whole safetensors.
+  """
+  if not pathlib.Path(path).is_file():
+    raise UserError(f'there is no weights file {path}; check the path')
+  try:
+    with safe_open(path, 'np') as file:
+      metadata = file.metadata() or {}
+    flat = load_file(path)
+  except (SafetensorError, OSError) as error:
+    raise UserError(
+      f'{path} is not a whole safetensors file ({error}); fetch or make it '
+      'again'
+    ) from error
+  tree: dict[str, Any] = {}
+  for name, array in flat.items():
+    *branches, leaf = name.split('/')
+    node = tree
+    for branch in branches:
+      node = node.setdefault(branch, {})
+    node[leaf] = array
+  return tree, metadata
+
+
+def _stored(leaf: Any, dtype: Any) -> np.ndarray:
+  array = np.asarray(leaf)
+  if dtype is not None and jax.numpy.issubdtype(array.dtype, np.floating):
+    array = array.astype(dtype)
+  # the format takes dense rows; ascontiguousarray would make scalars vectors
+  return np.array(array, order='C')
