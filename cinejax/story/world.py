@@ -1,0 +1,153 @@
+"""Vocabularies and records of the story world, and the grammar of its prompts.
+
+A prompt names a character and what is seen of it, never what it looks like:
+
+  Ada runs right in the forest, wide shot
+  Ben jumps on the beach, close shot, panning
+
+Looks (hue x shape x pattern) are dealt anew for every film, so whoever draws
+Ada right when she returns must remember her.
+"""
+
+import dataclasses
+import itertools
+import re
+from typing import NamedTuple
+
+CHARACTERS = ('Ada', 'Ben', 'Cleo', 'Dan', 'Eve', 'Finn', 'Gus', 'Hana')
+PLACES = ('forest', 'beach', 'city', 'kitchen', 'desert', 'cave')
+SIZES = ('wide', 'medium', 'close')
+CAMERAS = ('static', 'pan')
+ACTIONS = ('stands', 'walks left', 'runs right', 'jumps')
+HUES = ('red', 'yellow', 'green', 'blue')
+SHAPES = ('round', 'square', 'pointed')
+PATTERNS = ('plain', 'belted')
+
+FPS = 8
+HEIGHT = WIDTH = 64
+
+_ON = frozenset({'beach'})  # places one is on, not in
+_WHERE = {place: 'on' if place in _ON else 'in' for place in PLACES}
+_PROMPT = re.compile(
+  rf'(?P<prefix>.*\b)?(?P<character>{"|".join(CHARACTERS)}) '
+  rf'(?P<action>{"|".join(ACTIONS)}) (?:in|on) the '
+  rf'(?P<place>{"|".join(PLACES)}), (?P<size>{"|".join(SIZES)}) shot'
+  r'(?P<pan>, panning)?\.?',
+  re.DOTALL,
+)
+
+
+class Look(NamedTuple):
+  """Indices into HUES, SHAPES and PATTERNS."""
+
+  hue: int
+  shape: int
+  pattern: int
+
+  def __str__(self) -> str:
+    return f'{HUES[self.hue]} {SHAPES[self.shape]} {PATTERNS[self.pattern]}'
+
+
+LOOKS = tuple(
+  Look(*indices)
+  for indices in itertools.product(
+    range(len(HUES)), range(len(SHAPES)), range(len(PATTERNS))
+  )
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class StorySegment:
+  """One prompt held for `chunks` chunks; ints index the vocabularies.
+
+  `cut` is false in the first segment of a film and where only the action
+  changes; place, size, camera and character then stay.
+  """
+
+  character: int
+  place: int
+  size: int
+  camera: int
+  action: int
+  chunks: int
+  cut: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ReturnEvent:
+  """A cut, at chunk `chunk`, to a character last on screen in `last_chunk`.
+
+  `kind` is 'opening' for the character of chunk 0 and 'later' for others;
+  `absent_chunks` = chunk - last_chunk - 1, all of them other characters'.
+  """
+
+  character: int
+  chunk: int
+  last_chunk: int
+  kind: str
+  absent_chunks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StoryFilm:
+  """A cast film: `looks[c]` indexes LOOKS for character c."""
+
+  seed: int
+  segments: tuple[StorySegment, ...]
+  looks: tuple[int, ...]
+  events: tuple[ReturnEvent, ...] = ()
+
+  @property
+  def chunks(self) -> int:
+    """N, the length of the film."""
+    return sum(segment.chunks for segment in self.segments)
+
+  def chunk_segments(self) -> tuple[int, ...]:
+    """The segment index of each chunk."""
+    return tuple(
+      index
+      for index, segment in enumerate(self.segments)
+      for _ in range(segment.chunks)
+    )
+
+  def chunk_characters(self) -> tuple[int, ...]:
+    """The character on screen in each chunk."""
+    return tuple(self.segments[i].character for i in self.chunk_segments())
+
+  def segment_shots(self) -> tuple[int, ...]:
+    """The shot index of each segment; a cut opens a new shot."""
+    return tuple(itertools.accumulate(int(s.cut) for s in self.segments))
+
+
+def prompt(segment: StorySegment) -> str:
+  """What the model reads of `segment`, without a cut prefix."""
+  place = PLACES[segment.place]
+  pan = ', panning' if CAMERAS[segment.camera] == 'pan' else ''
+  return (
+    f'{CHARACTERS[segment.character]} {ACTIONS[segment.action]} '
+    f'{_WHERE[place]} the {place}, {SIZES[segment.size]} shot{pan}'
+  )
+
+
+def parse_prompt(text: str) -> StorySegment | None:
+  """The segment (of 1 chunk) that `text` describes; None if not our grammar.
+
+  Words before the character, such as a cut prefix, make it a cut.
+  """
+  match = _PROMPT.fullmatch(text.strip())
+  if match is None:
+    return None
+  return StorySegment(
+    character=CHARACTERS.index(match['character']),
+    place=PLACES.index(match['place']),
+    size=SIZES.index(match['size']),
+    camera=CAMERAS.index('pan' if match['pan'] else 'static'),
+    action=ACTIONS.index(match['action']),
+    chunks=1,
+    cut=bool(match['prefix']),
+  )
+
+
+def first_frame(chunk: int, frames_per_chunk: int, stride: int) -> int:
+  """The first pixel frame of `chunk`: the first latent is one frame alone."""
+  return max(0, stride * (frames_per_chunk * chunk - 1) + 1)
