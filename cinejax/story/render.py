@@ -1,0 +1,94 @@
+"""Pixels of a cast film.
+
+`paint` turns states into frames and is pure jax.numpy: a place's strip,
+cropped where the camera looks, and one sprite over it. Frames do not depend
+on each other, so any number of films is one long run of frames.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cinejax.story import motion, places, sprites, world
+
+_BLOCK = 16  # frames painted at a time
+
+
+def paint(states: motion.Frames) -> jax.Array:
+  """uint8 video_TYXC of T states; may be called under jit and vmap."""
+  atlas = jnp.asarray(places.atlas())
+  return jax.vmap(lambda state: _frame(atlas, state))(states)
+
+
+def background(
+  atlas: jax.Array, place: jax.Array, size: jax.Array, offset: jax.Array
+) -> jax.Array:
+  """The empty place, float [Y, X, 3], `offset` pixels into a pan."""
+  steps = jnp.round(offset * places.PHASES).astype(jnp.int32)
+  start = (place, size, steps % places.PHASES, 0, steps // places.PHASES, 0)
+  shape = (1, 1, 1, world.HEIGHT, world.WIDTH, 3)
+  return jax.lax.dynamic_slice(atlas, start, shape)[0, 0, 0]
+
+
+def render(
+  film: world.StoryFilm, frames_per_chunk: int = 3, stride: int = 4
+) -> np.ndarray:
+  """The film as uint8 video_TYXC, T = stride (F N - 1) + 1."""
+  return render_batch([film], frames_per_chunk, stride)[0]
+
+
+def render_batch(
+  films: Sequence[world.StoryFilm],
+  frames_per_chunk: int = 3,
+  stride: int = 4,
+  block: int = _BLOCK,
+) -> list[np.ndarray]:
+  """Each film as uint8 video_TYXC, painted `block` frames at a time."""
+  states = [motion.describe(f, frames_per_chunk, stride) for f in films]
+  ends = np.cumsum([len(s.x) for s in states])
+  keep = np.minimum(np.arange(-(-ends[-1] // block) * block), ends[-1] - 1)
+  run = motion.Frames(
+    *(np.concatenate(arrays)[keep] for arrays in zip(*states, strict=True))
+  )
+  blocks = [
+    _paint(motion.Frames(*(array[i : i + block] for array in run)))
+    for i in range(0, len(keep), block)
+  ]
+  video_TYXC = np.concatenate([np.asarray(b) for b in blocks])[: ends[-1]]
+  return np.split(video_TYXC, ends[:-1])
+
+
+def spare_looks(film: world.StoryFilm) -> tuple[int, ...]:
+  """Looks that no character of the film has."""
+  return tuple(sorted(set(range(len(world.LOOKS))) - set(film.looks)))
+
+
+def swap_look(
+  film: world.StoryFilm, character: int, look: int
+) -> world.StoryFilm:
+  """The same film with `character` in a spare look; all else is kept.
+
+  Only frames with `character` in them differ. Raises ValueError if another
+  character has the look.
+  """
+  others = film.looks[:character] + film.looks[character + 1 :]
+  if look in others:
+    raise ValueError(f'look {look} is taken; take one of {spare_looks(film)}')
+  looks = (*film.looks[:character], look, *film.looks[character + 1 :])
+  return dataclasses.replace(film, looks=looks)
+
+
+def _frame(atlas: jax.Array, state: motion.Frames) -> jax.Array:
+  pose = sprites.Pose(state.x, state.lift, state.step, state.gait, state.gaze)
+  look = (state.hue, state.shape, state.pattern)
+  image_YXC = sprites.compose(
+    background(atlas, state.place, state.size, state.offset),
+    sprites.draw(look, state.size, pose),
+  )
+  return jnp.round(255.0 * jnp.clip(image_YXC, 0.0, 1.0)).astype(jnp.uint8)
+
+
+_paint = jax.jit(paint)
