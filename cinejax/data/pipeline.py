@@ -1,0 +1,145 @@
+"""From a source of examples to the batches of one process.
+
+The order of films is one infinite sequence, fixed by source and seed:
+
+  source -> shuffle (anew each epoch) -> repeat                            (1)
+
+An update at `consumed` takes the films [consumed, consumed + batch) of (1);
+process p of n takes the p-th n-th of them. So the number of films consumed
+so far is the only state of the data, and it means the same on every number
+of processes: restart with it, and the next batch is exactly the next batch.
+
+Batches are made by threads a few updates ahead (Grain).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import grain.python as grain
+import numpy as np
+
+from cinejax.core.errors import UserError
+from cinejax.data.sources import LatentFilm
+
+Batch = dict[str, np.ndarray]
+
+_ENDLESS = 2**48  # examples; Grain's own infinity overflows when batched
+_READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+
+
+def make_batches(
+  source: Sequence[LatentFilm],
+  encode_text: Callable[[str], np.ndarray],
+  *,
+  chunks: int,
+  frames_per_chunk: int,
+  batch: int,
+  seed: int,
+  films_consumed: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[Batch]:
+  """Endless training batches of latent films: this process's part of each.
+
+  Args:
+    source: films, by number.
+    encode_text: prompt -> [W, text features], float32.
+    chunks: N; longer films lose their end, shorter ones are padded with
+      zeros (they end early; what comes first stays first).
+    frames_per_chunk: F of every film.
+    batch: films an update, over all processes.
+    seed: of the order.
+    films_consumed: films of earlier updates, over all processes.
+    process_index: which process this is.
+    process_count: of how many.
+
+  Yields:
+    `latents` float32 [B, N F, Y, X, C], `text` float32 [B, N, W, features],
+    `mask` float32 [B, N] with 1 where a chunk is real; B is batch divided by
+    process_count.
+
+  Raises:
+    UserError: if the batch does not divide, or a film has another F.
+  """
+
+  def example(film: LatentFilm) -> Batch:
+    return fit_film(film, encode_text, chunks, frames_per_chunk)
+
+  return _batches(
+    source, example, batch, seed, films_consumed, process_index, process_count
+  )
+
+
+def make_clip_batches(
+  source: Sequence[np.ndarray],
+  *,
+  batch: int,
+  seed: int,
+  clips_consumed: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[Batch]:
+  """Endless batches for the codec: `video` uint8 [B, T, Y, X, 3].
+
+  Arguments are those of `make_batches`, counted in clips.
+  """
+
+  def example(video_TYXC: np.ndarray) -> Batch:
+    return {'video': video_TYXC}
+
+  return _batches(
+    source, example, batch, seed, clips_consumed, process_index, process_count
+  )
+
+
+def fit_film(
+  film: LatentFilm,
+  encode_text: Callable[[str], np.ndarray],
+  chunks: int,
+  frames_per_chunk: int,
+) -> Batch:
+  """One row of a batch: the film cut or padded to `chunks` chunks."""
+  frames = len(film.prompts) * frames_per_chunk
+  if film.latents.shape[0] != frames:
+    raise UserError(
+      f'film {film.film} has {film.latents.shape[0]} latent frames for '
+      f'{len(film.prompts)} chunks; config.film.frames_per_chunk = '
+      f'{frames_per_chunk} needs {frames}'
+    )
+  real = min(chunks, len(film.prompts))
+  latents = film.latents[: real * frames_per_chunk].astype(np.float32)
+  text = np.stack([encode_text(prompt) for prompt in film.prompts[:real]])
+  return {
+    'latents': _pad(latents, chunks * frames_per_chunk),
+    'text': _pad(text, chunks),
+    'mask': _pad(np.ones(real, np.float32), chunks),
+  }
+
+
+def _pad(array: np.ndarray, length: int) -> np.ndarray:
+  """Zeros after `array` along its first axis."""
+  missing = length - array.shape[0]
+  return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
+
+
+def _batches(
+  source: Sequence[Any],
+  example_fn: Callable[[Any], Batch],
+  batch: int,
+  seed: int,
+  consumed: int,
+  process_index: int,
+  process_count: int,
+) -> Iterator[Batch]:
+  rows, rest = divmod(batch, process_count)
+  if rest or not rows:
+    raise UserError(
+      f'a batch of {batch} does not divide over {process_count} processes; '
+      'make config.stage.*.batch a multiple of them'
+    )
+  order = grain.MapDataset.source(source).shuffle(seed).repeat()
+  # Slices of blocks, not of films: a batch's rows keep their order on any
+  # number of processes.
+  blocks = order[consumed : consumed + _ENDLESS].map(example_fn).batch(rows)
+  mine = blocks[process_index::process_count]
+  return iter(mine.to_iter_dataset(_READ))

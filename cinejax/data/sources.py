@@ -1,0 +1,74 @@
+"""Films by number: what a training run reads, whoever wrote it.
+
+A source has a length and gives one example for each index, in any order and
+from any thread, so that Grain can shuffle it without holding it.
+
+`LatentFilms` reads the TensorFlow Datasets written by `data_prep` (story
+films and real clips alike) without TensorFlow.
+"""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any, SupportsIndex
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from cinejax.core.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LatentFilm:
+  """One film as the model sees it: N chunks of F latent frames."""
+
+  latents: np.ndarray  # [N F, Y, X, C], float16, about zero mean and unit std
+  prompts: tuple[str, ...]  # of each chunk, cut prefix included
+  cuts: np.ndarray  # [N], bool: True at the first chunk of a cut shot
+  shots: np.ndarray  # [N], int32: the shot that a chunk belongs to
+  film: int  # its number, unique within a data set
+
+
+class LatentFilms:
+  """The films of every TFDS data set below a folder, in order of path.
+
+  A data set may be written in parts (see data_prep/films.py); they are read
+  as one. Raises UserError when the folder holds no finished part.
+  """
+
+  def __init__(self, path: str | os.PathLike):
+    self.path = pathlib.Path(path)
+    parts = _finished_parts(self.path)
+    if not parts:
+      raise UserError(
+        f'{path} holds no films; write some with python -m data_prep.story '
+        'or python -m data_prep.video'
+      )
+    builder = tfds.builder_from_directories([str(part) for part in parts])
+    self._records = builder.as_data_source('train')
+
+  def __len__(self) -> int:
+    return len(self._records)
+
+  def __getitem__(self, index: SupportsIndex) -> LatentFilm:
+    return film_from_record(self._records[index])
+
+  def __repr__(self) -> str:
+    return f'LatentFilms({str(self.path)!r}, films={len(self)})'
+
+
+def film_from_record(record: dict[str, Any]) -> LatentFilm:
+  """A decoded TFDS example (text as bytes) as a film."""
+  return LatentFilm(
+    latents=record['latents'],
+    prompts=tuple(prompt.decode() for prompt in record['prompts']),
+    cuts=np.asarray(record['cuts'], bool),
+    shots=np.asarray(record['shots'], np.int32),
+    film=int(record['film']),
+  )
+
+
+def _finished_parts(path: pathlib.Path) -> list[pathlib.Path]:
+  """Folders with a data set, less those of a writer that was stopped."""
+  found = sorted(info.parent for info in path.rglob('dataset_info.json'))
+  return [part for part in found if '.incomplete' not in part.name]
