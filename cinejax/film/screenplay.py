@@ -1,0 +1,200 @@
+"""A film as it is asked for: segments of one prompt each.
+
+Our format is a JSON object, or one such object a line in a `.jsonl` file:
+
+  {"title": "…",               optional
+   "global_prompt": "…",       optional, for segments that have none
+   "segments": [
+     {"prompt": "…",           what is seen
+      "chunks": 4,             length in chunks, or else
+      "secs": 3.0,             length in seconds: the nearest whole chunks
+      "cut": true,             optional; false continues the shot before
+      "global_prompt": "…"}    optional, put before the prompt
+   ]}
+
+The first segment opens shot 0, whatever its `cut` says. `load` also reads the
+formats of `foreign`. What the model reads in the first chunk of a cut shot is
+
+  <cut prefix><global prompt> <prompt>
+
+and the same without the prefix everywhere else: the prompt is the only
+condition, so a cut has to be said, and a continued shot must not say it.
+"""
+
+import dataclasses
+import difflib
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from cinejax.core.errors import UserError
+from cinejax.core.files import atomic_path
+from cinejax.film import foreign
+from cinejax.film.timeline import whole_chunks
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+  """One prompt held for a while; exactly one of `chunks`, `secs` is given."""
+
+  prompt: str
+  chunks: int | None = None  # >= 1
+  secs: float | None = None  # > 0
+  cut: bool = True  # starts a new shot
+  global_prompt: str = ''  # '' = none
+
+  def __post_init__(self):
+    if (self.chunks is None) == (self.secs is None):
+      raise ValueError(f'give chunks or secs, not both: {self}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Film:
+  segments: tuple[Segment, ...]
+  title: str = ''
+
+
+class ChunkPrompt(NamedTuple):
+  """What one chunk is asked to be."""
+
+  prompt: str  # as the model reads it, cut prefix included
+  segment: int  # from 0
+  shot: int  # from 0
+  cut: bool  # whether a shot other than the first starts here
+
+
+def chunk_prompts(
+  film: Film, cut_prefix: str, chunk_secs: float
+) -> tuple[ChunkPrompt, ...]:
+  """The film chunk by chunk; a chunk is `chunk_secs` long."""
+  prompts, shot = [], 0
+  for index, segment in enumerate(film.segments):
+    bare = f'{segment.global_prompt} {segment.prompt}'.strip()
+    cut = segment.cut and index > 0
+    shot += cut
+    chunks = segment.chunks or whole_chunks(segment.secs, chunk_secs)
+    first = f'{cut_prefix}{bare}' if cut else bare
+    prompts.append(ChunkPrompt(first, index, shot, cut))
+    prompts += [ChunkPrompt(bare, index, shot, False)] * (chunks - 1)
+  return tuple(prompts)
+
+
+def load(
+  path: str | os.PathLike, chunks: int | None = None
+) -> tuple[Film, ...]:
+  """Reads the films of a file or folder, whichever format it is in.
+
+  Args:
+    path: .json, .jsonl or .txt file, a shot folder, or a folder of those.
+    chunks: exact length for shot folders: longer ones are cut short, shorter
+      ones hold their last shot.
+
+  Raises:
+    UserError: naming the file, the shot and the field.
+  """
+  path = pathlib.Path(path)
+  if path.is_dir():
+    return _load_folder(path, chunks)
+  text = foreign.read_text(path)
+  if path.suffix == '.json':
+    documents = [(str(path), foreign.parse_json(text, str(path)))]
+  elif path.suffix == '.jsonl':
+    documents = [
+      (where, foreign.parse_json(line, where)) for where, line in _lines(path)
+    ]
+  elif foreign.is_holocine(text):
+    documents = [(str(path), foreign.holocine(text, str(path)))]
+  else:
+    documents = [
+      (where, foreign.plain_prompt(line)) for where, line in _lines(path)
+    ]
+  if not documents:
+    raise UserError(f'{path}: holds no film')
+  return tuple(_film(document, where) for where, document in documents)
+
+
+def save(film: Film, path: str | os.PathLike) -> None:
+  """Writes `film` in our format; `load` reads the same film back."""
+  segments = [
+    {
+      key: value
+      for key, value in dataclasses.asdict(segment).items()
+      if value not in (None, '')
+    }
+    for segment in film.segments
+  ]
+  document = {'title': film.title, 'segments': segments}
+  with atomic_path(path) as partial:
+    partial.write_text(
+      json.dumps(document, indent=2, ensure_ascii=False) + '\n',
+      encoding='utf-8',
+    )
+
+
+def _load_folder(path: pathlib.Path, chunks: int | None) -> tuple[Film, ...]:
+  folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
+  folders = [folder for folder in folders if foreign.is_shot_folder(folder)]
+  if not folders:
+    raise UserError(f'{path}: is not a shot folder; shot 0 lacks its 0.json')
+  return tuple(
+    _film(foreign.shot_folder(folder, chunks), str(folder))
+    for folder in folders
+  )
+
+
+def _lines(path: pathlib.Path) -> list[tuple[str, str]]:
+  lines = enumerate(foreign.read_text(path).splitlines(), 1)
+  return [(f'{path} line {number}', line) for number, line in lines if line]
+
+
+def _film(document: Any, where: str) -> Film:
+  if isinstance(document, dict) and 'prompts' in document:
+    document = foreign.interactive_prompts(document, where)
+  fields = {'title': str, 'global_prompt': str, 'segments': list}
+  _check(document, fields, where)
+  if not document.get('segments'):
+    raise UserError(f'{where}: segments is missing or empty; a film needs one')
+  segments, shot = [], 0
+  for index, entry in enumerate(document['segments']):
+    shot += bool(index and not (isinstance(entry, dict) and not _cut(entry)))
+    place = f'{where}: shot {shot}, segments[{index}]'
+    segments.append(_segment(entry, document.get('global_prompt', ''), place))
+  return Film(tuple(segments), document.get('title', ''))
+
+
+def _cut(entry: dict[str, Any]) -> bool:
+  return entry.get('cut', True) is not False
+
+
+def _segment(entry: Any, global_prompt: str, place: str) -> Segment:
+  fields = {
+    'prompt': str,
+    'chunks': int,
+    'secs': (int, float),
+    'cut': bool,
+    'global_prompt': str,
+  }
+  _check(entry, fields, place)
+  if not entry.get('prompt', '').strip():
+    raise UserError(f'{place}.prompt is missing or empty; say what is seen')
+  if ('chunks' in entry) == ('secs' in entry):
+    raise UserError(f'{place}.chunks or .secs must be given, and only one')
+  for length in ('chunks', 'secs'):
+    if length in entry and not 0 < entry[length] < float('inf'):
+      raise UserError(f'{place}.{length} is {entry[length]}; it must be > 0')
+  return Segment(**{'global_prompt': global_prompt, **entry})
+
+
+def _check(document: Any, fields: dict[str, Any], place: str) -> None:
+  """Refuses what is no object, unknown keys and values of a wrong type."""
+  if not isinstance(document, dict):
+    raise UserError(f'{place} must be an object, not {document!r}')
+  for key, value in document.items():
+    if key not in fields:
+      near = difflib.get_close_matches(key, fields, n=1, cutoff=0)[0]
+      raise UserError(f'{place} has an unknown key {key}; is it {near}?')
+    wrong = not isinstance(value, fields[key])
+    # A bool is an int to Python, but no length to anyone.
+    if wrong or (isinstance(value, bool) and fields[key] is not bool):
+      raise UserError(f'{place}.{key} has a wrong type: {value!r}')
