@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cinejax.film.timeline import Timeline
 from cinejax.story import places, sprites, world
 
 WALK, RUN = 0.5, 0.8  # pixels a frame
@@ -57,7 +58,8 @@ def describe(
   bounds = [0]
   for segment in film.segments:
     bounds.append(bounds[-1] + segment.chunks)
-  starts = [world.first_frame(c, frames_per_chunk, stride) for c in bounds]
+  timeline = Timeline(frames_per_chunk, stride, world.FPS)
+  starts = [timeline.chunk_start_pixel(chunk) for chunk in bounds]
   shots = film.segment_shots()
   parts = []
   for shot in range(shots[-1] + 1):

@@ -14,6 +14,8 @@ import itertools
 import re
 from typing import NamedTuple
 
+from cinejax.film import screenplay as film_screenplay
+
 CHARACTERS = ('Ada', 'Ben', 'Cleo', 'Dan', 'Eve', 'Finn', 'Gus', 'Hana')
 PLACES = ('forest', 'beach', 'city', 'kitchen', 'desert', 'cave')
 SIZES = ('wide', 'medium', 'close')
@@ -118,6 +120,22 @@ class StoryFilm:
     """The shot index of each segment; a cut opens a new shot."""
     return tuple(itertools.accumulate(int(s.cut) for s in self.segments))
 
+  def screenplay(self) -> film_screenplay.Film:
+    """The film as what a user would write: prompts, chunks and cuts."""
+    return film_screenplay.Film(
+      segments=tuple(
+        film_screenplay.Segment(
+          prompt=prompt(segment),
+          chunks=segment.chunks,
+          secs=None,
+          cut=segment.cut,
+          global_prompt='',
+        )
+        for segment in self.segments
+      ),
+      title=f'story {self.seed}',
+    )
+
 
 def prompt(segment: StorySegment) -> str:
   """What the model reads of `segment`, without a cut prefix."""
@@ -146,8 +164,3 @@ def parse_prompt(text: str) -> StorySegment | None:
     chunks=1,
     cut=bool(match['prefix']),
   )
-
-
-def first_frame(chunk: int, frames_per_chunk: int, stride: int) -> int:
-  """The first pixel frame of `chunk`: the first latent is one frame alone."""
-  return max(0, stride * (frames_per_chunk * chunk - 1) + 1)
