@@ -28,6 +28,7 @@ from absl import logging
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 from cinejax.data.sources import LatentFilm
+from cinejax.film.screenplay import ChunkPrompt
 
 MakePart = Callable[[int], Iterable[LatentFilm]]
 
@@ -83,6 +84,19 @@ def film_features(
       'shots': tfds.features.Sequence(np.int32),
       'film': np.int64,
     }
+  )
+
+
+def latent_film(
+  number: int, latents: np.ndarray, said: Sequence[ChunkPrompt]
+) -> LatentFilm:
+  """A film from its latents and what its screenplay says of each chunk."""
+  return LatentFilm(
+    latents=latents,
+    prompts=tuple(chunk.prompt for chunk in said),
+    cuts=np.array([chunk.cut for chunk in said], bool),
+    shots=np.array([chunk.shot for chunk in said], np.int32),
+    film=number,
   )
 
 

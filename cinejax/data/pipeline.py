@@ -22,6 +22,7 @@ from cinejax.core.errors import UserError
 from cinejax.data.sources import LatentFilm
 
 Batch = dict[str, np.ndarray]
+EncodeText = Callable[[Sequence[str]], np.ndarray]
 
 _ENDLESS = 2**48  # examples; Grain's own infinity overflows when batched
 _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
@@ -29,7 +30,7 @@ _READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
 
 def make_batches(
   source: Sequence[LatentFilm],
-  encode_text: Callable[[str], np.ndarray],
+  encode_text: EncodeText,
   *,
   chunks: int,
   frames_per_chunk: int,
@@ -43,7 +44,7 @@ def make_batches(
 
   Args:
     source: films, by number.
-    encode_text: prompt -> [W, text features], float32.
+    encode_text: n prompts -> float32 [n, W, text features].
     chunks: N; longer films lose their end, shorter ones are padded with
       zeros (they end early; what comes first stays first).
     frames_per_chunk: F of every film.
@@ -94,7 +95,7 @@ def make_clip_batches(
 
 def fit_film(
   film: LatentFilm,
-  encode_text: Callable[[str], np.ndarray],
+  encode_text: EncodeText,
   chunks: int,
   frames_per_chunk: int,
 ) -> Batch:
@@ -108,7 +109,7 @@ def fit_film(
     )
   real = min(chunks, len(film.prompts))
   latents = film.latents[: real * frames_per_chunk].astype(np.float32)
-  text = np.stack([encode_text(prompt) for prompt in film.prompts[:real]])
+  text = encode_text(film.prompts[:real])
   return {
     'latents': _pad(latents, chunks * frames_per_chunk),
     'text': _pad(text, chunks),

@@ -24,8 +24,9 @@ def film(number, chunks):
   )
 
 
-def encode_text(prompt):
-  return np.array([[float(word) + 1 for word in prompt.split()]], np.float32)
+def encode_text(prompts):
+  numbers = [[float(word) + 1 for word in text.split()] for text in prompts]
+  return np.array(numbers, np.float32)[:, None]
 
 
 FILMS = [film(number, 1 + number % 6) for number in range(10)]

@@ -1,0 +1,57 @@
+"""Short clips of story films, painted when asked for: what a codec learns from.
+
+A clip costs about a millisecond (only its own frames are painted), so nothing
+is stored. Clip i is cut from film i mod n at a frame that i decides.
+"""
+
+from typing import SupportsIndex
+
+import jax
+import numpy as np
+
+from cinejax.story import casting, motion, render
+
+_CLIPS_PER_FILM = 8  # different starts in an epoch
+
+
+class StoryClips:
+  """A sequence of uint8 video_TYXC clips, 64x64, of `clip_frames` frames."""
+
+  def __init__(
+    self,
+    seed: int,
+    films: int,
+    clip_frames: int,
+    *,
+    kind: str = 'train',
+    frames_per_chunk: int = 3,
+    stride: int = 4,
+  ):
+    """Of the first `films` films of `casting.cast(kind, seed, index)`."""
+    self._seed, self._films, self._kind = seed, films, kind
+    self._clip_frames = clip_frames
+    self._timing = frames_per_chunk, stride
+    self._paint = jax.jit(render.paint)
+
+  def __len__(self) -> int:
+    return self._films * _CLIPS_PER_FILM
+
+  def __getitem__(self, index: SupportsIndex) -> np.ndarray:
+    index = index.__index__()
+    film = casting.cast(self._kind, self._seed, index % self._films)
+    # A film shorter than a clip holds its last frame.
+    states = motion.describe(film, *self._timing)
+    missing = max(0, self._clip_frames - len(states.x))
+    rng = np.random.default_rng([self._seed, index])
+    last_start = len(states.x) + missing - self._clip_frames
+    start = rng.integers(last_start + 1)
+    clip = motion.Frames(
+      *(
+        np.pad(array, (0, missing), 'edge')[start : start + self._clip_frames]
+        for array in states
+      )
+    )
+    return np.asarray(self._paint(clip))
+
+  def __repr__(self) -> str:
+    return f'StoryClips(films={self._films}, frames={self._clip_frames})'

@@ -1,0 +1,92 @@
+"""Pixels to latents, many films of different lengths in one compiled shape.
+
+Codecs are causal: the latents of a film's first frames do not depend on what
+follows. So films are padded at their end to one length, encoded together, and
+their latents cut back, which changes nothing.
+"""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cinejax.core import tree
+from cinejax.core.errors import UserError
+from cinejax.interop.tensors import load_tree
+from cinejax.models.codec.base import Codec, from_bytes
+from cinejax.models.codec.select import make_codec
+from cinejax.models.codec.taef2 import load_taef2
+from cinejax.models.config import CodecConfig
+
+# n videos of [T, Y, X, 3] uint8, and the pixel frames to pad them to
+Encode = Callable[[Sequence[np.ndarray], int], list[np.ndarray]]
+
+
+def load_codec(
+  cfg: CodecConfig, weights: str | os.PathLike
+) -> tuple[Codec, dict[str, Any]]:
+  """The codec of `cfg` and its float32 parameters.
+
+  Args:
+    cfg: which codec.
+    weights: a safetensors file, or for taef2 the folder of its two files.
+
+  Raises:
+    UserError: the weights are missing, broken, or of another codec.
+  """
+  codec = make_codec(cfg)
+  if cfg.name == 'taef2':
+    return codec, load_taef2(weights)
+  params = tree.cast(load_tree(weights)[0], jnp.float32)
+  wanted = tree.paths(jax.eval_shape(codec.init, jax.random.key(0)))
+  found = tree.paths(params)
+  for name in wanted.keys() | found.keys():
+    shapes = [getattr(a.get(name), 'shape', None) for a in (wanted, found)]
+    if shapes[0] != shapes[1]:
+      raise UserError(
+        f'{weights} has {name} of shape {shapes[1]}, but config.codec needs '
+        f'{shapes[0]}; use the config that it was trained with'
+      )
+  return codec, params
+
+
+def make_encode(codec: Codec, params: Any) -> Encode:
+  """A function from videos to their float16 latents [F, Y, X, C].
+
+  It compiles once for each (number of videos, padded length, size).
+  """
+
+  @jax.jit
+  def encode(params: Any, video_BTYXC: jax.Array) -> jax.Array:
+    z_BFYXC = codec.encode(params, from_bytes(video_BTYXC))
+    return z_BFYXC.astype(jnp.float16)
+
+  def encode_videos(
+    videos: Sequence[np.ndarray], pixel_frames: int
+  ) -> list[np.ndarray]:
+    video_BTYXC = np.stack([_pad(video, pixel_frames) for video in videos])
+    z_BFYXC = np.asarray(encode(params, video_BTYXC))
+    counts = [1 + (len(video) - 1) // codec.temporal_stride for video in videos]
+    return [z[:count] for z, count in zip(z_BFYXC, counts, strict=True)]
+
+  return encode_videos
+
+
+def fingerprint(weights: str | os.PathLike) -> str:
+  """Twelve hex digits that tell weights (a file or a folder) apart."""
+  path = pathlib.Path(weights)
+  files = sorted(path.glob('*.safetensors')) if path.is_dir() else [path]
+  digest = hashlib.sha256()
+  for file in files:
+    digest.update(file.read_bytes())
+  return digest.hexdigest()[:12]
+
+
+def _pad(video_TYXC: np.ndarray, pixel_frames: int) -> np.ndarray:
+  missing = pixel_frames - len(video_TYXC)
+  return np.pad(video_TYXC, [(0, missing), (0, 0), (0, 0), (0, 0)], 'edge')

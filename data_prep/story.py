@@ -1,0 +1,146 @@
+"""Story films as a data set: cast, rendered, encoded, written.
+
+  python -m data_prep.story --config=configs/story.py \\
+    --weights=weights/story/codec.safetensors --out=runs/story/films
+
+Films are written in parts of 512; a rerun keeps the parts that are there.
+`--kind` makes evaluation films instead (eval, long, strict), `--beam` runs the
+parts as a Beam pipeline (pip install cinejax[beam]) for data too large for
+one process.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+from absl import flags
+from rich.console import Console
+from rich.progress import Progress
+
+from cinejax import command
+from cinejax.config import Config
+from cinejax.data.sources import LatentFilm
+from cinejax.film.screenplay import chunk_prompts
+from cinejax.film.timeline import Timeline
+from cinejax.story.casting import cast
+from cinejax.story.render import render_batch
+from data_prep import films
+from data_prep.encode import Encode, fingerprint, load_codec, make_encode
+
+_WEIGHTS = flags.DEFINE_string('weights', None, 'The codec.', required=True)
+_OUT = flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
+_FILMS = flags.DEFINE_integer(
+  'films', None, 'How many; config.story.films if not given.', lower_bound=1
+)
+_KIND = flags.DEFINE_enum(
+  'kind', 'train', ['train', 'eval', 'long', 'strict'], 'How films are cast.'
+)
+_BEAM = flags.DEFINE_bool('beam', False, 'Make the parts with Apache Beam.')
+
+_PART = 512  # films
+_BATCH = 8  # films encoded together
+
+
+@dataclasses.dataclass(frozen=True)
+class StoryParts:
+  """Part number -> its films; pickles, and loads the codec where it runs."""
+
+  cfg: Config
+  weights: str
+  kind: str
+  films: int  # in all parts
+
+  @property
+  def seed(self) -> int:
+    """Training films are never evaluation films."""
+    is_train = self.kind == 'train'
+    return self.cfg.story.seed if is_train else self.cfg.eval.seed
+
+  def numbers(self) -> range:
+    """Of the parts."""
+    return range(-(-self.films // _PART))
+
+  def __call__(self, part: int) -> Iterator[LatentFilm]:
+    encode = _encoder(self.cfg, self.weights)
+    end = min(self.films, (part + 1) * _PART)
+    for start in range(part * _PART, end, _BATCH):
+      numbers = range(start, min(start + _BATCH, end))
+      yield from make_films(self.cfg, encode, self.kind, self.seed, numbers)
+
+
+def make_films(
+  cfg: Config, encode: Encode, kind: str, seed: int, numbers: range
+) -> list[LatentFilm]:
+  """The films cast(kind, seed, number), as latents with their prompts."""
+  cast_films = [cast(kind, seed, number) for number in numbers]
+  timeline = Timeline(
+    cfg.film.frames_per_chunk, cfg.codec.temporal_stride, cfg.film.fps
+  )
+  # One compiled length for films of all lengths, unless they are very long.
+  chunks = max(cfg.data.chunks, *(film.chunks for film in cast_films))
+  videos = render_batch(cast_films, timeline.frames_per_chunk, timeline.stride)
+  latents = encode(videos, timeline.pixel_frames(chunks))
+  made = []
+  for number, film, z in zip(numbers, cast_films, latents, strict=True):
+    said = chunk_prompts(
+      film.screenplay(), cfg.film.cut_prefix, timeline.chunk_secs
+    )
+    made.append(films.latent_film(number, z, said))
+  return made
+
+
+@functools.lru_cache(maxsize=1)
+def _encoder(cfg: Config, weights: str) -> Encode:
+  return make_encode(*load_codec(cfg.codec, weights))
+
+
+def main() -> None:
+  cfg = command.config()
+  parts = StoryParts(
+    cfg, _WEIGHTS.value, _KIND.value, _FILMS.value or cfg.story.films
+  )
+  _encoder(cfg, parts.weights)  # a wrong file fails before anything is written
+  films.claim(_OUT.value, _settings(parts))
+  stride = cfg.codec.spatial_stride
+  shape = (cfg.film.height // stride, cfg.film.width // stride)
+  write = functools.partial(
+    films.write_films, _OUT.value, frame_shape=(*shape, cfg.codec.channels)
+  )
+  if _BEAM.value:
+    write('beam', make_part=parts, numbers=parts.numbers(), beam=True)
+  else:
+    _write_parts(parts, write)
+  print(f'{parts.films} films in {_OUT.value}')
+
+
+def _write_parts(parts: StoryParts, write) -> None:
+  with Progress(console=Console(stderr=True)) as progress:
+    task = progress.add_task(f'{parts.kind} films', total=parts.films)
+
+    def counted(part: int) -> Iterator[LatentFilm]:
+      for film in parts(part):
+        yield film
+        progress.advance(task)
+
+    for part in parts.numbers():
+      if not write(f'part-{part:05d}', make_part=counted, numbers=[part]):
+        progress.update(task, completed=min((part + 1) * _PART, parts.films))
+
+
+def _settings(parts: StoryParts) -> dict[str, object]:
+  cfg = parts.cfg
+  return {
+    'source': 'story',
+    'kind': parts.kind,
+    'seed': parts.seed,
+    'films': parts.films,
+    'cut_prefix': cfg.film.cut_prefix,
+    'frames_per_chunk': cfg.film.frames_per_chunk,
+    'temporal_stride': cfg.codec.temporal_stride,
+    'codec': cfg.codec.name,
+    'codec_weights': fingerprint(parts.weights),
+  }
+
+
+if __name__ == '__main__':
+  command.run(main)
