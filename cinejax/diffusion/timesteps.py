@@ -1,0 +1,37 @@
+"""Where on the way from noise to film: samplers and grids of t.
+
+  tau(u) = s u / (1 + (s - 1) u)                                            (3)
+
+moves a uniform u towards noise (Esser et al. 2024; Wan 2.1 takes s = 5).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Unshifted times of the student's steps (Self Forcing; Causal Forcing++).
+STUDENT_STEPS = {1: (1.0,), 2: (1.0, 0.5), 4: (1.0, 0.75, 0.5, 0.25)}
+
+
+def shifted(u, shift: float):
+  """tau(u) of eq. (3); for arrays of JAX or NumPy."""
+  return shift * u / (1 + (shift - 1) * u)
+
+
+def sample_times(key: jax.Array, shape: tuple[int, ...], shift: float):
+  """Shifted uniform times, float32, for training."""
+  return shifted(jax.random.uniform(key, shape, jnp.float32), shift)
+
+
+def euler_grid(steps: int, shift: float) -> np.ndarray:
+  """[J + 1] descending times from 1 to 0, float32."""
+  return shifted(np.linspace(1, 0, steps + 1), shift).astype(np.float32)
+
+
+def student_grid(steps: int, shift: float) -> np.ndarray:
+  """[J + 1] times of a 1-, 2- or 4-step student, and the final 0.
+
+  With s = 5: 1, .9375, .8333, .625 (four steps), 1, .8333 (two), 1 (one).
+  """
+  grid = shifted(np.array(STUDENT_STEPS[steps]), shift)
+  return np.append(grid, 0).astype(np.float32)

@@ -1,0 +1,236 @@
+"""Content-aware memory routing (CAMR): which past frames a chunk reads.
+
+  q_i     = mean over the chunk's tokens of its un-rotated queries          (6)
+  s_{i,f} = sum_{h,k} q_i[h, k] d_f[h, k]                                   (7)
+  context = top-R of s outside the window + V window frames + own chunk     (8)
+
+(CausalCine, section 3; d_f is eq. (5) in bank.py.) Positions by role,
+right-aligned: with v <= V window frames and r <= R routed ones,
+
+  own R+V .. R+V+F-1    window R+V-v .. R+V-1    routed R-r .. R-1          (9)
+
+so that positions never leave what training saw, and equal absolute ones (up
+to a shift) while everything fits. Policy `full` takes the frame index itself.
+
+What does not depend on a layer is decided once, in a `View`; policies other
+than camr are wholly in its prior. Stored frames are handled by their *rank*:
+their place in time order among the frames that a segment may see. Ties go to
+the earlier frame whatever slot it is in.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from cinejax.memory.bank import EMPTY, Bank
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class View:
+  """What S segments may see of E stored frames, in time order."""
+
+  slot_BSE: jax.Array  # int32, slot of each rank; slots of unseen ones last
+  frame_BSE: jax.Array  # int32, frame index of each rank
+  prior_BSE: jax.Array  # float32, added to the score; -inf = never routed
+  window_BSV: jax.Array  # int32, slots of the window, its v frames first
+  valid_BS: jax.Array  # int32, v
+  start_BS: jax.Array  # int32, frame index of the own chunk's first frame
+
+
+def bank_view(
+  bank: Bank,
+  start_B: jax.Array,
+  *,
+  frames: int,
+  window: int,
+  routed: int,
+  policy: str,
+  pending: bool = False,
+  noise_BE: jax.Array | None = None,
+) -> View:
+  """The view of one segment (S = 1) whose chunk starts at frame start_B.
+
+  With `pending`, the chunk before it counts as seen though its commit is in
+  the same pass. `noise_BE` is the draw of policy `random`.
+  """
+  seen_BE = bank.valid_BE
+  if pending:
+    before = bank.frame_BE >= (start_B - frames)[:, None]
+    seen_BE |= before & (bank.frame_BE < start_B[:, None])
+  return _view(
+    bank.frame_BE[:, None],
+    bank.shot_BE[:, None],
+    seen_BE[:, None],
+    start_B[:, None],
+    window=window,
+    routed=routed,
+    policy=policy,
+    noise_BSE=None if noise_BE is None else noise_BE[:, None],
+  )
+
+
+def film_view(
+  shot_BN: jax.Array,
+  *,
+  frames: int,
+  window: int,
+  routed: int,
+  policy: str,
+  noise_BNE: jax.Array | None = None,
+) -> View:
+  """The views of a whole film's chunks (S = N) over its own E = N F frames."""
+  batch, chunks = shot_BN.shape
+  length = chunks * frames
+  frame_E = jnp.arange(length)
+  start_S = jnp.arange(chunks) * frames
+  shape = (batch, chunks, length)
+  return _view(
+    jnp.broadcast_to(frame_E, shape),
+    jnp.broadcast_to(jnp.repeat(shot_BN, frames, 1)[:, None], shape),
+    jnp.broadcast_to(frame_E[None, None] < start_S[None, :, None], shape),
+    jnp.broadcast_to(start_S, shape[:2]),
+    window=window,
+    routed=routed,
+    policy=policy,
+    noise_BSE=noise_BNE,
+  )
+
+
+def join(*views: View) -> View:
+  """Views of several segments of one pass, side by side."""
+  return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *views)
+
+
+def _view(
+  frame_BSE,
+  shot_BSE,
+  seen_BSE,
+  start_BS,
+  *,
+  window,
+  routed,
+  policy,
+  noise_BSE,
+):
+  late = jnp.iinfo(jnp.int32).max
+  slot_BSE = jnp.argsort(jnp.where(seen_BSE, frame_BSE, late), -1)
+  frame_BSE = jnp.take_along_axis(frame_BSE, slot_BSE, -1)
+  shot_BSE = jnp.take_along_axis(shot_BSE, slot_BSE, -1)
+  past_BS = seen_BSE.sum(-1)
+  valid_BS = jnp.minimum(past_BS, window)
+  outside_BS = past_BS - valid_BS
+  rank_BSV = outside_BS[..., None] + jnp.arange(window)[None, None]
+  window_BSV = jnp.take_along_axis(
+    slot_BSE, jnp.minimum(rank_BSV, slot_BSE.shape[-1] - 1), -1
+  )
+  return View(
+    slot_BSE=slot_BSE,
+    frame_BSE=frame_BSE,
+    prior_BSE=_prior(
+      policy, frame_BSE, shot_BSE, outside_BS, routed, noise_BSE
+    ),
+    window_BSV=window_BSV,
+    valid_BS=valid_BS,
+    start_BS=start_BS,
+  )
+
+
+def _prior(policy, frame_BSE, shot_BSE, outside_BS, routed, noise_BSE):
+  """What each policy says before any content is looked at, by rank."""
+  rank_11E = jnp.arange(frame_BSE.shape[-1])[None, None]
+  outside_BSE = rank_11E < outside_BS[..., None]
+  score_BSE = jnp.zeros(frame_BSE.shape, jnp.float32)
+  if policy == 'window':
+    may_BSE = jnp.zeros_like(outside_BSE)
+  elif policy == 'sink':
+    may_BSE = frame_BSE == 0
+  elif policy == 'shot_sink':
+    before_BSE = jnp.roll(shot_BSE, 1, -1)
+    may_BSE = (rank_11E == 0) | (shot_BSE != before_BSE)
+    score_BSE += rank_11E.astype(jnp.float32)  # the most recent shots
+  elif policy == 'uniform':
+    count_BS1 = jnp.maximum(outside_BS, 1)[..., None]
+    after_BSE = (rank_11E + 1) * routed // count_BS1
+    may_BSE = after_BSE > rank_11E * routed // count_BS1
+  else:  # camr, full and random: any frame
+    may_BSE = jnp.ones_like(outside_BSE)
+    if policy == 'random':
+      score_BSE = jnp.broadcast_to(noise_BSE, score_BSE.shape)
+  return jnp.where(may_BSE & outside_BSE, score_BSE, -jnp.inf)
+
+
+def route(
+  view: View,
+  q_BSHK: jax.Array,
+  descriptor_BEHK: jax.Array,
+  *,
+  routed: int,
+  by_content: bool,
+) -> jax.Array:
+  """Ranks [B, S, R] of the routed frames in time order; E = none, last.
+
+  q_BSHK is eq. (6), descriptor_BEHK eq. (5) by slot; scores are float32.
+  """
+  length = view.prior_BSE.shape[-1]
+  score_BSE = view.prior_BSE
+  if by_content:
+    content_BSE = jnp.einsum(
+      'bshk,behk->bse',
+      q_BSHK,
+      descriptor_BEHK,
+      precision=jax.lax.Precision.HIGHEST,
+    )
+    score_BSE += jnp.take_along_axis(content_BSE, view.slot_BSE, -1)
+  best_BSR, rank_BSR = jax.lax.top_k(score_BSE, min(routed, length))
+  rank_BSR = jnp.sort(jnp.where(best_BSR > -jnp.inf, rank_BSR, length), -1)
+  missing = routed - rank_BSR.shape[-1]
+  return jnp.pad(
+    rank_BSR, ((0, 0), (0, 0), (0, missing)), constant_values=length
+  )
+
+
+def none_routed(view: View, routed: int) -> jax.Array:
+  """The ranks [B, S, R] that route nothing."""
+  shape = (*view.valid_BS.shape, routed)
+  return jnp.full(shape, view.prior_BSE.shape[-1], jnp.int32)
+
+
+def take_rank(table_BSE: jax.Array, rank_BSR: jax.Array) -> jax.Array:
+  """The table's entries at these ranks; any entry where there is none."""
+  length = table_BSE.shape[-1]
+  return jnp.take_along_axis(table_BSE, jnp.minimum(rank_BSR, length - 1), -1)
+
+
+def routed_frames(view: View, rank_BSR: jax.Array) -> jax.Array:
+  """Frame indices of these ranks; EMPTY where there is none."""
+  none_BSR = rank_BSR == view.prior_BSE.shape[-1]
+  return jnp.where(none_BSR, EMPTY, take_rank(view.frame_BSE, rank_BSR))
+
+
+def context_slots(view: View, rank_BSR: jax.Array) -> jax.Array:
+  """Slots [B, S, V + R]: the window, then the routed frames."""
+  routed_BSR = take_rank(view.slot_BSE, rank_BSR)
+  return jnp.concatenate([view.window_BSV, routed_BSR], -1)
+
+
+def context_length(view: View, rank_BSR: jax.Array, frames: int) -> jax.Array:
+  """Frames [B, S] that a segment reads: they lead own + context_slots."""
+  count_BS = (rank_BSR < view.prior_BSE.shape[-1]).sum(-1)
+  return frames + view.valid_BS + count_BS
+
+
+def positions(
+  view: View, rank_BSR: jax.Array, *, frames: int, absolute: bool
+) -> jax.Array:
+  """Positions [B, S, F + V + R] of own, window and routed frames, eq. (9)."""
+  window, routed = view.window_BSV.shape[-1], rank_BSR.shape[-1]
+  count_BS1 = (rank_BSR < view.prior_BSE.shape[-1]).sum(-1, keepdims=True)
+  own_BS1 = jnp.full_like(view.start_BS, routed + window)[..., None]
+  routed_BSR = routed - count_BS1 + jnp.arange(routed)[None, None]
+  if absolute:
+    own_BS1 = view.start_BS[..., None]
+    routed_BSR = take_rank(view.frame_BSE, rank_BSR)
+  own_BSF = own_BS1 + jnp.arange(frames)[None, None]
+  first_BS1 = own_BS1 - view.valid_BS[..., None]
+  window_BSV = first_BS1 + jnp.arange(window)[None, None]
+  return jnp.concatenate([own_BSF, window_BSV, routed_BSR], -1)

@@ -1,0 +1,169 @@
+"""The DiT as pure functions of its parameters, one for each use.
+
+film_fn           [clean 1..N | noisy 1..N]: training by teacher forcing
+bidirectional_fn  a whole film at once, every frame sees every frame
+denoise_fn        a chunk over a memory bank: one pass of a rollout
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from cinejax.memory import bank as bank_lib
+from cinejax.memory import router
+from cinejax.memory.config import MemoryConfig
+from cinejax.models import mixing
+from cinejax.models.config import DiTConfig
+from cinejax.models.dit import DiT
+
+Params = Any
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class Denoised:
+  """One pass over a bank."""
+
+  velocity_BFYXC: jax.Array  # of the last segment, float32
+  key_LBSTHK: jax.Array  # of every segment, not rotated
+  value_LBSTHK: jax.Array
+  rank_LBSR: jax.Array  # what was routed, by rank in the pass's view
+
+
+def _grid(cfg: DiTConfig, x: jax.Array) -> mixing.Grid:
+  _, rows, columns = cfg.patch
+  return mixing.Grid(
+    frames=x.shape[-4],
+    rows=x.shape[-3] // rows,
+    columns=x.shape[-2] // columns,
+    implementation=cfg.attention,
+  )
+
+
+def _context(memory: MemoryConfig) -> dict[str, Any]:
+  return {
+    'routed': memory.context_frames,
+    'by_content': memory.policy == 'camr',
+    'absolute': memory.policy == 'full',
+    'scope': memory.scope,
+    'route_layer': memory.route_layer,
+  }
+
+
+def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
+  """Fresh float32 parameters; leaves under `blocks` have a leading L."""
+  _, rows, columns = cfg.patch
+  x = jnp.zeros((1, 1, 1, rows, columns, cfg.channels))
+  text = jnp.zeros((1, 1, 1, cfg.text_features))
+  model = DiT(cfg, mixing.Bidirectional(_grid(cfg, x)))
+  arguments = (x, jnp.zeros((1, 1, 1)), text, None, None, None)
+  return jax.jit(model.init)(key, *arguments)['params']
+
+
+def make_bidirectional_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
+  """-> fn(params, x_BSFYXC, t_BSF, text_BNWD) -> velocity_BSFYXC."""
+
+  def bidirectional_fn(params, x_BSFYXC, t_BSF, text_BNWD):
+    model = DiT(cfg, mixing.Bidirectional(_grid(cfg, x_BSFYXC)))
+    velocity, _, _ = model.apply(
+      {'params': params}, x_BSFYXC, t_BSF, text_BNWD, None, None, None
+    )
+    return velocity
+
+  return bidirectional_fn
+
+
+def make_film_fn(
+  cfg: DiTConfig, memory: MemoryConfig
+) -> Callable[..., jax.Array]:
+  """-> fn(params, clean, noisy, t_BNF, text_BNWD, shot_BN, key) -> velocity.
+
+  clean and noisy are [B, N, F, Y, X, C] and share frame positions; clean
+  segments have t = 0; the velocity is the noisy half's. `key` draws what
+  policy `random` routes.
+  """
+
+  def film_fn(
+    params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
+  ):
+    chex.assert_equal_shape([clean_BNFYXC, noisy_BNFYXC])
+    chunks, frames = clean_BNFYXC.shape[1:3]
+    grid = _grid(cfg, clean_BNFYXC)
+    layer = jnp.arange(cfg.layers)
+    if memory.training == 'full':
+      mixer, shared, rank = mixing.FullHistory(grid), None, None
+    else:
+      mixer = mixing.RoutedHistory(grid, **_context(memory))
+      view = router.film_view(
+        shot_BN,
+        frames=frames,
+        window=memory.window_frames,
+        routed=memory.context_frames,
+        policy=memory.policy,
+        noise_BNE=jax.random.uniform(
+          key, (*shot_BN.shape, chunks * frames), jnp.float32
+        ),
+      )
+      view = router.join(view, view)
+      shared = mixing.Routing(view=view, decide=jnp.array(True))
+      rank = router.none_routed(view, memory.context_frames)
+    layers = mixing.LayerMemory(index=layer, memory=None, given_BSR=None)
+    velocity, _, _ = DiT(cfg, mixer, skip=chunks).apply(
+      {'params': params},
+      jnp.concatenate([clean_BNFYXC, noisy_BNFYXC], 1),
+      jnp.concatenate([jnp.zeros_like(t_BNF), t_BNF], 1),
+      text_BNWD,
+      shared,
+      layers,
+      rank,
+    )
+    return velocity
+
+  return film_fn
+
+
+def make_denoise_fn(
+  cfg: DiTConfig, memory: MemoryConfig
+) -> Callable[..., Denoised]:
+  """-> fn(params, x_BSFYXC, t_BSF, text_BSWD, bank, view, given, decide).
+
+  S = 1: a chunk; S = 2: [clean i | noisy i+1], the commit of one chunk and
+  the first step of the next. `given` [L, B, S, R] are the ranks to take
+  where `decide` is False (None: always decide).
+  """
+
+  def denoise_fn(
+    params,
+    x_BSFYXC,
+    t_BSF,
+    text_BSWD,
+    bank: bank_lib.Memory,
+    view: router.View,
+    given_LBSR: jax.Array | None = None,
+    decide: jax.Array | bool = True,
+  ) -> Denoised:
+    grid = _grid(cfg, x_BSFYXC)
+    last = x_BSFYXC.shape[1] - 1
+    velocity, _, kept = DiT(
+      cfg, mixing.Banked(grid, **_context(memory)), skip=last
+    ).apply(
+      {'params': params},
+      x_BSFYXC,
+      t_BSF,
+      text_BSWD,
+      mixing.Routing(view=view, decide=jnp.asarray(decide)),
+      mixing.LayerMemory(
+        index=jnp.arange(cfg.layers), memory=bank, given_BSR=given_LBSR
+      ),
+      router.none_routed(view, memory.context_frames),
+    )
+    return Denoised(
+      velocity_BFYXC=velocity[:, 0],
+      key_LBSTHK=kept.key_BSTHK,
+      value_LBSTHK=kept.value_BSTHK,
+      rank_LBSR=kept.rank_BSR,
+    )
+
+  return denoise_fn

@@ -1,0 +1,230 @@
+"""The causal diffusion transformer: Wan 2.1's block over S segments.
+
+  x += gate_1 attention(norm(x) (1 + scale_1) + shift_1)
+  x += cross_attention(affine_norm(x), text of the segment)
+  x += gate_2 mlp(norm(x) (1 + scale_2) + shift_2)
+
+with the six modulation vectors = a table of the layer + a projection of the
+embedding of t, one per frame; queries and keys pass an RMS norm over the full
+width D before the heads are split. Norms, modulation and time are float32.
+Each segment is F latent frames with their own times and its own caption, and
+the mixer (mixing.py) says which segments see which. (Wan 2.1, section 4.2;
+caption per segment: CausalCine, section 3.)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import einops
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cinejax.models.attention import attend
+from cinejax.models.config import DiTConfig
+
+_REMAT = {
+  'full': jax.checkpoint_policies.nothing_saveable,
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+def _dense(cfg: DiTConfig, features: int, name: str, **kwargs: Any):
+  kwargs.setdefault('kernel_init', nn.initializers.xavier_uniform())
+  kwargs.setdefault('dtype', jnp.dtype(cfg.compute_dtype))
+  return nn.Dense(features, name=name, **kwargs)
+
+
+def _plain_norm(cfg: DiTConfig):
+  """Layer norm without parameters, float32."""
+  return nn.LayerNorm(
+    epsilon=cfg.epsilon, use_scale=False, use_bias=False, dtype=jnp.float32
+  )
+
+
+def _modulated(cfg: DiTConfig, x, shift, scale):
+  y = _plain_norm(cfg)(x) * (1 + scale) + shift
+  return y.astype(cfg.compute_dtype)
+
+
+class Attention(nn.Module):
+  """Projections and qk-norm; `mix` does the attention itself."""
+
+  cfg: DiTConfig
+
+  @nn.compact
+  def __call__(self, x, context, mix: Callable):
+    cfg = self.cfg
+
+    def heads(y):
+      return y.reshape(*y.shape[:-1], cfg.heads, cfg.head_features)
+
+    def normed(y, name):
+      norm = nn.RMSNorm(epsilon=cfg.epsilon, dtype=jnp.float32, name=name)
+      return norm(y).astype(cfg.compute_dtype)
+
+    q = normed(_dense(cfg, cfg.features, 'query')(x), 'query_norm')
+    k = normed(_dense(cfg, cfg.features, 'key')(context), 'key_norm')
+    v = _dense(cfg, cfg.features, 'value')(context)
+    out, *rest = mix(heads(q), heads(k), heads(v))
+    out = out.reshape(*out.shape[:-2], cfg.features)
+    return (_dense(cfg, cfg.features, 'out')(out), *rest)
+
+
+class Block(nn.Module):
+  """One layer; scanned over L."""
+
+  cfg: DiTConfig
+  mixer: Callable
+
+  @nn.compact
+  def __call__(self, carry, modulation_BSF6D, text_BNWD, shared, layer):
+    cfg = self.cfg
+    x_BSFPD, rank = carry
+    frames = x_BSFPD.shape[2]
+    table = self.param(
+      'modulation',
+      nn.initializers.normal(cfg.features**-0.5),
+      (6, cfg.features),
+    )
+    modulation = table[None, None, None] + modulation_BSF6D
+    # six of [B, S, F, 1, D]: one for all tokens of a frame
+    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = jnp.moveaxis(
+      modulation[..., None, :], 3, 0
+    )
+    y = _modulated(cfg, x_BSFPD, shift_1, scale_1)
+    y = einops.rearrange(y, 'b s f p d -> b s (f p) d')
+    y, rank, kept = Attention(cfg, name='self_attention')(
+      y, y, lambda q, k, v: self.mixer(q, k, v, shared, layer, rank)
+    )
+    y = einops.rearrange(y, 'b s (f p) d -> b s f p d', f=frames)
+    x_BSFPD += y * gate_1
+
+    y = nn.LayerNorm(epsilon=cfg.epsilon, dtype=jnp.float32, name='cross_norm')(
+      x_BSFPD
+    )
+    x_BSFPD += self._read_text(y.astype(cfg.compute_dtype), text_BNWD)
+
+    y = _modulated(cfg, x_BSFPD, shift_2, scale_2)
+    y = nn.gelu(_dense(cfg, cfg.mlp_features, 'mlp_in')(y), approximate=True)
+    x_BSFPD += _dense(cfg, cfg.features, 'mlp_out')(y) * gate_2
+    return (x_BSFPD, rank), kept
+
+  def _read_text(self, x_BSFPD, text_BNWD):
+    """Cross-attention; segments that share captions share their keys.
+
+    Captions are not masked: Wan pads with zeros and attends to the padding.
+    """
+    batch, segments, frames = x_BSFPD.shape[:3]
+    chunks = text_BNWD.shape[1]
+    q = einops.rearrange(x_BSFPD, 'b (u n) f p d -> (b n) (u f p) d', n=chunks)
+    text = einops.rearrange(text_BNWD, 'b n w d -> (b n) w d')
+
+    def mix(q, k, v):
+      return (attend(q, k, v, implementation=self.cfg.attention),)
+
+    (y,) = Attention(self.cfg, name='cross_attention')(q, text, mix)
+    return einops.rearrange(
+      y,
+      '(b n) (u f p) d -> b (u n) f p d',
+      b=batch,
+      u=segments // chunks,
+      f=frames,
+    )
+
+
+class DiT(nn.Module):
+  """x_BSFYXC at t_BSF with captions text_BNWD -> velocity, rank carry, kept.
+
+  S is a multiple of N: segment u N + n reads caption n. The first `skip`
+  segments have no output. `shared`, `layers` and `rank` belong to the mixer;
+  the leaves of `layers` have a leading L.
+  """
+
+  cfg: DiTConfig
+  mixer: Callable
+  skip: int = 0
+
+  @nn.compact
+  def __call__(self, x_BSFYXC, t_BSF, text_BNWD, shared, layers, rank):
+    cfg = self.cfg
+    chex.assert_rank([x_BSFYXC, t_BSF, text_BNWD], [6, 3, 4])
+    _, py, px = cfg.patch
+    rows, columns = x_BSFYXC.shape[3] // py, x_BSFYXC.shape[4] // px
+    x = einops.rearrange(
+      x_BSFYXC.astype(cfg.compute_dtype),
+      'b s f (y py) (x px) c -> b s f (y x) (py px c)',
+      py=py,
+      px=px,
+    )
+    x = _dense(cfg, cfg.features, 'patch_embedding')(x).astype(jnp.float32)
+    embedded, modulation = self._embed_time(t_BSF)
+    text = self._embed_text(text_BNWD)
+
+    block = Block
+    if cfg.remat != 'none':
+      block = nn.remat(Block, policy=_REMAT[cfg.remat], prevent_cse=False)
+    (x, rank), kept = nn.scan(
+      block,
+      variable_axes={'params': 0},
+      split_rngs={'params': True},
+      in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
+      length=cfg.layers,
+    )(
+      cfg, self.mixer, name='blocks'
+    )((x, rank), modulation, text, shared, layers)
+
+    x, embedded = x[:, self.skip :], embedded[:, self.skip :]
+    table = self.param(
+      'head_modulation',
+      nn.initializers.normal(cfg.features**-0.5),
+      (2, cfg.features),
+    )
+    shift, scale = jnp.moveaxis(
+      table[None, None, None] + embedded[..., None, :], 3, 0
+    )
+    x = _modulated(cfg, x, shift[..., None, :], scale[..., None, :])
+    x = _dense(
+      cfg, py * px * cfg.channels, 'head', kernel_init=nn.initializers.zeros
+    )(x)
+    velocity = einops.rearrange(
+      x.astype(jnp.float32),
+      'b s f (y x) (py px c) -> b s f (y py) (x px) c',
+      y=rows,
+      x=columns,
+      py=py,
+      px=px,
+    )
+    return velocity, rank, kept
+
+  def _embed_time(self, t_BSF):
+    """Embedding [B, S, F, D] and modulation [B, S, F, 6, D], float32."""
+    cfg = self.cfg
+    half = cfg.time_features // 2
+    frequency = 10_000 ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    # Wan counts time from 0 to 1000.
+    angle = (
+      1000
+      * t_BSF.astype(jnp.float32)[..., None]
+      * frequency.reshape(1, 1, 1, half)
+    )
+    x = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], -1)
+    init = nn.initializers.normal(0.02)
+
+    def dense(features, name):
+      return _dense(cfg, features, name, dtype=jnp.float32, kernel_init=init)
+
+    x = dense(cfg.features, 'time_in')(x)
+    embedded = dense(cfg.features, 'time_out')(nn.silu(x))
+    x = dense(6 * cfg.features, 'time_projection')(nn.silu(embedded))
+    return embedded, x.reshape(*x.shape[:-1], 6, cfg.features)
+
+  def _embed_text(self, text_BNWD):
+    cfg = self.cfg
+    init = nn.initializers.normal(0.02)
+    x = _dense(cfg, cfg.features, 'text_in', kernel_init=init)(
+      text_BNWD.astype(cfg.compute_dtype)
+    )
+    x = nn.gelu(x, approximate=True)
+    return _dense(cfg, cfg.features, 'text_out', kernel_init=init)(x)

@@ -1,0 +1,241 @@
+"""How the tokens of S segments see one another: the forms of self-attention.
+
+A mixer is called once a layer inside the DiT's layer scan,
+
+  mixer(q, k, v, shared, layer, rank) -> (out, rank, kept)
+
+with un-rotated q, k, v [B, S, T, H, K]; `shared` is the same for all layers,
+`layer` is one layer's share of what is scanned over, `rank` carries a routing
+decision upwards when layers share one, and `kept` is collected over layers.
+
+  Bidirectional   every token sees every token, absolute positions
+  FullHistory     eq. (4) on [clean 1..N | noisy 1..N], absolute positions,
+                  as 2N dense rectangles: no mask, and no array of [2NT, 2NT]
+  RoutedHistory   eq. (4) with the context of eq. (8) over the clean half
+  Banked          the same over a memory bank, in a rollout
+
+RoutedHistory and Banked are one computation over two sources: what training
+sees is what generation sees.
+"""
+
+import dataclasses
+
+import chex
+import einops
+import jax
+import jax.numpy as jnp
+
+from cinejax.memory import bank as bank_lib
+from cinejax.memory import router
+from cinejax.models import rope
+from cinejax.models.attention import attend
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+  """What every mixer knows of tokens."""
+
+  frames: int  # F
+  rows: int  # of tokens in a frame
+  columns: int  # of tokens in a frame
+  implementation: str  # of attention
+
+  @property
+  def tokens(self) -> int:
+    """P, of one frame."""
+    return self.rows * self.columns
+
+  def rotate(self, x: jax.Array, frame: jax.Array) -> jax.Array:
+    """Rotates [..., M, H, K], tokens of frames at positions [..., M / P]."""
+    table = rope.angles(frame, self.rows, self.columns, x.shape[-1])
+    return rope.rotate(x, table)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bidirectional:
+  grid: Grid
+
+  def __call__(self, q, k, v, shared, layer, rank):
+    batch, segments = q.shape[:2]
+    q, k, v = (
+      einops.rearrange(x, 'b s t h k -> b (s t) h k') for x in (q, k, v)
+    )
+    frame_BF = jnp.broadcast_to(
+      jnp.arange(segments * self.grid.frames),
+      (batch, segments * self.grid.frames),
+    )
+    q, k = self.grid.rotate(q, frame_BF), self.grid.rotate(k, frame_BF)
+    out = attend(q, k, v, implementation=self.grid.implementation)
+    out = einops.rearrange(out, 'b (s t) h k -> b s t h k', s=segments)
+    return out, rank, None
+
+
+@dataclasses.dataclass(frozen=True)
+class FullHistory:
+  grid: Grid
+
+  def __call__(self, q, k, v, shared, layer, rank):
+    batch, chunks, tokens = q.shape[0], q.shape[1] // 2, q.shape[2]
+    frame_SF = jnp.arange(chunks * self.grid.frames).reshape(chunks, -1)
+    frame_BSF = jnp.broadcast_to(
+      jnp.concatenate([frame_SF, frame_SF])[None],
+      (batch, 2 * chunks, self.grid.frames),
+    )
+    q, k = self.grid.rotate(q, frame_BSF), self.grid.rotate(k, frame_BSF)
+    past_k, past_v = (
+      einops.rearrange(x[:, :chunks], 'b n t h k -> b (n t) h k')
+      for x in (k, v)
+    )
+    outs = []
+    for segment in range(2 * chunks):
+      i = segment % chunks
+      seen_k, seen_v = (
+        jnp.concatenate([past[:, : i * tokens], own[:, segment]], 1)
+        for past, own in ((past_k, k), (past_v, v))
+      )
+      outs.append(
+        attend(
+          q[:, segment],
+          seen_k,
+          seen_v,
+          implementation=self.grid.implementation,
+        )
+      )
+    return jnp.stack(outs, 1), rank, None
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class Routing:
+  """What the layers of one pass share about routing."""
+
+  view: router.View
+  decide: jax.Array  # bool: route anew; else take the given ranks
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class LayerMemory:
+  """One layer's share of a pass over a bank."""
+
+  index: jax.Array  # int32, of the layer
+  memory: bank_lib.Memory | None  # of this layer; None = the clean half
+  given_BSR: jax.Array | None  # ranks to take when not deciding
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class Kept:
+  """What a pass over a bank leaves behind, stacked over layers."""
+
+  key_BSTHK: jax.Array  # not rotated
+  value_BSTHK: jax.Array
+  rank_BSR: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contextual:
+  """Attention to own chunk, window and routed frames, eq. (8) and (9)."""
+
+  grid: Grid
+  routed: int  # R
+  by_content: bool  # policy camr
+  absolute: bool  # policy full: positions are frame indices
+  scope: str  # layer | shared
+  route_layer: int  # that decides when shared
+
+  def _decide(self, q, descriptor_BEHK, shared, layer, rank):
+    q_BSHK = jnp.mean(q, 2, dtype=jnp.float32)  # eq. (6)
+    own = router.route(
+      shared.view,
+      jax.lax.stop_gradient(q_BSHK),
+      jax.lax.stop_gradient(descriptor_BEHK),
+      routed=self.routed,
+      by_content=self.by_content,
+    )
+    if self.scope == 'shared':
+      own = jnp.where(layer.index > self.route_layer, rank, own)
+      none = router.none_routed(shared.view, self.routed)
+      own = jnp.where(layer.index < self.route_layer, none, own)
+    if layer.given_BSR is None:
+      return own
+    return jnp.where(shared.decide, own, layer.given_BSR)
+
+  def _attend(self, q, k, v, memory, view, rank, overlay=lambda x, own: x):
+    """q of every segment against [own | window | routed], rotated here."""
+    slot_BSM = router.context_slots(view, rank)
+    batch, segments = q.shape[:2]
+
+    def context(own_BSTHK, stored):
+      picked = jax.vmap(lambda rows, slots: rows[slots])
+      taken = jax.tree.map(lambda rows: picked(rows, slot_BSM), stored)
+      past = overlay(bank_lib.load(taken, own_BSTHK.dtype), own_BSTHK)
+      past = einops.rearrange(past, 'b s m p h k -> b s (m p) h k')
+      return jnp.concatenate([own_BSTHK, past], 2)
+
+    frame_BSM = router.positions(
+      view, rank, frames=self.grid.frames, absolute=self.absolute
+    )
+    q = self.grid.rotate(q, frame_BSM[..., : self.grid.frames])
+    k = self.grid.rotate(context(k, memory.key), frame_BSM)
+    v = context(v, memory.value)
+    length = router.context_length(view, rank, self.grid.frames)
+    out = attend(
+      *(einops.rearrange(x, 'b s m h k -> (b s) m h k') for x in (q, k, v)),
+      (length * self.grid.tokens).reshape(-1).astype(jnp.int32),
+      self.grid.implementation,
+    )
+    return out.reshape(batch, segments, *out.shape[1:])
+
+
+@dataclasses.dataclass(frozen=True)
+class RoutedHistory(_Contextual):
+  """Teacher forcing with the context that a rollout will have."""
+
+  def __call__(self, q, k, v, shared, layer, rank):
+    chunks = q.shape[1] // 2
+    key, value = (
+      einops.rearrange(
+        x[:, :chunks], 'b n (f p) h k -> b (n f) p h k', f=self.grid.frames
+      )
+      for x in (k, v)
+    )
+    memory = bank_lib.Memory(
+      key=bank_lib.Stored(data=key),
+      value=bank_lib.Stored(data=value),
+      descriptor=bank_lib.descriptor(key),
+    )
+    rank = self._decide(q, memory.descriptor, shared, layer, rank)
+    out = self._attend(q, k, v, memory, shared.view, rank)
+    return out, rank, rank
+
+
+@dataclasses.dataclass(frozen=True)
+class Banked(_Contextual):
+  """A chunk over a bank; or [clean i | noisy i+1] in one pass.
+
+  In the packed pass chunk i is not in the bank yet: the noisy half takes its
+  keys and values, the last F of its window, from the clean half.
+  """
+
+  def __call__(self, q, k, v, shared, layer, rank):
+    memory = layer.memory
+    rank = self._decide(q, memory.descriptor, shared, layer, rank)
+    overlay = self._pending(shared.view) if q.shape[1] == 2 else lambda x, _: x
+    out = self._attend(q, k, v, memory, shared.view, rank, overlay)
+    return out, rank, Kept(key_BSTHK=k, value_BSTHK=v, rank_BSR=rank)
+
+  def _pending(self, view):
+    frames = self.grid.frames
+    place_BM = jnp.arange(view.window_BSV.shape[-1] + self.routed)[None]
+    first_B1 = view.valid_BS[:, 1:] - frames  # in the noisy half's window
+    hit_BM = (place_BM >= first_B1) & (place_BM < first_B1 + frames)
+    hit_BM &= first_B1 >= 0
+    source_BM = jnp.clip(place_BM - first_B1, 0, frames - 1)
+
+    def overlay(past_BSMPHK, own_BSTHK):
+      clean = einops.rearrange(
+        own_BSTHK[:, 0], 'b (f p) h k -> b f p h k', f=frames
+      )
+      clean = jax.vmap(lambda rows, index: rows[index])(clean, source_BM)
+      noisy = jnp.where(hit_BM[..., None, None, None], clean, past_BSMPHK[:, 1])
+      return jnp.stack([past_BSMPHK[:, 0], noisy], 1)
+
+    return overlay
