@@ -1,0 +1,152 @@
+"""A film on one page: a row of frames for each segment, with its prompt.
+
+A solid line and a dot mark a cut above a row, a dashed line a continued shot.
+Text is Pillow's built-in scalable font, so no font has to be installed.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cinejax.film.screenplay import Film, chunk_prompts
+from cinejax.film.timeline import Timeline
+
+_PAPER, _INK, _DIM = '#14161a', '#eceff4', '#8b93a1'
+_CUT, _CONTINUE = '#f2a65a', '#4a5160'
+_MARGIN, _GAP, _TEXT_WIDTH = 28, 6, 264
+_THUMB_HEIGHT, _THUMB_WIDTH = 128, 240  # pixels, at most
+_ROW_SPACE = 34  # pixels between rows, the mark in its middle
+_LINE = 19  # pixels from one line of a caption to the next
+
+
+class Row(NamedTuple):
+  """The frames [start, stop) of one segment."""
+
+  start: int  # pixel frame
+  stop: int
+  shot: int  # from 0
+  cut: bool  # False: the shot of the row above goes on
+  caption: str
+
+
+def film_rows(film: Film, timeline: Timeline) -> tuple[Row, ...]:
+  """One row for each segment of `film`."""
+  chunks = chunk_prompts(film, '', timeline.chunk_secs)
+  rows = []
+  for index, segment in enumerate(film.segments):
+    own = [n for n, chunk in enumerate(chunks) if chunk.segment == index]
+    start = timeline.chunk_start_pixel(own[0])
+    stop = timeline.chunk_start_pixel(own[-1] + 1)
+    first = chunks[own[0]]
+    rows.append(Row(start, stop, first.shot, first.cut, segment.prompt))
+  return tuple(rows)
+
+
+def contact_sheet(
+  video_TYXC: np.ndarray,
+  rows: Sequence[Row],
+  fps: float,
+  title: str = '',
+  columns: int = 6,
+) -> Image.Image:
+  """The page as an RGB image; `columns` evenly spaced frames in each row."""
+  size = _thumb_size(*video_TYXC.shape[1:3])
+  row_height = max(size[1], 5 * _LINE)
+  top = _MARGIN + 62
+  width = 2 * _MARGIN + _TEXT_WIDTH + columns * (size[0] + _GAP)
+  height = top + len(rows) * (row_height + _ROW_SPACE)
+  page = Image.new('RGB', (width, height), _PAPER)
+  draw = ImageDraw.Draw(page)
+  _draw_title(draw, title or 'Untitled', _summary(rows, fps))
+  for row in rows:
+    if row.start:
+      _draw_mark(draw, row.cut, top - _ROW_SPACE // 2, width)
+    _draw_caption(draw, row, fps, top, row_height)
+    for column, frame in enumerate(_spread(row, columns)):
+      thumb = _thumb(video_TYXC[min(frame, len(video_TYXC) - 1)], size)
+      x = _MARGIN + _TEXT_WIDTH + column * (size[0] + _GAP) + _GAP
+      page.paste(thumb, (x, top))
+    top += row_height + _ROW_SPACE
+  return page
+
+
+def _summary(rows: Sequence[Row], fps: float) -> str:
+  shots = rows[-1].shot + 1
+  plural = 's' if shots > 1 else ''
+  return f'{shots} shot{plural} · {rows[-1].stop / fps:.1f} s'
+
+
+def _spread(row: Row, columns: int) -> list[int]:
+  """The first and last frame and evenly spaced ones, none twice."""
+  count = min(columns, row.stop - row.start)
+  return (
+    np.linspace(row.start, row.stop - 1, count).round().astype(int).tolist()
+  )
+
+
+def _thumb_size(height: int, width: int) -> tuple[int, int]:
+  """(width, height) of a frame that fills its cell."""
+  factor = min(_THUMB_HEIGHT / height, _THUMB_WIDTH / width)
+  return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _thumb(frame_YXC: np.ndarray, size: tuple[int, int]) -> Image.Image:
+  image = Image.fromarray(frame_YXC)
+  # Pixels stay square and sharp where they grow by a whole factor.
+  whole = size[0] % image.width == 0 and size[1] % image.height == 0
+  sampling = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
+  return image.resize(size, sampling)
+
+
+def _draw_title(draw: ImageDraw.ImageDraw, title: str, summary: str) -> None:
+  font = ImageFont.load_default(26)
+  draw.text((_MARGIN, _MARGIN - 6), title, _INK, font)
+  small = ImageFont.load_default(14)
+  draw.text((_MARGIN, _MARGIN + 28), summary, _DIM, small)
+
+
+def _draw_mark(
+  draw: ImageDraw.ImageDraw, cut: bool, y: int, width: int
+) -> None:
+  if cut:
+    draw.line((_MARGIN, y, width - _MARGIN, y), _CUT, 1)
+    draw.ellipse((_MARGIN - 4, y - 4, _MARGIN + 4, y + 4), _CUT)
+    return
+  for x in range(_MARGIN, width - _MARGIN, 10):
+    draw.line((x, y, x + 4, y), _CONTINUE, 1)
+
+
+def _draw_caption(
+  draw: ImageDraw.ImageDraw, row: Row, fps: float, top: int, height: int
+) -> None:
+  opens = row.cut or row.start == 0
+  head = f'Shot {row.shot}' if opens else f'Shot {row.shot}, continued'
+  times = f'{row.start / fps:.1f}-{row.stop / fps:.1f} s'
+  heading = ImageFont.load_default(15)
+  draw.text((_MARGIN, top - 3), head, _CUT if opens else _DIM, heading)
+  small = ImageFont.load_default(12)
+  right = _MARGIN + _TEXT_WIDTH - 14
+  draw.text((right, top), times, _DIM, small, anchor='ra')
+  font = ImageFont.load_default(14)
+  lines = _wrap(row.caption, font, _TEXT_WIDTH - 14, height // _LINE - 1)
+  for number, line in enumerate(lines):
+    draw.text((_MARGIN, top + 22 + number * _LINE), line, _INK, font)
+
+
+def _wrap(text: str, font, width: int, max_lines: int) -> list[str]:
+  """Lines no wider than `width` pixels; an ellipsis where text is left out."""
+  lines = ['']
+  for word in text.split():
+    longer = f'{lines[-1]} {word}'.strip()
+    if lines[-1] and font.getlength(longer) > width:
+      lines.append(word)
+    else:
+      lines[-1] = longer
+    if len(lines) > max_lines:
+      last = lines[max_lines - 1]
+      while last and font.getlength(f'{last}…') > width:
+        last = last[:-1]
+      return [*lines[: max_lines - 1], f'{last.rstrip()}…']
+  return lines
