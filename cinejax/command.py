@@ -1,0 +1,113 @@
+"""What every `python -m cinejax.X` shares: flags, errors, devices, cache.
+
+A command defines its own absl flags and a `main` without arguments, which it
+hands to `run`. Within `main`, `config()` gives the frozen settings. What a
+user can mend is told in one sentence on stderr, exit code 2.
+"""
+
+import os
+import pathlib
+import re
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from cinejax.config import Config, resolve, unknown_key
+from cinejax.core.errors import UserError
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'A file such as configs/story.py; --config.a.b=v overrides.'
+)
+_PLATFORM = flags.DEFINE_enum(
+  'platform', None, ['cpu', 'gpu', 'tpu'], 'Devices to run on; default: best.'
+)
+
+
+def config() -> Config:
+  """The settings of --config and its overrides, frozen and checked."""
+  if _CONFIG.value is None:
+    raise UserError('--config is missing; give one such as configs/story.py')
+  return resolve(_CONFIG.value)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the command line, wakes JAX, calls `main` and exits.
+
+  Exit codes: 0; 2 with `error: …` on stderr for what the user can mend; a
+  traceback is a fault of ours.
+  """
+  for name in ('config', 'platform'):  # shown by --help
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+
+  def start(_: Sequence[str]) -> None:
+    _wake(_PLATFORM.value)
+    main()
+
+  try:
+    app.run(start, flags_parser=_parse)
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  _check_config(argv)
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    raise UserError(str(error)) from error
+  if rest[1:]:
+    raise UserError(f'{rest[1]} is not a flag; flags begin with --')
+  return rest
+
+
+def _check_config(argv: Sequence[str]) -> None:
+  """Raises UserError for a config file or a key of it that is not there.
+
+  config_flags would end in a traceback that names neither file nor nearest.
+  """
+  line = ' '.join(argv[1:])
+  given = re.search(r'(?:^|\s)--?config[=\s](\S+)', line)
+  if given is None:
+    return
+  path = given[1].split(':')[0]
+  if not pathlib.Path(path).is_file():
+    raise UserError(f'--config={path}: there is no such file')
+  overrides = re.findall(r'(?:^|\s)--?(?:no)?(config\.[\w.]+)', line)
+  if overrides:
+    known = set(_keys(runpy.run_path(path)['get_config'](), 'config'))
+    for key in overrides:
+      if key not in known:
+        raise unknown_key(key, sorted(known))
+
+
+def _keys(section: Mapping[str, Any], path: str) -> Iterator[str]:
+  for name, value in section.items():
+    yield f'{path}.{name}'
+    if isinstance(value, Mapping):
+      yield from _keys(value, f'{path}.{name}')
+
+
+def _wake(platform: str | None) -> None:
+  """Chooses the devices and where compiled programs are kept."""
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+    folder = pathlib.Path(home) / 'cinejax' / 'jax'
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  if platform is None:
+    return
+  jax.config.update('jax_platforms', platform)
+  try:
+    jax.devices()
+  except RuntimeError as error:
+    extra = {'gpu': 'cuda', 'tpu': 'tpu'}.get(platform, 'test')
+    raise UserError(
+      f'--platform={platform}: JAX finds no such device here; take another '
+      f"platform, or install its driver and pip install 'cinejax[{extra}]'"
+    ) from error

@@ -1,0 +1,151 @@
+"""Where arrays live: the mesh, the table of parameters, batches.
+
+The mesh has four axes. `data` and `fsdp` split the batch; `fsdp` also splits
+parameters, their averages and moments; `tensor` splits features of a layer;
+`sequence` splits tokens. Axis types are Auto on purpose: XLA propagates what
+the pinned inputs and outputs imply (jax's default, Explicit, would put the
+sharding into every type).
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from cinejax.core import tree as tree_lib
+from cinejax.core.config import MeshConfig
+from cinejax.core.errors import UserError
+
+AXES = ('data', 'fsdp', 'sequence', 'tensor')
+BATCH_AXES = ('data', 'fsdp')
+
+# Layers in pairs, into heads or mlp features and back: `tensor` splits what
+# lies between, so that nothing moves there.
+_INTO = (
+  'query|key|value|mlp_in|time_in|time_projection|text_in|patch_embedding|head'
+)
+_BACK = '(self|cross)_attention/out|(mlp|time|text)_out'
+
+# (regex of a path's end, axes of the last dimensions). Each parameter matches
+# exactly one row. Dimensions before those named are stacked layers.
+PARAM_RULES = (
+  (f'({_INTO})/kernel', ('fsdp', 'tensor')),
+  (f'({_BACK})/kernel', ('tensor', 'fsdp')),
+  (f'({_INTO}|{_BACK})/bias', ()),
+  (r'(query|key)_norm/scale|cross_norm/(scale|bias)|(head_)?modulation', ()),
+  # codecs are small, and their convolutions would gain nothing
+  (r'(encoder|decoder)/.+|mean_C|std_C', ()),
+)
+
+
+def make_mesh(
+  cfg: MeshConfig, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """The mesh of `cfg` over `devices` (default: all); -1 takes the rest.
+
+  Raises UserError if the axes do not divide the devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  sizes = [getattr(cfg, axis) for axis in AXES]
+  named = ', '.join(
+    f'{axis}={size}' for axis, size in zip(AXES, sizes, strict=True)
+  )
+  if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+    raise UserError(
+      f'config.mesh is {named}; an axis takes 1 or more devices, and one of '
+      'them at most may be -1, the rest'
+    )
+  fixed = math.prod(size for size in sizes if size != -1)
+  rest, left = divmod(len(devices), fixed)
+  if left or (-1 not in sizes and rest != 1):
+    raise UserError(
+      f'config.mesh is {named}, which does not divide {len(devices)} devices; '
+      'let one axis be -1 and the product of the others a divisor'
+    )
+  sizes = [rest if size == -1 else size for size in sizes]
+  return jax.make_mesh(
+    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+  )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """First dimension over data and fsdp, for every array of a batch."""
+  return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def param_shardings(
+  tree: Any,
+  mesh: Mesh,
+  rules: Sequence[tuple[str, tuple[str | None, ...]]] = PARAM_RULES,
+) -> Any:
+  """A NamedSharding for each leaf of `tree`, by the table.
+
+  `tree` holds arrays or their shapes: parameters, or anything that holds
+  copies of them (averages, moments, a whole training state), since a row
+  matches the end of a path. Scalars are replicated.
+
+  Raises ValueError if a path matches no row or several.
+  """
+
+  def leaf(path: tuple[Any, ...], x: Any) -> NamedSharding:
+    spec = _match(tree_lib.path_name(path), rules) if x.ndim else ()
+    return NamedSharding(mesh, _fit(spec, x.shape, mesh.shape))
+
+  return jax.tree_util.tree_map_with_path(leaf, tree)
+
+
+def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
+  """Splits the dimensions of `x` over `axes` of the mesh in use, if any.
+
+  The mesh is that of `jax.set_mesh`; a dimension that its axis does not
+  divide stays whole.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return x
+  padded = axes + (None,) * (x.ndim - len(axes))
+  spec = _fit(padded, x.shape, mesh.shape)
+  return jax.lax.with_sharding_constraint(x, spec)
+
+
+def _match(
+  path: str, rules: Sequence[tuple[str, tuple[str | None, ...]]]
+) -> tuple[str | None, ...]:
+  found = [
+    (pattern, spec)
+    for pattern, spec in rules
+    if re.fullmatch(f'(.*/)?({pattern})', path)
+  ]
+  if len(found) != 1:
+    rows = ', '.join(pattern for pattern, _ in found) or 'none'
+    raise ValueError(f'{path} must match one row of PARAM_RULES, not: {rows}')
+  return found[0][1]
+
+
+def _fit(
+  axes: Sequence[str | tuple[str, ...] | None],
+  shape: tuple[int, ...],
+  sizes: Mapping[str, int],
+) -> PartitionSpec:
+  """`axes` on the last dimensions, None where one does not divide."""
+  if len(axes) > len(shape):
+    raise ValueError(f'{axes} names more dimensions than {shape} has')
+  axes = (None,) * (len(shape) - len(axes)) + tuple(axes)
+
+  def fits(axis: str | tuple[str, ...] | None, length: int) -> bool:
+    names = (axis,) if isinstance(axis, str) else axis or ()
+    return length % math.prod(sizes[name] for name in names) == 0
+
+  return PartitionSpec(
+    *(
+      axis if fits(axis, length) else None
+      for axis, length in zip(axes, shape, strict=True)
+    )
+  )

@@ -1,0 +1,86 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, PartitionSpec
+
+from cinejax.config import resolve
+from cinejax.core import sharding, tree
+from cinejax.core.config import MeshConfig
+from cinejax.core.errors import UserError
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from configs import tiny
+
+
+def make_mesh(data=1, fsdp=-1, sequence=1, tensor=1):
+  return sharding.make_mesh(MeshConfig(data, fsdp, sequence, tensor))
+
+
+def test_minus_one_takes_the_rest():
+  mesh = make_mesh(fsdp=-1, tensor=2)
+  assert dict(mesh.shape) == {'data': 1, 'fsdp': 4, 'sequence': 1, 'tensor': 2}
+  assert set(mesh.axis_types) == {AxisType.Auto}
+
+
+def test_mesh_over_given_devices():
+  one = sharding.make_mesh(MeshConfig(1, -1, 1, 1), jax.devices()[:1])
+  assert one.size == 1
+
+
+@pytest.mark.parametrize(
+  'axes',
+  [{'tensor': 3}, {'fsdp': 4}, {'fsdp': -1, 'data': -1}, {'fsdp': 0}],
+)
+def test_a_mesh_that_does_not_divide_is_a_sentence(axes):
+  with pytest.raises(UserError, match=r'config\.mesh is data='):
+    make_mesh(**axes)
+
+
+def test_every_parameter_matches_one_row():
+  cfg = resolve(tiny.get_config())
+  mesh = make_mesh(fsdp=4, tensor=2)
+  key = jax.random.key(0)
+  dit = jax.eval_shape(lambda: denoiser.init_params(cfg.dit, key))
+  specs = tree.paths(
+    jax.tree.map(lambda s: s.spec, sharding.param_shardings(dit, mesh))
+  )
+  assert specs['blocks/mlp_in/kernel'] == PartitionSpec(None, 'fsdp', 'tensor')
+  assert specs['blocks/mlp_out/kernel'] == PartitionSpec(None, 'tensor', 'fsdp')
+  assert not any(specs['blocks/modulation'])
+  codec = jax.eval_shape(lambda: make_codec(cfg.codec).init(key))
+  for leaf in jax.tree.leaves(sharding.param_shardings(codec, mesh)):
+    assert leaf.is_fully_replicated
+
+
+def test_moments_are_split_like_their_parameters():
+  tree_of_copies = {'mu': {'head': {'kernel': jnp.zeros((8, 4))}}}
+  mesh = make_mesh(fsdp=4, tensor=2)
+  found = sharding.param_shardings(tree_of_copies, mesh)
+  assert found['mu']['head']['kernel'].spec == PartitionSpec('fsdp', 'tensor')
+
+
+def test_what_does_not_divide_stays_whole():
+  params = {'head': {'kernel': jnp.zeros((6, 4))}}
+  found = sharding.param_shardings(params, make_mesh(fsdp=4, tensor=2))
+  assert found['head']['kernel'].spec == PartitionSpec(None, 'tensor')
+
+
+def test_unknown_and_ambiguous_paths_are_refused():
+  params = {'odd': {'kernel': jnp.zeros((6, 4))}}
+  with pytest.raises(ValueError, match='odd/kernel must match one row'):
+    sharding.param_shardings(params, make_mesh())
+  rules = (('odd/kernel', ()), ('.*kernel', ()))
+  with pytest.raises(ValueError, match='must match one row'):
+    sharding.param_shardings(params, make_mesh(), rules)
+
+
+def test_constrain_needs_no_mesh_and_heeds_one():
+  x = jnp.zeros((8, 6))
+  constrain = lambda x: sharding.constrain(x * 1, ('data', 'fsdp'), 'tensor')  # noqa: E731
+  np.testing.assert_array_equal(constrain(x), x)
+  mesh = make_mesh(fsdp=2, tensor=4)
+  with jax.set_mesh(mesh):
+    y = jax.jit(constrain)(x)
+  # six columns do not divide over four devices
+  assert y.sharding.shard_shape(y.shape) == (4, 6)
