@@ -91,6 +91,7 @@ def get_config() -> ConfigDict:
   train.save_every_steps = 200
   train.sample_every_steps = 1000  # sample films; 0 = never
   train.keep_checkpoints = 2
+  train.weights_dtype = 'bfloat16'  # float32 | bfloat16: of weights written
   # what no stage of this run makes: weights files by name ('' = none)
   train.codec_weights = ''
   train.base_weights = ''  # start the base from these

@@ -10,6 +10,7 @@ class TrainConfig:
   save_every_steps: int
   sample_every_steps: int  # 0 = never
   keep_checkpoints: int
+  weights_dtype: str  # float32 | bfloat16: of the files that stages make
   codec_weights: str  # used where no stage of this run makes them
   base_weights: str  # the base starts from these
 

@@ -1,0 +1,49 @@
+"""What a person watching sees: a bar on a terminal, elsewhere plain lines."""
+
+import datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from cinejax.training.metrics import Row
+
+
+class Watch:
+  """Shows loss, steps a second and time left of one stage."""
+
+  def __init__(self, name: str, step: int, steps: int, show: bool):
+    self._name, self._steps = name, steps
+    self._console = Console(quiet=not show)
+    self._bar = Progress(
+      TextColumn('{task.description}'),
+      BarColumn(),
+      MofNCompleteColumn(),
+      TextColumn('{task.fields[note]}'),
+      console=self._console,
+      disable=not self._console.is_terminal,
+    )
+    self._task = self._bar.add_task(name, total=steps, completed=step, note='')
+
+  def advance(self, step: int) -> None:
+    self._bar.update(self._task, completed=step)
+
+  def report(self, step: int, row: Row) -> None:
+    """A new figure; a line of its own where there is no terminal."""
+    left = datetime.timedelta(seconds=round(min(row['secs_left'], 1e8)))
+    note = (
+      f'loss {row["loss"]:.4f}, {row["steps_per_sec"]:.3g} steps/s, {left} left'
+    )
+    self._bar.update(self._task, note=note)
+    if not self._console.is_terminal:
+      self._console.print(
+        f'{self._name} {step}/{self._steps}: {note}',
+        highlight=False,
+        soft_wrap=True,
+      )
+
+  def __enter__(self) -> 'Watch':
+    self._bar.start()
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._bar.stop()

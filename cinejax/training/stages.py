@@ -1,0 +1,165 @@
+"""The stages of a training run: what each consumes, makes, and trains.
+
+A stage is done when the file that it makes is there, which is written whole
+at its end; until then its checkpoints say how far it is. Weights come from
+WORKDIR/NAME.safetensors or, where no stage of the run makes them, from
+config.train.NAME_weights.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.data.pipeline import make_batches, make_clip_batches
+from cinejax.data.sources import LatentFilms
+from cinejax.models import denoiser
+from cinejax.models.codec.patch import PatchCodec
+from cinejax.models.codec.select import make_codec
+from cinejax.models.text.select import make_text
+from cinejax.objectives.reconstruction import make_reconstruction_loss
+from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
+from cinejax.story.clips import StoryClips
+from cinejax.training.state import Params
+from cinejax.training.steps import LossFn
+
+_CALIBRATION_CLIPS = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """What a stage hands to the trainer."""
+
+  init_fn: Callable[[jax.Array], Params]  # key -> params
+  loss_fn: LossFn
+  # examples consumed -> this process's batches from there on
+  batches_fn: Callable[[int], Iterator[dict[str, Any]]]
+  # averaged params -> those that are written
+  finish_fn: Callable[[Params], Params] = lambda params: params
+  # (averaged params, folder, step): writes samples
+  sample_fn: Callable[[Params, pathlib.Path, int], None] | None = None
+  start: str = ''  # weights file to start from; '' = init_fn's
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A row of STAGES."""
+
+  name: str  # its settings are config.stage.NAME
+  consumes: tuple[str, ...]  # stages whose weights it needs
+  build: Callable[[Config, pathlib.Path], Program]
+
+  @property
+  def makes(self) -> str:
+    """Its weights file in the workdir."""
+    return f'{self.name}.safetensors'
+
+
+def weights_path(cfg: Config, workdir: pathlib.Path, name: str) -> pathlib.Path:
+  """Where the weights of stage `name` are; raises UserError if nowhere."""
+  made, given = workdir / f'{name}.safetensors', ''
+  if name not in cfg.train.stages:
+    given = getattr(cfg.train, f'{name}_weights')
+  path = pathlib.Path(given) if given else made
+  if not path.is_file():
+    raise UserError(
+      f'there are no {name} weights at {path}; add {name} to '
+      f'config.train.stages or set config.train.{name}_weights'
+    )
+  return path
+
+
+def find(name: str) -> Stage:
+  """The declared stage of that name."""
+  for stage in STAGES:
+    if stage.name == name:
+      return stage
+  known = ', '.join(stage.name for stage in STAGES)
+  raise UserError(
+    f'config.train.stages names {name}; it must be some of {known}'
+  )
+
+
+def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
+  del workdir
+  codec = make_codec(cfg.codec)
+  if not isinstance(codec, PatchCodec):
+    raise UserError(
+      f'config.codec.name is {cfg.codec.name}, which comes trained; take codec '
+      'out of config.train.stages and set config.train.codec_weights'
+    )
+  clips = StoryClips(
+    cfg.story.seed,
+    cfg.story.films,
+    cfg.story.clip_frames,
+    frames_per_chunk=cfg.film.frames_per_chunk,
+    stride=cfg.codec.temporal_stride,
+  )
+
+  def batches(consumed: int) -> Iterator[dict[str, Any]]:
+    return make_clip_batches(
+      clips,
+      batch=cfg.stage.codec.batch,
+      seed=cfg.seed,
+      clips_consumed=consumed,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
+
+  def calibrate(params: Params) -> Params:
+    sample = make_clip_batches(clips, batch=_CALIBRATION_CLIPS, seed=cfg.seed)
+    return codec.calibrate(params, next(sample)['video'])
+
+  return Program(
+    init_fn=codec.init,
+    loss_fn=make_reconstruction_loss(codec),
+    batches_fn=batches,
+    finish_fn=calibrate,
+  )
+
+
+def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
+  codec_weights = weights_path(cfg, workdir, 'codec')
+  if not cfg.data.films:
+    raise UserError(
+      'config.data.films is empty; write films with `python -m data_prep.story '
+      f'--config=... --weights={codec_weights} --out=FILMS` and give '
+      '--config.data.films=FILMS'
+    )
+  films, text = LatentFilms(cfg.data.films), make_text(cfg.text)
+
+  def batches(consumed: int) -> Iterator[dict[str, Any]]:
+    return make_batches(
+      films,
+      lambda prompt: text.encode([prompt])[0],
+      chunks=cfg.data.chunks,
+      frames_per_chunk=cfg.film.frames_per_chunk,
+      batch=cfg.stage.base.batch,
+      seed=cfg.seed,
+      films_consumed=consumed,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
+
+  return Program(
+    init_fn=lambda key: denoiser.init_params(cfg.dit, key),
+    loss_fn=make_teacher_forcing_loss(
+      denoiser.make_film_fn(cfg.dit, cfg.memory),
+      cfg.diffusion,
+      frames=cfg.film.frames_per_chunk,
+      negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
+      drop_text=cfg.stage.base.drop_text,
+    ),
+    batches_fn=batches,
+    start=cfg.train.base_weights,
+  )
+
+
+STAGES = (
+  Stage('codec', consumes=(), build=_build_codec),
+  Stage('base', consumes=('codec',), build=_build_base),
+)

@@ -1,0 +1,102 @@
+"""The training state: all that an update reads and writes.
+
+Masters, averages and moments are float32. The key of an update is folded from
+(seed, step), and the data of an update follow from `films_consumed`, so that
+this tree, restored, continues the run bit for bit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from cinejax.core import tree as tree_lib
+from cinejax.core.errors import UserError
+from cinejax.core.sharding import param_shardings
+
+Params = Any  # nested dict of arrays
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class TrainState:
+  step: jax.Array  # int32 [], updates done
+  films_consumed: jax.Array  # int32 [], examples of those updates
+  seed: jax.Array  # uint32 [], of the noise
+  params: Params  # float32 masters
+  opt_state: optax.OptState
+  ema: Params  # running average of params: what is shipped
+
+  @property
+  def key(self) -> jax.Array:
+    """The key of the update that comes next."""
+    return jax.random.fold_in(jax.random.key(self.seed), self.step)
+
+
+def make_init(
+  init_fn: Callable[[jax.Array], Params],
+  optimizer: optax.GradientTransformation,
+  seed: int,
+) -> Callable[[], TrainState]:
+  """A traceable function that makes the state before the first update."""
+
+  def init() -> TrainState:
+    params = tree_lib.cast(init_fn(jax.random.key(seed)), jnp.float32)
+    return TrainState(
+      step=jnp.int32(0),
+      films_consumed=jnp.int32(0),
+      seed=jnp.uint32(seed),
+      params=params,
+      opt_state=optimizer.init(params),
+      ema=params,
+    )
+
+  return init
+
+
+def abstract_state(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
+  """Shapes, types and shardings of the state on `mesh`; nothing is made."""
+  shapes = jax.eval_shape(init)
+  return jax.tree.map(
+    lambda x, sharding: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding
+    ),
+    shapes,
+    param_shardings(shapes, mesh),
+  )
+
+
+def shardings(state: TrainState) -> TrainState:
+  """The sharding of each leaf, of a state or an abstract one."""
+  return jax.tree.map(lambda x: x.sharding, state)
+
+
+def start_from(state: TrainState, weights: Params, path: str) -> TrainState:
+  """`state` with params and average replaced by the weights read at `path`.
+
+  Raises:
+    UserError: the weights are of another model.
+  """
+  want, have = tree_lib.paths(state.params), tree_lib.paths(weights)
+  for name in sorted(want.keys() | have.keys()):
+    if name not in have or name not in want:
+      where = 'the model' if name in want else 'the weights'
+      raise UserError(f'{path} is of another model: only {where} has {name}')
+    if want[name].shape != have[name].shape:
+      raise UserError(
+        f'{path} is of another model: {name} has shape {have[name].shape} '
+        f'there and {want[name].shape} in this config'
+      )
+
+  def placed() -> Params:
+    # by name, since files are sorted and trees need not be
+    leaves = [
+      jax.device_put(have[name].astype(leaf.dtype), leaf.sharding)
+      for name, leaf in want.items()
+    ]
+    return jax.tree.unflatten(jax.tree.structure(state.params), leaves)
+
+  return state.replace(params=placed(), ema=placed())

@@ -1,0 +1,134 @@
+"""Runs the stages of a config in order: build, restore, train, write."""
+
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+
+import jax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.core.sharding import BATCH_AXES, batch_sharding
+from cinejax.interop.tensors import load_tree, save_tree
+from cinejax.training import loop
+from cinejax.training.checkpoint import Checkpoints
+from cinejax.training.metrics import MetricWriter
+from cinejax.training.optim import make_optimizer
+from cinejax.training.progress import Watch
+from cinejax.training.stages import Program, Stage, find, weights_path
+from cinejax.training.state import (
+  TrainState,
+  abstract_state,
+  make_init,
+  shardings,
+  start_from,
+)
+from cinejax.training.steps import make_train_step
+
+
+def run(cfg: Config, workdir: pathlib.Path, mesh: Mesh) -> None:
+  """Trains what of `cfg.train.stages` is not done yet, into `workdir`.
+
+  Raises:
+    UserError: a stage is unknown, or lacks what it consumes.
+    loop.Stopped: a signal came, and the stage's state is saved.
+  """
+  for stage in [find(name) for name in cfg.train.stages]:
+    path = workdir / stage.makes
+    if path.exists():
+      _say(f'{stage.name}: done before, {path}')
+      continue
+    for name in stage.consumes:
+      weights_path(cfg, workdir, name)
+    run_stage(stage, cfg, workdir, mesh)
+    _say(f'{stage.name}: wrote {path}')
+
+
+def run_stage(
+  stage: Stage, cfg: Config, workdir: pathlib.Path, mesh: Mesh
+) -> None:
+  """Trains one stage from its newest checkpoint, and writes its weights."""
+  settings = getattr(cfg.stage, stage.name)
+  _check_batch(stage.name, settings.batch, mesh)
+  program = stage.build(cfg, workdir)
+  optimizer = make_optimizer(settings)
+  init = make_init(program.init_fn, optimizer, cfg.seed)
+  checkpoints = Checkpoints(
+    workdir / 'checkpoints' / stage.name,
+    cfg.train.keep_checkpoints,
+    dataclasses.asdict(cfg),
+  )
+  with jax.set_mesh(mesh), checkpoints:
+    abstract = abstract_state(init, mesh)
+    state = checkpoints.restore(abstract)
+    if state is None:
+      state = jax.jit(init, out_shardings=shardings(abstract))()
+      if program.start:
+        state = start_from(state, load_tree(program.start)[0], program.start)
+    step, steps = int(state.step), settings.steps
+    with (
+      MetricWriter(workdir, stage.name, step) as writer,
+      Watch(stage.name, step, steps, jax.process_index() == 0) as watch,
+    ):
+      state = loop.train(
+        make_train_step(
+          program.loss_fn,
+          optimizer,
+          settings,
+          mesh,
+          shardings(abstract),
+          batch_sharding(mesh),
+        ),
+        state,
+        program.batches_fn(int(state.films_consumed)),
+        name=stage.name,
+        steps=steps,
+        cfg=cfg.train,
+        batch_sharding=batch_sharding(mesh),
+        checkpoints=checkpoints,
+        writer=writer,
+        watch=watch,
+        sample_fn=_sampler(program, workdir / 'samples' / stage.name),
+      )
+    _write(program, state, cfg, workdir / stage.makes)
+
+
+def _sampler(program: Program, folder: pathlib.Path):
+  if program.sample_fn is None:
+    return None
+  return lambda state, step: program.sample_fn(state.ema, folder, step)
+
+
+def _write(
+  program: Program, state: TrainState, cfg: Config, path: pathlib.Path
+) -> None:
+  """The averaged weights, and in the metadata how they came about."""
+  gather = functools.partial(multihost_utils.process_allgather, tiled=True)
+  params = program.finish_fn(jax.tree.map(gather, state.ema))
+  if jax.process_index() == 0:
+    metadata = {
+      'config': json.dumps(dataclasses.asdict(cfg)),
+      'stage': path.stem,
+      'steps': str(int(state.step)),
+      'films_consumed': str(int(state.films_consumed)),
+      'seed': str(cfg.seed),
+    }
+    save_tree(path, params, metadata, dtype=cfg.train.weights_dtype)
+
+
+def _check_batch(name: str, batch: int, mesh: Mesh) -> None:
+  split = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+  if batch % split:
+    raise UserError(
+      f'config.stage.{name}.batch is {batch}; it must be a multiple of the '
+      f'{split} devices along the axes {" and ".join(BATCH_AXES)} of the mesh'
+    )
+
+
+def _say(sentence: str) -> None:
+  if jax.process_index() == 0:
+    print(sentence, flush=True)

@@ -1,0 +1,89 @@
+import jax
+import numpy as np
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.training.checkpoint import Checkpoints
+from cinejax.training.steps import place
+
+
+def train(toy, state, updates):
+  batches = toy.batches(int(state.films_consumed))
+  step_fn = toy.step_fn()
+  with jax.set_mesh(toy.mesh):
+    for _ in range(updates):
+      batch = place(next(batches), toy.batch_sharding)
+      state, _ = step_fn(state, batch)
+  return state
+
+
+def assert_same(a, b):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_array_equal(x, y)
+
+
+def test_four_updates_are_two_restore_and_two(make_toy, tmp_path):
+  toy = make_toy()
+  whole = train(toy, toy.fresh(), 4)
+  half = train(toy, toy.fresh(), 2)
+  with Checkpoints(tmp_path, 2, {'name': 'toy'}) as checkpoints:
+    checkpoints.save(2, half)
+  with Checkpoints(tmp_path, 2, {'name': 'toy'}) as checkpoints:
+    restored = checkpoints.restore(toy.abstract)
+  assert restored.films_consumed == 16
+  assert_same(train(toy, restored, 2), whole)
+
+
+def test_a_save_is_of_the_state_as_it_was(make_toy, tmp_path):
+  toy = make_toy()
+  state = train(toy, toy.fresh(), 1)
+  kept = jax.tree.map(np.array, state)
+  with Checkpoints(tmp_path, 2, {}) as checkpoints:
+    checkpoints.save(1, state)
+    train(toy, state, 20)  # donates the buffers while the save goes on
+    checkpoints.wait()
+    assert_same(checkpoints.restore(toy.abstract), kept)
+
+
+def test_restore_onto_another_mesh(make_toy, tmp_path):
+  one, many = make_toy(), make_toy(devices=8, fsdp=4, tensor=2)
+  state = train(one, one.fresh(), 1)
+  kept = jax.tree.map(np.array, state)
+  with Checkpoints(tmp_path, 2, {}) as checkpoints:
+    checkpoints.save(1, state)
+    checkpoints.wait()
+    restored = checkpoints.restore(many.abstract)
+  assert_same(restored, kept)
+  assert not restored.params['mlp_in']['kernel'].sharding.is_fully_replicated
+
+
+def test_the_newest_are_kept_with_their_config(make_toy, tmp_path):
+  toy = make_toy()
+  state = toy.fresh()
+  with Checkpoints(tmp_path, 2, {'stages': ('codec',)}) as checkpoints:
+    assert checkpoints.latest_step is None
+    assert checkpoints.restore(toy.abstract) is None
+    for step in (1, 2, 3):
+      checkpoints.save(step, state)
+    checkpoints.wait()
+    assert checkpoints.latest_step == 3
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['2', '3']
+  assert (
+    '"stages": ["codec"]'
+    in (tmp_path / '3' / 'config' / 'metadata').read_text()
+  )
+
+
+def test_another_model_is_a_sentence(make_toy, tmp_path):
+  toy = make_toy()
+  with Checkpoints(tmp_path, 2, {}) as checkpoints:
+    checkpoints.save(1, toy.fresh())
+    checkpoints.wait()
+    wider = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(
+        (*x.shape, 2), x.dtype, sharding=x.sharding
+      ),
+      toy.abstract,
+    )
+    with pytest.raises(UserError, match='does not fit this config'):
+      checkpoints.restore(wider)

@@ -1,0 +1,100 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.training.state import start_from
+from cinejax.training.steps import place
+
+
+def run(toy, updates=1):
+  state, batches, step_fn = toy.fresh(), toy.batches(0), toy.step_fn()
+  with jax.set_mesh(toy.mesh):
+    for _ in range(updates):
+      batch = place(next(batches), toy.batch_sharding)
+      state, metrics = step_fn(state, batch)
+  return state, metrics
+
+
+def test_donated_buffers_are_deleted(make_toy):
+  toy = make_toy(devices=8, fsdp=4, tensor=2)
+  state = toy.fresh()
+  with jax.set_mesh(toy.mesh):
+    batch = place(next(toy.batches(0)), toy.batch_sharding)
+    toy.step_fn()(state, batch)
+  kept = [leaf for leaf in jax.tree.leaves(state) if not leaf.is_deleted()]
+  assert not kept
+
+
+def test_sharded_equals_one_device(make_toy):
+  # SGD: the first step of Adam is a sign, which hides or blows up errors.
+  one, one_metrics = run(make_toy(optax.sgd(0.1)))
+  toy = make_toy(optax.sgd(0.1), devices=8, data=2, fsdp=2, tensor=2)
+  many, many_metrics = run(toy)
+  np.testing.assert_allclose(
+    many_metrics['loss'], one_metrics['loss'], rtol=1e-6
+  )
+  for a, b in zip(
+    jax.tree.leaves(many.params), jax.tree.leaves(one.params), strict=True
+  ):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+  kernel = many.params['mlp_in']['kernel']
+  assert kernel.sharding.shard_shape(kernel.shape) == (8, 16)
+
+
+def test_an_update_moves_all_that_it_should(make_toy):
+  toy = make_toy()
+  before = jax.device_get(toy.fresh())
+  state, metrics = run(toy)
+  assert state.step == 1
+  assert state.films_consumed == metrics['films_consumed'] == 8
+  assert metrics['grad_norm'] > 0 and 'worst' in metrics
+  old, new = before.params['mlp_in'], state.params['mlp_in']
+  moved = new['kernel'] - old['kernel']
+  assert jnp.all(jnp.abs(moved) > 0)
+  # the decay of the first update is 1 / 10
+  np.testing.assert_allclose(
+    state.ema['mlp_in']['kernel'], old['kernel'] + 0.9 * moved, atol=1e-7
+  )
+
+
+def test_every_update_has_a_key_of_its_own(make_toy):
+  state = make_toy().fresh()
+  later = state.replace(step=state.step + 1)
+  other = state.replace(seed=state.seed + 1)
+  keys = [jax.random.key_data(s.key).tolist() for s in (state, later, other)]
+  assert keys[0] != keys[1] and keys[0] != keys[2]
+
+
+def test_masters_are_float32(make_toy):
+  state, _ = run(make_toy())
+  for leaf in jax.tree.leaves((state.params, state.ema)):
+    assert leaf.dtype == jnp.float32
+
+
+def test_start_from_weights(make_toy):
+  state = make_toy().fresh()
+  weights = jax.tree.map(
+    lambda x: np.asarray(x + 1, jnp.bfloat16), state.params
+  )
+  weights = dict(reversed(weights.items()))
+  started = start_from(state, weights, 'base.safetensors')
+  np.testing.assert_allclose(
+    started.ema['mlp_in']['bias'], np.ones(32, np.float32)
+  )
+  assert started.params['mlp_in']['bias'].dtype == jnp.float32
+  assert (
+    started.params['mlp_in']['bias'].unsafe_buffer_pointer()
+    != started.ema['mlp_in']['bias'].unsafe_buffer_pointer()
+  )
+
+
+def test_start_from_another_model_is_a_sentence(make_toy):
+  state = make_toy().fresh()
+  with pytest.raises(UserError, match='only the model has mlp_in/bias'):
+    start_from(state, {}, 'x.safetensors')
+  wrong = jax.tree.map(lambda x: x[:1], state.params)
+  with pytest.raises(UserError, match=r'mlp_in/bias has shape \(1,\)'):
+    start_from(state, wrong, 'x.safetensors')
