@@ -1,0 +1,149 @@
+"""Are the cuts where they were asked for?
+
+Shot cut accuracy (HoloCine, arXiv 2510.20822, appendix A.1), from the frames
+of detected and of requested cuts in a film of n frames:
+
+  NSD = (sum over matched pairs of |detected - requested|
+         + penalty (missed + extra)) / n                                 (1)
+  SCA = exp(-NSD)                                                        (2)
+
+The paper gives neither the penalty nor the matching. Here the penalty of a
+cut without a partner is the mean length of a requested shot, n / (cuts + 1),
+and pairs are matched one to one, greedily from the nearest on, or optimally;
+the two differ only where a cut is off by more than half a shot. Cuts are the
+first frame of the new shot, found by PySceneDetect's ContentDetector.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import scenedetect
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+
+# Frames are averaged down to about this width before cuts are sought in them.
+_DETECTOR_WIDTH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class ShotScore:
+  """How well detected cuts match the requested ones."""
+
+  nsd: float  # >= 0, eq. (1)
+  matched: tuple[tuple[int, int], ...]  # (detected, requested) frames
+  missed: tuple[int, ...]  # requested cuts without a detected one
+  extra: tuple[int, ...]  # detected cuts without a requested one
+
+  @property
+  def sca(self) -> float:
+    """In (0, 1], eq. (2)."""
+    return math.exp(-self.nsd)
+
+  @property
+  def transition_deviation(self) -> float | None:
+    """Mean |detected - requested| in frames; None where nothing matched.
+
+    MultiShotMaster's and CineTrans' measure, whose mean is our reading.
+    """
+    if not self.matched:
+      return None
+    return float(np.mean([abs(a - b) for a, b in self.matched]))
+
+
+def score_cuts(
+  detected: Sequence[int],
+  requested: Sequence[int],
+  n_frames: int,
+  matching: str = 'greedy',
+  penalty: float | None = None,
+) -> ShotScore:
+  """Matches detected to requested cuts and scores them.
+
+  Args:
+    detected: pixel frames of the cuts found, each once.
+    requested: pixel frames of the cuts asked for, each once.
+    n_frames: pixel frames of the film, > 0.
+    matching: greedy | optimal.
+    penalty: frames for each missed or extra cut; None = mean shot length.
+  """
+  match = {'greedy': _greedy, 'optimal': _optimal}[matching]
+  detected_D, requested_S = np.sort(detected), np.sort(requested)
+  distance_DS = np.abs(detected_D[:, None] - requested_S[None])
+  pairs = match(distance_DS)
+  missed = _unmatched(requested_S, [column for _, column in pairs])
+  extra = _unmatched(detected_D, [row for row, _ in pairs])
+  if penalty is None:
+    penalty = n_frames / (len(requested_S) + 1)
+  matched_frames = sum(distance_DS[pair] for pair in pairs)
+  penalty_frames = penalty * (len(missed) + len(extra))
+  matched = tuple(
+    (int(detected_D[row]), int(requested_S[column])) for row, column in pairs
+  )
+  nsd = float(matched_frames + penalty_frames) / n_frames
+  return ShotScore(nsd, matched, missed, extra)
+
+
+def false_cuts(
+  detected: Sequence[int], continued: Sequence[int], tolerance_frames: int = 4
+) -> int:
+  """How many shots that should have continued were cut.
+
+  Args:
+    detected: pixel frames of the cuts found.
+    continued: pixel frames at which a prompt changes within a shot.
+    tolerance_frames: how far from there a cut still counts as its own.
+  """
+  return sum(
+    any(abs(cut - frame) <= tolerance_frames for cut in detected)
+    for frame in continued
+  )
+
+
+def detect_cuts(
+  frames: Iterable[np.ndarray],
+  threshold: float = 27.0,
+  min_shot_frames: int = 8,
+) -> tuple[int, ...]:
+  """Pixel frames at which a new shot starts.
+
+  Args:
+    frames: uint8 RGB [Y, X, 3] each: a video_TYXC array, or an iterator.
+    threshold: mean change of hue, saturation and value, of 255.
+    min_shot_frames: shortest shot, the first included; cuts that follow each
+      other faster are one.
+  """
+  detector = scenedetect.ContentDetector(threshold, min_shot_frames)
+  cuts = []
+  for number, frame_YXC in enumerate(frames):
+    # Only whole frames are counted, so any rate will do.
+    time = scenedetect.FrameTimecode(number, fps=25.0)
+    cuts += detector.process_frame(time, _bgr(frame_YXC))
+  return tuple(cut.frame_num for cut in cuts)
+
+
+def _bgr(frame_YXC: np.ndarray) -> np.ndarray:
+  factor = max(1, frame_YXC.shape[1] // _DETECTOR_WIDTH)
+  small = np.asarray(Image.fromarray(frame_YXC).reduce(factor))
+  return np.ascontiguousarray(small[..., ::-1])
+
+
+def _greedy(distance_DS: np.ndarray) -> list[tuple[int, int]]:
+  pairs, rows, columns = [], set(), set()
+  for index in np.argsort(distance_DS, axis=None, kind='stable'):
+    row, column = map(int, np.unravel_index(index, distance_DS.shape))
+    if row not in rows and column not in columns:
+      pairs.append((row, column))
+      rows.add(row)
+      columns.add(column)
+  return sorted(pairs)
+
+
+def _optimal(distance_DS: np.ndarray) -> list[tuple[int, int]]:
+  rows, columns = linear_sum_assignment(distance_DS)
+  return list(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def _unmatched(frames: np.ndarray, matched: list[int]) -> tuple[int, ...]:
+  return tuple(np.delete(frames, matched).astype(int).tolist())
