@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinejax.config import Config
 from cinejax.core import tree
 from cinejax.core.errors import UserError
 from cinejax.interop.tensors import load_tree
@@ -75,6 +76,13 @@ def make_encode(codec: Codec, params: Any) -> Encode:
     return [z[:count] for z, count in zip(z_BFYXC, counts, strict=True)]
 
   return encode_videos
+
+
+def frame_shape(cfg: Config) -> tuple[int, int, int]:
+  """Rows, columns and channels of a latent frame."""
+  stride = cfg.codec.spatial_stride
+  rows, columns = cfg.film.height // stride, cfg.film.width // stride
+  return rows, columns, cfg.codec.channels
 
 
 def fingerprint(weights: str | os.PathLike) -> str:

@@ -11,7 +11,7 @@ one process.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from absl import flags
 from rich.console import Console
@@ -22,23 +22,30 @@ from cinejax.config import Config
 from cinejax.data.sources import LatentFilm
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
-from cinejax.story.casting import cast
+from cinejax.story.casting import KINDS, cast
 from cinejax.story.render import render_batch
 from data_prep import films
-from data_prep.encode import Encode, fingerprint, load_codec, make_encode
-
-_WEIGHTS = flags.DEFINE_string('weights', None, 'The codec.', required=True)
-_OUT = flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
-_FILMS = flags.DEFINE_integer(
-  'films', None, 'How many; config.story.films if not given.', lower_bound=1
+from data_prep.encode import (
+  Encode,
+  fingerprint,
+  frame_shape,
+  load_codec,
+  make_encode,
 )
-_KIND = flags.DEFINE_enum(
-  'kind', 'train', ['train', 'eval', 'long', 'strict'], 'How films are cast.'
-)
-_BEAM = flags.DEFINE_bool('beam', False, 'Make the parts with Apache Beam.')
 
 _PART = 512  # films
 _BATCH = 8  # films encoded together
+
+
+def define_flags() -> None:
+  """Not at import, so that one process can import several commands."""
+  flags.DEFINE_string('weights', None, 'Of the codec.', required=True)
+  flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
+  flags.DEFINE_integer(
+    'films', None, 'How many; default: config.story.films.', lower_bound=1
+  )
+  flags.DEFINE_enum('kind', 'train', KINDS, 'How films are cast.')
+  flags.DEFINE_bool('beam', False, 'Make the parts with Apache Beam.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,25 +102,23 @@ def _encoder(cfg: Config, weights: str) -> Encode:
 
 
 def main() -> None:
-  cfg = command.config()
+  args, cfg = flags.FLAGS, command.config()
   parts = StoryParts(
-    cfg, _WEIGHTS.value, _KIND.value, _FILMS.value or cfg.story.films
+    cfg, args.weights, args.kind, args.films or cfg.story.films
   )
-  _encoder(cfg, parts.weights)  # a wrong file fails before anything is written
-  films.claim(_OUT.value, _settings(parts))
-  stride = cfg.codec.spatial_stride
-  shape = (cfg.film.height // stride, cfg.film.width // stride)
+  _encoder(cfg, args.weights)  # a wrong file fails before anything is written
+  films.claim(args.out, _settings(parts))
   write = functools.partial(
-    films.write_films, _OUT.value, frame_shape=(*shape, cfg.codec.channels)
+    films.write_films, args.out, frame_shape=frame_shape(cfg)
   )
-  if _BEAM.value:
+  if args.beam:
     write('beam', make_part=parts, numbers=parts.numbers(), beam=True)
   else:
     _write_parts(parts, write)
-  print(f'{parts.films} films in {_OUT.value}')
+  print(f'{parts.films} films in {args.out}')
 
 
-def _write_parts(parts: StoryParts, write) -> None:
+def _write_parts(parts: StoryParts, write: Callable[..., bool]) -> None:
   with Progress(console=Console(stderr=True)) as progress:
     task = progress.add_task(f'{parts.kind} films', total=parts.films)
 
@@ -143,4 +148,5 @@ def _settings(parts: StoryParts) -> dict[str, object]:
 
 
 if __name__ == '__main__':
+  define_flags()
   command.run(main)

@@ -10,6 +10,7 @@ films and real clips alike) without TensorFlow.
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -52,6 +53,9 @@ class LatentFilms:
 
   def __getitem__(self, index: SupportsIndex) -> LatentFilm:
     return film_from_record(self._records[index])
+
+  def __iter__(self) -> Iterator[LatentFilm]:
+    return (self[index] for index in range(len(self)))
 
   def __repr__(self) -> str:
     return f'LatentFilms({str(self.path)!r}, films={len(self)})'

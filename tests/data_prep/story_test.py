@@ -1,0 +1,99 @@
+"""Story films as records: latents of the render, prompts of the screenplay."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax.config import resolve
+from cinejax.core.errors import UserError
+from cinejax.data.sources import LatentFilms
+from cinejax.interop.tensors import save_tree
+from cinejax.models.codec.base import from_bytes
+from cinejax.models.codec.select import make_codec
+from cinejax.story import casting, render, world
+from configs import tiny
+from data_prep import encode, films, inspect, story
+
+
+@pytest.fixture(scope='module')
+def cfg():
+  config = tiny.get_config()
+  config.data.chunks = 11
+  return resolve(config)
+
+
+@pytest.fixture(scope='module')
+def weights(cfg, tmp_path_factory):
+  path = tmp_path_factory.mktemp('codec') / 'codec.safetensors'
+  params = make_codec(cfg.codec).init(jax.random.key(0))
+  save_tree(path, params, {}, dtype=jnp.bfloat16)
+  return str(path)
+
+
+@pytest.fixture(scope='module')
+def written(cfg, weights, tmp_path_factory):
+  """Four films in parts of two, the writer stopped after the first part."""
+  out = tmp_path_factory.mktemp('films')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(story, '_PART', 2)
+    parts = story.StoryParts(cfg, weights, 'train', 4)
+    for stop in (1, 2):
+      for part in parts.numbers()[:stop]:
+        films.write_films(out, f'part-{part:05d}', (8, 8, 16), parts, [part])
+  return LatentFilms(out)
+
+
+def test_every_film_once(written):
+  assert [film.film for film in written] == [0, 1, 2, 3]
+
+
+def test_latents_are_those_of_the_film_alone(cfg, weights, written):
+  codec, params = encode.load_codec(cfg.codec, weights)
+  video = render.render(casting.cast('train', cfg.story.seed, 3))
+  alone = jax.jit(codec.encode)(params, from_bytes(video)[None])[0]
+  np.testing.assert_allclose(
+    written[3].latents.astype(np.float32), alone, atol=5e-3
+  )
+
+
+def test_prompts_cuts_and_shots(cfg, written):
+  prefix = cfg.film.cut_prefix
+  for film in written:
+    truth = casting.cast('train', cfg.story.seed, film.film)
+    assert len(film.latents) == 3 * truth.chunks
+    segments = truth.chunk_segments()
+    for chunk, index in enumerate(segments):
+      segment = truth.segments[index]
+      opens = chunk == 0 or segments[chunk - 1] != index
+      cut = opens and segment.cut
+      assert film.cuts[chunk] == cut
+      assert film.shots[chunk] == truth.segment_shots()[index]
+      said = world.prompt(segment)
+      assert film.prompts[chunk] == (prefix + said if cut else said)
+
+
+def test_evaluation_films_have_a_seed_of_their_own(cfg):
+  seeds = {
+    kind: story.StoryParts(cfg, '', kind, 1).seed
+    for kind in ('train', 'eval', 'long', 'strict')
+  }
+  train = seeds.pop('train')
+  assert train not in seeds.values()
+
+
+def test_weights_of_another_codec_are_refused(cfg, tmp_path):
+  codec = make_codec(cfg.codec)
+  params = dict(codec.init(jax.random.key(0)))
+  params['mean_C'] = jnp.zeros(3)
+  save_tree(tmp_path / 'other.safetensors', params, {})
+  with pytest.raises(UserError, match=r'mean_C of shape \(3,\)'):
+    encode.load_codec(cfg.codec, tmp_path / 'other.safetensors')
+
+
+def test_inspect_says_what_is_there(written):
+  text = '\n'.join(inspect.describe(written, sample=3, show=1))
+  assert 'films             4' in text
+  assert '(8, 8, 16)' in text
+  assert 'frames a chunk    3.0' in text
+  assert written[0].prompts[0] in text
