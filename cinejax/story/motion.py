@@ -15,7 +15,7 @@ from cinejax.story import places, sprites, world
 
 WALK, RUN = 0.5, 0.8  # pixels a frame
 PAN = 0.5  # pixels a frame
-JUMP = 0.2  # of the body's height
+JUMP = 0.16  # of the body's height
 _HALF = 0.46  # half a body's width with its outline, of its height
 
 _SPEED = {'stands': 0.0, 'walks left': -WALK, 'runs right': RUN, 'jumps': 0.0}
