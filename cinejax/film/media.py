@@ -14,12 +14,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import (
-  ColorPrimaries,
-  ColorRange,
-  Colorspace,
-  ColorTrc,
-)
+from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from cinejax.core.errors import UserError
@@ -202,10 +197,9 @@ def _enlarge(image_YXC: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _say_bt709(codec) -> None:
-  codec.colorspace = Colorspace.ITU709
+  # ITU-T H.273 numbers BT.709 as 1 in each of these.
+  codec.colorspace = codec.color_primaries = codec.color_trc = 1
   codec.color_range = ColorRange.MPEG
-  codec.color_primaries = ColorPrimaries.BT709
-  codec.color_trc = ColorTrc.BT709
 
 
 def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator:

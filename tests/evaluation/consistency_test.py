@@ -21,11 +21,12 @@ def test_a_still_is_perfectly_steady():
 
 
 def test_subject_consistency_by_hand():
-  features = np.array([[2.0, 0], [1, 1], [-3, 0]])
-  # t = 1: both cosines 1/√2; t = 2: both are negative, so 0.
-  want = np.mean([np.sqrt(0.5), 0])
+  features = np.array([[2.0, 0], [1, 1], [0, 3], [-3, 0]])
+  # Cosines to the frame before and to the first one; negative ones are 0.
+  root = np.sqrt(0.5)
+  want = np.mean([(root + root) / 2, (root + 0) / 2, (0 + 0) / 2])
   assert consistency.subject_consistency(features) == pytest.approx(want)
-  scaled = features * np.array([[5], [0.1], [7]])
+  scaled = features * np.array([[5], [0.1], [7], [1]])
   assert consistency.subject_consistency(scaled) == pytest.approx(want)
   assert consistency.subject_consistency(features[:1]) is None
 
