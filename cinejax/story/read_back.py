@@ -21,10 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinejax.story import motion, places, sprites, world
+from cinejax.story import motion, places, sprites, stamps, world
 
 _BLOCK = 16  # frames read at a time
-_GRID = 2.0  # pixels between fitted positions
 _CLIP = 0.15  # of the place's L1 distance, of full scale
 _ERROR = 0.24  # root mean square under a readable sprite, at most
 _RATIO = 0.75  # of the error under it to the empty place's, at most
@@ -54,27 +53,11 @@ class ShotReading(NamedTuple):
   x: float  # mean, pixels; nan if nothing is readable
 
 
-class _Fits(NamedTuple):
-  """Sprites of one size, [look, lift, x]; P are 2x2 pixel cells."""
-
-  cover_SLXP: jax.Array  # by shape of the body
-  paint_KPC: jax.Array  # cover * colour, K = look, lift, x in one
-  energy_K: jax.Array  # sum of cover * colour^2
-  x: jax.Array
-  lift: jax.Array
-
-
-class _Bank(NamedTuple):
-  strip_SGYXC: jax.Array  # in 4x4 cells, by size, G = place, offset
-  fine_SGPC: jax.Array  # in 2x2 cells
-  fits: tuple[_Fits, ...]
-
-
 def read_frames(video_TYXC: np.ndarray) -> Readings:
   """Reads uint8 [T, 64, 64, 3]; every frame on its own."""
   total = len(video_TYXC)
   keep = np.minimum(np.arange(-(-total // _BLOCK) * _BLOCK), total - 1)
-  bank = _bank()
+  bank = stamps.bank()
   blocks = [
     _read(bank, video_TYXC[keep[i : i + _BLOCK]])
     for i in range(0, len(keep), _BLOCK)
@@ -116,96 +99,16 @@ def _mode(values: np.ndarray) -> int:
   return int(kinds[counts.argmax()])
 
 
-@functools.lru_cache
-def _bank() -> _Bank:
-  atlas, width = places.atlas(), world.WIDTH
-  strip_SGYXC = np.stack(
-    [
-      [
-        atlas[place, size, 0, :, offset : offset + width]
-        for place in range(len(world.PLACES))
-        for offset in range(places.MAX_PAN)
-      ]
-      for size in range(len(world.SIZES))
-    ]
-  )
-  return _Bank(
-    jnp.asarray(_cells(strip_SGYXC, 4)),
-    jnp.asarray(_flat(_cells(strip_SGYXC, 2))),
-    tuple(_fits(size) for size in range(len(world.SIZES))),
-  )
-
-
-def _fits(size: int) -> _Fits:
-  low, high = motion.x_range(size)
-  x = np.arange(low - _GRID, high + 2 * _GRID, _GRID, dtype=np.float32)
-  top = motion.JUMP * sprites.BODY[size]
-  lift = np.arange(0.0, top + _GRID / 2, _GRID, dtype=np.float32)
-  looks = np.arange(len(world.LOOKS))
-  grid = np.meshgrid(looks, lift, x, indexing='ij')
-  total = grid[0].size
-  keep = np.minimum(np.arange(-(-total // _BLOCK) * _BLOCK), total - 1)
-  look_K, lift_K, x_K = (values.ravel()[keep] for values in grid)
-  blocks = [
-    _stamp(*(values[i : i + _BLOCK] for values in (look_K, lift_K, x_K)), size)
-    for i in range(0, len(keep), _BLOCK)
-  ]
-  cover_KP, paint_KPC, energy_K = (
-    jnp.concatenate(parts)[:total] for parts in zip(*blocks, strict=True)
-  )
-  # The first look of each shape tells the covers.
-  _, firsts = np.unique([look.shape for look in world.LOOKS], return_index=True)
-  cover_SLXP = cover_KP.reshape(*grid[0].shape, -1)[firsts]
-  return _Fits(
-    cover_SLXP, paint_KPC, energy_K, jnp.asarray(x), jnp.asarray(lift)
-  )
-
-
 @jax.jit
-def _stamp(look_K, lift_K, x_K, size):
-  """Cover, cover * colour and sum of cover * colour^2 of standing sprites."""
-
-  def stamp(look, lift, x):
-    sprite = _sprite(look, size, x, lift)
-    cover_YX1 = sprite.cover_YX[..., None]
-    paint_YXC = cover_YX1 * sprite.colour_YXC
-    return (
-      _flat(_cells(cover_YX1, 2))[:, 0],
-      _flat(_cells(paint_YXC, 2)),
-      jnp.sum(paint_YXC * sprite.colour_YXC) / 4,
-    )
-
-  return jax.vmap(stamp)(look_K, lift_K, x_K)
-
-
-def _sprite(look, size, x, lift) -> sprites.Sprite:
-  parts = jnp.asarray(world.LOOKS)[look]
-  still = jnp.zeros(())
-  pose = sprites.Pose(x, lift, still, still, still)
-  return sprites.draw((parts[0], parts[1], parts[2]), size, pose)
-
-
-def _cells(image: jax.Array, size: int) -> jax.Array:
-  """Means over size x size pixels of [..., Y, X, C]."""
-  *lead, rows, columns, channels = image.shape
-  cells = (*lead, rows // size, size, columns // size, size, channels)
-  return image.reshape(cells).mean((-4, -2))
-
-
-def _flat(image: jax.Array) -> jax.Array:
-  return image.reshape(*image.shape[:-3], -1, image.shape[-1])
-
-
-@jax.jit
-def _read(bank: _Bank, video_TYXC: jax.Array) -> Readings:
+def _read(bank: stamps.Bank, video_TYXC: jax.Array) -> Readings:
   image_TYXC = video_TYXC.astype(jnp.float32) / 255.0
   return jax.vmap(lambda image_YXC: _read_frame(bank, image_YXC))(image_TYXC)
 
 
-def _read_frame(bank: _Bank, image_YXC: jax.Array) -> Readings:
-  gap_SGYXC = jnp.abs(_cells(image_YXC, 4)[None, None] - bank.strip_SGYXC)
+def _read_frame(bank: stamps.Bank, image_YXC: jax.Array) -> Readings:
+  gap_SGYXC = jnp.abs(stamps.cells(image_YXC, 4)[None, None] - bank.strip_SGYXC)
   best_S = jnp.minimum(gap_SGYXC, _CLIP).mean((2, 3, 4)).argmin(1)
-  image_PC = _flat(_cells(image_YXC, 2))
+  image_PC = stamps.flat(stamps.cells(image_YXC, 2))
   empty_SPC = bank.fine_SGPC[jnp.arange(len(best_S)), best_S]
   rows = [
     _fit(fits, image_PC, empty_PC)
@@ -216,10 +119,10 @@ def _read_frame(bank: _Bank, image_YXC: jax.Array) -> Readings:
   )
   size = error_S.argmin()
   best, look, x, lift = (v[size] for v in (best_S, look_S, x_S, lift_S))
-  sprite = _sprite(look, size, x, lift)
+  sprite = stamps.standing(look, size, x, lift)
   cover_YX1 = sprite.cover_YX[..., None]
-  cover_PC = _flat(_cells(cover_YX1, 2))
-  paint_PC = _flat(_cells(cover_YX1 * sprite.colour_YXC, 2))
+  cover_PC = stamps.flat(stamps.cells(cover_YX1, 2))
+  paint_PC = stamps.flat(stamps.cells(cover_YX1 * sprite.colour_YXC, 2))
   fit_PC = empty_SPC[size] * (1 - cover_PC) + paint_PC
   area = 3.0 * cover_PC.sum()
   error = jnp.sum(cover_PC * (image_PC - fit_PC) ** 2) / area
@@ -236,7 +139,7 @@ def _read_frame(bank: _Bank, image_YXC: jax.Array) -> Readings:
   )
 
 
-def _fit(fits: _Fits, image_PC, empty_PC) -> tuple[jax.Array, ...]:
+def _fit(fits: stamps.Fits, image_PC, empty_PC) -> tuple[jax.Array, ...]:
   """E, look, x and lift of the best sprite of one size."""
   shapes = jnp.asarray([look.shape for look in world.LOOKS])
   grid = (len(world.LOOKS), len(fits.lift), len(fits.x))
@@ -251,8 +154,8 @@ def _fit(fits: _Fits, image_PC, empty_PC) -> tuple[jax.Array, ...]:
   return (
     error_KLX[look, l, x] + empty_P.sum(),
     look,
-    fits.x[x] + _GRID * _between(error_KLX[look, l], x),
-    fits.lift[l] + _GRID * _between(error_KLX[look, :, x], l),
+    fits.x[x] + stamps.GRID * _between(error_KLX[look, l], x),
+    fits.lift[l] + stamps.GRID * _between(error_KLX[look, :, x], l),
   )
 
 

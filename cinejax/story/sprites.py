@@ -96,9 +96,9 @@ def compose(image_YXC: jax.Array, sprite: Sprite) -> jax.Array:
 def _body(shape, dx_YX, up_YX, tall) -> jax.Array:
   rise_YX = up_YX - 0.57 * tall
   round_YX = jnp.hypot(dx_YX, rise_YX) - 0.43 * tall
-  corner = 0.09 * tall
-  qx_YX = jnp.abs(dx_YX) - 0.385 * tall + corner
-  qy_YX = jnp.abs(rise_YX) - 0.42 * tall + corner
+  corner = 0.05 * tall
+  qx_YX = jnp.abs(dx_YX) - 0.415 * tall + corner
+  qy_YX = jnp.abs(rise_YX) - 0.415 * tall + corner
   square_YX = (
     jnp.hypot(jnp.maximum(qx_YX, 0.0), jnp.maximum(qy_YX, 0.0))
     + jnp.minimum(jnp.maximum(qx_YX, qy_YX), 0.0)

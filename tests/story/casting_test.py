@@ -1,0 +1,148 @@
+"""What casting promises, read off the films chunk by chunk."""
+
+import numpy as np
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.story import casting, staging, world
+
+_COUNTS = {'train': 200, 'eval': 120, 'long': 24, 'strict': 60}
+
+
+@pytest.fixture(scope='module')
+def films():
+  return {
+    kind: [casting.cast(kind, 7, index) for index in range(count)]
+    for kind, count in _COUNTS.items()
+  }
+
+
+@pytest.fixture(params=casting.KINDS)
+def kind(request):
+  return request.param
+
+
+def test_the_same_arguments_cast_the_same_film(kind):
+  assert casting.cast(kind, 3, 5) == casting.cast(kind, 3, 5)
+  assert casting.cast(kind, 3, 5) != casting.cast(kind, 4, 5)
+  assert casting.cast(kind, 3, 5) != casting.cast(kind, 3, 6)
+
+
+def test_no_two_films_of_any_kind_share_a_seed(films):
+  seeds = [film.seed for kind in films for film in films[kind]]
+  assert len(set(seeds)) == len(seeds)
+
+
+def test_unknown_kinds_are_named():
+  with pytest.raises(UserError, match='train, eval, long, strict'):
+    casting.cast('test', 0, 0)
+
+
+def test_lengths(films):
+  assert {f.chunks for f in films['train']} == set(range(6, 12))
+  assert {f.chunks for f in films['eval']} == {10, 11}
+  assert {f.chunks for f in films['long']} == {40}
+  shots = {f.segment_shots()[-1] + 1 for f in films['eval']}
+  assert shots == {5, 6, 7, 8}
+
+
+def test_shots_are_one_to_three_chunks(films, kind):
+  for film in films[kind]:
+    shots = film.segment_shots()
+    lengths = np.bincount(shots, [s.chunks for s in film.segments])
+    assert lengths.min() >= 1
+    assert lengths.max() <= staging.MAX_SHOT
+
+
+def test_neighbouring_shots_differ_and_continued_ones_only_act(films, kind):
+  for film in films[kind]:
+    assert not film.segments[0].cut
+    for before, after in zip(film.segments, film.segments[1:], strict=False):
+      if after.cut:
+        assert before.place != after.place
+        assert before.character != after.character
+      else:
+        assert before.action != after.action
+        assert (before.character, before.place, before.size, before.camera) == (
+          after.character,
+          after.place,
+          after.size,
+          after.camera,
+        )
+
+
+def test_about_a_third_of_segments_continue(films, kind):
+  segments = [s for film in films[kind] for s in film.segments]
+  shots = sum(s.cut for s in segments) + len(films[kind])
+  assert 0.25 < 1 - shots / len(segments) < 0.38
+
+
+def test_no_frame_of_hers_is_in_the_window_or_for_later_in_chunk_0(films, kind):
+  for film in films[kind]:
+    seen = film.chunk_characters()
+    for event in film.events:
+      r, a = event.chunk, event.last_chunk
+      assert a <= r - casting.WINDOW_CHUNKS - 1
+      assert seen[r] == seen[a] == event.character
+      assert event.character not in seen[a + 1 : r]
+      assert event.absent_chunks == r - a - 1
+      first = seen.index(event.character)
+      assert event.kind == ('opening' if first == 0 else 'later')
+      starts = np.cumsum([0, *(s.chunks for s in film.segments)])
+      assert film.segments[list(starts).index(r)].cut
+
+
+@pytest.mark.parametrize('kind', ['train', 'eval', 'long'])
+def test_every_return_is_listed(films, kind):
+  for film in films[kind]:
+    seen = film.chunk_characters()
+    returns = {
+      r
+      for r in range(len(seen))
+      if seen[r] in seen[:r]
+      and seen[r] not in seen[max(0, r - casting.WINDOW_CHUNKS) : r]
+    }
+    assert returns == {event.chunk for event in film.events}
+    assert len(film.events) == len(returns) >= 1
+
+
+@pytest.mark.parametrize('kind', ['eval', 'long'])
+def test_a_third_of_main_events_open_exactly(films, kind):
+  openings = [film.events[0].kind == 'opening' for film in films[kind]]
+  assert 3 * sum(openings) == len(openings)
+
+
+@pytest.mark.parametrize('layers', [2, 6])
+def test_strict_returns_are_out_of_every_relay(layers):
+  for index in range(40):
+    film = casting.cast('strict', 7, index, layers=layers)
+    assert film.events
+    for event in film.events:
+      assert event.kind == 'later'
+      reach = layers * casting.WINDOW_CHUNKS
+      assert event.absent_chunks >= reach
+      seen = film.chunk_characters()[: event.chunk]
+      assert event.character not in seen[event.chunk - reach :]
+      assert event.character != seen[0]
+
+
+def test_looks_are_dealt_without_replacement_and_evenly(films):
+  looks = np.array([f.looks for kind in films for f in films[kind]])
+  assert all(len(set(row)) == len(world.CHARACTERS) for row in looks)
+  counts = np.stack(
+    [np.bincount(c, minlength=len(world.LOOKS)) for c in looks.T]
+  )
+  expected = len(looks) / len(world.LOOKS)
+  chi2 = ((counts - expected) ** 2 / expected).sum(1)
+  # 23 degrees of freedom: 60 is beyond one in 10^4.
+  assert chi2.max() < 60
+
+
+def test_looks_do_not_depend_on_the_cast(films):
+  """The hero's look, given that she is the hero, is even too."""
+  looks = [
+    film.looks[film.events[0].character] for k in films for film in films[k]
+  ]
+  counts = np.bincount(looks, minlength=len(world.LOOKS))
+  expected = len(looks) / len(world.LOOKS)
+  assert ((counts - expected) ** 2 / expected).sum() < 60
