@@ -10,12 +10,11 @@ import pathlib
 import re
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
-from absl import app, flags
-from ml_collections import config_flags
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
 
 from cinejax.config import Config, resolve, unknown_key
 from cinejax.core.errors import UserError
@@ -45,6 +44,8 @@ def run(main: Callable[[], None]) -> None:
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
   def start(_: Sequence[str]) -> None:
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.WARNING)  # libraries tell each step
     _wake(_PLATFORM.value)
     main()
 
@@ -86,10 +87,10 @@ def _check_config(argv: Sequence[str]) -> None:
         raise unknown_key(key, sorted(known))
 
 
-def _keys(section: Mapping[str, Any], path: str) -> Iterator[str]:
+def _keys(section: ConfigDict, path: str) -> Iterator[str]:
   for name, value in section.items():
     yield f'{path}.{name}'
-    if isinstance(value, Mapping):
+    if isinstance(value, ConfigDict):
       yield from _keys(value, f'{path}.{name}')
 
 

@@ -9,7 +9,6 @@ TensorBoard file says so itself, by purge_step).
 """
 
 import json
-import math
 import pathlib
 import time
 from collections.abc import Mapping
@@ -55,8 +54,10 @@ class Pace:
     now = time.monotonic()
     rate = (step - self._step) / max(now - self._secs, 1e-9)
     self._step, self._secs = step, now
-    left = (self._steps - step) / rate if rate else math.inf
-    return {'steps_per_sec': rate, 'secs_left': left}
+    return {
+      'steps_per_sec': rate,
+      'secs_left': (self._steps - step) / rate,
+    }
 
 
 class MetricWriter:

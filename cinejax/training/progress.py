@@ -29,7 +29,7 @@ class Watch:
 
   def report(self, step: int, row: Row) -> None:
     """A new figure; a line of its own where there is no terminal."""
-    left = datetime.timedelta(seconds=round(min(row['secs_left'], 1e8)))
+    left = datetime.timedelta(seconds=round(row['secs_left']))
     note = (
       f'loss {row["loss"]:.4f}, {row["steps_per_sec"]:.3g} steps/s, {left} left'
     )

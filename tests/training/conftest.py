@@ -43,6 +43,10 @@ class Toy:
   def fresh(self):
     return jax.jit(self.init, out_shardings=shardings(self.abstract))()
 
+  @property
+  def loss_fn(self):
+    return loss_fn
+
   def step_fn(self, loss=None):
     return make_train_step(
       loss or loss_fn,

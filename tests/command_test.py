@@ -1,0 +1,65 @@
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TINY = '--config=configs/tiny.py'
+SHOW = 'from cinejax import command as c; c.run(lambda: print(c.config().seed))'
+
+
+def start(*line, program=('-c', SHOW)):
+  return subprocess.Popen(
+    [sys.executable, *program, *line],
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+@pytest.fixture(scope='module')
+def answers(tmp_path_factory):
+  """Exit code, stdout and stderr of command lines that run side by side."""
+  workdir = tmp_path_factory.mktemp('run') / 'workdir'
+  unknown = (TINY, '--config.train.log_every_step=3', f'--workdir={workdir}')
+  running = {
+    'right': start(TINY, '--config.seed=37', '--platform=cpu'),
+    'unknown': start(*unknown, program=('-m', 'cinejax.train')),
+    'missing': start('--config=configs/tony.py'),
+    'none': start(),
+    'value': start(TINY, '--config.seed=many'),
+    'flag': start(TINY, '--platfrom=cpu'),
+    'word': start(TINY, 'tiny'),
+    'platform': start(TINY, '--platform=tpu'),
+  }
+  done = {}
+  for name, process in running.items():
+    out, err = process.communicate(timeout=120)
+    done[name] = (process.returncode, out, err)
+  assert not workdir.exists()
+  return done
+
+
+def test_overrides_reach_the_settings(answers):
+  assert answers['right'] == (0, '37\n', '')
+
+
+@pytest.mark.parametrize(
+  ('name', 'part'),
+  [
+    ('unknown', 'did you mean config.train.log_every_steps?'),
+    ('missing', '--config=configs/tony.py: there is no such file'),
+    ('value', '--config.seed=many'),
+    ('none', '--config is missing'),
+    ('flag', "Unknown command line flag 'platfrom'. Did you mean: platform"),
+    ('word', 'tiny is not a flag'),
+    ('platform', '--platform=tpu: JAX finds no such device here'),
+  ],
+)
+def test_a_users_mistake_is_one_sentence_and_exit_two(answers, name, part):
+  code, _, err = answers[name]
+  assert code == 2, err
+  assert err.startswith('error: ') and part in err
+  assert len(err.strip().splitlines()) == 1

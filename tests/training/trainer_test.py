@@ -1,0 +1,108 @@
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from cinejax.config import resolve
+from cinejax.core.errors import UserError
+from cinejax.core.sharding import make_mesh
+from cinejax.interop.tensors import load_tree
+from cinejax.training import stages, trainer
+from configs import tiny
+
+TAEF2 = {
+  'codec.name': 'taef2',
+  'codec.temporal_stride': 1,
+  'codec.channels': 32,
+}
+
+
+@pytest.fixture
+def toy_stage(make_toy):
+  """A stage `base` that trains the toy, and counts how often it is built."""
+  toy, built = make_toy(), []
+
+  def build(cfg, workdir):
+    built.append(workdir)
+    return stages.Program(
+      init_fn=lambda key: toy.init().params,
+      loss_fn=toy.loss_fn,
+      batches_fn=toy.batches,
+      finish_fn=lambda params: params | {'mean_C': np.zeros(3, np.float32)},
+    )
+
+  return stages.Stage('base', consumes=(), build=build), toy, built
+
+
+def test_a_stage_writes_its_average_with_its_history(toy_stage, tmp_path):
+  stage, toy, _ = toy_stage
+  trainer.run_stage(stage, toy.cfg, tmp_path, toy.mesh)
+  params, metadata = load_tree(tmp_path / 'base.safetensors')
+  assert params['mlp_in']['kernel'].dtype == 'bfloat16'
+  assert params['mean_C'].shape == (3,)
+  assert metadata['steps'] == '4' and metadata['films_consumed'] == '32'
+  config = json.loads(metadata['config'])
+  assert config['stage']['base']['batch'] == 8
+
+
+def test_stopped_and_resumed_writes_the_same_weights(toy_stage, tmp_path):
+  stage, toy, _ = toy_stage
+  trainer.run_stage(stage, toy.cfg, tmp_path / 'whole', toy.mesh)
+  part = tmp_path / 'part'
+  # the same checkpoints as a run that was killed after step 2
+  trainer.run_stage(stage, toy.cfg, part, toy.mesh)
+  (part / 'base.safetensors').unlink()
+  for step in (part / 'checkpoints' / 'base').iterdir():
+    if step.name != '2':
+      step.rename(tmp_path / step.name)
+  trainer.run_stage(stage, toy.cfg, part, toy.mesh)
+  resumed, whole = (
+    load_tree(folder / 'base.safetensors')
+    for folder in (part, tmp_path / 'whole')
+  )
+  assert resumed[1] == whole[1]
+  jax.tree.map(np.testing.assert_array_equal, resumed[0], whole[0])
+
+
+def test_finished_stages_are_skipped(toy_stage, tmp_path, monkeypatch, capsys):
+  stage, toy, built = toy_stage
+  monkeypatch.setattr(stages, 'STAGES', (stage,))
+  train = dataclasses.replace(toy.cfg.train, stages=('base',))
+  cfg = dataclasses.replace(toy.cfg, train=train)
+  trainer.run(cfg, tmp_path, toy.mesh)
+  trainer.run(cfg, tmp_path, toy.mesh)
+  assert len(built) == 1
+  assert 'base: done before' in capsys.readouterr().out
+
+
+def test_a_batch_that_does_not_divide_is_a_sentence(make_toy, tmp_path):
+  toy = make_toy(devices=8, fsdp=8)
+  stage = dataclasses.replace(toy.cfg.stage.base, batch=12)
+  settings = dataclasses.replace(toy.cfg.stage, base=stage)
+  cfg = dataclasses.replace(toy.cfg, stage=settings)
+  with pytest.raises(UserError, match='batch is 12; it must be a multiple'):
+    trainer.run_stage(stages.find('base'), cfg, tmp_path, toy.mesh)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'sentence'),
+  [
+    ({'train.stages': ('coded',)}, 'names coded; it must be some of codec'),
+    ({'train.stages': ('base',)}, 'there are no codec weights at'),
+    ({'train.codec_weights': 'here'}, r'data\.films is empty'),
+    ({**TAEF2, 'train.stages': ('codec',)}, 'comes trained'),
+  ],
+)
+def test_what_is_missing_is_a_sentence(changes, sentence, tmp_path):
+  config = tiny.get_config()
+  config.train.stages = ('base',)
+  config.update_from_flattened_dict(changes)
+  if config.train.codec_weights:
+    config.train.codec_weights = str(tmp_path / 'codec.safetensors')
+    (tmp_path / 'codec.safetensors').touch()
+  cfg = resolve(config)
+  mesh = make_mesh(cfg.mesh, jax.devices()[:1])
+  with pytest.raises(UserError, match=sentence):
+    trainer.run(cfg, tmp_path, mesh)
