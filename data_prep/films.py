@@ -139,6 +139,11 @@ def write_films(
   return True
 
 
+def is_written(out: str | os.PathLike, part: str) -> bool:
+  """Whether `OUT/films/<part>` is there."""
+  return (pathlib.Path(out) / Films.name / part / str(Films.VERSION)).exists()
+
+
 def claim(out: str | os.PathLike, settings: dict[str, Any]) -> None:
   """Writes `OUT/settings.json`; UserError if it says something else.
 

@@ -1,0 +1,168 @@
+"""What to keep of a real clip: its picture, its shots, its frames.
+
+One pass over the file finds the cuts (on the original frames) and the bars
+around the picture. Then every shot is resampled on its own, so that no frame
+of one shot leaks into the next,
+
+  frame k of a shot is its original frame floor(k rate / fps),            (1)
+
+and cut at its end to whole chunks: 1 + s (n F - 1) frames for the shot that
+opens a film, s n F for later ones (cinejax.film.timeline). A clip that is too
+long for one film becomes several, each opening with a shot.
+"""
+
+import dataclasses
+import fractions
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from cinejax.evaluation.shots import detect_cuts
+from cinejax.film.media import probe, read_frames
+from cinejax.film.timeline import Timeline
+
+Box = tuple[int, int, int, int]  # (top, bottom, left, right), in pixels
+
+_BAR = 32.0  # of 255: a bar's rows are never brighter on average
+_SAMPLE = 5  # every so many frames are looked at for bars
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+  """What one pass over a file found."""
+
+  frames: int  # decoded
+  rate: fractions.Fraction  # original frames per second
+  height: int  # pixels, bars included
+  cuts: tuple[int, ...]  # original frames at which a new shot starts
+  picture: Box  # without bars
+
+
+@dataclasses.dataclass(frozen=True)
+class Take:
+  """What a film keeps of one shot."""
+
+  shot: int  # its number in the clip, from 0
+  start: int  # original frames of the whole shot
+  stop: int
+  frames: tuple[int, ...]  # original frames kept, one a film frame
+  chunks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  films: tuple[tuple[Take, ...], ...]
+  dropped: tuple[int, ...]  # shots that do not fill a chunk
+
+
+def survey(path: str | os.PathLike) -> Survey:
+  """Reads the whole file once; UserError for one that is not whole."""
+  info = probe(path)
+  bars = _Bars()
+  cuts = detect_cuts(bars.watch(read_frames(path)))
+  return Survey(bars.count, info.fps, info.height, cuts, bars.picture())
+
+
+def plan_films(
+  found: Survey, timeline: Timeline, film_chunks: int, shot_chunks: int = 0
+) -> Plan:
+  """Chooses the frames of every film.
+
+  Args:
+    found: the clip's frames and cuts.
+    timeline: of the films.
+    film_chunks: the most chunks of a film.
+    shot_chunks: the most chunks kept of a shot; 0 = as many as there are.
+  """
+  most = min(shot_chunks or film_chunks, film_chunks)
+  films: list[list[Take]] = [[]]
+  dropped = []
+  bounds = itertools.pairwise((0, *found.cuts, found.frames))
+  for shot, (start, stop) in enumerate(bounds):
+    frames = _resample(start, stop, found.rate, timeline.fps)
+    room = film_chunks - sum(take.chunks for take in films[-1])
+    if films[-1] and min(most, len(frames) // timeline.chunk_pixels) > room:
+      films.append([])
+    opens = not films[-1]
+    chunks = timeline.whole_chunks_in(len(frames))
+    if not opens:
+      chunks = len(frames) // timeline.chunk_pixels
+    chunks = min(most, chunks)
+    if not chunks:
+      dropped.append(shot)
+      continue
+    length = chunks * timeline.chunk_pixels
+    if opens:
+      length = timeline.pixel_frames(chunks)
+    films[-1].append(Take(shot, start, stop, frames[:length], chunks))
+  kept = tuple(tuple(film) for film in films if film)
+  return Plan(kept, tuple(dropped))
+
+
+def fill(picture: Box, height: int, width: int) -> Box:
+  """The largest middle part of `picture` with the shape height : width."""
+  top, bottom, left, right = picture
+  rows = min(bottom - top, round((right - left) * height / width))
+  columns = min(right - left, round((bottom - top) * width / height))
+  top += (bottom - top - rows) // 2
+  left += (right - left - columns) // 2
+  return top, top + rows, left, left + columns
+
+
+def read_films(
+  path: str | os.PathLike, plan: Plan, box: Box, size: tuple[int, int]
+) -> Iterator[np.ndarray]:
+  """Yields the uint8 video_TYXC of each film of `plan`, in one pass."""
+  frames = enumerate(read_frames(path, crop=box, size=size))
+  number, frame_YXC = next(frames)
+  for film in plan.films:
+    kept = []
+    for wanted in itertools.chain(*(take.frames for take in film)):
+      while number < wanted:
+        number, frame_YXC = next(frames)
+      kept.append(frame_YXC)
+    yield np.stack(kept)
+
+
+def _resample(
+  start: int, stop: int, rate: fractions.Fraction, fps: float
+) -> tuple[int, ...]:
+  """Eq. (1)."""
+  step = rate / fractions.Fraction(fps)
+  frames = (start + int(k * step) for k in itertools.count())
+  return tuple(itertools.takewhile(lambda frame: frame < stop, frames))
+
+
+class _Bars:
+  """Counts the frames that pass, and remembers how bright rows ever were."""
+
+  def __init__(self) -> None:
+    self.count = 0
+    self._rows = self._columns = np.zeros(0)
+
+  def watch(self, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    for frame_YXC in frames:
+      if self.count % _SAMPLE == 0:
+        light_YX = frame_YXC.max(-1)
+        self._rows = _brightest(self._rows, light_YX.mean(1))
+        self._columns = _brightest(self._columns, light_YX.mean(0))
+      self.count += 1
+      yield frame_YXC
+
+  def picture(self) -> Box:
+    return *_between_bars(self._rows), *_between_bars(self._columns)
+
+
+def _brightest(so_far: np.ndarray, light: np.ndarray) -> np.ndarray:
+  return np.maximum(so_far, light) if so_far.size else light
+
+
+def _between_bars(light: Sequence[float]) -> tuple[int, int]:
+  """From and to where it is ever light, if it is dark on both sides."""
+  lit = np.flatnonzero(np.asarray(light) > _BAR)
+  # One dark side is a dark scene, and so is darkness all over.
+  if not lit.size or lit[0] == 0 or lit[-1] == len(light) - 1:
+    return 0, len(light)
+  return int(lit[0]), int(lit[-1]) + 1
