@@ -17,6 +17,7 @@ from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.data.pipeline import make_batches, make_clip_batches
 from cinejax.data.sources import LatentFilms
+from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
 from cinejax.models.codec.patch import PatchCodec
 from cinejax.models.codec.select import make_codec
@@ -24,6 +25,11 @@ from cinejax.models.text.select import make_text
 from cinejax.objectives.reconstruction import make_reconstruction_loss
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
+from cinejax.training.samples import (
+  SampleFn,
+  make_codec_sampler,
+  make_film_sampler,
+)
 from cinejax.training.state import Params
 from cinejax.training.steps import LossFn
 
@@ -40,8 +46,7 @@ class Program:
   batches_fn: Callable[[int], Iterator[dict[str, Any]]]
   # averaged params -> those that are written
   finish_fn: Callable[[Params], Params] = lambda params: params
-  # (averaged params, folder, step): writes samples
-  sample_fn: Callable[[Params, pathlib.Path, int], None] | None = None
+  sample_fn: SampleFn | None = None  # (averaged params, path of an mp4)
   start: str = ''  # weights file to start from; '' = init_fn's
 
 
@@ -119,6 +124,7 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
     loss_fn=make_reconstruction_loss(codec),
     batches_fn=batches,
     finish_fn=calibrate,
+    sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),
   )
 
 
@@ -155,6 +161,9 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
       drop_text=cfg.stage.base.drop_text,
     ),
     batches_fn=batches,
+    sample_fn=make_film_sampler(
+      cfg, films[0], text, *load_codec(cfg.codec, codec_weights)
+    ),
     start=cfg.train.base_weights,
   )
 

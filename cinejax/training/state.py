@@ -15,7 +15,6 @@ import optax
 from jax.sharding import Mesh
 
 from cinejax.core import tree as tree_lib
-from cinejax.core.errors import UserError
 from cinejax.core.sharding import param_shardings
 
 Params = Any  # nested dict of arrays
@@ -74,29 +73,12 @@ def shardings(state: TrainState) -> TrainState:
   return jax.tree.map(lambda x: x.sharding, state)
 
 
-def start_from(state: TrainState, weights: Params, path: str) -> TrainState:
-  """`state` with params and average replaced by the weights read at `path`.
-
-  Raises:
-    UserError: the weights are of another model.
-  """
-  want, have = tree_lib.paths(state.params), tree_lib.paths(weights)
-  for name in sorted(want.keys() | have.keys()):
-    if name not in have or name not in want:
-      where = 'the model' if name in want else 'the weights'
-      raise UserError(f'{path} is of another model: only {where} has {name}')
-    if want[name].shape != have[name].shape:
-      raise UserError(
-        f'{path} is of another model: {name} has shape {have[name].shape} '
-        f'there and {want[name].shape} in this config'
-      )
+def start_from(state: TrainState, params: Params) -> TrainState:
+  """`state` with params and average both set to `params`, laid out as they."""
 
   def placed() -> Params:
-    # by name, since files are sorted and trees need not be
-    leaves = [
-      jax.device_put(have[name].astype(leaf.dtype), leaf.sharding)
-      for name, leaf in want.items()
-    ]
-    return jax.tree.unflatten(jax.tree.structure(state.params), leaves)
+    return jax.tree.map(
+      lambda x, old: jax.device_put(x, old.sharding), params, state.params
+    )
 
   return state.replace(params=placed(), ema=placed())

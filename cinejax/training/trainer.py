@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, batch_sharding
-from cinejax.interop.tensors import load_tree, save_tree
+from cinejax.interop.tensors import save_tree
+from cinejax.interop.weights import load_params
 from cinejax.training import loop
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.metrics import MetricWriter
@@ -68,7 +69,7 @@ def run_stage(
     if state is None:
       state = jax.jit(init, out_shardings=shardings(abstract))()
       if program.start:
-        state = start_from(state, load_tree(program.start)[0], program.start)
+        state = start_from(state, load_params(program.start, state.params))
     step, steps = int(state.step), settings.steps
     with (
       MetricWriter(workdir, stage.name, step) as writer,
@@ -100,7 +101,9 @@ def run_stage(
 def _sampler(program: Program, folder: pathlib.Path):
   if program.sample_fn is None:
     return None
-  return lambda state, step: program.sample_fn(state.ema, folder, step)
+  return lambda state, step: program.sample_fn(
+    state.ema, folder / f'{step:08d}.mp4'
+  )
 
 
 def _write(
