@@ -56,8 +56,8 @@ def make_batches(
 
   Yields:
     `latents` float32 [B, N F, Y, X, C], `text` float32 [B, N, W, features],
-    `mask` float32 [B, N] with 1 where a chunk is real; B is batch divided by
-    process_count.
+    `mask` float32 [B, N] with 1 where a chunk is real, `shots` int32 [B, N];
+    B is batch divided by process_count.
 
   Raises:
     UserError: if the batch does not divide, or a film has another F.
@@ -114,6 +114,7 @@ def fit_film(
     'latents': _pad(latents, chunks * frames_per_chunk),
     'text': _pad(text, chunks),
     'mask': _pad(np.ones(real, np.float32), chunks),
+    'shots': _pad(film.shots[:real], chunks),
   }
 
 

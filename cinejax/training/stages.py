@@ -141,7 +141,7 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   def batches(consumed: int) -> Iterator[dict[str, Any]]:
     return make_batches(
       films,
-      lambda prompt: text.encode([prompt])[0],
+      text.encode,
       chunks=cfg.data.chunks,
       frames_per_chunk=cfg.film.frames_per_chunk,
       batch=cfg.stage.base.batch,

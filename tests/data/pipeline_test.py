@@ -64,7 +64,9 @@ def test_shapes_and_types():
     'latents': (4, CHUNKS * FRAMES, 2, 2, 1),
     'text': (4, CHUNKS, 1, 2),
     'mask': (4, CHUNKS),
+    'shots': (4, CHUNKS),
   }
+  assert batch.pop('shots').dtype == np.int32
   assert all(array.dtype == np.float32 for array in batch.values())
 
 
