@@ -26,7 +26,7 @@ def cfg():
 @pytest.fixture(scope='module')
 def weights(cfg, tmp_path_factory):
   path = tmp_path_factory.mktemp('codec') / 'codec.safetensors'
-  params = make_codec(cfg.codec).init(jax.random.key(0))
+  params = jax.jit(make_codec(cfg.codec).init)(jax.random.key(0))
   save_tree(path, params, {}, dtype=jnp.bfloat16)
   return str(path)
 
@@ -84,7 +84,7 @@ def test_evaluation_films_have_a_seed_of_their_own(cfg):
 
 def test_weights_of_another_codec_are_refused(cfg, tmp_path):
   codec = make_codec(cfg.codec)
-  params = dict(codec.init(jax.random.key(0)))
+  params = dict(jax.jit(codec.init)(jax.random.key(0)))
   params['mean_C'] = jnp.zeros(3)
   save_tree(tmp_path / 'other.safetensors', params, {})
   with pytest.raises(UserError, match=r'mean_C of shape \(3,\)'):
