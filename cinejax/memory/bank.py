@@ -126,6 +126,7 @@ def write(
   """
   frame_BF = start_B[:, None] + jnp.arange(k_LBFPHK.shape[2])[None]
   match_BFE = frame_BF[:, :, None] == bank.frame_BE[:, None, :]
+  match_BFE &= (frame_BF >= 0)[:, :, None]  # EMPTY is no frame's index
   slots = bank.frame_BE.shape[1]
   slot_BF = jnp.where(match_BFE.any(-1), jnp.argmax(match_BFE, -1), slots)
   rows = jnp.arange(slot_BF.shape[0])[:, None]

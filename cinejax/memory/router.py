@@ -55,7 +55,7 @@ def bank_view(
   """
   seen_BE = bank.valid_BE
   if pending:
-    before = bank.frame_BE >= (start_B - frames)[:, None]
+    before = bank.frame_BE >= jnp.maximum(start_B - frames, 0)[:, None]
     seen_BE |= before & (bank.frame_BE < start_B[:, None])
   return _view(
     bank.frame_BE[:, None],
