@@ -87,6 +87,23 @@ class Step:
     )
     return state, ChunkOutput(latents_BFYXC=x, frame_JLBR=frame_JLBR)
 
+  def commit(
+    self,
+    params: Any,
+    state: RolloutState,
+    chunk: ChunkInput,
+    latents_BFYXC: jax.Array,
+  ) -> RolloutState:
+    """The state after a chunk that is given, not generated.
+
+    A film may so begin with real frames: an image, a clip, a rendered film.
+    Commits must be separate (state.pending is None).
+    """
+    shot_B = state.shot_B + (chunk.cut_B & (state.start_B > 0))
+    state = self._reserve(state, shot_B)
+    state = self._commit(params, state, chunk, latents_BFYXC)
+    return state.replace(start_B=state.start_B + self._frames, shot_B=shot_B)
+
   @property
   def _frames(self) -> int:
     return self.latent_shape[0]

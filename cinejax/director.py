@@ -1,0 +1,167 @@
+"""The networks of a config, put together: prompts in, film out.
+
+What `direct`, `evaluate`, `bench` and training's samples share. It owns no
+state: a film in the making is a RolloutState that the caller holds.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.film.screenplay import ChunkPrompt
+from cinejax.film.timeline import Timeline
+from cinejax.interop.weights import load_codec, load_params
+from cinejax.models import denoiser
+from cinejax.models.codec.base import Codec, to_bytes
+from cinejax.models.text.select import make_text
+from cinejax.rollout.scan import make_scan
+from cinejax.rollout.state import (
+  ChunkInput,
+  ChunkOutput,
+  RolloutState,
+  init_state,
+)
+from cinejax.rollout.step import Step
+from cinejax.rollout.stream import stream
+
+
+@dataclasses.dataclass(frozen=True)
+class Director:
+  """Directs films with the networks it is given."""
+
+  cfg: Config
+  params: Any  # of the DiT
+  codec: Codec
+  codec_params: Any
+
+  @property
+  def timeline(self) -> Timeline:
+    return Timeline(
+      self.cfg.film.frames_per_chunk,
+      self.codec.temporal_stride,
+      self.cfg.film.fps,
+    )
+
+  @property
+  def latent_shape(self) -> tuple[int, int, int, int]:
+    """(F, Y, X, C) of a chunk."""
+    film, stride = self.cfg.film, self.codec.spatial_stride
+    return (
+      film.frames_per_chunk,
+      film.height // stride,
+      film.width // stride,
+      self.codec.channels,
+    )
+
+  @functools.cached_property
+  def text(self):
+    return make_text(self.cfg.text)
+
+  @functools.cached_property
+  def step(self) -> Step:
+    cfg = self.cfg
+    return Step(
+      denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
+      memory=cfg.memory,
+      diffusion=cfg.diffusion,
+      rollout=cfg.rollout,
+      latent_shape=self.latent_shape,
+      negative_text_WD=self.text.encode([cfg.rollout.negative_prompt])[0],
+    )
+
+  @functools.cached_property
+  def scan_fn(self):
+    return make_scan(self.step)
+
+  @functools.cached_property
+  def commit_fn(self):
+    """commit(params, state, chunk, latents_BFYXC) -> state, jitted."""
+    return jax.jit(self.step.commit, donate_argnums=1)
+
+  def begin(self, seeds: Sequence[int]) -> RolloutState:
+    """A film that has not begun, for each seed."""
+    return init_state(
+      self.cfg.dit,
+      self.cfg.memory,
+      key_B=jnp.stack([jax.random.key(seed) for seed in seeds]),
+      latent_shape=self.latent_shape,
+      text_shape=(self.cfg.text.words, self.cfg.text.features),
+      guided=self.cfg.rollout.guidance != 1,
+      fused=self.cfg.rollout.commit == 'fused',
+    )
+
+  def chunk_input(self, prompts: Sequence[ChunkPrompt]) -> ChunkInput:
+    """The next chunk of each of B films."""
+    return ChunkInput(
+      text_BWD=jnp.asarray(self.text.encode([p.prompt for p in prompts])),
+      cut_B=jnp.asarray([p.cut for p in prompts]),
+    )
+
+  def stream(
+    self, state: RolloutState, chunks: Iterable[ChunkInput]
+  ) -> Iterator[tuple[RolloutState, ChunkOutput]]:
+    """Chunk by chunk, from `state` on; see rollout.stream."""
+    per_call = self.cfg.rollout.chunks_per_call
+    return stream(self.scan_fn, self.params, state, chunks, per_call)
+
+  @functools.cached_property
+  def _decode(self):
+    def decode(params, z_BFYXC, state, first):
+      video, state = self.codec.decode_chunk(params, z_BFYXC, state, first)
+      return to_bytes(video), state
+
+    return jax.jit(decode, static_argnames='first')
+
+  def decode(self, latents: Iterable[jax.Array]) -> Iterator[np.ndarray]:
+    """Latents [B, F, Y, X, C] of chunk after chunk -> uint8 [B, T, Y, X, 3].
+
+    A chunk is fetched only after the next one has been asked for, so that
+    the device decodes one while it makes the other.
+    """
+    state, waiting = None, None
+    for z_BFYXC in latents:
+      first = state is None
+      if first:
+        shape = (z_BFYXC.shape[0], *z_BFYXC.shape[2:])
+        state = self.codec.init_decode(self.codec_params, shape)
+      video, state = self._decode(
+        self.codec_params, z_BFYXC, state, first=first
+      )
+      if waiting is not None:
+        yield np.asarray(waiting)
+      waiting = video
+    if waiting is not None:
+      yield np.asarray(waiting)
+
+
+def load_director(cfg: Config, weights: str, name: str = 'base') -> Director:
+  """A director with weights from disk.
+
+  `weights` is a folder with NAME.safetensors and codec.safetensors, or the
+  DiT's file; config.train.codec_weights, where set, says where else the codec
+  is. Raises UserError where one is missing or does not fit.
+  """
+  path = pathlib.Path(weights)
+  folder, file = path.parent, path
+  if path.is_dir():
+    folder, file = path, path / f'{name}.safetensors'
+  if not file.is_file():
+    raise UserError(
+      f'--weights={weights}: there is no {file}; give a weights file, or a '
+      f'folder with {name}.safetensors and codec.safetensors'
+    )
+  like = jax.eval_shape(
+    functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
+  )
+  params = jax.tree.map(jnp.asarray, load_params(file, like))
+  codec_path = cfg.train.codec_weights or folder / 'codec.safetensors'
+  codec, codec_params = load_codec(cfg.codec, codec_path)
+  return Director(cfg, params, codec, codec_params)
