@@ -162,7 +162,7 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
     ),
     batches_fn=batches,
     sample_fn=make_film_sampler(
-      cfg, films[0], text, *load_codec(cfg.codec, codec_weights)
+      cfg, films[0], *load_codec(cfg.codec, codec_weights)
     ),
     start=cfg.train.base_weights,
   )
