@@ -113,6 +113,11 @@ def _check_frames(cfg: Config) -> None:
       f'config.memory.window_frames is {window}; it must be a multiple of '
       f'config.film.frames_per_chunk = {frames}'
     )
+  if cfg.memory.reencode and cfg.rollout.commit == 'fused':
+    raise UserError(
+      'config.memory.reencode runs the window again before each chunk; it '
+      'needs config.rollout.commit=separate'
+    )
   need = window + cfg.memory.routed_frames + frames
   if cfg.memory.bank_frames < need:
     raise UserError(

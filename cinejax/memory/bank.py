@@ -97,6 +97,15 @@ def empty(
   )
 
 
+def emptied(bank: Bank) -> Bank:
+  """The bank with nothing in it that may be read; memory as it is."""
+  return bank.replace(
+    use_BE=jnp.zeros_like(bank.use_BE),
+    frame_BE=jnp.full_like(bank.frame_BE, EMPTY),
+    valid_BE=jnp.zeros_like(bank.valid_BE),
+  )
+
+
 def reserve(
   bank: Bank, slot_BF: jax.Array, start_B: jax.Array, shot_B: jax.Array
 ) -> Bank:

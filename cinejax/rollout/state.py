@@ -38,6 +38,21 @@ class Pending:
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
+class Recent:
+  """The window's chunks, oldest first: what `memory.reencode` runs again."""
+
+  latents_BNFYXC: jax.Array  # N = V / F
+  text_BNWD: jax.Array
+
+  def push(self, latents_BFYXC: jax.Array, text_BWD: jax.Array) -> 'Recent':
+    """With a new chunk, and without the oldest."""
+    new = Recent(latents_BNFYXC=latents_BFYXC, text_BNWD=text_BWD)
+    return jax.tree.map(
+      lambda old, one: jnp.concatenate([old[:, 1:], one[:, None]], 1), self, new
+    )
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
 class RolloutState:
   bank: bank_lib.Bank  # under the film's prompts
   negative: bank_lib.Bank | None  # under the negative prompt; None: unguided
@@ -45,6 +60,7 @@ class RolloutState:
   shot_B: jax.Array  # int32, shot of the last chunk
   key_B: jax.Array  # typed keys, one a film: noise is a film's own
   pending: Pending | None  # None: commits are separate
+  recent: Recent | None  # None: the window is read as it was committed
 
 
 def init_state(
@@ -81,6 +97,11 @@ def init_state(
     latents_BFYXC=jnp.zeros((batch, *latent_shape), jnp.float32),
     text_BWD=jnp.zeros((batch, *text_shape), jnp.float32),
   )
+  window = memory.window_frames // latent_shape[0]
+  recent = Recent(
+    latents_BNFYXC=jnp.zeros((batch, window, *latent_shape), jnp.float32),
+    text_BNWD=jnp.zeros((batch, window, *text_shape), jnp.float32),
+  )
   return RolloutState(
     bank=bank(),
     negative=bank() if guided else None,
@@ -88,4 +109,5 @@ def init_state(
     shot_B=jnp.zeros(batch, jnp.int32),
     key_B=jnp.copy(key_B),  # the state is donated; the caller's keys are not
     pending=pending if fused else None,
+    recent=recent if memory.reencode else None,
   )

@@ -58,6 +58,7 @@ class Step:
   def __call__(
     self, params: Any, state: RolloutState, chunk: ChunkInput
   ) -> tuple[RolloutState, ChunkOutput]:
+    state = self._reencode(params, state)
     grid_J = self._grid()
     noise_JBFYXC = self._noise(state)
     shot_B = state.shot_B + (chunk.cut_B & (state.start_B > 0))
@@ -82,10 +83,10 @@ class Step:
       pending = Pending(latents_BFYXC=x, text_BWD=chunk.text_BWD)
       state = state.replace(pending=pending)
     bank = bank_lib.count_use(state.bank, jnp.concatenate(list(frame_JLBR), 0))
-    state = state.replace(
-      bank=bank, start_B=state.start_B + self._frames, shot_B=shot_B
+    state = state.replace(bank=bank)
+    return self._next(state, chunk, x, shot_B), ChunkOutput(
+      latents_BFYXC=x, frame_JLBR=frame_JLBR
     )
-    return state, ChunkOutput(latents_BFYXC=x, frame_JLBR=frame_JLBR)
 
   def commit(
     self,
@@ -102,7 +103,36 @@ class Step:
     shot_B = state.shot_B + (chunk.cut_B & (state.start_B > 0))
     state = self._reserve(state, shot_B)
     state = self._commit(params, state, chunk, latents_BFYXC)
-    return state.replace(start_B=state.start_B + self._frames, shot_B=shot_B)
+    return self._next(state, chunk, latents_BFYXC, shot_B)
+
+  def _next(self, state, chunk, x, shot_B) -> RolloutState:
+    """Past this chunk."""
+    recent = state.recent and state.recent.push(x, chunk.text_BWD)
+    start_B = state.start_B + self._frames
+    return state.replace(start_B=start_B, shot_B=shot_B, recent=recent)
+
+  def _reencode(self, params, state) -> RolloutState:
+    """A control: the window's keys and values as an empty bank makes them.
+
+    They then know nothing older than the window: a look can no longer relay
+    through them, chunk by chunk, from beyond it.
+    """
+    if state.recent is None:
+      return state
+    alone = state.replace(
+      bank=bank_lib.emptied(state.bank),
+      negative=state.negative and bank_lib.emptied(state.negative),
+    )
+    chunks = state.recent.text_BNWD.shape[1]
+    for i in range(chunks):
+      start_B = state.start_B - (chunks - i) * self._frames
+      alone = self._reserve(alone.replace(start_B=start_B), alone.shot_B)
+      latents_BFYXC = state.recent.latents_BNFYXC[:, i]
+      text_BWD = state.recent.text_BNWD[:, i]
+      kept = self._clean_pass(params, alone, text_BWD, latents_BFYXC).kept
+      alone = self._write(alone, start_B, kept)
+      state = self._write(state, start_B, kept)
+    return state
 
   @property
   def _frames(self) -> int:
@@ -275,17 +305,21 @@ class Step:
     return state, x, ranks, routed[:, :, 1]
 
   def _commit(self, params, state, chunk, x) -> RolloutState:
-    done = self._pass(
+    done = self._clean_pass(params, state, chunk.text_BWD, x)
+    return self._write(state, state.start_B, done.kept)
+
+  def _clean_pass(self, params, state, text_BWD, x) -> _Pass:
+    """The chunk at t = 0, routed by its own queries."""
+    return self._pass(
       params,
       state,
       x[:, None],
       jnp.zeros((x.shape[0], 1, self._frames)),
-      chunk.text_BWD[:, None],
+      text_BWD[:, None],
       self._view(state, state.bank, state.start_B),
       None,
       True,
     )
-    return self._write(state, state.start_B, done.kept)
 
   def _write(self, state, start_B, kept) -> RolloutState:
     """Stores the first segment's keys and values of each branch."""
