@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
   codec.spatial_stride = 8  # pixels a latent row or column
   codec.channels = 16  # C
   codec.width = 128  # features of the patch codec
-  codec.blocks = 4  # residual blocks in each half of the patch codec
+  codec.blocks = 3  # residual blocks in each half of the patch codec
 
   text = config.text = ConfigDict()
   text.name = 'hashed'
@@ -36,8 +36,8 @@ def get_config() -> ConfigDict:
   dit = config.dit = ConfigDict()
   dit.layers = 6  # L
   dit.heads = 4  # H
-  dit.head_features = 40  # K; even, and a multiple of 8 for cuDNN
-  dit.mlp_features = 640  # G
+  dit.head_features = 32  # K; even, and a multiple of 8 for cuDNN
+  dit.mlp_features = 512  # G
   dit.patch = (1, 2, 2)  # latent frames, rows, columns a token
   dit.time_features = 256  # of the sinusoid
   dit.channels = codec.get_oneway_ref('channels')  # C
@@ -83,7 +83,7 @@ def get_config() -> ConfigDict:
   story = config.story = ConfigDict()
   story.films = 4096  # films that data_prep/story.py renders for training
   story.seed = 1  # of training films
-  story.clip_frames = 17  # pixel frames of a codec training clip
+  story.clip_frames = 9  # pixel frames of a codec training clip
 
   train = config.train = ConfigDict()
   train.stages = ('codec', 'base')
@@ -97,8 +97,8 @@ def get_config() -> ConfigDict:
   train.base_weights = ''  # start the base from these
 
   config.stage = ConfigDict()
-  config.stage.codec = _stage(steps=2000, batch=16, learning_rate=2e-3)
-  config.stage.base = _stage(steps=20_000, batch=8, learning_rate=1e-3)
+  config.stage.codec = _stage(steps=2500, batch=8, learning_rate=8e-3)
+  config.stage.base = _stage(steps=1500, batch=8, learning_rate=2e-3)
 
   mesh = config.mesh = ConfigDict()  # devices along each axis; -1 = the rest
   mesh.data = 1
