@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Directs the bundled screenplay with the bundled weights on this machine:
+#
+#   bash launch/demo.sh [FLAG...]
+#
+# makes runs/demo/film.mp4, contact_sheet.png and report.json. Flags go to
+# `python -m cinejax.direct` after ours, so they win, for instance --seed=1 or
+# --screenplay=FILE; paths start at the repository's root.
+set -euo pipefail
+# shellcheck source=launch/setup.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+
+exec "$PYTHON" -m cinejax.direct --config=configs/story.py \
+  --weights=weights/story --screenplay=screenplays/demo.json \
+  --out=runs/demo "$@"

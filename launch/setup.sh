@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# Sourced by demo.sh, test.sh and .ci/run, which need only a Python >= 3.11:
+# goes to the repository's root and makes .venv there once, with cinejax and
+# its tests in it. Afterwards $PYTHON is the Python of .venv.
+#
+# .venv/cinejax-stamp says what .venv was made from, so that a second run
+# reuses it, and one that was interrupted or has become old starts over. A
+# .venv without a stamp is somebody's own: it is never deleted, only filled.
+
+fail() {
+  echo "error: $*" >&2
+  exit 2
+}
+
+find_python() {
+  local name
+  for name in python3.13 python3.12 python3.11 python3 python; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+      >/dev/null 2>&1; then
+      echo "$name"
+      return
+    fi
+  done
+  fail 'no Python >= 3.11 was found (looked for python3.13, python3.12,' \
+    'python3.11 and python3); install one, for instance from python.org'
+}
+
+make_environment() {
+  local base wanted stamp=.venv/cinejax-stamp
+  wanted="$PWD $(cat setup.cfg pyproject.toml | cksum)"
+  if [ -x "$PYTHON" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    return
+  fi
+  if [ ! -e .venv ] || [ -e "$stamp" ]; then
+    base="$(find_python)" || exit
+    "$base" -c 'import ensurepip, venv' 2>/dev/null ||
+      fail "$base has no venv; install it (Debian and Ubuntu:" \
+        'apt install python3-venv) and run this again'
+    rm -rf .venv
+    mkdir .venv
+    echo unfinished >"$stamp"
+    echo "making .venv with $("$base" --version), once; this takes minutes" >&2
+    "$base" -m venv .venv || fail "$base could not make .venv; see above"
+  fi
+  "$PYTHON" -m pip install --quiet --disable-pip-version-check \
+    --editable '.[test]' ||
+    fail 'pip could not install cinejax into .venv; see above, and run' \
+      'this again when it is mended'
+  if [ -e "$stamp" ]; then
+    echo "$wanted" >"$stamp"
+  fi
+}
+
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
+PYTHON="$PWD/.venv/bin/python"
+make_environment
