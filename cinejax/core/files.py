@@ -6,6 +6,8 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
+from cinejax.core.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
@@ -27,3 +29,17 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     os.replace(partial, path)
   finally:
     partial.unlink(missing_ok=True)
+
+
+def check_folder(path: str | os.PathLike) -> pathlib.Path:
+  """`path` as a folder that can be written to; makes nothing.
+
+  Raises UserError where it, or what it would be made in, cannot be.
+  """
+  path = pathlib.Path(path)
+  nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+  if not nearest.is_dir():
+    raise UserError(f'{path}: {nearest} is a file; name a folder to write to')
+  if not os.access(nearest, os.W_OK | os.X_OK):
+    raise UserError(f'{path}: {nearest} cannot be written to; name another')
+  return path

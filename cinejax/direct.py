@@ -1,0 +1,158 @@
+"""Directs the films of a screenplay.
+
+  python -m cinejax.direct --config=configs/story.py --weights=weights/story \\
+    --screenplay=FILE --out=DIR [--seed=N]
+
+DIR/film.mp4 is written while it is made; contact_sheet.png and report.json
+follow. Several films in one screenplay go to DIR/00, DIR/01 and so on.
+
+In the report `fps` is the film's rate and `pixel_fps` the speed at which it
+was made, codec and MP4 included, compilation not; `first_chunk_secs` does
+include compilation (equations in evaluation/speed.py). Where the prompts are
+the story world's, place, size and action are shares of segments that show
+what they say, and recall is the share of shots with a returning character
+that show her as her first shot did. What is undefined is null.
+"""
+
+import json
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from absl import flags
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from cinejax import command, takes
+from cinejax.core.files import atomic_path, check_folder
+from cinejax.director import Director, load_director
+from cinejax.evaluation import recall, story
+from cinejax.evaluation.speed import Speed
+from cinejax.film import media, screenplay, sheet
+from cinejax.story import read_back
+
+_WATCHABLE = 256  # pixels: smaller films are enlarged to at least this height
+
+
+def define_flags() -> None:
+  """Not at import, so that one process can import several commands."""
+  flags.DEFINE_string('weights', None, 'File or folder.', required=True)
+  flags.DEFINE_string(
+    'screenplay', None, 'File or folder of films.', required=True
+  )
+  flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
+  flags.DEFINE_integer('seed', 0, 'Of the noise of every film.')
+
+
+def main() -> None:
+  args, cfg = flags.FLAGS, command.config()
+  films = screenplay.load(args.screenplay)
+  out = check_folder(args.out)
+  director = load_director(cfg, args.weights)
+  facts = {
+    'seed': args.seed,
+    'policy': cfg.memory.policy,
+    'steps': cfg.rollout.steps,
+    'weights': args.weights,
+  }
+  try:
+    for number, film in enumerate(films):
+      folder = out / f'{number:02d}' if len(films) > 1 else out
+      report = direct(director, film, folder, args.seed)
+      with atomic_path(folder / 'report.json') as path:
+        path.write_text(json.dumps(facts | report, indent=2) + '\n')
+      print(f'{folder}: {_summary(report)}')
+  except KeyboardInterrupt:
+    print(f'stopped; whatever is in {out} is whole', file=sys.stderr)
+    sys.exit(130)
+
+
+def direct(
+  director: Director, film: screenplay.Film, folder: pathlib.Path, seed: int
+) -> dict[str, object]:
+  """Makes one film, its MP4 and its sheet; returns what was measured."""
+  cfg, timeline = director.cfg, director.timeline
+  said = screenplay.chunk_prompts(
+    film, cfg.film.cut_prefix, timeline.chunk_secs
+  )
+  speed, chunks = Speed(), []
+  media.write_video(
+    folder / 'film.mp4',
+    _frames(director, said, seed, speed, chunks),
+    cfg.film.fps,
+    scale=-(-_WATCHABLE // cfg.film.height),
+  )
+  video_TYXC = np.concatenate(chunks)
+  rows = sheet.film_rows(film, timeline)
+  page = sheet.contact_sheet(video_TYXC, rows, cfg.film.fps, film.title)
+  media.save_image(folder / 'contact_sheet.png', page)
+  return {
+    'shots': rows[-1].shot + 1,
+    'frames': len(video_TYXC),
+    'fps': cfg.film.fps,
+    'pixel_fps': speed.pixel_fps,
+    'first_chunk_secs': speed.first_chunk_secs,
+    **measure(video_TYXC, rows),
+  }
+
+
+def measure(
+  video_TYXC: np.ndarray, rows: Sequence[sheet.Row]
+) -> dict[str, object]:
+  """The figures that follow from the pixels alone."""
+  figures = story.cut_figures(video_TYXC, rows)
+  names = ('place', 'size', 'action', 'recall', 'segments')
+  figures |= dict.fromkeys(names)
+  if story.is_readable(video_TYXC, rows):
+    readings = read_back.read_frames(video_TYXC)
+    draws = [
+      recall.film_draw(readings, rows, *pair)
+      for pair in recall.return_shots(rows)
+    ]
+    figures |= story.prompt_figures(readings, rows)
+    figures |= {
+      'recall': recall.recall(draws),
+      'segments': story.in_words(readings, rows),
+    }
+  return figures
+
+
+def _frames(
+  director: Director,
+  said: Sequence[screenplay.ChunkPrompt],
+  seed: int,
+  speed: Speed,
+  chunks: list[np.ndarray],
+) -> Iterator[np.ndarray]:
+  """Frame after frame; `chunks` keeps them and `speed` takes their time."""
+  console = Console(stderr=True)
+  bar = Progress(
+    TextColumn('directing'),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn('chunks {task.fields[note]}'),
+    console=console,
+    disable=not console.is_terminal,
+  )
+  with bar:
+    task = bar.add_task('', total=len(said), note='')
+    for video_BTYXC in takes.roll(director, [said], [seed]):
+      speed.mark(len(video_BTYXC[0]))
+      chunks.append(video_BTYXC[0])
+      rate = speed.pixel_fps
+      bar.update(task, advance=1, note=f'{rate:.3g} fps' if rate else '')
+      yield from video_BTYXC[0]
+
+
+def _summary(report: dict[str, object]) -> str:
+  told = [f'{report["frames"]} frames in {report["shots"]} shots']
+  for name in ('sca', 'place', 'size', 'action', 'recall', 'pixel_fps'):
+    if report[name] is not None:
+      told.append(f'{name} {report[name]:.3g}')
+  return ', '.join(told)
+
+
+if __name__ == '__main__':
+  define_flags()
+  command.run(main)
