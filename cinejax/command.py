@@ -107,7 +107,7 @@ def _wake(platform: str | None) -> None:
   try:
     jax.devices()
   except RuntimeError as error:
-    extra = {'gpu': 'cuda', 'tpu': 'tpu'}.get(platform, 'test')
+    extra = 'cuda' if platform == 'gpu' else platform
     raise UserError(
       f'--platform={platform}: JAX finds no such device here; take another '
       f"platform, or install its driver and pip install 'cinejax[{extra}]'"

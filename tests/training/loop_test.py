@@ -81,6 +81,13 @@ def test_a_signal_saves_and_the_next_run_goes_on(make_toy, tmp_path, number):
     np.testing.assert_array_equal(a, b)
 
 
+def test_a_second_signal_acts_as_usual():
+  with pytest.raises(KeyboardInterrupt), loop.StopSignal() as stop:
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_nan_stops_with_the_batch_before_it_is_saved(make_toy, tmp_path):
   toy = make_toy()
 

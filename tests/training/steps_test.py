@@ -66,6 +66,17 @@ def test_every_update_has_a_key_of_its_own(make_toy):
   assert keys[0] != keys[1] and keys[0] != keys[2]
 
 
+def test_updates_of_one_batch_have_different_noise(make_toy):
+  toy = make_toy(optax.sgd(0.0))
+  state, step_fn, losses = toy.fresh(), toy.step_fn(), []
+  with jax.set_mesh(toy.mesh):
+    batch = place(next(toy.batches(0)), toy.batch_sharding)
+    for _ in range(2):
+      state, metrics = step_fn(state, batch)
+      losses.append(float(metrics['loss']))
+  assert losses[0] != losses[1]
+
+
 def test_masters_are_float32(make_toy):
   state, _ = run(make_toy())
   for leaf in jax.tree.leaves((state.params, state.ema)):

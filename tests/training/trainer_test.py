@@ -10,6 +10,7 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.interop.tensors import load_tree
 from cinejax.training import stages, trainer
+from cinejax.training.checkpoint import Checkpoints
 from configs import tiny
 
 TAEF2 = {
@@ -40,7 +41,12 @@ def test_a_stage_writes_its_average_with_its_history(toy_stage, tmp_path):
   stage, toy, _ = toy_stage
   trainer.run_stage(stage, toy.cfg, tmp_path, toy.mesh)
   params, metadata = load_tree(tmp_path / 'base.safetensors')
-  assert params['mlp_in']['kernel'].dtype == 'bfloat16'
+  with Checkpoints(tmp_path / 'checkpoints' / 'base', 2, {}) as checkpoints:
+    state = checkpoints.restore(toy.abstract)
+  for name in ('mlp_in', 'mlp_out'):
+    np.testing.assert_array_equal(
+      params[name]['kernel'], state.ema[name]['kernel'].astype('bfloat16')
+    )
   assert params['mean_C'].shape == (3,)
   assert metadata['steps'] == '4' and metadata['films_consumed'] == '32'
   config = json.loads(metadata['config'])
