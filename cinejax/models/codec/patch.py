@@ -1,14 +1,17 @@
 """A small causal video autoencoder that trains on a CPU in minutes.
 
-Everything happens at latent resolution. A first frame is cut into patches of
-8x8 pixels, later frames, four at a time, into patches of 4x8x8; each kind has
-a linear map of its own to `width` features (eq. 1), and its mirror back to
-pixels. Between them stand residual blocks, cheap ones: a bottleneck of
-width / 2 whose first quarter is read one latent frame late (eq. 2; the shift of
-Lin et al., TSM, arXiv 1811.08383, made causal), then a 3x3 convolution (eq. 3).
+Frames are cut into patches of 8x8 pixels, and everything else happens at
+latent resolution. Every frame's patch goes through one shared layer; a first
+frame alone, later frames four at a time, become one latent frame (eq. 1), and
+a decoder ends with the mirror of it. Between them stand residual blocks, cheap
+ones: a bottleneck of width / 2 whose first quarter, k channels, is read one
+latent frame late (eq. 2; the shift of Lin et al., TSM, arXiv 1811.08383, made
+causal), then a 3x3 convolution (eq. 3).
 
-    x_f     = first(patch_f) if f = 0 else later(patch_f)                   (1)
-    h_f     = down(norm(x_f)),   h_f <- [h_(f-1)[:k], h_f[k:]],   h_(-1) = 0  (2)
+    x_f     = first(p_0) if f = 0 else later(p_(4f-3) .. p_(4f)),
+              p_t = silu(patch(frame_t))                                    (1)
+    h_f     = down(norm(x_f)),   h_f <- [h_(f-1)[:k], h_f[k:]],   h_(-1) = 0
+                                                                            (2)
     x_f    += up(silu(conv(silu(h_f))))                                     (3)
 
 A decoder's state is h_(f-1)[:k] of each block: what eq. (2) needs of the past,

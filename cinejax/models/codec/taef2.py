@@ -30,7 +30,7 @@ from cinejax.models.codec import base
 _CHANNELS = 32
 _WIDTH = 64
 _POOL_WIDTH = 256
-# of latents of films, over all channels: close to zero mean, and this deviation
+# of latents of films, over all channels; their mean is close to zero
 _LATENT_STD = 0.8
 # layers by number, each half as the original lists them; a decoder's layers 0
 # (the clamp) and 2 (a relu) have no parameters
@@ -189,7 +189,10 @@ def _by_frame(
   stack: Stack, params: base.Params, frames_BTYXC: jax.Array
 ) -> jax.Array:
   """[B, T, Y, X, C] through `stack`, one frame of every video at a time."""
-  apply = lambda frames_BYXC: stack.apply({'params': params}, frames_BYXC)
+
+  def apply(frames_BYXC: jax.Array) -> jax.Array:
+    return stack.apply({'params': params}, frames_BYXC)
+
   return jnp.swapaxes(
     jax.lax.map(apply, jnp.swapaxes(frames_BTYXC, 0, 1)), 0, 1
   )

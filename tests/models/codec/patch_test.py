@@ -1,0 +1,127 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.models.codec.select import make_codec
+from cinejax.models.config import CodecConfig
+
+CFG = CodecConfig('patch', 4, 8, channels=16, width=32, blocks=2)
+CODEC = make_codec(CFG)
+# compiled whole: one operation at a time takes minutes
+INIT = jax.jit(CODEC.init)
+ENCODE = jax.jit(CODEC.encode)
+DECODE = jax.jit(CODEC.decode)
+DECODE_CHUNK = jax.jit(CODEC.decode_chunk, static_argnames='first')
+
+
+@pytest.fixture(scope='module')
+def params():
+  # statistics that are not those of `init`, so that forgetting one shows
+  return {
+    **INIT(jax.random.key(0)),
+    'mean_C': jnp.linspace(-1.0, 1.0, 16),
+    'std_C': jnp.linspace(0.5, 2.0, 16),
+  }
+
+
+def _video(frames, batch=2):
+  return jax.random.uniform(
+    jax.random.key(1), (batch, frames, 16, 24, 3), minval=-1.0
+  )
+
+
+def _latents(frames):
+  return jax.random.normal(jax.random.key(2), (2, frames, 2, 3, 16))
+
+
+def test_the_first_latent_is_one_frame_and_later_ones_four(params):
+  z_BFYXC = ENCODE(params, _video(13))
+  assert z_BFYXC.shape == (2, 4, 2, 3, 16)
+  assert DECODE(params, z_BFYXC).shape == (2, 13, 16, 24, 3)
+  one_BFYXC = ENCODE(params, _video(1))
+  assert one_BFYXC.shape == (2, 1, 2, 3, 16)
+  assert DECODE(params, one_BFYXC).shape == (2, 1, 16, 24, 3)
+
+
+def test_encoding_a_prefix_is_the_prefix_of_the_encoding(params):
+  video_BTYXC = _video(17)
+  z_BFYXC = ENCODE(params, video_BTYXC)
+  for latents in (1, 3):
+    prefix_BFYXC = ENCODE(params, video_BTYXC[:, : 4 * latents - 3])
+    np.testing.assert_allclose(prefix_BFYXC, z_BFYXC[:, :latents], atol=1e-5)
+
+
+@pytest.mark.parametrize('chunks', [(1, 1, 1, 1, 1, 1), (3, 3), (2, 3, 1)])
+def test_decoding_in_chunks_is_decoding_at_once(params, chunks):
+  z_BFYXC = _latents(sum(chunks))
+  whole_BTYXC = DECODE(params, z_BFYXC)
+  state = CODEC.init_decode(params, (2, 2, 3, 16))
+  shapes = jax.tree.map(jnp.shape, state)
+  parts, start = [], 0
+  for size in chunks:
+    part_BTYXC, state = DECODE_CHUNK(
+      params, z_BFYXC[:, start : start + size], state, first=start == 0
+    )
+    assert part_BTYXC.shape[1] == 4 * size - 3 * (start == 0)
+    assert jax.tree.map(jnp.shape, state) == shapes
+    parts.append(part_BTYXC)
+    start += size
+  np.testing.assert_allclose(
+    jnp.concatenate(parts, axis=1), whole_BTYXC, atol=1e-5
+  )
+
+
+def test_pixels_depend_on_past_latents_and_on_no_later_one(params):
+  def group(z_BFYXC):  # the four frames of latent 2
+    return DECODE(params, z_BFYXC)[:, 5:9]
+
+  z_BFYXC = _latents(5)
+  grad_BFYXC = jax.jit(jax.grad(lambda z: group(z).sum()))(z_BFYXC)
+  reach_F = np.abs(grad_BFYXC).sum((0, 2, 3, 4))
+  assert (reach_F[:3] > 0).all() and (reach_F[3:] == 0).all()
+
+
+def test_calibration_gives_unit_latents(params):
+  rng = np.random.default_rng(0)
+  videos_NTYXC = rng.integers(0, 256, (20, 5, 16, 16, 3), np.uint8)
+  videos_NTYXC[:, 1:] //= 3  # channels and frames that are not alike
+  calibrated = CODEC.calibrate(params, videos_NTYXC)
+  z_BFYXC = ENCODE(
+    calibrated, jnp.asarray(videos_NTYXC, jnp.float32) / 127.5 - 1.0
+  )
+  np.testing.assert_allclose(z_BFYXC.mean((0, 1, 2, 3)), 0.0, atol=1e-3)
+  np.testing.assert_allclose(z_BFYXC.std((0, 1, 2, 3)), 1.0, atol=1e-3)
+
+
+def test_calibration_does_not_change_what_is_decoded(params):
+  video_BTYXC = _video(5)
+  calibrated = CODEC.calibrate(
+    params,
+    np.zeros((1, 5, 16, 16, 3), np.uint8)
+    + np.arange(16, dtype=np.uint8)[:, None],
+  )
+  np.testing.assert_allclose(
+    DECODE(calibrated, ENCODE(calibrated, video_BTYXC)),
+    DECODE(params, ENCODE(params, video_BTYXC)),
+    atol=1e-4,
+  )
+
+
+def test_bfloat16_weights_give_float32_pixels(params):
+  stored = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
+  z_BFYXC = ENCODE(stored, _video(5))
+  assert z_BFYXC.dtype == jnp.float32
+  assert DECODE(stored, z_BFYXC).dtype == jnp.float32
+
+
+def test_a_clip_of_the_wrong_length_is_refused(params):
+  with pytest.raises(UserError, match='4 frames'):
+    ENCODE(params, _video(4))
+
+
+def test_parameters_stay_few_at_the_default_width():
+  codec = make_codec(CodecConfig('patch', 4, 8, 16, width=128, blocks=4))
+  shapes = jax.eval_shape(codec.init, jax.random.key(0))
+  assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) < 1.5e6
