@@ -93,12 +93,10 @@ def shoot(
   director: Director,
   commit_fn: CommitFn,
   pasts: Sequence[Past],
-  tick: Callable[[], None] = lambda: None,
 ) -> list[Take]:
   """The shots that follow these pasts, as one batch.
 
-  Commits must be separate (config.rollout.commit). `tick` is called after
-  each chunk, given or made.
+  Commits must be separate (config.rollout.commit).
   """
   frames = director.cfg.film.frames_per_chunk
   state = director.begin([past.seed for past in pasts])
@@ -116,15 +114,11 @@ def shoot(
       ),
       jnp.asarray([chunk < past.start for past in pasts]),
     )
-    tick()
   inputs = (
     _inputs(director, pasts, [past.start + chunk for past in pasts])
     for chunk in range(max(past.chunks for past in pasts))
   )
-  made = []
-  for _, output in director.stream(state, inputs):
-    made.append(output)
-    tick()
+  made = [output for _, output in director.stream(state, inputs)]
   made_BFYXC = np.concatenate([np.asarray(o.latents_BFYXC) for o in made], 1)
   frame_BJLR = np.moveaxis(np.asarray(made[0].frame_JLBR), 2, 0)
   videos = _show(director, pasts, made_BFYXC)
