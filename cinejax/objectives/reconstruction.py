@@ -1,6 +1,6 @@
 """Training a codec: pixels come back from latents that a sampler can hit.
 
-    z      = encode(video),      video' = decode(z + sigma n),  n ~ N(0, 1)   (1)
+    z      = encode(video),   video' = decode(z + sigma n),  n ~ N(0, 1)    (1)
     loss   = mean sqrt((video' - video)^2 + delta^2) + w KL                 (2)
     KL     = mean_C (m_C^2 + s_C^2 - 1 - ln s_C^2) / 2                      (3)
 
