@@ -4,6 +4,9 @@ import pathlib
 import subprocess
 import sys
 
+import grimp
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -17,3 +20,20 @@ def test_imports_keep_to_the_contracts_of_setup_cfg():
   )
   assert answer.returncode == 0, answer.stdout + answer.stderr
   assert '0 broken' in answer.stdout
+
+
+SETTINGS = sorted(
+  f'cinejax.{path.parent.name}.config'
+  for path in (ROOT / 'cinejax').glob('*/config.py')
+)
+
+
+@pytest.fixture(scope='module')
+def graph():
+  return grimp.build_graph('cinejax', cache_dir=None)
+
+
+@pytest.mark.parametrize('module', SETTINGS)
+def test_settings_import_nothing_of_ours(graph, module):
+  """So cinejax.config, below some of their packages, may import them all."""
+  assert not graph.find_modules_directly_imported_by(module)

@@ -21,7 +21,7 @@ from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
 from cinejax.models.codec.patch import PatchCodec
 from cinejax.models.codec.select import make_codec
-from cinejax.models.text.select import make_text
+from cinejax.models.text.select import Text, make_text
 from cinejax.objectives.reconstruction import make_reconstruction_loss
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
@@ -153,18 +153,23 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
 
   return Program(
     init_fn=lambda key: denoiser.init_params(cfg.dit, key),
-    loss_fn=make_teacher_forcing_loss(
-      denoiser.make_film_fn(cfg.dit, cfg.memory),
-      cfg.diffusion,
-      frames=cfg.film.frames_per_chunk,
-      negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
-      drop_text=cfg.stage.base.drop_text,
-    ),
+    loss_fn=make_base_loss(cfg, text),
     batches_fn=batches,
     sample_fn=make_film_sampler(
       cfg, films[0], *load_codec(cfg.codec, codec_weights)
     ),
     start=cfg.train.base_weights,
+  )
+
+
+def make_base_loss(cfg: Config, text: Text) -> LossFn:
+  """What the base stage minimises."""
+  return make_teacher_forcing_loss(
+    denoiser.make_film_fn(cfg.dit, cfg.memory),
+    cfg.diffusion,
+    frames=cfg.film.frames_per_chunk,
+    negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
+    drop_text=cfg.stage.base.drop_text,
   )
 
 

@@ -54,7 +54,7 @@ def run_stage(
 ) -> None:
   """Trains one stage from its newest checkpoint, and writes its weights."""
   settings = getattr(cfg.stage, stage.name)
-  _check_batch(stage.name, settings.batch, mesh)
+  check_batch(stage.name, settings.batch, mesh)
   program = stage.build(cfg, workdir)
   optimizer = make_optimizer(settings)
   init = make_init(program.init_fn, optimizer, cfg.seed)
@@ -123,7 +123,8 @@ def _write(
     save_tree(path, params, metadata, dtype=cfg.train.weights_dtype)
 
 
-def _check_batch(name: str, batch: int, mesh: Mesh) -> None:
+def check_batch(name: str, batch: int, mesh: Mesh) -> None:
+  """Raises UserError unless the mesh divides the batch of stage `name`."""
   split = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
   if batch % split:
     raise UserError(

@@ -1,0 +1,150 @@
+"""Measures how fast a config trains and rolls out, and in how much memory.
+
+  python -m cinejax.bench --config=configs/story.py --what=train [--out=FILE]
+  python -m cinejax.bench --config=configs/story.py --what=rollout \\
+    --config.memory.policy=window --config.rollout.commit=fused
+
+One JSON line a row, printed and added to FILE. Networks are random unless
+`--weights` names some, and so are the films of `train`; neither changes the
+time. Rows (equations in evaluation/throughput.py):
+
+  train    step_ms, an update of the base stage; tokens_per_sec counts the
+           tokens of the batch's films
+  rollout  chunk_ms, by one compiled scan of config.rollout.chunks_per_call
+           chunks; pixel_fps without and with the codec
+  stream   chunk_ms early and late in a long film; compilations and bytes of
+           the bank, which stay as they are from chunk 3 on
+
+Milliseconds are {median, min, max, n}. Nothing comes from the cache of
+compiled programs, so that compile_secs is honest.
+"""
+
+import functools
+import json
+import pathlib
+import statistics
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from cinejax import command
+from cinejax.config import Config
+from cinejax.core.files import atomic_path
+from cinejax.core.sharding import batch_sharding, make_mesh
+from cinejax.director import Director, load_director
+from cinejax.evaluation import throughput
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from cinejax.models.text.select import make_text
+from cinejax.training.optim import make_optimizer
+from cinejax.training.stages import make_base_loss
+from cinejax.training.state import abstract_state, make_init, shardings
+from cinejax.training.steps import make_train_step, place
+from cinejax.training.trainer import check_batch
+
+Row = dict[str, Any]
+
+
+def define_flags() -> None:
+  """Not at import, so that one process can import several commands."""
+  flags.DEFINE_multi_enum(
+    'what', None, ['train', 'rollout', 'stream'], 'Rows.', required=True
+  )
+  flags.DEFINE_string('out', '', 'File to add the rows to.')
+  flags.DEFINE_string('weights', '', 'File or folder; default: random.')
+  flags.DEFINE_integer('repeats', 10, 'Timed calls of a row.', lower_bound=10)
+  flags.DEFINE_integer('batch', 1, 'Films rolled out together.', lower_bound=1)
+  flags.DEFINE_integer(
+    'chunks', 210, 'Length of a stream.', lower_bound=throughput.SHORTEST
+  )
+
+
+def main() -> None:
+  args, cfg = flags.FLAGS, command.config()
+  jax.config.update('jax_enable_compilation_cache', False)
+  for what in args.what:
+    if what == 'train':
+      row = train_row(cfg, args.repeats)
+    elif what == 'rollout':
+      director = make_director(cfg, args.weights)
+      row = throughput.rollout_row(director, args.batch, args.repeats)
+    else:
+      director = make_director(cfg, args.weights)
+      row = throughput.stream_row(director, args.batch, args.chunks)
+    line = json.dumps({'what': what, 'config': cfg.name} | row)
+    print(line, flush=True)
+    if args.out:
+      _add(pathlib.Path(args.out), line)
+
+
+def make_director(cfg: Config, weights: str = '') -> Director:
+  """With random networks where `weights` is ''."""
+  if weights:
+    return load_director(cfg, weights)
+  codec, key = make_codec(cfg.codec), jax.random.key(cfg.seed)
+  params = denoiser.init_params(cfg.dit, key)
+  return Director(cfg, params, codec, codec.init(key))
+
+
+def train_row(cfg: Config, repeats: int) -> Row:
+  """An update of the base stage as `cinejax.train` does it, on cfg.mesh."""
+  settings, mesh = cfg.stage.base, make_mesh(cfg.mesh)
+  check_batch('base', settings.batch, mesh)
+  optimizer = make_optimizer(settings)
+  init_fn = functools.partial(denoiser.init_params, cfg.dit)
+  init = make_init(init_fn, optimizer, cfg.seed)
+  with jax.set_mesh(mesh):
+    abstract = abstract_state(init, mesh)
+    state = jax.jit(init, out_shardings=shardings(abstract))()
+    step = make_train_step(
+      make_base_loss(cfg, make_text(cfg.text)),
+      optimizer,
+      settings,
+      mesh,
+      shardings(abstract),
+      batch_sharding(mesh),
+    )
+    batch = place(_random_films(cfg), batch_sharding(mesh))
+    compiled, compile_secs = throughput.compile_timed(step, state, batch)
+    secs = throughput.time_calls(
+      lambda state: compiled(state, batch), state, repeats
+    )
+  tokens = settings.batch * cfg.data.chunks * throughput.chunk_tokens(cfg)
+  return {
+    'batch': settings.batch,
+    'chunks': cfg.data.chunks,
+    'training': cfg.memory.training,
+    'compile_secs': compile_secs,
+    'step_ms': throughput.spread(secs),
+    'tokens_per_sec': tokens / statistics.median(secs),
+    **throughput.ran(cfg, compiled),
+  }
+
+
+def _random_films(cfg: Config) -> dict[str, np.ndarray]:
+  rng = np.random.default_rng(cfg.seed)
+  batch, chunks, film = cfg.stage.base.batch, cfg.data.chunks, cfg.film
+  height, width = throughput.latent_size(cfg)
+  frames = chunks * film.frames_per_chunk
+  latents = (batch, frames, height, width, cfg.dit.channels)
+  text = (batch, chunks, cfg.text.words, cfg.text.features)
+  shots_N = np.arange(chunks, dtype=np.int32) // 2
+  return {
+    'latents': rng.standard_normal(latents, np.float32),
+    'text': rng.standard_normal(text, np.float32),
+    'mask': np.ones((batch, chunks), np.float32),
+    'shots': np.tile(shots_N, (batch, 1)),
+  }
+
+
+def _add(path: pathlib.Path, line: str) -> None:
+  before = path.read_text() if path.exists() else ''
+  with atomic_path(path) as partial:
+    partial.write_text(f'{before}{line}\n')
+
+
+if __name__ == '__main__':
+  define_flags()
+  command.run(main)
