@@ -45,8 +45,8 @@ def test_composed_and_decomposed_letters_are_one_word():
 
 def test_order_is_told_apart_and_prefixes_agree():
   a, b, c = _encode('ada meets bo', 'bo meets ada', 'ada meets bo again')
-  assert np.abs(a - b).max() > 0.5
-  assert not np.allclose(a.sum(0), 0)
+  # attention sees a set of tokens: the place must be in the token itself
+  assert np.abs(a[0] - b[2]).max() > 0.5
   np.testing.assert_array_equal(a[:3], c[:3])
 
 
