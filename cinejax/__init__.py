@@ -5,7 +5,8 @@ Floors (a package imports only from lower floors, inside a package one way):
   5  train direct evaluate bench        commands: python -m cinejax.X
   4  training                           state, steps, checkpoint, loop, stages
   3  objectives evaluation interop
-     exams takes director command config  what commands share; the settings' door
+     exams takes director command       what commands share
+     config                             where ConfigDict ends
   2  models rollout data story
   1  core diffusion memory film
 
