@@ -44,7 +44,7 @@ class _Pass(NamedTuple):
   ranks: tuple[jax.Array, ...]  # [L, B, S, R] routed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # hashed by identity, for jit
 class Step:
   """step(params, state, chunk) -> (state, output), pure and scannable."""
 
