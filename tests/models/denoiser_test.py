@@ -1,0 +1,256 @@
+"""Both training forms against a dense mask; what sees what; remat; scopes."""
+
+import dataclasses
+
+import einops
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax import config as config_lib
+from cinejax.memory import bank as bank_lib
+from cinejax.memory import router
+from cinejax.models import denoiser, mixing
+from configs import tiny
+
+CHUNKS, FRAMES, TOKENS, HEADS, FEATURES = 4, 3, 4, 2, 8
+GRID = mixing.Grid(frames=FRAMES, rows=2, columns=2, implementation='xla')
+
+
+@pytest.fixture(scope='module')
+def cfg():
+  return config_lib.resolve(tiny.get_config())
+
+
+@pytest.fixture(scope='module')
+def params(cfg):
+  tree = denoiser.init_params(cfg.dit, jax.random.key(0))
+  leaves, structure = jax.tree.flatten(tree)
+  keys = jax.random.split(jax.random.key(1), len(leaves))
+  leaves = [
+    x + 0.1 * jax.random.normal(key, x.shape)
+    for x, key in zip(leaves, keys, strict=True)
+  ]
+  return jax.tree.unflatten(structure, leaves)
+
+
+def _qkv():
+  shape = (3, 1, 2 * CHUNKS, FRAMES * TOKENS, HEADS, FEATURES)
+  return tuple(jax.random.normal(jax.random.key(0), shape))
+
+
+def _dense(q, k, v, frame_mask_SE):
+  """Attention by a [2NT, 2NT] mask, absolute positions.
+
+  frame_mask_SE: which clean frames a segment sees; its own it always does.
+  """
+  frame_SF = jnp.arange(CHUNKS * FRAMES).reshape(CHUNKS, FRAMES)
+  frame = jnp.concatenate([frame_SF, frame_SF])[None]
+  q, k = GRID.rotate(q, frame), GRID.rotate(k, frame)
+  q, k, v = (einops.rearrange(x, 'b s t h k -> b h (s t) k') for x in (q, k, v))
+  segments = 2 * CHUNKS
+  own = np.repeat(np.repeat(np.eye(segments), FRAMES * TOKENS, 0), FRAMES, 1)
+  seen = np.zeros((segments, segments * FRAMES), bool)
+  seen[:, : CHUNKS * FRAMES] = frame_mask_SE
+  seen = np.repeat(seen, FRAMES * TOKENS, 0) | (own > 0)
+  seen = np.repeat(seen, TOKENS, 1)
+  logits = jnp.einsum('bhqk,bhmk->bhqm', q, k) / np.sqrt(FEATURES)
+  weights = jax.nn.softmax(jnp.where(seen[None, None], logits, -jnp.inf), -1)
+  out = jnp.einsum('bhqm,bhmk->bhqk', weights, v)
+  return einops.rearrange(out, 'b h (s t) k -> b s t h k', s=segments)
+
+
+def _history():
+  """Clean frames before each segment's chunk, [2N, N F]."""
+  start_S = np.tile(np.arange(CHUNKS) * FRAMES, 2)
+  return np.arange(CHUNKS * FRAMES)[None] < start_S[:, None]
+
+
+def _routed_form(window, routed, policy):
+  mixer = mixing.RoutedHistory(
+    GRID,
+    routed=routed,
+    by_content=policy == 'camr',
+    absolute=policy == 'full',
+    scope='layer',
+    route_layer=0,
+  )
+  shots = jnp.zeros((1, CHUNKS), jnp.int32)
+  view = router.film_view(
+    shots, frames=FRAMES, window=window, routed=routed, policy=policy
+  )
+  view = router.join(view, view)
+  shared = mixing.Routing(view=view, decide=jnp.array(True))
+  layer = mixing.LayerMemory(index=jnp.array(0), memory=None, given_BSR=None)
+  rank = router.none_routed(view, routed)
+
+  def form(q, k, v):
+    out, chosen, _ = mixer(q, k, v, shared, layer, rank)
+    return out, router.routed_frames(view, chosen)
+
+  return form
+
+
+def _agree(form, dense):
+  """Values and gradients of both, relative to the gradient's norm."""
+  weight = jax.random.normal(jax.random.key(7), _qkv()[0].shape)
+  results = [
+    jax.value_and_grad(lambda args, f=f: jnp.sum(f(*args) * weight))(_qkv())
+    for f in (form, dense)
+  ]
+  np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+  for a, b in zip(results[0][1], results[1][1], strict=True):
+    assert jnp.linalg.norm(a - b) <= 1e-5 * jnp.linalg.norm(b)
+
+
+def test_full_form_is_the_masked_dense_one():
+  mixer = mixing.FullHistory(GRID)
+  _agree(
+    lambda q, k, v: mixer(q, k, v, None, None, None)[0],
+    lambda q, k, v: _dense(q, k, v, _history()),
+  )
+
+
+def test_routed_form_is_the_masked_dense_one():
+  """R = all, so that positions by role are absolute ones, shifted."""
+  form = _routed_form(window=3, routed=9, policy='camr')
+  _agree(
+    lambda q, k, v: form(q, k, v)[0],
+    lambda q, k, v: _dense(q, k, v, _history()),
+  )
+
+
+def test_routed_form_reads_window_and_routed_frames_alone():
+  """With absolute positions a subset of frames is a mask of frames."""
+  form = _routed_form(window=3, routed=2, policy='full')
+  q, k, v = _qkv()
+  out, frames = form(q, k, v)
+  start_S = np.tile(np.arange(CHUNKS) * FRAMES, 2)
+  mask = _history() & (np.arange(12)[None] >= start_S[:, None] - 3)
+  for segment, routed in enumerate(np.asarray(frames[0])):
+    mask[segment, routed[routed >= 0]] = True
+  assert mask.sum(1).max() == 5
+  np.testing.assert_allclose(out, _dense(q, k, v, mask), atol=1e-5)
+
+
+@pytest.mark.parametrize('form', ['full', 'routed'])
+def test_causality_by_gradient(cfg, params, form):
+  memory = dataclasses.replace(cfg.memory, training=form)
+  film_fn = denoiser.make_film_fn(cfg.dit, memory)
+  shape = (1, CHUNKS, FRAMES, 4, 4, 16)
+  clean, noisy = jax.random.normal(jax.random.key(3), (2, *shape))
+  text = jax.random.normal(jax.random.key(4), (1, CHUNKS, 8, 16))
+  t = jnp.full(shape[:3], 0.5)
+  shots = jnp.zeros((1, CHUNKS), jnp.int32)
+  chunk = 2
+
+  def output(clean, noisy, text):
+    v = film_fn(params, clean, noisy, t, text, shots, jax.random.key(0))
+    return jnp.sum(jnp.sin(v[:, chunk]))
+
+  grads = jax.jit(jax.grad(output, (0, 1, 2)))(clean, noisy, text)
+  by_clean, by_noisy, by_text = (
+    np.abs(np.asarray(g)).reshape(CHUNKS, -1).max(1) for g in grads
+  )
+  assert (by_clean > 0).tolist() == [True, True, False, False]
+  assert (by_noisy > 0).tolist() == [False, False, True, False]
+  assert (by_text > 0).tolist() == [True, True, True, False]
+
+
+def _shapes(jaxpr):
+  """Every shape in a jaxpr and the jaxprs inside it."""
+  for equation in jaxpr.eqns:
+    for variable in equation.outvars:
+      yield tuple(variable.aval.shape)
+    for value in equation.params.values():
+      for inner in jax.tree.leaves(
+        value, is_leaf=lambda x: hasattr(x, 'eqns') or hasattr(x, 'jaxpr')
+      ):
+        inner = getattr(inner, 'jaxpr', inner)
+        if hasattr(inner, 'eqns'):
+          yield from _shapes(inner)
+
+
+@pytest.mark.parametrize('form', ['full', 'routed'])
+def test_no_array_of_all_tokens_by_all_tokens(cfg, params, form):
+  chunks = 8
+  memory = dataclasses.replace(cfg.memory, training=form)
+  film_fn = denoiser.make_film_fn(cfg.dit, memory)
+  x = jnp.zeros((1, chunks, FRAMES, 4, 4, 16))
+  text = jnp.zeros((1, chunks, 8, 16))
+  shots = jnp.zeros((1, chunks), jnp.int32)
+  jaxpr = jax.make_jaxpr(film_fn)(
+    params, x, x, jnp.zeros(x.shape[:3]), text, shots, jax.random.key(0)
+  )
+  tokens = 2 * chunks * FRAMES * TOKENS
+  shapes = list(_shapes(jaxpr.jaxpr))
+  assert any(tokens // (2 * chunks) in shape for shape in shapes)
+  assert not any(sorted(shape)[-2:] == [tokens, tokens] for shape in shapes)
+
+
+def test_remat_changes_the_program_and_not_the_gradient(cfg, params):
+  x = jax.random.normal(jax.random.key(5), (1, 1, 3, 4, 4, 16))
+  text = jnp.ones((1, 1, 8, 16))
+  results = []
+  for remat in ('none', 'full', 'dots'):
+    dit = dataclasses.replace(cfg.dit, remat=remat)
+    fn = denoiser.make_bidirectional_fn(dit)
+
+    def loss(params, fn=fn):
+      return jnp.sum(jnp.square(fn(params, x, jnp.ones((1, 1, 3)), text)))
+
+    grad = jax.jit(jax.grad(loss))(params)
+    jaxpr = str(jax.make_jaxpr(jax.grad(loss))(params))
+    results.append(('checkpoint' in jaxpr or 'remat' in jaxpr, grad))
+  assert [uses for uses, _ in results] == [False, True, True]
+  for _, grad in results[1:]:
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+      grad,
+      results[0][1],
+    )
+
+
+def test_a_deciding_layer_decides_for_those_above(cfg, params):
+  memory = dataclasses.replace(
+    cfg.memory, scope='shared', route_layer=1, policy='camr'
+  )
+  dit = dataclasses.replace(cfg.dit, layers=3)
+  tree = denoiser.init_params(dit, jax.random.key(0))
+  bank = bank_lib.empty(
+    layers=3,
+    batch=1,
+    frames=memory.bank_frames,
+    tokens=TOKENS,
+    heads=dit.heads,
+    features=dit.head_features,
+    dtype=jnp.float32,
+  )
+  for start in range(12):
+    start_B = jnp.array([start])
+    bank = bank_lib.reserve(bank, jnp.array([[start]]), start_B, start_B * 0)
+    k = jax.random.normal(
+      jax.random.key(start), (3, 1, 1, TOKENS, dit.heads, dit.head_features)
+    )
+    bank = bank_lib.write(bank, start_B, k, k)
+  view = router.bank_view(
+    bank,
+    jnp.array([12]),
+    frames=FRAMES,
+    window=memory.window_frames,
+    routed=memory.routed_frames,
+    policy='camr',
+  )
+  done = denoiser.make_denoise_fn(dit, memory)(
+    tree,
+    jnp.ones((1, 1, FRAMES, 4, 4, 16)),
+    jnp.ones((1, 1, FRAMES)),
+    jnp.ones((1, 1, 8, 16)),
+    bank.memory,
+    view,
+  )
+  ranks = np.asarray(done.rank_LBSR)[:, 0, 0]
+  none = memory.bank_frames
+  assert (ranks[0] == none).all() and (ranks[1] < none).all()
+  np.testing.assert_array_equal(ranks[1], ranks[2])

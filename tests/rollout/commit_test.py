@@ -1,0 +1,41 @@
+"""Separate and fused commits make one film, the bank full."""
+
+import jax
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    {'memory__evict': 'oldest', 'rollout__guidance': 1.0},
+    {'memory__evict': 'redundant', 'memory__reroute': 'chunk'},
+    {'memory__evict': 'unused', 'memory__cfg_routing': 'own'},
+    {'memory__policy': 'random', 'rollout__sampler': 'few_step'},
+  ],
+  ids=lambda overrides: '-'.join(str(v) for v in overrides.values()),
+)
+def test_fused_is_separate(studio, overrides):
+  separate, fused = (
+    studio(rollout__commit=commit, **overrides).film()
+    for commit in ('separate', 'fused')
+  )
+  assert separate[0].bank.frame_BE.min() >= 0  # full: frames were evicted
+  np.testing.assert_array_equal(separate[1].frame_JLBR, fused[1].frame_JLBR)
+  np.testing.assert_allclose(
+    separate[1].latents_BFYXC, fused[1].latents_BFYXC, atol=1e-5
+  )
+  np.testing.assert_array_equal(
+    *(jax.device_get(state.bank.frame_BE) for state, _ in (separate, fused))
+  )
+
+
+def test_int8_memory_is_close(studio):
+  plain, packed = (
+    studio(memory__dtype=dtype, rollout__guidance=1.0).film()[1]
+    for dtype in ('compute', 'int8')
+  )
+  same = np.asarray(plain.frame_JLBR == packed.frame_JLBR)
+  assert same.mean() > 0.95
+  error = np.abs(plain.latents_BFYXC - packed.latents_BFYXC)[:2]
+  assert 0 < error.max() < 0.05

@@ -1,0 +1,85 @@
+"""Tiny films: 2 layers, 4 tokens a frame, a bank that fills."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax import config as config_lib
+from cinejax.models import denoiser
+from cinejax.rollout.scan import make_scan
+from cinejax.rollout.state import ChunkInput, init_state
+from cinejax.rollout.step import Step
+from configs import tiny
+
+SHAPE = (3, 4, 4, 16)  # F, Y, X, C
+TEXT = (8, 16)  # W, D
+CHUNKS = 7
+
+
+@dataclasses.dataclass
+class Studio:
+  """A model with random weights, and films of it."""
+
+  cfg: config_lib.Config
+  params: dict
+  step: Step
+
+  def begin(self, seeds=(5, 6)):
+    return init_state(
+      self.cfg.dit,
+      self.cfg.memory,
+      key_B=jax.vmap(jax.random.key)(jnp.array(seeds)),
+      latent_shape=SHAPE,
+      text_shape=TEXT,
+      guided=self.cfg.rollout.guidance != 1,
+      fused=self.cfg.rollout.commit == 'fused',
+    )
+
+  def chunks(self, chunks=CHUNKS, batch=2, seed=9):
+    """A new prompt every other chunk, with a cut every fourth."""
+    prompts = jax.random.normal(
+      jax.random.key(seed), ((chunks + 1) // 2, batch, *TEXT)
+    )
+    cut_N = jnp.arange(chunks) % 4 == 2
+    return ChunkInput(
+      text_BWD=jnp.repeat(prompts, 2, 0)[:chunks],
+      cut_B=jnp.broadcast_to(cut_N[:, None], (chunks, batch)),
+    )
+
+  def film(self):
+    """(last state, outputs) of a whole film in one scan."""
+    return make_scan(self.step)(self.params, self.begin(), self.chunks())
+
+
+def make_studio(**overrides) -> Studio:
+  """Keys are `section__name` of a config."""
+  config = tiny.get_config()
+  for key, value in overrides.items():
+    section, name = key.split('__')
+    config[section][name] = value
+  cfg = config_lib.resolve(config)
+  params = denoiser.init_params(cfg.dit, jax.random.key(0))
+  # Zero-initialised weights would hide half of the model.
+  leaves, tree = jax.tree.flatten(params)
+  keys = jax.random.split(jax.random.key(1), len(leaves))
+  leaves = [
+    x + 0.1 * jax.random.normal(key, x.shape)
+    for x, key in zip(leaves, keys, strict=True)
+  ]
+  step = Step(
+    denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
+    memory=cfg.memory,
+    diffusion=cfg.diffusion,
+    rollout=cfg.rollout,
+    latent_shape=SHAPE,
+    negative_text_WD=np.zeros(TEXT, np.float32),
+  )
+  return Studio(cfg, jax.tree.unflatten(tree, leaves), step)
+
+
+@pytest.fixture(scope='session')
+def studio():
+  return make_studio

@@ -1,0 +1,59 @@
+"""What can be remembered at all: a swap beyond the receptive field.
+
+Two layers with a window of two chunks see 2 * 2 chunks back. The swapped
+chunk is the second, the generated one six later, as in the strict set.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+GIVEN = 7  # chunks before the one that is generated
+SWAPPED = 1
+
+
+def _next_chunk(one, past):
+  """The chunk after the given ones, from a fixed key."""
+  commit, step = jax.jit(one.step.commit), jax.jit(one.step)
+  chunks, state = one.chunks(GIVEN + 1), one.begin()
+  for i in range(GIVEN):
+    chunk = jax.tree.map(lambda x, i=i: x[i], chunks)
+    state = commit(one.params, state, chunk, past[i])
+  chunk = jax.tree.map(lambda x: x[GIVEN], chunks)
+  return step(one.params, state, chunk)[1].latents_BFYXC
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'remembers'),
+  [
+    ({'memory__policy': 'window'}, False),
+    ({'memory__policy': 'sink'}, False),
+    ({'memory__policy': 'camr', 'memory__routed_frames': 17}, True),
+  ],
+  ids=['window', 'sink', 'camr'],
+)
+def test_only_routing_reaches_beyond_the_window_s_relay(
+  studio, overrides, remembers
+):
+  one = studio(rollout__guidance=1.0, memory__bank_frames=26, **overrides)
+  past = jax.random.normal(jax.random.key(4), (GIVEN, 2, 3, 4, 4, 16))
+  other = past.at[SWAPPED].set(-past[SWAPPED])
+  same, swapped = (_next_chunk(one, film) for film in (past, other))
+  assert bool(jnp.array_equal(same, swapped)) != remembers
+
+
+def test_reencoding_forgets_all_but_the_window(studio):
+  """Chunk 4 is within the relay of plain windows, outside the window."""
+  past = jax.random.normal(jax.random.key(4), (GIVEN, 2, 3, 4, 4, 16))
+  other = past.at[4].set(-past[4])
+  relayed = []
+  for reencode in (False, True):
+    one = studio(
+      rollout__guidance=1.0,
+      memory__policy='window',
+      memory__reencode=reencode,
+    )
+    same, swapped = (_next_chunk(one, film) for film in (past, other))
+    relayed.append(float(np.abs(same - swapped).max()))
+  assert relayed[0] > 0 and relayed[1] == 0
