@@ -16,44 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.config import Config
-from cinejax.core import tree
-from cinejax.core.errors import UserError
-from cinejax.interop.tensors import load_tree
 from cinejax.models.codec.base import Codec, from_bytes
-from cinejax.models.codec.select import make_codec
-from cinejax.models.codec.taef2 import load_taef2
-from cinejax.models.config import CodecConfig
 
 # n videos of [T, Y, X, 3] uint8, and the pixel frames to pad them to
 Encode = Callable[[Sequence[np.ndarray], int], list[np.ndarray]]
-
-
-def load_codec(
-  cfg: CodecConfig, weights: str | os.PathLike
-) -> tuple[Codec, dict[str, Any]]:
-  """The codec of `cfg` and its float32 parameters.
-
-  Args:
-    cfg: which codec.
-    weights: a safetensors file, or for taef2 the folder of its two files.
-
-  Raises:
-    UserError: the weights are missing, broken, or of another codec.
-  """
-  codec = make_codec(cfg)
-  if cfg.name == 'taef2':
-    return codec, load_taef2(weights)
-  params = tree.cast(load_tree(weights)[0], jnp.float32)
-  wanted = tree.paths(jax.eval_shape(codec.init, jax.random.key(0)))
-  found = tree.paths(params)
-  for name in wanted.keys() | found.keys():
-    shapes = [getattr(a.get(name), 'shape', None) for a in (wanted, found)]
-    if shapes[0] != shapes[1]:
-      raise UserError(
-        f'{weights} has {name} of shape {shapes[1]}, but config.codec needs '
-        f'{shapes[0]}; use the config that it was trained with'
-      )
-  return codec, params
 
 
 def make_encode(codec: Codec, params: Any) -> Encode:

@@ -13,6 +13,7 @@ are made by a pipeline's workers and written as the shards of a single one.
 
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import json
 import os
@@ -117,8 +118,10 @@ def write_films(
     frame_shape: rows, columns and channels of a latent frame.
     make_part: gives the films of a number; must pickle when `beam`.
     numbers: the numbers whose films make up this part.
-    beam: make them in a Beam pipeline (needs apache-beam).
+    beam: make them in a Beam pipeline; UserError without apache-beam.
   """
+  if beam and importlib.util.find_spec('apache_beam') is None:
+    raise UserError("--beam needs Apache Beam; pip install 'cinejax[beam]'")
   config = FilmsConfig(
     name=part,
     frame_shape=frame_shape,

@@ -22,6 +22,7 @@ from cinejax.config import Config
 from cinejax.data.sources import LatentFilm
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
+from cinejax.interop.weights import load_codec
 from cinejax.story.casting import KINDS, cast
 from cinejax.story.render import render_batch
 from data_prep import films
@@ -29,7 +30,6 @@ from data_prep.encode import (
   Encode,
   fingerprint,
   frame_shape,
-  load_codec,
   make_encode,
 )
 

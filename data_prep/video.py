@@ -24,9 +24,10 @@ from cinejax import command
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
+from cinejax.interop.weights import load_codec
 from data_prep import captions, films
 from data_prep.clips import Entry, Preparation, part_name
-from data_prep.encode import fingerprint, load_codec, make_encode
+from data_prep.encode import fingerprint, make_encode
 
 _SUFFIXES = frozenset(
   '.avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv'.split()

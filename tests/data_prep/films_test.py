@@ -104,6 +104,12 @@ def test_without_tensorflow(tmp_path):
   subprocess.run([sys.executable, '-c', code], check=True)
 
 
+def test_missing_beam_is_said(tmp_path, monkeypatch):
+  monkeypatch.setattr(films.importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(UserError, match='pip install'):
+    write(tmp_path, 0, beam=True)
+
+
 def test_beam_writes_the_same_films(tmp_path):
   pytest.importorskip('apache_beam', reason='needs the beam extra')
   films.write_films(tmp_path, 'beam', SHAPE, make_part, range(3), beam=True)
