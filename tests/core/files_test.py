@@ -1,0 +1,36 @@
+import os
+
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.core.files import atomic_path, check_folder
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+  with pytest.raises(ZeroDivisionError):
+    with atomic_path(tmp_path / 'a' / 'x.txt') as path:
+      path.write_text('half')
+      raise ZeroDivisionError
+  assert list((tmp_path / 'a').iterdir()) == []
+  with atomic_path(tmp_path / 'x.txt') as path:
+    path.write_text('whole')
+  assert (tmp_path / 'x.txt').read_text() == 'whole'
+
+
+def test_a_folder_is_checked_and_not_made(tmp_path):
+  assert check_folder(tmp_path / 'a' / 'b') == tmp_path / 'a' / 'b'
+  assert check_folder(tmp_path) == tmp_path
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_folder(tmp_path):
+  (tmp_path / 'x').touch()
+  for path in (tmp_path / 'x', tmp_path / 'x' / 'y'):
+    with pytest.raises(UserError, match=f'{tmp_path}/x is a file'):
+      check_folder(path)
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+  monkeypatch.setattr(os, 'access', lambda *_: False)  # root may do anything
+  with pytest.raises(UserError, match=f'{tmp_path} cannot be written to'):
+    check_folder(tmp_path / 'a')

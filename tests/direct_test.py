@@ -1,0 +1,177 @@
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+from cinejax import direct, takes
+from cinejax.config import resolve
+from cinejax.core.errors import UserError
+from cinejax.evaluation import story
+from cinejax.film import media, screenplay, sheet
+from cinejax.film.timeline import Timeline
+from cinejax.interop.tensors import save_tree
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from cinejax.story import casting, render
+from configs import tiny
+
+ROOT = Path(__file__).resolve().parents[1]
+KEYS = (
+  'sca nsd shots frames fps pixel_fps first_chunk_secs seed policy steps '
+  'weights place size action recall false_cuts'
+)
+
+
+@pytest.fixture(scope='module')
+def cfg():
+  config = tiny.get_config()
+  config.film.height = config.film.width = 16
+  return resolve(config)
+
+
+@pytest.fixture(scope='module')
+def weights(cfg, tmp_path_factory):
+  path = tmp_path_factory.mktemp('weights')
+  params = denoiser.init_params(cfg.dit, jax.random.key(0))
+  save_tree(path / 'base.safetensors', params, {})
+  codec = jax.jit(make_codec(cfg.codec).init)(jax.random.key(1))
+  save_tree(path / 'codec.safetensors', codec, {})
+  return path
+
+
+@pytest.fixture
+def command(cfg, weights, tmp_path, monkeypatch):
+  """Runs direct's main with these flags; its folder is tmp_path/out."""
+  said = [{'prompt': 'Ada jumps in the cave, wide shot', 'chunks': 1}]
+  said += [{'prompt': 'a dog', 'chunks': 2}]
+  play = tmp_path / 'play.json'
+  play.write_text(json.dumps({'title': 'Two', 'segments': said}))
+
+  def run(**changes):
+    given = {
+      'weights': str(weights),
+      'screenplay': str(play),
+      'out': str(tmp_path / 'out'),
+      'seed': 5,
+    }
+    args = types.SimpleNamespace(**(given | changes))
+    monkeypatch.setattr(flags, 'FLAGS', args)
+    monkeypatch.setattr(direct.command, 'config', lambda: cfg)
+    direct.main()
+
+  return run
+
+
+def test_a_film_a_sheet_and_a_report(command, cfg, weights, tmp_path, capsys):
+  command()
+  out = tmp_path / 'out'
+  names = sorted(path.name for path in out.iterdir())
+  assert names == ['contact_sheet.png', 'film.mp4', 'report.json']
+  info = media.probe(out / 'film.mp4')
+  assert (info.height, info.width, info.frames) == (256, 256, 33)
+  assert info.fps == cfg.film.fps
+  report = json.loads((out / 'report.json').read_text())
+  assert set(KEYS.split()) <= set(report)
+  assert (report['shots'], report['frames'], report['seed']) == (2, 33, 5)
+  assert report['steps'] == 2 and report['weights'] == str(weights)
+  assert report['pixel_fps'] > 0 and report['first_chunk_secs'] > 0
+  assert report['place'] is None and report['recall'] is None  # not 64x64
+  assert '33 frames in 2 shots' in capsys.readouterr().out
+
+
+def test_several_films_have_folders(command, tmp_path, monkeypatch):
+  def roll(director, prompts, seeds):
+    assert (len(prompts[0]), seeds) == (1, [5])
+    yield np.zeros((1, 9, 16, 16, 3), np.uint8)
+
+  monkeypatch.setattr(takes, 'roll', roll)
+  line = json.dumps({'segments': [{'prompt': 'a dog', 'chunks': 1}]})
+  play = tmp_path / 'two.jsonl'
+  play.write_text(f'{line}\n{line}\n')
+  command(screenplay=str(play))
+  for name in ('00', '01'):
+    report = json.loads((tmp_path / 'out' / name / 'report.json').read_text())
+    assert report['frames'] == 9
+    assert report['pixel_fps'] is None  # one chunk has no speed
+
+
+def test_ctrl_c_leaves_nothing_half_written(
+  command, tmp_path, monkeypatch, capsys
+):
+  def roll(*_):
+    yield np.zeros((1, 9, 16, 16, 3), np.uint8)
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(takes, 'roll', roll)
+  with pytest.raises(SystemExit) as stop:
+    command()
+  assert stop.value.code == 130
+  assert list((tmp_path / 'out').iterdir()) == []
+  error = capsys.readouterr().err
+  assert error.startswith('stopped; ') and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+  ('flag', 'value', 'sentence'),
+  [
+    ('screenplay', 'nowhere.json', 'nowhere.json'),
+    ('weights', 'nowhere', '--weights=nowhere: there is no'),
+    ('out', str(Path(__file__)), 'direct_test.py is a file'),
+  ],
+)
+def test_mistakes_are_found_before_anything_is_made(
+  command, tmp_path, flag, value, sentence
+):
+  with pytest.raises(UserError, match=sentence):
+    command(**{flag: value})
+  assert not (tmp_path / 'out').exists()
+
+
+def test_the_command_line(weights, tmp_path):
+  """That flags, config and errors meet, from the shell."""
+  line = [sys.executable, '-m', 'cinejax.direct', '--config=configs/tiny.py']
+  line += [f'--weights={weights}', f'--out={tmp_path / "out"}']
+  line += ['--screenplay=nowhere.json', '--config.memory.policy=window']
+  done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 2
+  assert done.stderr.startswith('error: nowhere.json')
+  assert len(done.stderr.strip().splitlines()) == 1
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_rendered_film_measures_as_right():
+  film = casting.cast('eval', 31, 0)
+  rows = sheet.film_rows(film.screenplay(), Timeline(3, 4, 8))
+  figures = direct.measure(render.render(film), rows)
+  assert figures['recall'] == figures['place'] == figures['size'] == 1
+  assert len(figures['segments']) == len(film.segments)
+  json.dumps(figures, allow_nan=False)
+  blank = [row._replace(caption='a dog') for row in rows]
+  assert not story.is_readable(render.render(film), blank)
+  assert direct.measure(render.render(film), blank)['recall'] is None
+
+
+def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
+  seen = []
+
+  def roll(director, prompts, seeds):
+    seen.extend(p.prompt for p in prompts[0])
+    yield np.zeros((1, 9, 16, 16, 3), np.uint8)
+    yield np.zeros((1, 12, 16, 16, 3), np.uint8)
+
+  monkeypatch.setattr(takes, 'roll', roll)
+  director = types.SimpleNamespace(cfg=cfg, timeline=Timeline(3, 4, 8))
+  segments = tuple(screenplay.Segment(p, chunks=1) for p in ('a', 'b'))
+  monkeypatch.setattr(media, 'save_image', lambda *_: None)
+  monkeypatch.setattr(
+    media, 'write_video', lambda _, frames, *a, **k: [*frames]
+  )
+  report = direct.direct(director, screenplay.Film(segments), Path('.'), 0)
+  assert seen == ['a', 'Cut to: b']
+  assert report['frames'] == 21 and report['shots'] == 2

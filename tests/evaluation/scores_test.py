@@ -1,0 +1,115 @@
+"""Rendered films, taken for generated ones, are right in every respect."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cinejax.evaluation import scores
+from cinejax.film.timeline import Timeline
+from cinejax.story import casting, render, world
+
+LINE = Timeline(3, 4, world.FPS)
+FILMS = [casting.cast('eval', 31, index) for index in range(3)]
+
+
+@pytest.fixture(scope='module')
+def videos():
+  return render.render_batch(FILMS)
+
+
+def return_frames(film, video_TYXC):
+  _, start, chunks = scores.return_shot(film)
+  place = LINE.chunk_start_pixel
+  return video_TYXC[place(start) : place(start + chunks)]
+
+
+def test_the_return_shot_is_hers_and_whole():
+  for film in FILMS:
+    event, (shot, start, chunks) = film.events[0], scores.return_shot(film)
+    assert start == event.chunk
+    segments = film.chunk_segments()
+    own = {segments[c] for c in range(start, start + chunks)}
+    assert {film.segments[i].character for i in own} == {event.character}
+    assert {film.segment_shots()[i] for i in own} == {shot}
+    after = start + chunks
+    if after < film.chunks:
+      assert film.segments[segments[after]].cut
+
+
+def test_a_rendered_film_is_what_its_prompts_say(videos):
+  for film, video_TYXC in zip(FILMS, videos, strict=True):
+    values = scores.score_generated(film, video_TYXC, LINE).values
+    for name in ('place', 'size', 'recall'):
+      assert values[name] == 1, name
+    assert values['action'] >= 0.9
+    assert values['sca'] >= 0.99 and values['nsd'] <= 0.01
+    assert values['false_cuts'] == 0
+    assert values['unreadable'] <= 0.02
+    assert 0.9 < values['flicker'] < 1
+
+
+def test_looks_are_those_that_were_dealt(videos):
+  score = scores.score_generated(FILMS[0], videos[0], LINE)
+  faces = dict.fromkeys(s.character for s in FILMS[0].segments)
+  assert score.looks == tuple(FILMS[0].looks[face] for face in faces)
+  face = FILMS[0].events[0].character
+  assert score.draws['recall'] == (FILMS[0].looks[face],) * 2
+
+
+def test_another_films_pixels_are_wrong(videos):
+  short, long = sorted(range(2), key=lambda i: FILMS[i].chunks)
+  video_TYXC = videos[long][: len(videos[short])]
+  values = scores.score_generated(FILMS[short], video_TYXC, LINE).values
+  assert values['place'] < 0.7
+  assert values['sca'] < 0.95
+
+
+def test_given_returns_follow_the_look_that_was_given(videos):
+  film, seen = FILMS[1], return_frames(FILMS[1], videos[1])
+  changed = scores.swap(film)
+  face = film.events[0].character
+  assert changed.looks[face] not in film.looks
+  other = return_frames(changed, render.render(changed))
+  nothing = np.full((2, 1, 4), -1)
+  for of, video_TYXC, right in (
+    (film, seen, 1),
+    (film, other, 0),
+    (changed, other, 1),
+    (changed, seen, 0),
+  ):
+    given = scores.score_given(of, video_TYXC, nothing, 3).values
+    swapped = scores.score_swapped(of, video_TYXC).values
+    assert given['recall_given'] == swapped['recall_swap'] == right
+    assert given['route_hit_0'] is None
+
+
+def test_routing_counts_the_frames_that_show_her(videos):
+  film, seen = FILMS[1], return_frames(FILMS[1], videos[1])
+  event = film.events[0]
+  last = 3 * event.last_chunk
+  frame_JLR = np.array([[[last, last + 2], [last + 3, -1]]])
+  values = scores.score_given(film, seen, frame_JLR, 3).values
+  assert values['route_hit_0'] == values['route_share_0'] == 1
+  assert values['route_hit_1'] == values['route_share_1'] == 0
+
+
+def test_a_codec_that_loses_nothing_reads_alike(videos):
+  values = scores.score_codec(FILMS[0], videos[0], videos[0], LINE).values
+  assert values['psnr'] > 100
+  assert values['read_clean'] == values['read_codec'] >= 0.97
+  for field in ('look', 'place', 'size', 'x', 'action'):
+    assert values[f'read_clean_{field}'] >= 0.9
+  black = np.zeros_like(videos[0])
+  values = scores.score_codec(FILMS[0], videos[0], black, LINE).values
+  assert values['read_codec'] == 0
+  error = np.mean(videos[0].astype(float) ** 2)
+  assert values['psnr'] == pytest.approx(10 * np.log10(255**2 / error))
+
+
+def test_parts_of_a_score_add_up():
+  a = scores.FilmScore({'x': 1.0}, {}, (3,))
+  b = scores.FilmScore({'y': None}, {'recall': scores.Draw(1, 2)}, (4,))
+  both = dataclasses.asdict(a | b)
+  assert both['values'] == {'x': 1.0, 'y': None}
+  assert both['looks'] == (3, 4) and (a | b).draws == b.draws

@@ -1,0 +1,68 @@
+import numpy as np
+
+from cinejax.evaluation import story
+from cinejax.film.sheet import Row
+from cinejax.story import read_back
+
+ROWS = (
+  Row(0, 9, 0, False, 'Ada stands in the cave, wide shot'),
+  Row(9, 21, 0, False, 'Ada walks left in the cave, wide shot'),
+  Row(21, 33, 1, True, 'somebody else entirely'),
+)
+
+
+def readings(**changes):
+  """33 frames of Ada, standing and then walking left, wide, in the cave."""
+  x = 40 - 0.5 * np.clip(np.arange(33) - 9.0, 0, 12)
+  fields = {
+    'look': np.full(33, 4),
+    'place': np.full(33, 5),
+    'size': np.zeros(33, int),
+    'offset': np.zeros(33, int),
+    'x': x,
+    'lift': np.zeros(33),
+    'readable': np.ones(33, bool),
+  }
+  return read_back.Readings(**(fields | changes))
+
+
+def test_prompts_outside_the_grammar_are_left_out():
+  figures = story.prompt_figures(readings(), ROWS)
+  assert figures == {'place': 1, 'size': 1, 'action': 1}
+  nothing = story.prompt_figures(readings(), ROWS[2:])
+  assert nothing == {'place': None, 'size': None, 'action': None}
+
+
+def test_shares_are_of_segments():
+  place = np.where(np.arange(33) < 9, 2, 5)
+  size = np.where(np.arange(33) < 15, 0, 1)  # the smaller half of segment 1
+  figures = story.prompt_figures(readings(place=place, size=size), ROWS)
+  assert figures['place'] == 0.5
+  assert figures['size'] == 1
+  still = story.prompt_figures(readings(x=np.full(33, 20.0)), ROWS)
+  assert still['action'] == 0.5
+
+
+def test_only_story_sizes_and_prompts_are_read():
+  assert story.is_readable(np.zeros((3, 64, 64, 3)), ROWS)
+  assert not story.is_readable(np.zeros((3, 64, 128, 3)), ROWS)
+  assert not story.is_readable(np.zeros((3, 64, 64, 3)), ROWS[2:])
+
+
+def test_cuts_that_were_asked_for_and_that_were_not():
+  video = np.zeros((33, 16, 16, 3), np.uint8)
+  video[21:] = 255
+  figures = story.cut_figures(video, ROWS)
+  assert figures == {'sca': 1, 'nsd': 0, 'false_cuts': 0}
+  video[9:21] = 128
+  figures = story.cut_figures(video, ROWS)
+  assert figures['false_cuts'] == 1
+  assert figures['nsd'] == 0.5  # one extra cut where shots are half a film
+
+
+def test_readings_in_words():
+  unread = readings(look=np.full(33, -1), readable=np.zeros(33, bool))
+  first = story.in_words(unread, ROWS)[0]
+  assert first['place'] == 'cave' and first['size'] == 'wide'
+  assert first['look'] is None and first['action'] is None
+  assert story.in_words(readings(), ROWS)[1]['action'] == 'walks left'
