@@ -24,9 +24,14 @@ def director():
   config.film.height = config.film.width = 16
   cfg = resolve(config)
   codec = make_codec(cfg.codec)
+  params = denoiser.init_params(cfg.dit, jax.random.key(0))
+  keys = iter(jax.random.split(jax.random.key(2), 99))
   return Director(
     cfg,
-    denoiser.init_params(cfg.dit, jax.random.key(0)),
+    # fresh parameters read no prompts: gates and outputs begin at zero
+    jax.tree.map(
+      lambda x: x + 0.1 * jax.random.normal(next(keys), x.shape), params
+    ),
     codec,
     jax.jit(codec.init)(jax.random.key(1)),
   )
