@@ -5,6 +5,7 @@ A tree is a pytree of arrays; a leaf's path joins its keys with '/', as in
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -22,6 +23,18 @@ def paths(tree: Tree) -> dict[str, Any]:
 def path_name(path: tuple[Any, ...]) -> str:
   """A key path of jax.tree_util as one name joined with '/'."""
   return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """The nested dict whose leaves `paths` would name so."""
+  tree: dict[str, Any] = {}
+  for name, leaf in flat.items():
+    *branches, last = name.split('/')
+    node = tree
+    for branch in branches:
+      node = node.setdefault(branch, {})
+    node[last] = leaf
+  return tree
 
 
 def count(tree: Tree) -> int:

@@ -126,7 +126,7 @@ def from_diffusers(
         for i in range(cfg.layers)
       ]
     )
-  return _nested(flat)
+  return tree_lib.nested(flat)
 
 
 def _theirs_like(like: Any, cfg: DiTConfig) -> dict[str, np.ndarray]:
@@ -135,18 +135,7 @@ def _theirs_like(like: Any, cfg: DiTConfig) -> dict[str, np.ndarray]:
     name: np.broadcast_to(np.float32(0), x.shape)
     for name, x in tree_lib.paths(like).items()
   }
-  return to_diffusers(_nested(empty), cfg)
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-  nested: dict[str, Any] = {}
-  for name, x in flat.items():
-    *branches, leaf = name.split('/')
-    node = nested
-    for branch in branches:
-      node = node.setdefault(branch, {})
-    node[leaf] = x
-  return nested
+  return to_diffusers(tree_lib.nested(empty), cfg)
 
 
 def _check(tensors, wanted) -> None:

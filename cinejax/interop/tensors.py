@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 
@@ -65,14 +66,7 @@ def load_tree(
       f'{path} is not a whole safetensors file ({error}); fetch or make it '
       'again'
     ) from error
-  tree: dict[str, Any] = {}
-  for name, array in flat.items():
-    *branches, leaf = name.split('/')
-    node = tree
-    for branch in branches:
-      node = node.setdefault(branch, {})
-    node[leaf] = array
-  return tree, metadata
+  return tree_lib.nested(flat), metadata
 
 
 def _stored(leaf: Any, dtype: Any) -> np.ndarray:

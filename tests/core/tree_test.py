@@ -15,6 +15,12 @@ def test_paths_name_leaves_in_order():
   assert list(tree.paths(make_tree())) == ['blocks/q/kernel', 'step']
 
 
+def test_nested_is_the_inverse_of_paths():
+  back = tree.nested(tree.paths(make_tree()))
+  assert list(tree.paths(back)) == ['blocks/q/kernel', 'step']
+  assert back['step'] == 7 and back['blocks']['q']['kernel'].shape == (2, 3)
+
+
 def test_count_includes_scalars():
   assert tree.count(make_tree()) == 7
 
