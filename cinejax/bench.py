@@ -104,12 +104,13 @@ def train_row(cfg: Config, repeats: int) -> Row:
       settings,
       mesh,
       shardings(abstract),
+      {},
       batch_sharding(mesh),
     )
     batch = place(_random_films(cfg), batch_sharding(mesh))
-    compiled, compile_secs = throughput.compile_timed(step, state, batch)
+    compiled, compile_secs = throughput.compile_timed(step, state, {}, batch)
     secs = throughput.time_calls(
-      lambda state: compiled(state, batch), state, repeats
+      lambda state: compiled(state, {}, batch), state, repeats
     )
   tokens = settings.batch * cfg.data.chunks * throughput.chunk_tokens(cfg)
   return {

@@ -39,6 +39,9 @@ def get_config() -> ConfigDict:
   dit.head_features = 32  # K; even, and a multiple of 8 for cuDNN
   dit.mlp_features = 512  # G
   dit.patch = (1, 2, 2)  # latent frames, rows, columns a token
+  # rows and columns, in tokens, of a learnt table of absolute positions beside
+  # the rotary ones; (0, 0) = none, as in Wan
+  dit.positions = (0, 0)
   dit.time_features = 256  # of the sinusoid
   dit.channels = codec.get_oneway_ref('channels')  # C
   dit.text_features = text.get_oneway_ref('features')
@@ -114,10 +117,13 @@ def get_config() -> ConfigDict:
   return config
 
 
-def _stage(steps: int, batch: int, learning_rate: float) -> ConfigDict:
+def _stage(
+  steps: int, batch: int, learning_rate: float, optimizer: str = 'adamw'
+) -> ConfigDict:
   stage = ConfigDict()
   stage.steps = steps  # optimizer updates
   stage.batch = batch  # examples an update, over all devices
+  stage.optimizer = optimizer  # adamw | muon (matrices of blocks only)
   stage.learning_rate = learning_rate  # at its peak
   stage.warmup_steps = 100
   stage.schedule = 'cosine'  # constant | cosine (to a tenth)

@@ -17,4 +17,8 @@ def get_config() -> ConfigDict:
   config.film.height = 64
   config.film.width = 64
   config.dit.compute_dtype = 'float32'
+  config.dit.positions = (4, 4)  # worlds are small: where is what matters
+  config.diffusion.shift = 3.0  # of 64 latent cells; 5 is for thousands
+  config.stage.base.optimizer = 'muon'
+  config.stage.base.learning_rate = 5e-3
   return config

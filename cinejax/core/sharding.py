@@ -35,9 +35,14 @@ PARAM_RULES = (
   (f'({_INTO})/kernel', ('fsdp', 'tensor')),
   (f'({_BACK})/kernel', ('tensor', 'fsdp')),
   (f'({_INTO}|{_BACK})/bias', ()),
-  (r'(query|key)_norm/scale|cross_norm/(scale|bias)|(head_)?modulation', ()),
+  (
+    r'(query|key)_norm/scale|cross_norm/(scale|bias)|(head_)?modulation|'
+    r'positions',
+    (),
+  ),
   # codecs are small, and their convolutions would gain nothing
   (r'(encoder|decoder)/.+|mean_C|std_C', ()),
+  (r'ns_coeffs', ()),  # constants in the state of Muon
 )
 
 

@@ -27,6 +27,7 @@ class DiTConfig:
   head_features: int  # K
   mlp_features: int  # G
   patch: tuple[int, int, int]  # latent frames, rows, columns a token
+  positions: tuple[int, int]  # rows, columns of a learnt table; (0, 0) = none
   time_features: int  # of the sinusoid
   channels: int  # C
   text_features: int  # of one caption token

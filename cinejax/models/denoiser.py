@@ -54,7 +54,11 @@ def _context(memory: MemoryConfig) -> dict[str, Any]:
 
 def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
   """Fresh float32 parameters; leaves under `blocks` have a leading L."""
-  _, rows, columns = cfg.patch
+  # the least that a table of positions allows
+  rows, columns = (
+    patch * max(1, places)
+    for patch, places in zip(cfg.patch[1:], cfg.positions, strict=True)
+  )
   x = jnp.zeros((1, 1, 1, rows, columns, cfg.channels))
   text = jnp.zeros((1, 1, 1, cfg.text_features))
   model = DiT(cfg, mixing.Bidirectional(_grid(cfg, x)))

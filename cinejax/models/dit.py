@@ -21,6 +21,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cinejax.core.errors import UserError
 from cinejax.models.attention import attend
 from cinejax.models.config import DiTConfig
 
@@ -159,6 +160,8 @@ class DiT(nn.Module):
       px=px,
     )
     x = _dense(cfg, cfg.features, 'patch_embedding')(x).astype(jnp.float32)
+    if any(cfg.positions):
+      x += self._positions(rows, columns)
     embedded, modulation = self._embed_time(t_BSF)
     text = self._embed_text(text_BNWD)
 
@@ -197,6 +200,18 @@ class DiT(nn.Module):
       px=px,
     )
     return velocity, rank, kept
+
+  def _positions(self, rows, columns):
+    """[1, 1, 1, rows columns, D]: where in the picture a token is."""
+    cfg = self.cfg
+    if tuple(cfg.positions) != (rows, columns):
+      raise UserError(
+        f'config.dit.positions is {tuple(cfg.positions)}, but a frame has '
+        f'{rows} rows and {columns} columns of tokens; set it to them, or to '
+        '(0, 0)'
+      )
+    shape = (1, 1, 1, rows * columns, cfg.features)
+    return self.param('positions', nn.initializers.normal(0.02), shape)
 
   def _embed_time(self, t_BSF):
     """Embedding [B, S, F, D] and modulation [B, S, F, 6, D], float32."""

@@ -19,6 +19,7 @@ class TrainConfig:
 class StageConfig:
   steps: int  # optimizer updates
   batch: int  # examples an update, over all devices
+  optimizer: str  # adamw | muon
   learning_rate: float  # at its peak
   warmup_steps: int
   schedule: str  # constant | cosine

@@ -69,7 +69,7 @@ def train(
   """Updates `state` until `steps` are done, and saves the last one.
 
   Args:
-    step_fn: of `make_train_step`; donates the state it is given.
+    step_fn: (state, batch) -> (state, metrics); donates the state.
     batches: this process's rows, from state.films_consumed on.
     name: of the stage, for messages.
     steps: updates in all, those done before included.

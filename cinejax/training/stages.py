@@ -31,9 +31,9 @@ from cinejax.training.samples import (
   make_film_sampler,
 )
 from cinejax.training.state import Params
-from cinejax.training.steps import LossFn
+from cinejax.training.steps import LossFn, alone
 
-_CALIBRATION_CLIPS = 128
+_FITTED_CLIPS = 256  # that a codec's encoder is measured on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Program:
   loss_fn: LossFn
   # examples consumed -> this process's batches from there on
   batches_fn: Callable[[int], Iterator[dict[str, Any]]]
-  # averaged params -> those that are written
-  finish_fn: Callable[[Params], Params] = lambda params: params
   sample_fn: SampleFn | None = None  # (averaged params, path of an mp4)
   start: str = ''  # weights file to start from; '' = init_fn's
+  # networks of this shape that the loss is given, name -> weights file
+  frozen: dict[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,15 +115,14 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
       process_count=jax.process_count(),
     )
 
-  def calibrate(params: Params) -> Params:
-    sample = make_clip_batches(clips, batch=_CALIBRATION_CLIPS, seed=cfg.seed)
-    return codec.calibrate(params, next(sample)['video'])
+  def init(key: jax.Array) -> Params:
+    sample = make_clip_batches(clips, batch=_FITTED_CLIPS, seed=cfg.seed)
+    return codec.fit(codec.init(key), next(sample)['video'])
 
   return Program(
-    init_fn=codec.init,
-    loss_fn=make_reconstruction_loss(codec),
+    init_fn=init,
+    loss_fn=alone(make_reconstruction_loss(codec)),
     batches_fn=batches,
-    finish_fn=calibrate,
     sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),
   )
 
@@ -164,13 +163,14 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
 
 def make_base_loss(cfg: Config, text: Text) -> LossFn:
   """What the base stage minimises."""
-  return make_teacher_forcing_loss(
+  loss_fn = make_teacher_forcing_loss(
     denoiser.make_film_fn(cfg.dit, cfg.memory),
     cfg.diffusion,
     frames=cfg.film.frames_per_chunk,
     negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
     drop_text=cfg.stage.base.drop_text,
   )
+  return alone(loss_fn)
 
 
 STAGES = (

@@ -68,7 +68,7 @@ def abstract_state(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
   )
 
 
-def shardings(state: TrainState) -> TrainState:
+def shardings(state: Any) -> Any:
   """The sharding of each leaf, of a state or an abstract one."""
   return jax.tree.map(lambda x: x.sharding, state)
 

@@ -5,7 +5,7 @@ differentiates it. Donation holds only where input and output shardings agree,
 so both are given.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -20,7 +20,11 @@ from cinejax.training.state import Params, TrainState
 
 Batch = dict[str, jax.Array]  # each [B, ...]
 Metrics = dict[str, jax.Array]  # scalars
-LossFn = Callable[[Params, Batch, jax.Array], tuple[jax.Array, Metrics]]
+# (params, batch, key, given) -> (loss, metrics); `given` are other networks'
+# parameters by name: `ema`, this one's average, and those that are frozen
+LossFn = Callable[
+  [Params, Batch, jax.Array, Mapping[str, Params]], tuple[jax.Array, Metrics]
+]
 
 
 def make_train_step(
@@ -29,18 +33,27 @@ def make_train_step(
   cfg: StageConfig,
   mesh: Mesh,
   state_shardings: TrainState,
+  frozen_shardings: dict[str, Any],
   batch_shardings: Any,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-  """The jitted update (state, batch) -> (state, metrics); state is donated.
+) -> Callable[
+  [TrainState, dict[str, Params], Batch], tuple[TrainState, Metrics]
+]:
+  """The jitted update (state, frozen, batch) -> (state, metrics).
+
+  The state is donated. `frozen` are networks by name that the loss is given
+  and that no update touches ({} = none).
 
   Call (or lower) it within `jax.set_mesh(mesh)`, where a model's own
   sharding constraints find the mesh. The metrics are those of the loss, and
   `loss`, `grad_norm` before clipping, `films_consumed`; all replicated.
   """
 
-  def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+  def train_step(
+    state: TrainState, frozen: dict[str, Params], batch: Batch
+  ) -> tuple[TrainState, Metrics]:
+    given = {**frozen, 'ema': state.ema}
     (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-      state.params, batch, state.key
+      state.params, batch, state.key, given
     )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -59,10 +72,17 @@ def make_train_step(
 
   return jax.jit(
     train_step,
-    in_shardings=(state_shardings, batch_shardings),
+    in_shardings=(state_shardings, frozen_shardings, batch_shardings),
     out_shardings=(state_shardings, replicated(mesh)),
     donate_argnums=0,
   )
+
+
+def alone(
+  loss_fn: Callable[[Params, Batch, jax.Array], tuple[jax.Array, Metrics]],
+) -> LossFn:
+  """A loss that needs no other network."""
+  return lambda params, batch, key, given: loss_fn(params, batch, key)
 
 
 def place(batch: dict[str, Any], sharding: NamedSharding) -> Batch:

@@ -70,20 +70,28 @@ def run_stage(
       state = jax.jit(init, out_shardings=shardings(abstract))()
       if program.start:
         state = start_from(state, load_params(program.start, state.params))
+    frozen = {
+      name: jax.device_put(
+        load_params(path, state.params), shardings(state.params)
+      )
+      for name, path in program.frozen.items()
+    }
     step, steps = int(state.step), settings.steps
     with (
       MetricWriter(workdir, stage.name, step) as writer,
       Watch(stage.name, step, steps, jax.process_index() == 0) as watch,
     ):
+      train_step = make_train_step(
+        program.loss_fn,
+        optimizer,
+        settings,
+        mesh,
+        shardings(abstract),
+        shardings(frozen),
+        batch_sharding(mesh),
+      )
       state = loop.train(
-        make_train_step(
-          program.loss_fn,
-          optimizer,
-          settings,
-          mesh,
-          shardings(abstract),
-          batch_sharding(mesh),
-        ),
+        lambda state, batch: train_step(state, frozen, batch),
         state,
         program.batches_fn(int(state.films_consumed)),
         name=stage.name,
@@ -111,7 +119,7 @@ def _write(
 ) -> None:
   """The averaged weights, and in the metadata how they came about."""
   gather = functools.partial(multihost_utils.process_allgather, tiled=True)
-  params = program.finish_fn(jax.tree.map(gather, state.ema))
+  params = jax.tree.map(gather, state.ema)
   if jax.process_index() == 0:
     metadata = {
       'config': json.dumps(dataclasses.asdict(cfg)),

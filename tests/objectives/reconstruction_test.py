@@ -20,6 +20,10 @@ def _batch():
   return {'video': video_BTYXC}
 
 
+def _fitted():
+  return CODEC.fit(jax.jit(CODEC.init)(jax.random.key(0)), _batch()['video'])
+
+
 def test_psnr_is_that_of_bytes():
   video = np.full((2, 1, 8, 8, 3), 100, np.uint8)
   off = video + np.array([1, 10], np.uint8)[:, None, None, None, None]
@@ -30,31 +34,20 @@ def test_psnr_is_that_of_bytes():
   np.testing.assert_allclose(decibels_B, expected_B, atol=1e-3)
 
 
-def test_kl_is_zero_for_unit_latents_and_grows_either_way():
-  z_BFYXC = jax.random.normal(jax.random.key(0), (8, 8, 16, 16, 4))
-  at = {
-    scale: float(reconstruction._kl(scale * z_BFYXC + shift))
-    for scale, shift in ((1.0, 0.0), (0.5, 0.0), (2.0, 0.0))
-  }
-  assert at[1.0] < 1e-3 and min(at[0.5], at[2.0]) > 0.1
-  assert float(reconstruction._kl(z_BFYXC + 1.0)) > 0.4
-
-
-def test_no_gradient_reaches_the_statistics():
-  params = jax.jit(CODEC.init)(jax.random.key(0))
+def test_no_gradient_reaches_what_is_measured():
+  params = _fitted()
   loss_fn = reconstruction.make_reconstruction_loss(CODEC)
   grads, _ = jax.jit(jax.grad(loss_fn, has_aux=True))(
     params, _batch(), jax.random.key(1)
   )
   assert not grads['mean_C'].any() and not grads['std_C'].any()
-  rest = [
-    g for name in ('encoder', 'decoder') for g in jax.tree.leaves(grads[name])
-  ]
-  assert all(np.abs(g).max() > 0 for g in rest)
+  assert not any(g.any() for g in jax.tree.leaves(grads['encoder']))
+  assert np.abs(grads['decoder']['linear']['kernel']).max() > 0
+  assert np.abs(grads['decoder']['patch']['kernel']).max() > 0
 
 
 def test_a_short_training_brings_the_picture_back():
-  params = jax.jit(CODEC.init)(jax.random.key(0))
+  params = _fitted()
   loss_fn = reconstruction.make_reconstruction_loss(CODEC)
   optimizer = optax.adam(5e-3)
 
@@ -70,5 +63,5 @@ def test_a_short_training_brings_the_picture_back():
   for i in range(150):
     params, state, metrics = step(params, state, jax.random.key(i))
     before = metrics if before is None else before
-  assert metrics['psnr'] > 20.0 and metrics['psnr'] > before['psnr'] + 8.0
+  assert metrics['psnr'] > before['psnr'] + 6.0 > 20.0
   assert 0.7 < metrics['latent_std'] < 1.4

@@ -48,14 +48,16 @@ class Toy:
     return loss_fn
 
   def step_fn(self, loss=None):
-    return make_train_step(
+    step_fn = make_train_step(
       loss or loss_fn,
       self.optimizer,
       self.settings,
       self.mesh,
       shardings(self.abstract),
+      {},
       self.batch_sharding,
     )
+    return lambda state, batch: step_fn(state, {}, batch)
 
   def batches(self, consumed):
     """Batch after batch; each follows from the examples before it alone."""
@@ -76,7 +78,7 @@ def init_fn(key):
   }
 
 
-def loss_fn(params, batch, key):
+def loss_fn(params, batch, key, given):
   x = batch['x']
   noisy = x + 0.1 * jax.random.normal(key, x.shape)
   h = jnp.tanh(

@@ -101,7 +101,7 @@ def test_nan_stops_with_the_batch_before_it_is_saved(make_toy, tmp_path):
 
 
 def test_a_gradient_without_a_number_stops_too(make_toy, tmp_path):
-  def loss_fn(params, batch, key):
+  def loss_fn(params, batch, key, given):
     return jnp.sqrt(jnp.sum(params['mlp_in']['bias'] ** 2)), {}
 
   with pytest.raises(UserError, match='gradient norm nan'):

@@ -31,7 +31,6 @@ def toy_stage(make_toy):
       init_fn=lambda key: toy.init().params,
       loss_fn=toy.loss_fn,
       batches_fn=toy.batches,
-      finish_fn=lambda params: params | {'mean_C': np.zeros(3, np.float32)},
     )
 
   return stages.Stage('base', consumes=(), build=build), toy, built
@@ -47,7 +46,6 @@ def test_a_stage_writes_its_average_with_its_history(toy_stage, tmp_path):
     np.testing.assert_array_equal(
       params[name]['kernel'], state.ema[name]['kernel'].astype('bfloat16')
     )
-  assert params['mean_C'].shape == (3,)
   assert metadata['steps'] == '4' and metadata['films_consumed'] == '32'
   config = json.loads(metadata['config'])
   assert config['stage']['base']['batch'] == 8

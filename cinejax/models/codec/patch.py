@@ -1,20 +1,27 @@
-"""A small causal video autoencoder that trains on a CPU in minutes.
+"""A small causal video codec that trains on a CPU in minutes.
 
-Frames are cut into patches of 8x8 pixels, and everything else happens at
-latent resolution. Every frame's patch goes through one shared layer; a first
-frame alone, later frames four at a time, become one latent frame (eq. 1), and
-a decoder ends with the mirror of it. Between them stand residual blocks, cheap
-ones: a bottleneck of width / 2 whose first quarter, k channels, is read one
-latent frame late (eq. 2; the shift of Lin et al., TSM, arXiv 1811.08383, made
-causal), then a 3x3 convolution (eq. 3).
+Frames are cut into blocks of r frames and 8x8 pixels; a film's first frame
+stands still for the r frames of its own. The encoder is a block's C principal
+components, measured once and never trained (eqs. 1 and 2): near in latents is
+near in pixels, what a diffusion model gets slightly wrong looks slightly
+wrong, and a better decoder asks for no new data and no new model. Channels are
+scaled so that those with more variance stay louder, by its fourth root.
 
-    x_f     = first(p_0) if f = 0 else later(p_(4f-3) .. p_(4f)),
-              p_t = silu(patch(frame_t))                                    (1)
+    raw_f   = V' (block_f - mean),   V = the first C eigenvectors            (1)
+    z_c     = raw_c / std_c,         std_c^2 proportional to deviation_c     (2)
+
+The decoder adds to the linear inverse what the surroundings tell, through
+residual blocks at latent resolution, cheap ones: a bottleneck of width / 2
+whose first quarter, k channels, is read one latent frame late (eq. 3; the
+shift of Lin et al., TSM, arXiv 1811.08383, made causal), then a 3x3
+convolution (eq. 4).
+
     h_f     = down(norm(x_f)),   h_f <- [h_(f-1)[:k], h_f[k:]],   h_(-1) = 0
-                                                                            (2)
-    x_f    += up(silu(conv(silu(h_f))))                                     (3)
+                                                                            (3)
+    x_f    += up(silu(conv(silu(h_f))))                                     (4)
+    block_f = linear(raw_f) + patch(silu(frames(x_f)))                      (5)
 
-A decoder's state is h_(f-1)[:k] of each block: what eq. (2) needs of the past,
+A decoder's state is h_(f-1)[:k] of each block: what eq. (3) needs of the past,
 so decoding in chunks is decoding at once.
 """
 
@@ -30,12 +37,9 @@ from flax import linen as nn
 from cinejax.models.codec import base
 from cinejax.models.config import CodecConfig
 
-# videos encoded at a time while latents are measured; bounds memory
-_CALIBRATION_BATCH = 16
-
 
 class Block(nn.Module):
-  """Eqs. (2) and (3)."""
+  """Eqs. (3) and (4)."""
 
   width: int
 
@@ -62,45 +66,14 @@ class Block(nn.Module):
     return x_BFYXD + h_BFYXD, late_BFYXK[:, -1]
 
 
-class Encoder(nn.Module):
-  """Video [B, T, Y, X, 3] -> raw latents [B, F, Y/s, X/s, C]."""
-
-  cfg: CodecConfig
-
-  @nn.compact
-  def __call__(self, video_BTYXC: jax.Array) -> jax.Array:
-    cfg = self.cfg
-    patch_BTYXG = einops.rearrange(
-      video_BTYXC,
-      'B T (Y y) (X x) C -> B T Y X (y x C)',
-      y=cfg.spatial_stride,
-      x=cfg.spatial_stride,
-    )
-    h_BTYXD = nn.silu(nn.Dense(cfg.width, name='patch')(patch_BTYXG))
-    later_BFYXG = einops.rearrange(
-      h_BTYXD[:, 1:], 'B (F r) Y X D -> B F Y X (r D)', r=cfg.temporal_stride
-    )
-    x_BFYXD = jnp.concatenate(
-      [
-        nn.Dense(cfg.width, name='first')(h_BTYXD[:, :1]),
-        nn.Dense(cfg.width, name='later')(later_BFYXG),
-      ],
-      axis=1,
-    )
-    for i in range(cfg.blocks):
-      nothing_BYXK = jnp.zeros_like(x_BFYXD[:, 0, ..., : _late(cfg)])
-      x_BFYXD, _ = Block(cfg.width, name=f'block_{i}')(x_BFYXD, nothing_BYXK)
-    return nn.Dense(cfg.channels, name='out')(x_BFYXD)
-
-
 class Decoder(nn.Module):
-  """Raw latents and state -> video [B, T, s Y, s X, 3] and state."""
+  """Raw latents and state -> blocks [B, F, Y, X, r s s 3] and state."""
 
   cfg: CodecConfig
 
   @nn.compact
   def __call__(
-    self, raw_BFYXC: jax.Array, state: tuple[jax.Array, ...], first: bool
+    self, raw_BFYXC: jax.Array, state: tuple[jax.Array, ...]
   ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     cfg = self.cfg
     x_BFYXD = nn.Dense(cfg.width, name='in')(raw_BFYXC)
@@ -110,27 +83,15 @@ class Decoder(nn.Module):
         x_BFYXD, late_BYXK
       )
       new_state.append(late_BYXK)
-    parts = []
-    if first:
-      parts.append(nn.Dense(cfg.width, name='first')(x_BFYXD[:, :1]))
-      x_BFYXD = x_BFYXD[:, 1:]
-    later_BFYXG = nn.Dense(cfg.temporal_stride * cfg.width, name='later')(
-      x_BFYXD
-    )
-    parts.append(
-      einops.rearrange(
-        later_BFYXG, 'B F Y X (r D) -> B (F r) Y X D', r=cfg.temporal_stride
-      )
-    )
-    h_BTYXD = nn.silu(jnp.concatenate(parts, axis=1))
-    patch_BTYXG = nn.Dense(3 * cfg.spatial_stride**2, name='patch')(h_BTYXD)
-    video_BTYXC = einops.rearrange(
-      patch_BTYXG,
-      'B T Y X (y x C) -> B T (Y y) (X x) C',
-      y=cfg.spatial_stride,
-      x=cfg.spatial_stride,
-    )
-    return video_BTYXC, tuple(new_state)
+    frames = (*x_BFYXD.shape[:-1], cfg.temporal_stride, cfg.width)
+    h_BFYXRD = nn.Dense(frames[-2] * frames[-1], name='frames')(x_BFYXD)
+    seen = nn.Dense(
+      3 * cfg.spatial_stride**2,
+      name='patch',
+      kernel_init=nn.initializers.zeros,
+    )(nn.silu(h_BFYXRD.reshape(frames)))
+    linear = nn.Dense(_block_size(cfg), name='linear')(raw_BFYXC)
+    return linear + seen.reshape(linear.shape), tuple(new_state)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,27 +113,45 @@ class PatchCodec:
     return self.cfg.channels
 
   def init(self, key: jax.Array) -> dict[str, Any]:
+    """Random parameters; `fit` replaces those that are measured."""
     cfg = self.cfg
     encoder_key, decoder_key = jax.random.split(key)
-    side = cfg.spatial_stride
-    video_BTYXC = jnp.zeros((1, 1 + cfg.temporal_stride, side, side, 3))
-    raw_BFYXC = jnp.zeros((1, 2, 1, 1, cfg.channels))
+    raw_BFYXC = jnp.zeros((1, 1, 1, 1, cfg.channels))
     state = self.init_decode({}, (1, 1, 1, cfg.channels))
+    shape_GC = (_block_size(cfg), cfg.channels)
     return {
-      'encoder': Encoder(cfg).init(encoder_key, video_BTYXC)['params'],
-      'decoder': Decoder(cfg).init(decoder_key, raw_BFYXC, state, True)[
-        'params'
-      ],
+      'encoder': {
+        'components_GC': nn.initializers.orthogonal()(encoder_key, shape_GC),
+        'mean_G': jnp.zeros(shape_GC[0]),
+      },
+      'decoder': Decoder(cfg).init(decoder_key, raw_BFYXC, state)['params'],
       'mean_C': jnp.zeros(cfg.channels),
       'std_C': jnp.ones(cfg.channels),
     }
 
+  def fit(self, params: base.Params, videos_NTYXC: np.ndarray) -> base.Params:
+    """`params` with eqs. (1) and (2) of uint8 videos, and their inverse."""
+    with jax.ensure_compile_time_eval():  # videos are no constants of a jit
+      mean_G, components_GC, variance_C = _principal(
+        _blocks(self.cfg, base.from_bytes(videos_NTYXC)), self.channels
+      )
+    std_C = variance_C**0.25
+    std_C *= jnp.sqrt(jnp.mean(variance_C / std_C**2))  # unit latents
+    linear = {'kernel': components_GC.T, 'bias': mean_G}
+    return {
+      **params,
+      'encoder': {'components_GC': components_GC, 'mean_G': mean_G},
+      'decoder': {**params['decoder'], 'linear': linear},
+      'std_C': std_C,
+    }
+
   def encode(self, params: base.Params, video_BTYXC: jax.Array) -> jax.Array:
     base.check_video(self, video_BTYXC)
-    raw_BFYXC = Encoder(self.cfg).apply(
-      {'params': params['encoder']}, video_BTYXC
-    )
-    return base.normalise(params, raw_BFYXC)
+    # measured, not learnt: an optimizer must leave them alone
+    fitted = jax.lax.stop_gradient(params['encoder'])
+    mean_BFYXG = fitted['mean_G'][None, None, None, None]
+    centred = _blocks(self.cfg, video_BTYXC) - mean_BFYXG
+    return base.normalise(params, centred @ fitted['components_GC'])
 
   def decode(self, params: base.Params, z_BFYXC: jax.Array) -> jax.Array:
     batch, _, rows, columns, channels = z_BFYXC.shape
@@ -194,41 +173,58 @@ class PatchCodec:
     state: tuple[jax.Array, ...],
     first: bool,
   ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    return Decoder(self.cfg).apply(
-      {'params': params['decoder']},
-      base.denormalise(params, z_BFYXC),
-      state,
-      first,
+    blocks_BFYXG, state = Decoder(self.cfg).apply(
+      {'params': params['decoder']}, base.denormalise(params, z_BFYXC), state
     )
+    return _frames(self.cfg, blocks_BFYXG, first), state
 
-  def calibrate(
-    self, params: base.Params, videos_NTYXC: np.ndarray
-  ) -> dict[str, Any]:
-    """Params with mean_C and std_C measured on uint8 [n, T, Y, X, 3]."""
-    params = {
-      **params,
-      'mean_C': jnp.zeros(self.channels),
-      'std_C': jnp.ones(self.channels),
-    }
-    encode = jax.jit(self.encode)
-    count, total_C, square_C = 0, 0.0, 0.0
-    for start in range(0, len(videos_NTYXC), _CALIBRATION_BATCH):
-      videos_BTYXC = videos_NTYXC[start : start + _CALIBRATION_BATCH]
-      raw_BFYXC = np.asarray(
-        encode(params, base.from_bytes(videos_BTYXC)), np.float64
-      )
-      count += raw_BFYXC[..., 0].size
-      total_C += raw_BFYXC.sum((0, 1, 2, 3))
-      square_C += (raw_BFYXC**2).sum((0, 1, 2, 3))
-    mean_C = total_C / count
-    std_C = np.sqrt(square_C / count - mean_C**2)
-    return {
-      **params,
-      'mean_C': jnp.asarray(mean_C, jnp.float32),
-      'std_C': jnp.asarray(std_C, jnp.float32),
-    }
+
+def _blocks(cfg: CodecConfig, video_BTYXC: jax.Array) -> jax.Array:
+  """[B, F, Y, X, r s s 3], the first frame r times."""
+  first_BTYXC = jnp.repeat(video_BTYXC[:, :1], cfg.temporal_stride - 1, 1)
+  return einops.rearrange(
+    jnp.concatenate([first_BTYXC, video_BTYXC], 1),
+    'B (F r) (Y y) (X x) C -> B F Y X (r y x C)',
+    r=cfg.temporal_stride,
+    y=cfg.spatial_stride,
+    x=cfg.spatial_stride,
+  )
+
+
+def _frames(
+  cfg: CodecConfig, blocks_BFYXG: jax.Array, first: bool
+) -> jax.Array:
+  """The inverse of `_blocks`; of a film's `first`, the last frame alone."""
+  video_BTYXC = einops.rearrange(
+    blocks_BFYXG,
+    'B F Y X (r y x C) -> B (F r) (Y y) (X x) C',
+    r=cfg.temporal_stride,
+    y=cfg.spatial_stride,
+    x=cfg.spatial_stride,
+  )
+  return video_BTYXC[:, cfg.temporal_stride - 1 :] if first else video_BTYXC
+
+
+def _principal(
+  blocks: jax.Array, channels: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Mean [G], first eigenvectors [G, C], their variances [C] of [..., G]."""
+  blocks_NG = blocks.reshape(-1, blocks.shape[-1])
+  mean_G = blocks_NG.mean(0)
+  centred_NG = blocks_NG - mean_G[None]
+  variance_G, vectors_GG = jnp.linalg.eigh(
+    centred_NG.T @ centred_NG / len(blocks_NG)
+  )
+  largest = slice(None, -channels - 1, -1)  # eigh counts upwards
+  variance_C = jnp.maximum(variance_G[largest], 1e-6)
+  return mean_G, vectors_GG[:, largest], variance_C
+
+
+def _block_size(cfg: CodecConfig) -> int:
+  """G, the numbers of a block."""
+  return 3 * cfg.temporal_stride * cfg.spatial_stride**2
 
 
 def _late(cfg: CodecConfig) -> int:
-  """K, the channels of a block that eq. (2) reads one latent frame late."""
+  """K, the channels of a block that eq. (3) reads one latent frame late."""
   return cfg.width // 8

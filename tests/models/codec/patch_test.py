@@ -18,9 +18,12 @@ DECODE_CHUNK = jax.jit(CODEC.decode_chunk, static_argnames='first')
 
 @pytest.fixture(scope='module')
 def params():
-  # statistics that are not those of `init`, so that forgetting one shows
+  # what is not of `init`, so that forgetting it shows
+  fresh = INIT(jax.random.key(0))
+  head = jax.random.normal(jax.random.key(3), (32, 192)) / 6
+  fresh['decoder']['patch']['kernel'] = head  # zero in `init`
   return {
-    **INIT(jax.random.key(0)),
+    **fresh,
     'mean_C': jnp.linspace(-1.0, 1.0, 16),
     'std_C': jnp.linspace(0.5, 2.0, 16),
   }
@@ -83,30 +86,49 @@ def test_pixels_depend_on_past_latents_and_on_no_later_one(params):
   assert (reach_F[:3] > 0).all() and (reach_F[3:] == 0).all()
 
 
-def test_calibration_gives_unit_latents(params):
+def _moving(count=20):
+  """Light squares that move over a ramp: uint8 [N, 5, 16, 16, 3]."""
   rng = np.random.default_rng(0)
-  videos_NTYXC = rng.integers(0, 256, (20, 5, 16, 16, 3), np.uint8)
-  videos_NTYXC[:, 1:] //= 3  # channels and frames that are not alike
-  calibrated = CODEC.calibrate(params, videos_NTYXC)
-  z_BFYXC = ENCODE(
-    calibrated, jnp.asarray(videos_NTYXC, jnp.float32) / 127.5 - 1.0
-  )
+  videos_NTYXC = np.zeros((count, 5, 16, 16, 3), np.uint8)
+  videos_NTYXC += np.arange(0, 160, 10, dtype=np.uint8)[:, None]
+  for video_TYXC in videos_NTYXC:
+    y, x = rng.integers(0, 8, 2)
+    for t, image_YXC in enumerate(video_TYXC):
+      image_YXC[y : y + 6, x + t // 2 : x + t // 2 + 6] = rng.integers(90, 255)
+  return videos_NTYXC
+
+
+def test_fitted_components_are_the_best_linear_code(params):
+  videos_NTYXC = _moving()
+  fitted = CODEC.fit(INIT(jax.random.key(0)), videos_NTYXC)
+  video_BTYXC = jnp.asarray(videos_NTYXC, jnp.float32) / 127.5 - 1.0
+  z_BFYXC = ENCODE(fitted, video_BTYXC)
   np.testing.assert_allclose(z_BFYXC.mean((0, 1, 2, 3)), 0.0, atol=1e-3)
-  np.testing.assert_allclose(z_BFYXC.std((0, 1, 2, 3)), 1.0, atol=1e-3)
+  np.testing.assert_allclose(jnp.square(z_BFYXC).mean(), 1.0, atol=1e-3)
+  loudness_C = np.asarray(z_BFYXC.std((0, 1, 2, 3)))
+  assert (np.diff(loudness_C) < 1e-3).all()
+  # an untrained decoder is the linear inverse; numpy's SVD says how good
+  first = jnp.repeat(video_BTYXC[:, :1], 3, 1)
+  blocks_NG = np.asarray(
+    jnp.concatenate([first, video_BTYXC], 1)
+    .reshape(20, 2, 4, 2, 8, 2, 8, 3)
+    .transpose(0, 1, 3, 5, 2, 4, 6, 7)
+    .reshape(-1, 768)
+  )
+  centred_NG = blocks_NG - blocks_NG.mean(0)
+  spectrum = np.linalg.svd(centred_NG, compute_uv=False) ** 2
+  best = spectrum[16:].sum() / blocks_NG.size
+  error_BTYXC = np.square(DECODE(fitted, z_BFYXC) - video_BTYXC)
+  weight_T = np.array([4, 1, 1, 1, 1])  # the first frame stood for four
+  seen = np.average(error_BTYXC.mean((0, 2, 3, 4)), weights=weight_T)
+  # the other three of the first four are not shown; they are alike
+  np.testing.assert_allclose(seen, best, rtol=0.05)
 
 
-def test_calibration_does_not_change_what_is_decoded(params):
-  video_BTYXC = _video(5)
-  calibrated = CODEC.calibrate(
-    params,
-    np.zeros((1, 5, 16, 16, 3), np.uint8)
-    + np.arange(16, dtype=np.uint8)[:, None],
-  )
-  np.testing.assert_allclose(
-    DECODE(calibrated, ENCODE(calibrated, video_BTYXC)),
-    DECODE(params, ENCODE(params, video_BTYXC)),
-    atol=1e-4,
-  )
+def test_a_still_film_has_still_latents(params):
+  still_BTYXC = jnp.repeat(_video(1), 13, 1)
+  z_BFYXC = ENCODE(params, still_BTYXC)
+  np.testing.assert_allclose(z_BFYXC[:, 1:], z_BFYXC[:, :-1], atol=1e-5)
 
 
 def test_bfloat16_weights_give_float32_pixels(params):
