@@ -13,6 +13,7 @@ def get_config() -> ConfigDict:
   config.text.words = 8
   config.text.features = 16
   config.dit.layers = 2
+  config.dit.positions = (0, 0)  # tests have frames of any size
   config.dit.heads = 2
   config.dit.head_features = 16
   config.dit.mlp_features = 64

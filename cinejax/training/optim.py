@@ -1,9 +1,9 @@
 """The optimizer: clip, Muon or AdamW on a schedule, a running average.
 
 Muon (Jordan et al., 2024) orthogonalises the momentum of each matrix of a
-transformer's blocks; AdamW does the rest: what embeds, what comes out, and
-all that is no matrix. From scratch the story base learns in half the updates;
-weights that AdamW trained are tuned with AdamW.
+transformer's blocks; AdamW, with Nesterov's momentum, does the rest: what
+embeds, what comes out, and all that is no matrix. From scratch the story base
+learns in about half the updates; weights that AdamW trained are tuned with it.
 
 lr(n) = peak · min(1, (n + 1) / (w + 1))  while n < w, the warmup            (1)
 then constant, or a cosine from the peak to a tenth of it at the last step

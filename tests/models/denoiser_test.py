@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cinejax import config as config_lib
+from cinejax.core.errors import UserError
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import denoiser, mixing
@@ -254,3 +255,31 @@ def test_a_deciding_layer_decides_for_those_above(cfg, params):
   none = memory.bank_frames
   assert (ranks[0] == none).all() and (ranks[1] < none).all()
   np.testing.assert_array_equal(ranks[1], ranks[2])
+
+
+def test_a_table_of_positions_tells_places_apart(cfg):
+  dit = dataclasses.replace(cfg.dit, positions=(2, 3), layers=1)
+  params = denoiser.init_params(dit, jax.random.key(0))
+  assert params['positions'].shape == (1, 1, 1, 6, dit.features)
+  params['head']['kernel'] = jnp.ones_like(params['head']['kernel'])
+  # one value everywhere: rotary positions alone see no difference between
+  # tokens, since what a query reads is an average of equal values
+  x = jnp.ones((1, 1, 1, 4, 6, dit.channels))
+  text = jnp.zeros((1, 1, cfg.text.words, cfg.text.features))
+
+  def spread(params):
+    fn = jax.jit(denoiser.make_bidirectional_fn(dit))
+    velocity = fn(params, x, jnp.zeros((1, 1, 1)), text)
+    return float(jnp.std(velocity[..., ::2, ::2, 0]))
+
+  without = {**params, 'positions': jnp.zeros_like(params['positions'])}
+  assert spread(params) > 1e-3 and spread(without) < 1e-6
+
+
+def test_a_frame_that_is_not_of_the_table_is_refused(cfg):
+  dit = dataclasses.replace(cfg.dit, positions=(2, 3))
+  params = denoiser.init_params(dit, jax.random.key(0))
+  x = jnp.ones((1, 1, 1, 4, 4, dit.channels))
+  text = jnp.zeros((1, 1, cfg.text.words, cfg.text.features))
+  with pytest.raises(UserError, match='2 rows and 2 columns'):
+    denoiser.make_bidirectional_fn(dit)(params, x, jnp.zeros((1, 1, 1)), text)

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from cinejax.config import resolve
+from cinejax.core.errors import UserError
 from cinejax.training import optim
 from configs import base
 
@@ -62,3 +63,46 @@ def test_only_kernels_decay(settings):
   assert jnp.all(updates['blocks']['query']['kernel'] < 0)
   assert jnp.all(updates['blocks']['query']['bias'] == 0)
   assert jnp.all(updates['blocks']['modulation'] == 0)
+
+
+def _gradients():
+  keys = jax.random.split(jax.random.key(0), 2)
+  return {
+    'blocks': {'mlp_in': {'kernel': jax.random.normal(keys[0], (2, 8, 16))}},
+    'head': {'kernel': jax.random.normal(keys[1], (8, 16))},
+  }
+
+
+def _first_update(settings):
+  grads = _gradients()
+  optimizer = optim.make_optimizer(
+    dataclasses.replace(
+      settings, optimizer='muon', schedule='constant', warmup_steps=0
+    )
+  )
+  params = jax.tree.map(jnp.zeros_like, grads)
+  updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(params), params)
+  return updates, settings.learning_rate
+
+
+def test_muon_orthogonalises_each_matrix_of_the_blocks(settings):
+  updates, rate = _first_update(settings)
+  for layer in updates['blocks']['mlp_in']['kernel']:
+    lengths = np.linalg.svd(layer, compute_uv=False) / rate
+    # five Newton-Schulz steps leave singular values between .7 and 1.2, times
+    # the square root of how much wider than tall a matrix is
+    assert (lengths > 0.65 * 2**0.5).all() and (lengths < 1.25 * 2**0.5).all()
+
+
+def test_muon_leaves_the_rest_to_adamw(settings):
+  updates, rate = _first_update(settings)
+  # Adam's first update is the gradient's sign, and Nesterov's a little more
+  step = updates['head']['kernel'] / rate
+  sign = -np.sign(_gradients()['head']['kernel'])
+  np.testing.assert_allclose(step, sign * np.abs(step).mean(), rtol=1e-3)
+  assert 1.0 < np.abs(step).mean() < 1.5
+
+
+def test_an_unknown_optimizer_is_refused(settings):
+  with pytest.raises(UserError, match='optimizer is sgd; it must be one of'):
+    optim.make_optimizer(dataclasses.replace(settings, optimizer='sgd'))
