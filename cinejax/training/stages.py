@@ -7,6 +7,7 @@ config.train.NAME_weights.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from cinejax.data.pipeline import make_batches, make_clip_batches
 from cinejax.data.sources import LatentFilms
 from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
-from cinejax.models.codec.patch import PatchCodec
+from cinejax.models.codec.patch import Components, PatchCodec
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text.select import Text, make_text
 from cinejax.objectives.reconstruction import make_reconstruction_loss
@@ -115,12 +116,13 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
       process_count=jax.process_count(),
     )
 
-  def init(key: jax.Array) -> Params:
+  @functools.cache
+  def components() -> Components:
     sample = make_clip_batches(clips, batch=_FITTED_CLIPS, seed=cfg.seed)
-    return codec.fit(codec.init(key), next(sample)['video'])
+    return codec.measure(next(sample)['video'])
 
   return Program(
-    init_fn=init,
+    init_fn=lambda key: codec.fit(codec.init(key), components()),
     loss_fn=alone(make_reconstruction_loss(codec)),
     batches_fn=batches,
     sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),

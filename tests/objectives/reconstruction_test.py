@@ -21,7 +21,8 @@ def _batch():
 
 
 def _fitted():
-  return CODEC.fit(jax.jit(CODEC.init)(jax.random.key(0)), _batch()['video'])
+  measured = CODEC.measure(_batch()['video'])
+  return CODEC.fit(jax.jit(CODEC.init)(jax.random.key(0)), measured)
 
 
 def test_psnr_is_that_of_bytes():

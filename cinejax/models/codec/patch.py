@@ -26,7 +26,7 @@ so decoding in chunks is decoding at once.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import einops
 import jax
@@ -94,6 +94,14 @@ class Decoder(nn.Module):
     return linear + seen.reshape(linear.shape), tuple(new_state)
 
 
+class Components(NamedTuple):
+  """Of blocks of G numbers: what eq. (1) needs, largest variance first."""
+
+  mean_G: jax.Array
+  components_GC: jax.Array  # orthonormal columns
+  variance_C: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class PatchCodec:
   """The codec of this module; see `base.Codec`."""
@@ -129,20 +137,30 @@ class PatchCodec:
       'std_C': jnp.ones(cfg.channels),
     }
 
-  def fit(self, params: base.Params, videos_NTYXC: np.ndarray) -> base.Params:
-    """`params` with eqs. (1) and (2) of uint8 videos, and their inverse."""
-    with jax.ensure_compile_time_eval():  # videos are no constants of a jit
-      mean_G, components_GC, variance_C = _principal(
-        _blocks(self.cfg, base.from_bytes(videos_NTYXC)), self.channels
-      )
-    std_C = variance_C**0.25
-    std_C *= jnp.sqrt(jnp.mean(variance_C / std_C**2))  # unit latents
-    linear = {'kernel': components_GC.T, 'bias': mean_G}
+  def measure(self, videos_NTYXC: np.ndarray) -> Components:
+    """Eq. (1) of uint8 videos; at once, also where jit is tracing."""
+    with jax.ensure_compile_time_eval():
+      blocks_BFYXG = _blocks(self.cfg, base.from_bytes(videos_NTYXC))
+      return _principal(blocks_BFYXG, self.channels)
+
+  def fit(self, params: base.Params, measured: Components) -> base.Params:
+    """`params` with the encoder of eqs. (1) and (2), and its inverse."""
+    std_C = measured.variance_C**0.25
+    unit = jnp.sqrt(jnp.mean(measured.variance_C / std_C**2))
     return {
       **params,
-      'encoder': {'components_GC': components_GC, 'mean_G': mean_G},
-      'decoder': {**params['decoder'], 'linear': linear},
-      'std_C': std_C,
+      'encoder': {
+        'components_GC': measured.components_GC,
+        'mean_G': measured.mean_G,
+      },
+      'decoder': {
+        **params['decoder'],
+        'linear': {
+          'kernel': measured.components_GC.T,
+          'bias': measured.mean_G,
+        },
+      },
+      'std_C': std_C * unit,
     }
 
   def encode(self, params: base.Params, video_BTYXC: jax.Array) -> jax.Array:
@@ -205,19 +223,19 @@ def _frames(
   return video_BTYXC[:, cfg.temporal_stride - 1 :] if first else video_BTYXC
 
 
-def _principal(
-  blocks: jax.Array, channels: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Mean [G], first eigenvectors [G, C], their variances [C] of [..., G]."""
-  blocks_NG = blocks.reshape(-1, blocks.shape[-1])
+def _principal(blocks_BFYXG: jax.Array, channels: int) -> Components:
+  blocks_NG = blocks_BFYXG.reshape(-1, blocks_BFYXG.shape[-1])
   mean_G = blocks_NG.mean(0)
   centred_NG = blocks_NG - mean_G[None]
   variance_G, vectors_GG = jnp.linalg.eigh(
     centred_NG.T @ centred_NG / len(blocks_NG)
   )
   largest = slice(None, -channels - 1, -1)  # eigh counts upwards
-  variance_C = jnp.maximum(variance_G[largest], 1e-6)
-  return mean_G, vectors_GG[:, largest], variance_C
+  return Components(
+    mean_G=mean_G,
+    components_GC=vectors_GG[:, largest],
+    variance_C=jnp.maximum(variance_G[largest], 1e-6),
+  )
 
 
 def _block_size(cfg: CodecConfig) -> int:

@@ -100,7 +100,7 @@ def _moving(count=20):
 
 def test_fitted_components_are_the_best_linear_code(params):
   videos_NTYXC = _moving()
-  fitted = CODEC.fit(INIT(jax.random.key(0)), videos_NTYXC)
+  fitted = CODEC.fit(INIT(jax.random.key(0)), CODEC.measure(videos_NTYXC))
   video_BTYXC = jnp.asarray(videos_NTYXC, jnp.float32) / 127.5 - 1.0
   z_BFYXC = ENCODE(fitted, video_BTYXC)
   np.testing.assert_allclose(z_BFYXC.mean((0, 1, 2, 3)), 0.0, atol=1e-3)
