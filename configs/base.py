@@ -100,7 +100,9 @@ def get_config() -> ConfigDict:
   train.base_weights = ''  # start the base from these
 
   config.stage = ConfigDict()
-  config.stage.codec = _stage(steps=2500, batch=8, learning_rate=8e-3)
+  config.stage.codec = _stage(
+    steps=2500, batch=8, learning_rate=1e-2, optimizer='muon'
+  )
   config.stage.base = _stage(steps=1500, batch=8, learning_rate=2e-3)
 
   mesh = config.mesh = ConfigDict()  # devices along each axis; -1 = the rest

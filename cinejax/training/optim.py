@@ -60,17 +60,23 @@ def _muon(cfg: StageConfig) -> optax.GradientTransformation:
 
 
 def _block_matrices(params: Any) -> Any:
-  """How Muon reads the [L, in, out] kernels of blocks; None for the rest."""
+  """How Muon reads the kernels of blocks, None for the rest.
+
+  A transformer's `blocks` are stacked, [L, in, out]; those of a codec are
+  not, and of their convolutions all but the last axis is `in`.
+  """
 
   def numbers(path, x):
-    if not _BLOCK_KERNEL.search(tree_lib.path_name(path)):
+    found = _BLOCK_KERNEL.search(tree_lib.path_name(path))
+    if not found:
       return None
-    return optax.contrib.MuonDimensionNumbers(x.ndim - 2, x.ndim - 1)
+    into = x.ndim - 2 if found['stacked'] else tuple(range(x.ndim - 1))
+    return optax.contrib.MuonDimensionNumbers(into, x.ndim - 1)
 
   return jax.tree_util.tree_map_with_path(numbers, params)
 
 
-_BLOCK_KERNEL = re.compile(r'(^|/)blocks/.+/kernel$')
+_BLOCK_KERNEL = re.compile(r'(^|/)((?P<stacked>blocks)|block_\d+)/.+/kernel$')
 _OPTIMIZERS = {'adamw': _adamw, 'muon': _muon}
 
 

@@ -69,6 +69,7 @@ def _gradients():
   keys = jax.random.split(jax.random.key(0), 2)
   return {
     'blocks': {'mlp_in': {'kernel': jax.random.normal(keys[0], (2, 8, 16))}},
+    'block_0': {'conv': {'kernel': jax.random.normal(keys[1], (3, 3, 2, 8))}},
     'head': {'kernel': jax.random.normal(keys[1], (8, 16))},
   }
 
@@ -92,6 +93,13 @@ def test_muon_orthogonalises_each_matrix_of_the_blocks(settings):
     # five Newton-Schulz steps leave singular values between .7 and 1.2, times
     # the square root of how much wider than tall a matrix is
     assert (lengths > 0.65 * 2**0.5).all() and (lengths < 1.25 * 2**0.5).all()
+
+
+def test_muon_reads_a_convolution_as_one_matrix(settings):
+  updates, rate = _first_update(settings)
+  matrix = updates['block_0']['conv']['kernel'].reshape(18, 8)
+  lengths = np.linalg.svd(matrix, compute_uv=False) / rate
+  assert (lengths > 0.65).all() and (lengths < 1.25).all()
 
 
 def test_muon_leaves_the_rest_to_adamw(settings):
