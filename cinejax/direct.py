@@ -1,10 +1,16 @@
-"""Directs the films of a screenplay.
+"""Directs the films of a screenplay, or one that is typed while it is made.
 
   python -m cinejax.direct --config=configs/story.py --weights=weights/story \\
     --screenplay=FILE --out=DIR [--seed=N]
+  python -m cinejax.direct … --live --out=DIR
 
 DIR/film.mp4 is written while it is made; contact_sheet.png and report.json
 follow. Several films in one screenplay go to DIR/00, DIR/01 and so on.
+
+With --live, lines of standard input are prompts (film/directions.py): at a
+terminal one is held until the next comes, from a pipe each takes its chunks;
+the end of the input (Ctrl-D) ends the film, and DIR/screenplay.json makes it
+again.
 
 In the report `fps` is the film's rate and `pixel_fps` the speed at which it
 was made, codec and MP4 included, compilation not; `first_chunk_secs` does
@@ -14,22 +20,25 @@ what they say, and recall is the share of shots with a returning character
 that show her as her first shot did. What is undefined is null.
 """
 
+import itertools
 import json
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from absl import flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cinejax import command, takes
+from cinejax import command, live
+from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.director import Director, load_director
 from cinejax.evaluation import recall, story
 from cinejax.evaluation.speed import Speed
 from cinejax.film import media, screenplay, sheet
+from cinejax.film.directions import Directions
 from cinejax.story import read_back
 
 _WATCHABLE = 256  # pixels: smaller films are enlarged to at least this height
@@ -38,16 +47,17 @@ _WATCHABLE = 256  # pixels: smaller films are enlarged to at least this height
 def define_flags() -> None:
   """Not at import, so that one process can import several commands."""
   flags.DEFINE_string('weights', None, 'File or folder.', required=True)
-  flags.DEFINE_string(
-    'screenplay', None, 'File or folder of films.', required=True
-  )
+  flags.DEFINE_string('screenplay', None, 'File or folder of films.')
+  flags.DEFINE_bool('live', False, 'Direct by lines of standard input.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer('seed', 0, 'Of the noise of every film.')
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
-  films = screenplay.load(args.screenplay)
+  if args.live == bool(args.screenplay):
+    raise UserError('give either --screenplay=FILE or --live')
+  films = screenplay.load(args.screenplay) if args.screenplay else ()
   out = check_folder(args.out)
   director = load_director(cfg, args.weights)
   facts = {
@@ -56,13 +66,18 @@ def main() -> None:
     'steps': cfg.rollout.steps,
     'weights': args.weights,
   }
+
+  def tell(folder: pathlib.Path, report: dict[str, object]) -> None:
+    with atomic_path(folder / 'report.json') as path:
+      path.write_text(json.dumps(facts | report, indent=2) + '\n')
+    print(f'{folder}: {_summary(report)}')
+
   try:
+    if args.live:
+      tell(out, direct_live(director, out, args.seed))
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
-      report = direct(director, film, folder, args.seed)
-      with atomic_path(folder / 'report.json') as path:
-        path.write_text(json.dumps(facts | report, indent=2) + '\n')
-      print(f'{folder}: {_summary(report)}')
+      tell(folder, direct(director, film, folder, args.seed))
   except KeyboardInterrupt:
     print(f'stopped; whatever is in {out} is whole', file=sys.stderr)
     sys.exit(130)
@@ -72,19 +87,59 @@ def direct(
   director: Director, film: screenplay.Film, folder: pathlib.Path, seed: int
 ) -> dict[str, object]:
   """Makes one film, its MP4 and its sheet; returns what was measured."""
-  cfg, timeline = director.cfg, director.timeline
   said = screenplay.chunk_prompts(
-    film, cfg.film.cut_prefix, timeline.chunk_secs
+    film, director.cfg.film.cut_prefix, director.timeline.chunk_secs
   )
-  speed, chunks = Speed(), []
-  media.write_video(
-    folder / 'film.mp4',
-    _frames(director, said, seed, speed, chunks),
-    cfg.film.fps,
-    scale=-(-_WATCHABLE // cfg.film.height),
+  video_TYXC, speed = _make(director, said, folder, seed, total=len(said))
+  return _account(director, film, folder, video_TYXC, speed)
+
+
+def direct_live(
+  director: Director, folder: pathlib.Path, seed: int
+) -> dict[str, object]:
+  """The same by standard input; its screenplay is written beside it.
+
+  Raises UserError if the input holds no prompt, or a pipe one without sense.
+  """
+  directions = Directions(
+    live.standard_input(), director.cfg.film.cut_prefix, live.complain
   )
-  video_TYXC = np.concatenate(chunks)
-  rows = sheet.film_rows(film, timeline)
+  said = iter(directions)
+  first = next(said, None)
+  if first is None:
+    raise UserError('standard input holds no prompt; give one a line')
+  said = itertools.chain([first], said)
+  video_TYXC, speed = _make(director, said, folder, seed, total=None)
+  film = directions.film()
+  screenplay.save(film, folder / 'screenplay.json')
+  return _account(director, film, folder, video_TYXC, speed)
+
+
+def _make(
+  director: Director,
+  said: Iterable[screenplay.ChunkPrompt],
+  folder: pathlib.Path,
+  seed: int,
+  total: int | None,
+) -> tuple[np.ndarray, Speed]:
+  """Writes the MP4 while it is made; -> its frames, how long they took."""
+  speed, chunks, fps = Speed(), [], director.cfg.film.fps
+  scale = -(-_WATCHABLE // director.cfg.film.height)
+  frames = _frames(director, said, seed, speed, chunks, total)
+  media.write_video(folder / 'film.mp4', frames, fps, scale=scale)
+  return np.concatenate(chunks), speed
+
+
+def _account(
+  director: Director,
+  film: screenplay.Film,
+  folder: pathlib.Path,
+  video_TYXC: np.ndarray,
+  speed: Speed,
+) -> dict[str, object]:
+  """Writes the sheet; -> the report."""
+  cfg = director.cfg
+  rows = sheet.film_rows(film, director.timeline)
   page = sheet.contact_sheet(video_TYXC, rows, cfg.film.fps, film.title)
   media.save_image(folder / 'contact_sheet.png', page)
   return {
@@ -120,10 +175,11 @@ def measure(
 
 def _frames(
   director: Director,
-  said: Sequence[screenplay.ChunkPrompt],
+  said: Iterable[screenplay.ChunkPrompt],
   seed: int,
   speed: Speed,
   chunks: list[np.ndarray],
+  total: int | None,
 ) -> Iterator[np.ndarray]:
   """Frame after frame; `chunks` keeps them and `speed` takes their time."""
   console = Console(stderr=True)
@@ -136,8 +192,8 @@ def _frames(
     disable=not console.is_terminal,
   )
   with bar:
-    task = bar.add_task('', total=len(said), note='')
-    for video_BTYXC in takes.roll(director, [said], [seed]):
+    task = bar.add_task('', total=total, note='')
+    for video_BTYXC in director.roll(([chunk] for chunk in said), [seed]):
       speed.mark(len(video_BTYXC[0]))
       chunks.append(video_BTYXC[0])
       rate = speed.pixel_fps

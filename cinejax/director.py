@@ -112,6 +112,17 @@ class Director:
     per_call = self.cfg.rollout.chunks_per_call
     return stream(self.scan_fn, self.params, state, chunks, per_call)
 
+  def roll(
+    self, prompts: Iterable[Sequence[ChunkPrompt]], seeds: Sequence[int]
+  ) -> Iterator[np.ndarray]:
+    """Frames uint8 [B, T, Y, X, 3] of chunk after chunk of B new films.
+
+    `prompts` are those of all films, chunk by chunk, drawn as they are needed.
+    """
+    chunks = (self.chunk_input(said) for said in prompts)
+    outputs = self.stream(self.begin(seeds), chunks)
+    return self.decode(output.latents_BFYXC for _, output in outputs)
+
   @functools.cached_property
   def _decode(self):
     def decode(params, z_BFYXC, state, first):

@@ -31,9 +31,7 @@ def roll(
   """
   longest = max(map(len, prompts))
   held = [hold(said, longest) for said in prompts]
-  chunks = (director.chunk_input(said) for said in zip(*held, strict=True))
-  outputs = director.stream(director.begin(seeds), chunks)
-  return director.decode(output.latents_BFYXC for _, output in outputs)
+  return director.roll(zip(*held, strict=True), seeds)
 
 
 def hold(said: Sequence[ChunkPrompt], chunks: int) -> tuple[ChunkPrompt, ...]:

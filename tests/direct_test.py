@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from cinejax import direct, takes
+from cinejax import direct
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.evaluation import story
@@ -59,6 +60,7 @@ def command(cfg, weights, tmp_path, monkeypatch):
       'screenplay': str(play),
       'out': str(tmp_path / 'out'),
       'seed': 5,
+      'live': False,
     }
     args = types.SimpleNamespace(**(given | changes))
     monkeypatch.setattr(flags, 'FLAGS', args)
@@ -87,10 +89,10 @@ def test_a_film_a_sheet_and_a_report(command, cfg, weights, tmp_path, capsys):
 
 def test_several_films_have_folders(command, tmp_path, monkeypatch):
   def roll(director, prompts, seeds):
-    assert (len(prompts[0]), seeds) == (1, [5])
+    assert (len(list(prompts)), seeds) == (1, [5])
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
 
-  monkeypatch.setattr(takes, 'roll', roll)
+  monkeypatch.setattr(direct.Director, 'roll', roll)
   line = json.dumps({'segments': [{'prompt': 'a dog', 'chunks': 1}]})
   play = tmp_path / 'two.jsonl'
   play.write_text(f'{line}\n{line}\n')
@@ -108,13 +110,48 @@ def test_ctrl_c_leaves_nothing_half_written(
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(takes, 'roll', roll)
+  monkeypatch.setattr(direct.Director, 'roll', roll)
   with pytest.raises(SystemExit) as stop:
     command()
   assert stop.value.code == 130
   assert list((tmp_path / 'out').iterdir()) == []
   error = capsys.readouterr().err
   assert error.startswith('stopped; ') and len(error.splitlines()) == 1
+
+
+def test_what_a_pipe_directs_its_screenplay_makes_again(
+  command, tmp_path, monkeypatch
+):
+  lines = 'Ada runs\n\ncut: a dog * 2\nAda stands\n'
+  monkeypatch.setattr('sys.stdin', io.StringIO(lines))
+  command(screenplay=None, live=True, out=str(tmp_path / 'live'))
+  command(
+    screenplay=str(tmp_path / 'live' / 'screenplay.json'),
+    out=str(tmp_path / 'again'),
+  )
+  film, again = (tmp_path / name / 'film.mp4' for name in ('live', 'again'))
+  assert media.probe(film).frames == 45  # four chunks
+  assert film.read_bytes() == again.read_bytes()
+  report = json.loads((tmp_path / 'live' / 'report.json').read_text())
+  assert report['shots'] == 2
+
+
+@pytest.mark.parametrize(
+  ('lines', 'sentence'),
+  [('', 'holds no prompt'), ('Ada runs\ncut:\n', 'says nothing to be seen')],
+)
+def test_a_pipe_without_sense_makes_no_film(
+  command, tmp_path, monkeypatch, lines, sentence
+):
+  monkeypatch.setattr('sys.stdin', io.StringIO(lines))
+  with pytest.raises(UserError, match=sentence):
+    command(screenplay=None, live=True)
+  assert not list(tmp_path.glob('out/*'))
+
+
+def test_a_film_is_directed_live_or_from_a_screenplay(command):
+  with pytest.raises(UserError, match='either --screenplay'):
+    command(live=True)
 
 
 @pytest.mark.parametrize(
@@ -160,13 +197,14 @@ def test_a_rendered_film_measures_as_right():
 def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
   seen = []
 
-  def roll(director, prompts, seeds):
-    seen.extend(p.prompt for p in prompts[0])
+  def roll(prompts, seeds):
+    seen.extend(p.prompt for (p,) in prompts)
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
     yield np.zeros((1, 12, 16, 16, 3), np.uint8)
 
-  monkeypatch.setattr(takes, 'roll', roll)
-  director = types.SimpleNamespace(cfg=cfg, timeline=Timeline(3, 4, 8))
+  director = types.SimpleNamespace(
+    cfg=cfg, timeline=Timeline(3, 4, 8), roll=roll
+  )
   segments = tuple(screenplay.Segment(p, chunks=1) for p in ('a', 'b'))
   monkeypatch.setattr(media, 'save_image', lambda *_: None)
   monkeypatch.setattr(

@@ -1,0 +1,94 @@
+"""A film as it is directed: a line at a time, while it is being made.
+
+  Ada walks left in the forest, wide shot       from the next chunk on
+  cut: Ben jumps on the beach, medium shot      the same, as a new shot
+  Ben stands on the beach, medium shot * 3      for 3 chunks at least
+
+A prompt is held until the next line comes. The end of the input ends the
+film. What was directed is a screenplay: with the same seed and weights it
+makes the same film again.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+
+from cinejax.core.errors import UserError
+from cinejax.film.screenplay import ChunkPrompt, Film, Segment
+
+_LINE = re.compile(
+  r'\s*(?P<cut>cut\s*:)?\s*(?P<prompt>.*?)\s*(\*\s*(?P<chunks>\d+)\s*)?$',
+  re.IGNORECASE,
+)
+_MOST_CHUNKS = 10_000  # of one line; more is a slip of the finger
+
+
+def parse(line: str) -> Segment:
+  """The segment that a line asks for; raises UserError if it asks for none."""
+  found = _LINE.match(line.rstrip('\n'))
+  if found is None or not found['prompt']:
+    raise UserError(f'{line.strip()!r} says nothing to be seen; add a prompt')
+  chunks = int(found['chunks'] or 1)
+  if not 0 < chunks <= _MOST_CHUNKS:
+    raise UserError(
+      f'{line.strip()!r} asks for {chunks} chunks; it must be 1 to '
+      f'{_MOST_CHUNKS}'
+    )
+  return Segment(found['prompt'], chunks=chunks, cut=bool(found['cut']))
+
+
+class Directions:
+  """Iterates over the prompts of chunk after chunk, and remembers them."""
+
+  def __init__(
+    self,
+    next_line: Callable[[bool], str | None],
+    cut_prefix: str,
+    complain: Callable[[UserError], None],
+  ):
+    """Reads from `next_line`.
+
+    Args:
+      next_line: wait -> the next line, None when the input has ended; and if
+        not `wait`, '' when there is none yet.
+      cut_prefix: of the first chunk of a new shot.
+      complain: called with the error of a line that cannot be used.
+    """
+    self._next_line = next_line
+    self._cut_prefix = cut_prefix
+    self._complain = complain
+    self._segments: list[Segment] = []  # with the chunks that they got
+
+  def film(self, title: str = '') -> Film:
+    """What has been directed so far."""
+    return Film(tuple(self._segments), title)
+
+  def __iter__(self) -> Iterator[ChunkPrompt]:
+    shot, due = 0, 0
+    while True:
+      segment = self._listen(wait=not self._segments) if due < 1 else ''
+      if segment is None:
+        return
+      if segment:
+        cut = segment.cut and bool(self._segments)
+        shot, due = shot + cut, segment.chunks
+        self._segments.append(dataclasses.replace(segment, chunks=0))
+      yield self._chunk(shot, cut=bool(segment) and cut)
+      due -= 1
+
+  def _chunk(self, shot: int, cut: bool) -> ChunkPrompt:
+    last = self._segments[-1]
+    self._segments[-1] = dataclasses.replace(last, chunks=last.chunks + 1)
+    prompt = f'{self._cut_prefix}{last.prompt}' if cut else last.prompt
+    return ChunkPrompt(prompt, len(self._segments) - 1, shot, cut)
+
+  def _listen(self, wait: bool) -> Segment | str | None:
+    """The next line that can be used, '' for none yet, None for the end."""
+    while line := self._next_line(wait):
+      if line.isspace():
+        continue
+      try:
+        return parse(line)
+      except UserError as error:
+        self._complain(error)
+    return line

@@ -1,0 +1,77 @@
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.film import screenplay
+from cinejax.film.directions import Directions, parse
+from cinejax.film.screenplay import Segment
+
+
+def _directed(lines, complain=None):
+  """Chunk prompts and film of lines that come when they are asked for."""
+  lines = iter(lines)
+
+  def refuse(error):
+    raise error
+
+  directions = Directions(
+    lambda wait: next(lines, None), 'Cut to: ', complain or refuse
+  )
+  return list(directions), directions.film()
+
+
+@pytest.mark.parametrize(
+  ('line', 'segment'),
+  [
+    ('Ada runs', Segment('Ada runs', chunks=1, cut=False)),
+    ('cut: Ada runs\n', Segment('Ada runs', chunks=1, cut=True)),
+    ('CUT :Ada runs * 3', Segment('Ada runs', chunks=3, cut=True)),
+    ('2 * 3 is six', Segment('2 * 3 is six', chunks=1, cut=False)),
+    ('cutting: a cake*2', Segment('cutting: a cake', chunks=2, cut=False)),
+  ],
+)
+def test_lines(line, segment):
+  assert parse(line) == segment
+
+
+@pytest.mark.parametrize('line', ['cut:', 'cut: * 3', '* 2', 'Ada * 0'])
+def test_a_line_that_asks_for_nothing_is_refused(line):
+  with pytest.raises(UserError):
+    parse(line)
+
+
+def test_a_prompt_is_held_until_the_next_line():
+  said, film = _directed(['Ada', '', '', 'cut: Ben * 2', '', 'Ben runs', None])
+  assert [chunk.prompt for chunk in said] == [
+    *['Ada'] * 3,
+    *['Cut to: Ben', 'Ben', 'Ben'],
+    'Ben runs',
+  ]
+  assert [chunk.shot for chunk in said] == [0, 0, 0, 1, 1, 1, 1]
+  assert [chunk.cut for chunk in said] == [False] * 3 + [True] + [False] * 3
+  assert [segment.chunks for segment in film.segments] == [3, 3, 1]
+
+
+def test_a_line_is_not_read_before_its_time():
+  asked = []
+
+  def next_line(wait):
+    asked.append(wait)
+    return 'Ada * 3' if len(asked) == 1 else None
+
+  said = list(Directions(next_line, '', print))
+  assert len(said) == 3 and asked == [True, False]
+
+
+def test_what_was_directed_is_a_screenplay(tmp_path):
+  lines = ['cut: Ada * 2', 'cut: Ben', '', 'Ben runs * 2', 'cut: Ada', None]
+  said, film = _directed(lines)
+  screenplay.save(film, tmp_path / 'film.json')
+  (again,) = screenplay.load(tmp_path / 'film.json')
+  assert screenplay.chunk_prompts(again, 'Cut to: ', 1.0) == tuple(said)
+
+
+def test_a_line_that_cannot_be_used_is_told_and_skipped():
+  told = []
+  said, _ = _directed(['Ada', 'cut:', '\n', 'Ben', None], told.append)
+  assert [chunk.prompt for chunk in said] == ['Ada', 'Ben']
+  assert len(told) == 1 and 'cut:' in str(told[0])
