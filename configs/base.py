@@ -95,9 +95,10 @@ def get_config() -> ConfigDict:
   train.sample_every_steps = 1000  # sample films; 0 = never
   train.keep_checkpoints = 2
   train.weights_dtype = 'bfloat16'  # float32 | bfloat16: of weights written
-  # what no stage of this run makes: weights files by name ('' = none)
+  # weights files ('' = none): where a stage starts from, or, if no stage of
+  # this run makes them, what is used
   train.codec_weights = ''
-  train.base_weights = ''  # start the base from these
+  train.base_weights = ''
 
   config.stage = ConfigDict()
   config.stage.codec = _stage(

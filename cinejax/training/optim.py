@@ -53,8 +53,7 @@ def _muon(cfg: StageConfig) -> optax.GradientTransformation:
     weight_decay=cfg.weight_decay,
     adam_b1=cfg.beta1,
     adam_b2=cfg.beta2,
-    adam_weight_decay=cfg.weight_decay,
-    weight_decay_mask=matrices,
+    adam_weight_decay=0.0,  # it would not be of matrices alone
     muon_weight_dimension_numbers=_block_matrices,
   )
 

@@ -126,6 +126,7 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
     loss_fn=alone(make_reconstruction_loss(codec)),
     batches_fn=batches,
     sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),
+    start=cfg.train.codec_weights,  # a new decoder for the same latents
   )
 
 

@@ -111,6 +111,23 @@ def test_muon_leaves_the_rest_to_adamw(settings):
   assert 1.0 < np.abs(step).mean() < 1.5
 
 
+@pytest.mark.parametrize('name', ['adamw', 'muon'])
+def test_what_has_no_gradient_and_is_no_matrix_stays(settings, name):
+  optimizer = optim.make_optimizer(
+    dataclasses.replace(settings, optimizer=name, weight_decay=0.5)
+  )
+  params = {
+    'std_C': jnp.ones(3),
+    'encoder': {'components_GC': jnp.ones((4, 3))},
+  }
+  params |= {'blocks': {'mlp_in': {'kernel': jnp.ones((2, 4, 3))}}}
+  grads = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(params), params)
+  assert not updates['std_C'].any()
+  assert not updates['encoder']['components_GC'].any()
+  assert (updates['blocks']['mlp_in']['kernel'] < 0).all()
+
+
 def test_an_unknown_optimizer_is_refused(settings):
   with pytest.raises(UserError, match='optimizer is sgd; it must be one of'):
     optim.make_optimizer(dataclasses.replace(settings, optimizer='sgd'))

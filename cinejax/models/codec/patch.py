@@ -231,9 +231,13 @@ def _principal(blocks_BFYXG: jax.Array, channels: int) -> Components:
     centred_NG.T @ centred_NG / len(blocks_NG)
   )
   largest = slice(None, -channels - 1, -1)  # eigh counts upwards
+  components_GC = vectors_GG[:, largest]
+  # eigenvectors have no sign of their own: the largest number is positive
+  top_C = jnp.argmax(jnp.abs(components_GC), 0)
+  sign_C = jnp.sign(components_GC[top_C, jnp.arange(channels)])
   return Components(
     mean_G=mean_G,
-    components_GC=vectors_GG[:, largest],
+    components_GC=components_GC * sign_C[None],
     variance_C=jnp.maximum(variance_G[largest], 1e-6),
   )
 
