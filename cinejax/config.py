@@ -20,6 +20,7 @@ from cinejax.evaluation.config import EvalConfig
 from cinejax.film.config import FilmConfig
 from cinejax.memory.config import POLICIES, MemoryConfig
 from cinejax.models.config import CodecConfig, DiTConfig, TextConfig
+from cinejax.objectives.config import InitConfig
 from cinejax.rollout.config import RolloutConfig
 from cinejax.training.config import Stages, TrainConfig
 
@@ -39,6 +40,7 @@ class Config:
   rollout: RolloutConfig
   data: DataConfig
   story: StoryConfig
+  init: InitConfig
   train: TrainConfig
   stage: Stages
   mesh: MeshConfig
@@ -102,8 +104,14 @@ def _check(cfg: Config) -> None:
   _one_of('diffusion.time_per', cfg.diffusion.time_per, ('chunk', 'film'))
   _one_of('rollout.sampler', cfg.rollout.sampler, ('euler', 'few_step'))
   _one_of('rollout.commit', cfg.rollout.commit, ('separate', 'fused'))
+  _one_of('init.method', cfg.init.method, ('ode', 'cd'))
   _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict'))
   _check_frames(cfg)
+  if cfg.init.grid < 4 or cfg.init.grid % 4:
+    raise UserError(
+      f'config.init.grid is {cfg.init.grid}; it must be a multiple of 4, so '
+      "that it passes the student's four times"
+    )
 
 
 def _check_frames(cfg: Config) -> None:

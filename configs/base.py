@@ -88,6 +88,12 @@ def get_config() -> ConfigDict:
   story.seed = 1  # of training films
   story.clip_frames = 9  # pixel frames of a codec training clip
 
+  init = config.init = ConfigDict()  # the student before distillation
+  init.method = 'cd'  # ode | cd (consistency)
+  init.grid = 48  # steps of the teacher's solver
+  init.guidance = 3.0  # of the teacher; the papers: 6 for ode, 3 for cd
+  init.last_pair = True  # cd: also from the last time to 0
+
   train = config.train = ConfigDict()
   train.stages = ('codec', 'base')
   train.log_every_steps = 20
@@ -105,6 +111,9 @@ def get_config() -> ConfigDict:
     steps=2500, batch=8, learning_rate=1e-2, optimizer='muon'
   )
   config.stage.base = _stage(steps=1500, batch=8, learning_rate=2e-3)
+  config.stage.init = _stage(steps=500, batch=8, learning_rate=2e-4)
+  config.stage.init.ema = 0.99
+  config.stage.init.ema_warmup = False  # the average is a target from step 0
 
   mesh = config.mesh = ConfigDict()  # devices along each axis; -1 = the rest
   mesh.data = 1
@@ -134,6 +143,7 @@ def _stage(
   stage.beta2 = 0.95
   stage.weight_decay = 0.01  # of matrices only
   stage.clip_norm = 1.0  # global gradient norm
-  stage.ema = 0.999  # decay; warmed up as (1 + n) / (10 + n)
+  stage.ema = 0.999  # decay
+  stage.ema_warmup = True  # as (1 + n) / (10 + n), n updates done
   stage.drop_text = 0.1  # films trained with the negative prompt
   return stage

@@ -28,6 +28,7 @@ class StageConfig:
   weight_decay: float  # of matrices only
   clip_norm: float  # global gradient norm
   ema: float  # decay
+  ema_warmup: bool
   drop_text: float  # films trained with the negative prompt
 
 
@@ -35,3 +36,4 @@ class StageConfig:
 class Stages:
   codec: StageConfig
   base: StageConfig
+  init: StageConfig

@@ -95,7 +95,9 @@ def make_schedule(cfg: StageConfig) -> optax.Schedule:
 
 
 def ema_decay(cfg: StageConfig, step: jax.Array) -> jax.Array:
-  """Eq. (2): early averages forget the initialisation."""
+  """Eq. (2), where warmed up: early averages forget the initialisation."""
+  if not cfg.ema_warmup:
+    return jnp.float32(cfg.ema)
   return jnp.minimum(cfg.ema, (1.0 + step) / (10.0 + step))
 
 

@@ -23,9 +23,12 @@ from cinejax.models import denoiser
 from cinejax.models.codec.patch import Components, PatchCodec
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text.select import Text, make_text
+from cinejax.objectives.causal_ode import make_causal_ode_loss
+from cinejax.objectives.consistency import make_consistency_loss
 from cinejax.objectives.reconstruction import make_reconstruction_loss
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
+from cinejax.training.config import StageConfig
 from cinejax.training.samples import (
   SampleFn,
   make_codec_sampler,
@@ -130,15 +133,10 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
   )
 
 
-def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
-  codec_weights = weights_path(cfg, workdir, 'codec')
-  if not cfg.data.films:
-    raise UserError(
-      'config.data.films is empty; write films with `python -m data_prep.story '
-      f'--config=... --weights={codec_weights} --out=FILMS` and give '
-      '--config.data.films=FILMS'
-    )
-  films, text = LatentFilms(cfg.data.films), make_text(cfg.text)
+def _film_batches(
+  cfg: Config, settings: StageConfig, films: LatentFilms, text: Text
+) -> Callable[[int], Iterator[dict[str, Any]]]:
+  """Program.batches_fn of a stage that reads latent films."""
 
   def batches(consumed: int) -> Iterator[dict[str, Any]]:
     return make_batches(
@@ -146,22 +144,63 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
       text.encode,
       chunks=cfg.data.chunks,
       frames_per_chunk=cfg.film.frames_per_chunk,
-      batch=cfg.stage.base.batch,
+      batch=settings.batch,
       seed=cfg.seed,
       films_consumed=consumed,
       process_index=jax.process_index(),
       process_count=jax.process_count(),
     )
 
+  return batches
+
+
+def _latent_films(cfg: Config) -> LatentFilms:
+  if not cfg.data.films:
+    raise UserError(
+      'config.data.films is empty; write films with `python -m data_prep.story '
+      '--config=FILE --weights=CODEC --out=FILMS` and give '
+      '--config.data.films=FILMS'
+    )
+  return LatentFilms(cfg.data.films)
+
+
+def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
+  codec_weights = weights_path(cfg, workdir, 'codec')
+  films, text = _latent_films(cfg), make_text(cfg.text)
+  codec = load_codec(cfg.codec, codec_weights)
   return Program(
     init_fn=lambda key: denoiser.init_params(cfg.dit, key),
     loss_fn=make_base_loss(cfg, text),
-    batches_fn=batches,
-    sample_fn=make_film_sampler(
-      cfg, films[0], *load_codec(cfg.codec, codec_weights)
-    ),
+    batches_fn=_film_batches(cfg, cfg.stage.base, films, text),
+    sample_fn=make_film_sampler(cfg, films[0], *codec),
     start=cfg.train.base_weights,
   )
+
+
+def _build_init(cfg: Config, workdir: pathlib.Path) -> Program:
+  base = weights_path(cfg, workdir, 'base')
+  films, text = _latent_films(cfg), make_text(cfg.text)
+  return Program(
+    init_fn=lambda key: denoiser.init_params(cfg.dit, key),
+    loss_fn=_make_init_loss(cfg, text),
+    batches_fn=_film_batches(cfg, cfg.stage.init, films, text),
+    start=str(base),
+    frozen={'teacher': base},
+  )
+
+
+def _make_init_loss(cfg: Config, text: Text) -> LossFn:
+  shared = {
+    'frames': cfg.film.frames_per_chunk,
+    'shift': cfg.diffusion.shift,
+    'grid': cfg.init.grid,
+    'guidance': cfg.init.guidance,
+    'negative_text_WD': text.encode([cfg.rollout.negative_prompt])[0],
+  }
+  film_fn = denoiser.make_film_fn(cfg.dit, cfg.memory)
+  if cfg.init.method == 'ode':
+    return make_causal_ode_loss(film_fn, **shared)
+  return make_consistency_loss(film_fn, last_pair=cfg.init.last_pair, **shared)
 
 
 def make_base_loss(cfg: Config, text: Text) -> LossFn:
@@ -179,4 +218,5 @@ def make_base_loss(cfg: Config, text: Text) -> LossFn:
 STAGES = (
   Stage('codec', consumes=(), build=_build_codec),
   Stage('base', consumes=('codec',), build=_build_base),
+  Stage('init', consumes=('base',), build=_build_init),
 )

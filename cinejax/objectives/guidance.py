@@ -1,0 +1,91 @@
+"""A frozen teacher of whole films, with clean history and guidance.
+
+  v = u + w (c - u)
+
+c reads the film's prompts, u the negative one (Ho and Salimans 2022).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+Batch = dict[str, jax.Array]
+# (params, x_BNFYXC, t_BNF) -> velocity_BNFYXC
+VelocityFn = Callable[[Any, jax.Array, jax.Array], jax.Array]
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class Films:
+  """A batch of films, cut into chunks."""
+
+  clean_BNFYXC: jax.Array
+  text_BNWD: jax.Array
+  shots_BN: jax.Array
+  mask_BN: jax.Array  # 0 = padding
+
+  @property
+  def shape_BNF(self) -> tuple[int, int, int]:
+    return self.clean_BNFYXC.shape[:3]
+
+  def mean(self, error_BNFYXC: jax.Array) -> jax.Array:
+    """Over all but padding."""
+    error_BN = error_BNFYXC.mean(range(2, error_BNFYXC.ndim))
+    return (error_BN * self.mask_BN).sum() / self.mask_BN.sum()
+
+
+def films(batch: Batch, frames: int) -> Films:
+  """Reads latents [B, N F, Y, X, C], text [B, N, W, D], mask and shots [B, N].
+
+  `frames` = F.
+  """
+  latents = batch['latents']
+  shape = (latents.shape[0], -1, frames, *latents.shape[2:])
+  return Films(
+    clean_BNFYXC=latents.reshape(shape).astype(jnp.float32),
+    text_BNWD=batch['text'],
+    shots_BN=batch['shots'],
+    mask_BN=batch['mask'],
+  )
+
+
+def conditional(film_fn: Callable, given: Films, key: jax.Array) -> VelocityFn:
+  """The velocity given the clean past and the prompts."""
+
+  def velocity(params, x_BNFYXC, t_BNF):
+    return film_fn(
+      params,
+      given.clean_BNFYXC,
+      x_BNFYXC,
+      t_BNF,
+      given.text_BNWD,
+      given.shots_BN,
+      key,
+    )
+
+  return velocity
+
+
+def guided(
+  film_fn: Callable,
+  given: Films,
+  key: jax.Array,
+  negative_text_WD: jax.Array,
+  weight: float,
+) -> VelocityFn:
+  """The same with guidance w = `weight`; 1 costs one pass, others two."""
+  told = conditional(film_fn, given, key)
+  if weight == 1:
+    return told
+  text = jnp.broadcast_to(
+    negative_text_WD[None, None], given.text_BNWD.shape
+  ).astype(given.text_BNWD.dtype)
+  untold = conditional(film_fn, given.replace(text_BNWD=text), key)
+
+  def velocity(params, x_BNFYXC, t_BNF):
+    u = untold(params, x_BNFYXC, t_BNF)
+    return u + weight * (told(params, x_BNFYXC, t_BNF) - u)
+
+  return velocity

@@ -1,0 +1,164 @@
+"""Both ways to a first student, with formulas for networks."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax.diffusion import timesteps
+from cinejax.objectives import guidance
+from cinejax.objectives.causal_ode import make_causal_ode_loss, trajectory
+from cinejax.objectives.consistency import make_consistency_loss
+
+FRAMES, CHUNKS = 3, 4
+NEGATIVE = jnp.zeros((5, 6))
+
+
+def _batch(mask=None):
+  shape = (2, CHUNKS * FRAMES, 2, 2, 4)
+  return {
+    'latents': jax.random.normal(jax.random.key(0), shape),
+    'text': jnp.ones((2, CHUNKS, 5, 6)),
+    'mask': jnp.ones((2, CHUNKS)) if mask is None else mask,
+    'shots': jnp.zeros((2, CHUNKS), jnp.int32),
+  }
+
+
+def _to_clean(params, clean, x, t, text, shots, key):
+  """A flow whose every path is straight and ends at `clean` + params."""
+  t = t[..., None, None, None]
+  return jnp.where(t > 0, (x - clean - params) / jnp.maximum(t, 1e-6), 0.0)
+
+
+def _consistency(film_fn, weight=1.0, last_pair=True, grid=48):
+  return make_consistency_loss(
+    film_fn,
+    frames=FRAMES,
+    shift=5.0,
+    grid=grid,
+    last_pair=last_pair,
+    guidance=weight,
+    negative_text_WD=NEGATIVE,
+  )
+
+
+def _ode(film_fn, weight=1.0, grid=8):
+  return make_causal_ode_loss(
+    film_fn,
+    frames=FRAMES,
+    shift=5.0,
+    grid=grid,
+    guidance=weight,
+    negative_text_WD=NEGATIVE,
+  )
+
+
+@pytest.mark.parametrize('make', [_consistency, _ode])
+def test_a_student_that_ends_where_its_teacher_does_has_no_loss(make):
+  loss_fn, zero = make(_to_clean), jnp.zeros(())
+  given = {'teacher': zero, 'ema': zero}
+  for seed in range(5):
+    key = jax.random.key(seed)
+    assert float(loss_fn(zero, _batch(), key, given)[0]) < 1e-8
+    assert float(loss_fn(jnp.ones(()), _batch(), key, given)[0]) > 0.1
+
+
+@pytest.mark.parametrize('make', [_consistency, _ode])
+def test_gradients_reach_the_student_alone(make):
+  def loss_of(student, given):
+    return make(_to_clean)(student, _batch(), jax.random.key(0), given)[0]
+
+  given = {'teacher': jnp.full((), 0.3), 'ema': jnp.full((), 0.2)}
+  student, others = jax.grad(loss_of, (0, 1))(jnp.full((), 0.9), given)
+  assert student != 0 and not any(jax.tree.leaves(others))
+
+
+@pytest.mark.parametrize('make', [_consistency, _ode])
+def test_padding_has_no_loss(make):
+  def wrong_at_the_end(params, *args):
+    return _to_clean(jnp.zeros(()), *args).at[:, -1].add(100.0 * params)
+
+  mask = jnp.ones((2, CHUNKS)).at[:, -1].set(0)
+  given = {'teacher': jnp.zeros(()), 'ema': jnp.zeros(())}
+  args = (jnp.ones(()), _batch(mask), jax.random.key(1), given)
+  assert float(make(wrong_at_the_end)(*args)[0]) < 1e-8
+  args = (jnp.ones(()), _batch(), jax.random.key(1), given)
+  assert float(make(wrong_at_the_end)(*args)[0]) > 1.0
+
+
+def test_the_target_is_one_guided_step_away():
+  """Against the steps of the paper, written out."""
+  seen = []
+
+  def film_fn(params, clean, x, t, text, shots, key):
+    seen.append((params, x, t))
+    told = text.mean((2, 3))[:, :, None, None, None, None]
+    return params * x + told + t[..., None, None, None]
+
+  given = {'teacher': 0.5, 'ema': 0.25}
+  loss, _ = _consistency(film_fn, weight=3.0)(
+    2.0, _batch(), jax.random.key(4), given
+  )
+  (x, t), (x_next, t_next) = (
+    next((x, t) for params, x, t in seen if params == wanted)
+    for wanted in (0.5, 0.25)
+  )
+  assert t.dtype == jnp.float32
+  grid = timesteps.euler_grid(48, 5.0)
+  at = int(np.argmin(np.abs(grid - t[0, 0, 0])))
+  np.testing.assert_array_equal(t_next, jnp.full_like(t, grid[at + 1]))
+  u = 0.5 * x + grid[at]
+  v = u + 3.0 * (u + 1.0 - u)
+  np.testing.assert_allclose(
+    x_next, x - (grid[at] - grid[at + 1]) * v, atol=1e-5
+  )
+  guess = x - grid[at] * (2.0 * x + 1.0 + grid[at])
+  target = x_next - grid[at + 1] * (0.25 * x_next + 1.0 + grid[at + 1])
+  np.testing.assert_allclose(loss, ((guess - target) ** 2).mean(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(('last_pair', 'reached'), [(True, 2), (False, 1)])
+def test_the_last_pair_is_taken_as_asked(last_pair, reached):
+  seen = set()
+
+  def film_fn(params, clean, x, t, text, shots, key):
+    if params == 0.5:
+      seen.add(float(t[0, 0, 0]))
+    return x
+
+  loss_fn = _consistency(film_fn, last_pair=last_pair, grid=2)
+  for seed in range(12):
+    loss_fn(2.0, _batch(), jax.random.key(seed), {'teacher': 0.5, 'ema': 0.25})
+  assert len(seen) == reached and max(seen) == 1.0
+
+
+def test_a_trajectory_passes_the_students_times():
+  grid, seen = timesteps.euler_grid(48, 5.0), []
+
+  def field(x, t):
+    return x * t[..., None, None, None]
+
+  noise = jax.random.normal(jax.random.key(0), (1, 2, 3, 2, 2, 4))
+  points_J, end = trajectory(field, noise, grid=48, shift=5.0)
+  x = noise
+  for index, (t, t_next) in enumerate(itertools.pairwise(grid)):
+    if index in (0, 12, 24, 36):
+      np.testing.assert_allclose(points_J[len(seen)], x, atol=1e-5)
+      seen.append(t)
+    x = x - (t - t_next) * x * t
+  np.testing.assert_allclose(end, x, atol=1e-5)
+  np.testing.assert_allclose(seen, [1, 0.9375, 5 / 6, 0.625], atol=1e-6)
+  np.testing.assert_allclose(timesteps.student_grid(4, 5.0)[:4], seen, 1e-6)
+
+
+def test_guidance_of_one_is_the_prompted_velocity():
+  def film_fn(params, clean, x, t, text, shots, key):
+    return x + params * text.mean()
+
+  films = guidance.films(_batch(), FRAMES)
+  x, t = films.clean_BNFYXC, jnp.ones(films.shape_BNF)
+  for weight, shift in ((1.0, 1.0), (3.0, 3.0), (0.0, 0.0)):
+    fn = guidance.guided(film_fn, films, jax.random.key(0), NEGATIVE, weight)
+    np.testing.assert_allclose(fn(1.0, x, t), x + shift, atol=1e-5)
