@@ -74,7 +74,7 @@ def weights_path(cfg: Config, workdir: pathlib.Path, name: str) -> pathlib.Path:
   if name not in cfg.train.stages:
     given = getattr(cfg.train, f'{name}_weights')
   path = pathlib.Path(given) if given else made
-  if not path.is_file():
+  if not path.exists():  # a codec may be a folder
     raise UserError(
       f'there are no {name} weights at {path}; add {name} to '
       f'config.train.stages or set config.train.{name}_weights'

@@ -37,6 +37,7 @@ def fixture():
     head_features=wan['attention_head_dim'],
     mlp_features=wan['ffn_dim'],
     patch=tuple(wan['patch_size']),
+    positions=(0, 0),
     time_features=wan['freq_dim'],
     channels=wan['in_channels'],
     text_features=wan['text_dim'],

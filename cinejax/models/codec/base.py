@@ -1,7 +1,7 @@
 """What every codec does: video to latents and back, whole or in chunks.
 
 Video is float [B, T, Y, X, 3] in [-1, 1]; latents are [B, F, Y/s, X/s, C] with
-about zero mean and unit deviation a channel:
+about zero mean and, over all channels, unit deviation:
 
     z = (raw - mean_C) / std_C                                              (1)
 
