@@ -1,0 +1,149 @@
+"""Weights in whatever form they come, as tensors by name.
+
+  FILE.safetensors               one file
+  NAME.safetensors.index.json    shards, as diffusers and Wan write them
+  FILE.pth, .pt                  PyTorch's (interop/pickled.py)
+  a folder with one of these     Wan's, or a pipeline of diffusers
+
+Checkpoints of Self Forcing and Causal Forcing hold several networks,
+`generator`, `generator_ema` and `critic`; the average is taken unless another
+is asked for. What wrappers have put into names (`model.`, FSDP's, the
+compiler's) is taken out.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from cinejax.core.errors import UserError
+from cinejax.interop.mapped import MappedTensor, Tensor, read_safetensors
+from cinejax.interop.pickled import read_torch
+
+INDEX = '.safetensors.index.json'
+TORCH = ('.pth', '.pt')
+_NETWORKS = ('generator_ema', 'generator', 'model', 'state_dict')
+_WRAPPERS = {'_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_orig_mod'}
+_OUTER = {'model', 'module', 'diffusion_model', 'transformer'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+  """Tensors by name, and what else the files say."""
+
+  path: pathlib.Path
+  tensors: dict[str, Tensor]
+  metadata: dict[str, str]
+
+
+def open_archive(path: str | os.PathLike, network: str = '') -> Archive:
+  """Reads names, shapes and places; the tensors stay in the file.
+
+  Args:
+    path: of a file of the kinds above.
+    network: the one to take from a checkpoint that holds several.
+
+  Raises:
+    UserError: the file is missing or broken, or there is no such network.
+  """
+  path, metadata = pathlib.Path(path), {}
+  if path.name.endswith(TORCH):
+    tensors = _choose(path, read_torch(path), network)
+  elif network:
+    raise UserError(
+      f'{path} holds one network, not {network} among several; leave the '
+      'choice of a network out'
+    )
+  elif path.name.endswith(INDEX):
+    tensors, metadata = _read_shards(path)
+  else:
+    tensors, metadata = read_safetensors(path)
+  return Archive(path, _bare(path, tensors), metadata)
+
+
+def find_archive(folder: str | os.PathLike, *names: str) -> pathlib.Path | None:
+  """The first of `names` in `folder`, whole or in shards; None if none is.
+
+  A name has no suffix: `base` finds base.safetensors.index.json,
+  base.safetensors, base.pth or base.pt.
+  """
+  for name in names:
+    for suffix in (INDEX, '.safetensors', *TORCH):
+      path = pathlib.Path(folder) / f'{name}{suffix}'
+      if path.is_file():
+        return path
+  return None
+
+
+def bare_name(name: str) -> str:
+  """A tensor's name without what wrappers have put into it."""
+  parts = [part for part in name.split('.') if part not in _WRAPPERS]
+  while len(parts) > 1 and parts[0] in _OUTER:
+    parts = parts[1:]
+  return '.'.join(parts)
+
+
+def _bare(
+  path: pathlib.Path, tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+  bare = {bare_name(name): tensor for name, tensor in tensors.items()}
+  if len(bare) != len(tensors):
+    raise UserError(
+      f'{path} holds several tensors of one name, apart from wrappers such as '
+      'model.; save one network alone'
+    )
+  return bare
+
+
+def _choose(
+  path: pathlib.Path, found: Mapping[str, Any], network: str
+) -> dict[str, MappedTensor]:
+  """The state dict of one network."""
+  networks = [name for name, x in found.items() if isinstance(x, Mapping)]
+  if network and network not in networks:
+    raise UserError(
+      f'{path} has no network {network}; it has {", ".join(networks) or "one"}'
+    )
+  if networks:
+    known = [name for name in _NETWORKS if name in networks]
+    if not network and not known and len(networks) > 1:
+      raise UserError(
+        f'{path} holds the networks {", ".join(networks)}; name one'
+      )
+    network = network or (known or networks)[0]
+    found = found[network]
+  for name, x in found.items():
+    if not isinstance(x, MappedTensor):
+      raise UserError(
+        f'{path} holds {name}, a {type(x).__name__}, among its tensors; save '
+        'a state dict'
+      )
+  return dict(found)
+
+
+def _read_shards(
+  index: pathlib.Path,
+) -> tuple[dict[str, MappedTensor], dict[str, str]]:
+  if not index.is_file():
+    raise UserError(f'there is no weights file {index}; check the path')
+  try:
+    files = json.loads(index.read_text())['weight_map']
+    shards = {index.parent / pathlib.Path(name).name for name in files.values()}
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise UserError(
+      f'{index} is no index of shards ({error}); fetch or make it again'
+    ) from error
+  tensors, metadata = {}, {}
+  for shard in sorted(shards):
+    found, told = read_safetensors(shard)
+    tensors |= found
+    metadata |= told
+  lost = sorted(files.keys() - tensors.keys())
+  if lost:
+    raise UserError(
+      f'{index} names {", ".join(lost)}, which its shards do not hold; fetch '
+      'or make them again'
+    )
+  return {name: tensors[name] for name in files}, metadata

@@ -1,0 +1,131 @@
+"""Tensors that lie in files, read a part at a time.
+
+A checkpoint of 14B parameters does not fit into a host's memory twice. What
+is known of a tensor is where it lies; a read maps the bytes it needs, copies
+them out and unmaps, so that memory holds what was asked for and no more.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+
+from cinejax.core.errors import UserError
+
+# Names of the safetensors format, and back.
+DTYPES = {
+  'BOOL': np.dtype(np.bool_),
+  'U8': np.dtype(np.uint8),
+  'I8': np.dtype(np.int8),
+  'I16': np.dtype(np.int16),
+  'I32': np.dtype(np.int32),
+  'I64': np.dtype(np.int64),
+  'F16': np.dtype(np.float16),
+  'BF16': np.dtype(jnp.bfloat16),
+  'F32': np.dtype(np.float32),
+  'F64': np.dtype(np.float64),
+}
+_LONGEST_HEADER = 100_000_000  # bytes; the format's own bound
+
+
+class Tensor(Protocol):
+  """An array that can be read in parts."""
+
+  @property
+  def shape(self) -> tuple[int, ...]: ...
+
+  @property
+  def dtype(self) -> np.dtype: ...
+
+  def __getitem__(self, index: Any) -> np.ndarray:
+    """A copy of the part; `index` is of slices and integers."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class MappedTensor:
+  """A tensor at a place in a file."""
+
+  path: pathlib.Path
+  offset: int  # bytes from the file's start to element [0, …, 0]
+  dtype: np.dtype
+  shape: tuple[int, ...]
+  strides: tuple[int, ...]  # in elements
+
+  @property
+  def span(self) -> int:
+    """Bytes from the first element to the end of the last."""
+    if 0 in self.shape:
+      return 0
+    last = sum(
+      (length - 1) * stride
+      for length, stride in zip(self.shape, self.strides, strict=True)
+    )
+    return (last + 1) * self.dtype.itemsize
+
+  def __getitem__(self, index: Any) -> np.ndarray:
+    if not self.span:
+      return np.zeros(self.shape, self.dtype)[index]
+    bytes_ = np.memmap(self.path, np.uint8, 'r', self.offset, (self.span,))
+    # a view of bytes, because memmap refuses offsets that are not aligned
+    view = np.ndarray(
+      self.shape,
+      self.dtype,
+      bytes_,
+      strides=[stride * self.dtype.itemsize for stride in self.strides],
+    )
+    return np.array(view[index], order='C')
+
+
+def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+  """Of rows without gaps, in elements."""
+  return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def read_safetensors(
+  path: str | os.PathLike,
+) -> tuple[dict[str, MappedTensor], dict[str, str]]:
+  """(tensors by name, metadata) of a safetensors file; reads its header only.
+
+  Raises UserError if the file is missing, cut short or of another format.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'there is no weights file {path}; check the path')
+  try:
+    with path.open('rb') as file:
+      length = int.from_bytes(file.read(8), 'little')
+      if not 2 <= length <= min(_LONGEST_HEADER, path.stat().st_size - 8):
+        raise ValueError('its header is cut short')
+      header = json.loads(file.read(length))
+    metadata = header.pop('__metadata__', {})
+    tensors = dict(_places(path, header, 8 + length))
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    raise UserError(
+      f'{path} is not a whole safetensors file ({error}); fetch or make it '
+      'again'
+    ) from error
+  return tensors, metadata
+
+
+def _places(
+  path: pathlib.Path, header: dict[str, Any], start: int
+) -> Iterator[tuple[str, MappedTensor]]:
+  size = path.stat().st_size
+  for name, entry in header.items():
+    dtype, shape = DTYPES[entry['dtype']], tuple(entry['shape'])
+    first, end = entry['data_offsets']
+    if not 0 <= first <= end <= size - start:
+      raise ValueError(f'{name} lies beyond its end')
+    tensor = MappedTensor(
+      path, start + first, dtype, shape, dense_strides(shape)
+    )
+    if min(shape, default=1) < 0 or tensor.span != end - first:
+      raise ValueError(f'{name} has {end - first} bytes for {shape}')
+    yield name, tensor

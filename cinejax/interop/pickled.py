@@ -1,0 +1,179 @@
+"""PyTorch checkpoints (.pth, .pt), read without PyTorch and without trust.
+
+Such a file is a zip archive: a pickle describes the tensors and names, for
+each, a storage, an uncompressed member of the archive. A pickle may call
+anything; the reader here admits only what describes tensors, and what that
+rebuilds is a place in the file, not an array. Anything else is refused.
+"""
+
+import collections
+import io
+import os
+import pathlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from cinejax.core.errors import UserError
+from cinejax.interop.mapped import MappedTensor
+
+_STORAGES = {
+  'BoolStorage': np.bool_,
+  'ByteStorage': np.uint8,
+  'CharStorage': np.int8,
+  'ShortStorage': np.int16,
+  'IntStorage': np.int32,
+  'LongStorage': np.int64,
+  'HalfStorage': np.float16,
+  'BFloat16Storage': jnp.bfloat16,
+  'FloatStorage': np.float32,
+  'DoubleStorage': np.float64,
+}
+_LONGEST_PICKLE = 100_000_000  # bytes
+_LOCAL_HEADER = 30  # bytes before the name and the extra field of a member
+
+
+class _Storage(NamedTuple):
+  """A member of the archive: numbers in a row."""
+
+  path: pathlib.Path
+  offset: int  # bytes
+  length: int  # bytes
+  dtype: np.dtype
+
+
+def read_torch(path: str | os.PathLike) -> dict[str, Any]:
+  """What `torch.save` was given: dicts of MappedTensor, perhaps nested.
+
+  Raises UserError if the file is missing, is no such archive, or holds
+  anything but dicts, lists, texts, numbers and dense tensors.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'there is no weights file {path}; check the path')
+  try:
+    with zipfile.ZipFile(path) as archive:
+      members = {info.filename: info for info in archive.infolist()}
+      name = next(n for n in members if n.endswith('/data.pkl'))
+      folder = name.removesuffix('data.pkl')
+      with path.open('rb') as file:
+        _check_order(file, members, folder)
+        description = _content(file, members[name])
+        found = _Reader(path, file, members, folder, description).load()
+  except UserError:
+    raise
+  except StopIteration as error:
+    raise _broken(path, 'it holds no data.pkl') from error
+  except Exception as error:  # a pickle that is not one fails in any way
+    raise _broken(path, error) from error
+  if not isinstance(found, Mapping):
+    raise UserError(
+      f'{path} holds a {type(found).__name__}, not tensors by name; save a '
+      'state dict'
+    )
+  return dict(found)
+
+
+def _broken(path: pathlib.Path, reason: Any) -> UserError:
+  return UserError(
+    f'{path} is not a whole checkpoint of PyTorch 1.6 or later ({reason}); '
+    'fetch it again, or save it anew'
+  )
+
+
+def _check_order(file, members, folder) -> None:
+  info = members.get(f'{folder}byteorder')
+  # there is none before PyTorch 2.1, whose machines were little-endian
+  if info is not None and _content(file, info) != b'little':
+    raise ValueError('it is big-endian')
+
+
+def _content(file, info: zipfile.ZipInfo) -> bytes:
+  """Of a small member; not by `zipfile`, where it could unpack to any size."""
+  offset, length = _place(file, info)
+  if length > _LONGEST_PICKLE:
+    raise ValueError(f'{info.filename} has {length} bytes')
+  file.seek(offset)
+  return file.read(length)
+
+
+def _place(file, info: zipfile.ZipInfo) -> tuple[int, int]:
+  """(offset, bytes) of a member's data, which must not be compressed."""
+  if info.compress_type != zipfile.ZIP_STORED:
+    raise ValueError(f'{info.filename} is compressed')
+  file.seek(info.header_offset)
+  header = file.read(_LOCAL_HEADER)
+  if header[:4] != b'PK\x03\x04':
+    raise ValueError(f'{info.filename} has no header')
+  name, extra = (int.from_bytes(header[i : i + 2], 'little') for i in (26, 28))
+  offset = info.header_offset + _LOCAL_HEADER + name + extra
+  if offset + info.file_size > os.fstat(file.fileno()).st_size:
+    raise ValueError(f'{info.filename} lies beyond its end')
+  return offset, info.file_size
+
+
+class _Reader(pickle.Unpickler):
+  """Admits tensors and plain containers."""
+
+  def __init__(self, path, file, members, folder: str, description: bytes):
+    super().__init__(io.BytesIO(description))
+    self._path, self._file = path, file
+    self._members, self._folder = members, folder
+
+  def find_class(self, module: str, name: str) -> Any:
+    if module == 'torch' and name in _STORAGES:
+      return np.dtype(_STORAGES[name])
+    if (module, name) in _ADMITTED:
+      return _ADMITTED[module, name]
+    raise UserError(
+      f'{self._path} asks for {module}.{name}, and a weights file may hold '
+      'tensors only; save a state dict'
+    )
+
+  def persistent_load(self, pid: Any) -> _Storage:
+    kind, dtype, key, _, count = pid
+    if kind != 'storage' or not isinstance(dtype, np.dtype):
+      raise ValueError(f'{pid} is no storage')
+    member = self._members[f'{self._folder}data/{key}']
+    offset, length = _place(self._file, member)
+    if count * dtype.itemsize > length:
+      raise ValueError(f'storage {key} has {length} bytes for {count} numbers')
+    return _Storage(self._path, offset, length, dtype)
+
+
+def _rebuild_tensor(
+  storage: _Storage,
+  offset: int,
+  shape: tuple[int, ...],
+  strides: tuple[int, ...],
+  *_: Any,
+) -> MappedTensor:
+  """`offset` and `strides` are in elements."""
+  if min((offset, *shape, *strides)) < 0:
+    raise ValueError('a tensor has a negative size')
+  size = storage.dtype.itemsize
+  tensor = MappedTensor(
+    storage.path,
+    storage.offset + offset * size,
+    storage.dtype,
+    tuple(shape),
+    tuple(strides),
+  )
+  if offset * size + tensor.span > storage.length:
+    raise ValueError('a tensor is larger than its storage')
+  return tensor
+
+
+def _rebuild_parameter(data: MappedTensor, *_: Any) -> MappedTensor:
+  return data
+
+
+_ADMITTED = {
+  ('collections', 'OrderedDict'): collections.OrderedDict,
+  ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
+  ('torch._utils', '_rebuild_parameter'): _rebuild_parameter,
+}
