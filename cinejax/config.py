@@ -50,7 +50,7 @@ class Config:
 def resolve(config: ConfigDict) -> Config:
   """Freezes `config` and checks it; raises UserError with one sentence."""
   cfg = _build(Config, config, 'config')
-  _check(cfg)
+  check(cfg)
   return cfg
 
 
@@ -88,7 +88,8 @@ def _one_of(path: str, value: Any, choices: typing.Iterable[Any]) -> None:
     raise UserError(f'config.{path} is {value}; it must be one of {listed}')
 
 
-def _check(cfg: Config) -> None:
+def check(cfg: Config) -> None:
+  """Raises UserError, one sentence, for what does not go together."""
   _one_of('codec.name', cfg.codec.name, ('patch', 'taef2'))
   _one_of('text.name', cfg.text.name, ('hashed',))
   _one_of('dit.compute_dtype', cfg.dit.compute_dtype, ('float32', 'bfloat16'))
@@ -131,6 +132,10 @@ def _check_frames(cfg: Config) -> None:
     raise UserError(
       f'config.memory.bank_frames is {cfg.memory.bank_frames}; window, routed '
       f'and own frames need at least {need}'
+    )
+  if not 1 <= cfg.rollout.steps <= 100:
+    raise UserError(
+      f'config.rollout.steps is {cfg.rollout.steps}; it must be 1 to 100'
     )
   if cfg.rollout.sampler == 'few_step' and cfg.rollout.steps not in (1, 2, 4):
     raise UserError(

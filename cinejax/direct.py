@@ -50,7 +50,9 @@ def define_flags() -> None:
   flags.DEFINE_string('screenplay', None, 'File or folder of films.')
   flags.DEFINE_bool('live', False, 'Direct by lines of standard input.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
-  flags.DEFINE_integer('seed', 0, 'Of the noise of every film.')
+  flags.DEFINE_integer(
+    'seed', None, "Of the noise; default: each film's own, or else 0."
+  )
 
 
 def main() -> None:
@@ -60,27 +62,40 @@ def main() -> None:
   films = screenplay.load(args.screenplay) if args.screenplay else ()
   out = check_folder(args.out)
   director = load_director(cfg, args.weights)
+  for film in films:
+    check_settings(director, film)
   facts = {
-    'seed': args.seed,
     'policy': cfg.memory.policy,
     'steps': cfg.rollout.steps,
     'weights': args.weights,
   }
 
-  def tell(folder: pathlib.Path, report: dict[str, object]) -> None:
+  def seed_of(film: screenplay.Film | None) -> int:
+    given = [args.seed, film and film.seed, 0]
+    return next(seed for seed in given if seed is not None)
+
+  def tell(folder: pathlib.Path, seed: int, report: dict[str, object]) -> None:
+    told = {'seed': seed} | facts | report
     with atomic_path(folder / 'report.json') as path:
-      path.write_text(json.dumps(facts | report, indent=2) + '\n')
+      path.write_text(json.dumps(told, indent=2) + '\n')
     print(f'{folder}: {_summary(report)}')
 
   try:
     if args.live:
-      tell(out, direct_live(director, out, args.seed))
+      tell(out, seed_of(None), direct_live(director, out, seed_of(None)))
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
-      tell(folder, direct(director, film, folder, args.seed))
+      seed = seed_of(film)
+      tell(folder, seed, direct(director, film, folder, seed))
   except KeyboardInterrupt:
     print(f'stopped; whatever is in {out} is whole', file=sys.stderr)
     sys.exit(130)
+
+
+def check_settings(director: Director, film: screenplay.Film) -> None:
+  """Raises UserError for a segment that asks what the model cannot do."""
+  for segment in film.segments:
+    director.variant(segment.settings)
 
 
 def direct(
@@ -110,7 +125,7 @@ def direct_live(
     raise UserError('standard input holds no prompt; give one a line')
   said = itertools.chain([first], said)
   video_TYXC, speed = _make(director, said, folder, seed, total=None)
-  film = directions.film()
+  film = directions.film(seed)
   screenplay.save(film, folder / 'screenplay.json')
   return _account(director, film, folder, video_TYXC, speed)
 

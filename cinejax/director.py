@@ -6,6 +6,7 @@ state: a film in the making is a RolloutState that the caller holds.
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -14,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinejax.config import Config
+from cinejax.config import Config, check
 from cinejax.core.errors import UserError
-from cinejax.film.screenplay import ChunkPrompt
+from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.film.timeline import Timeline
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
@@ -100,10 +101,32 @@ class Director:
 
   def chunk_input(self, prompts: Sequence[ChunkPrompt]) -> ChunkInput:
     """The next chunk of each of B films."""
+    text_BWD = np.array(self.text.encode([p.prompt for p in prompts]))
+    for row_WD, p in zip(text_BWD, prompts, strict=True):
+      if p.share < 1:  # eq. (1) of film.journal
+        before_WD = self.text.encode([p.before])[0]
+        row_WD[:] = p.share * row_WD + (1 - p.share) * before_WD
     return ChunkInput(
-      text_BWD=jnp.asarray(self.text.encode([p.prompt for p in prompts])),
+      text_BWD=jnp.asarray(text_BWD),
       cut_B=jnp.asarray([p.cut for p in prompts]),
     )
+
+  def variant(self, settings: Settings) -> 'Director':
+    """The director that does as a film asks from some chunk on.
+
+    Films in the making go from one to the other: states are alike. Raises
+    UserError where this model cannot do it.
+    """
+    if settings == Settings():
+      return self
+    if settings not in self._variants:
+      cfg = varied(self.cfg, settings)
+      self._variants[settings] = dataclasses.replace(self, cfg=cfg)
+    return self._variants[settings]
+
+  @functools.cached_property
+  def _variants(self) -> dict[Settings, 'Director']:
+    return {}
 
   def stream(
     self, state: RolloutState, chunks: Iterable[ChunkInput]
@@ -119,12 +142,21 @@ class Director:
 
     `prompts` are those of all films, chunk by chunk, drawn as they are needed.
     """
-    chunks = (self.chunk_input(said) for said in prompts)
-    outputs = self.stream(self.begin(seeds), chunks)
-    return self.decode(output.latents_BFYXC for _, output in outputs)
+
+    def latents() -> Iterator[jax.Array]:
+      state = self.begin(seeds)
+      for settings, group in itertools.groupby(prompts, _settings):
+        chunks = map(self.chunk_input, group)
+        for after, output in self.variant(settings).stream(state, chunks):
+          state = after
+          yield output.latents_BFYXC
+
+    return self.decode(latents())
 
   @functools.cached_property
-  def _decode(self):
+  def decode_fn(self):
+    """decode(params, z_BFYXC, state, first=) -> (uint8 video, state)."""
+
     def decode(params, z_BFYXC, state, first):
       video, state = self.codec.decode_chunk(params, z_BFYXC, state, first)
       return to_bytes(video), state
@@ -143,7 +175,7 @@ class Director:
       if first:
         shape = (z_BFYXC.shape[0], *z_BFYXC.shape[2:])
         state = self.codec.init_decode(self.codec_params, shape)
-      video, state = self._decode(
+      video, state = self.decode_fn(
         self.codec_params, z_BFYXC, state, first=first
       )
       if waiting is not None:
@@ -151,6 +183,30 @@ class Director:
       waiting = video
     if waiting is not None:
       yield np.asarray(waiting)
+
+
+def _settings(said: Sequence[ChunkPrompt]) -> Settings:
+  (settings,) = {p.settings for p in said}  # films of a batch share them
+  return settings
+
+
+def varied(cfg: Config, settings: Settings) -> Config:
+  """`cfg` with what a film asks for; UserError where it cannot be had."""
+  rollout, memory = cfg.rollout, cfg.memory
+  if settings.policy:
+    memory = dataclasses.replace(memory, policy=settings.policy)
+  if settings.steps is not None:
+    rollout = dataclasses.replace(rollout, steps=settings.steps)
+  if settings.guidance is not None:
+    if rollout.guidance == 1:
+      raise UserError(
+        'this model runs without guidance (config.rollout.guidance is 1), so '
+        'a film cannot change it'
+      )
+    rollout = dataclasses.replace(rollout, guidance=settings.guidance)
+  cfg = dataclasses.replace(cfg, memory=memory, rollout=rollout)
+  check(cfg)
+  return cfg
 
 
 def load_director(cfg: Config, weights: str, name: str = 'base') -> Director:

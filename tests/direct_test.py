@@ -170,6 +170,24 @@ def test_mistakes_are_found_before_anything_is_made(
   assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+  ('asked', 'sentence'),
+  [
+    ({'policy': 'nowhere'}, 'memory.policy is nowhere'),
+    ({'steps': 1000}, 'rollout.steps is 1000'),
+  ],
+)
+def test_a_film_cannot_ask_what_the_model_cannot_do(
+  command, tmp_path, asked, sentence
+):
+  play = tmp_path / 'asks.json'
+  segment = {'prompt': 'a dog', 'chunks': 1}
+  play.write_text(json.dumps({'segments': [segment, segment | asked]}))
+  with pytest.raises(UserError, match=sentence):
+    command(screenplay=str(play))
+  assert not (tmp_path / 'out').exists()
+
+
 def test_the_command_line(weights, tmp_path):
   """That flags, config and errors meet, from the shell."""
   line = [sys.executable, '-m', 'cinejax.direct', '--config=configs/tiny.py']

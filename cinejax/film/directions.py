@@ -9,12 +9,11 @@ film. What was directed is a screenplay: with the same seed and weights it
 makes the same film again.
 """
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator
 
 from cinejax.core.errors import UserError
-from cinejax.film.screenplay import ChunkPrompt, Film, Segment
+from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
 
 _LINE = re.compile(
   r'\s*(?P<cut>cut\s*:)?\s*(?P<prompt>.*?)\s*(\*\s*(?P<chunks>\d+)\s*)?$',
@@ -55,32 +54,25 @@ class Directions:
       complain: called with the error of a line that cannot be used.
     """
     self._next_line = next_line
-    self._cut_prefix = cut_prefix
     self._complain = complain
-    self._segments: list[Segment] = []  # with the chunks that they got
+    self._journal = Journal(cut_prefix)
 
-  def film(self, title: str = '') -> Film:
+  def film(self, seed: int, title: str = '') -> Film:
     """What has been directed so far."""
-    return Film(tuple(self._segments), title)
+    return Film(self._journal.segments, title, seed)
 
   def __iter__(self) -> Iterator[ChunkPrompt]:
-    shot, due = 0, 0
+    due = 0
     while True:
-      segment = self._listen(wait=not self._segments) if due < 1 else ''
+      wait = not self._journal.segments
+      segment = self._listen(wait) if due < 1 else ''
       if segment is None:
         return
       if segment:
-        cut = segment.cut and bool(self._segments)
-        shot, due = shot + cut, segment.chunks
-        self._segments.append(dataclasses.replace(segment, chunks=0))
-      yield self._chunk(shot, cut=bool(segment) and cut)
+        due = segment.chunks
+        self._journal.say(segment)
+      yield self._journal.chunk()
       due -= 1
-
-  def _chunk(self, shot: int, cut: bool) -> ChunkPrompt:
-    last = self._segments[-1]
-    self._segments[-1] = dataclasses.replace(last, chunks=last.chunks + 1)
-    prompt = f'{self._cut_prefix}{last.prompt}' if cut else last.prompt
-    return ChunkPrompt(prompt, len(self._segments) - 1, shot, cut)
 
   def _listen(self, wait: bool) -> Segment | str | None:
     """The next line that can be used, '' for none yet, None for the end."""

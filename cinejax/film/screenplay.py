@@ -3,13 +3,18 @@
 Our format is a JSON object, or one such object a line in a `.jsonl` file:
 
   {"title": "…",               optional
+   "seed": 7,                  optional, of the film's noise
    "global_prompt": "…",       optional, for segments that have none
    "segments": [
      {"prompt": "…",           what is seen
       "chunks": 4,             length in chunks, or else
       "secs": 3.0,             length in seconds: the nearest whole chunks
       "cut": true,             optional; false continues the shot before
-      "global_prompt": "…"}    optional, put before the prompt
+      "global_prompt": "…",    optional, put before the prompt
+      "blend_chunks": 2,       optional, chunks in which the text before fades
+      "policy": "window",      optional, and from here on: memory policy,
+      "steps": 8,              denoising steps, guidance
+      "guidance": 2.0}
    ]}
 
 The first segment opens shot 0, whatever its `cut` says. `load` also reads the
@@ -26,57 +31,24 @@ import difflib
 import json
 import os
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 from cinejax.film import foreign
+from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
 from cinejax.film.timeline import whole_chunks
-
-
-@dataclasses.dataclass(frozen=True)
-class Segment:
-  """One prompt held for a while; exactly one of `chunks`, `secs` is given."""
-
-  prompt: str
-  chunks: int | None = None  # >= 1
-  secs: float | None = None  # > 0
-  cut: bool = True  # starts a new shot
-  global_prompt: str = ''  # '' = none
-
-  def __post_init__(self):
-    if (self.chunks is None) == (self.secs is None):
-      raise ValueError(f'give chunks or secs, not both: {self}')
-
-
-@dataclasses.dataclass(frozen=True)
-class Film:
-  segments: tuple[Segment, ...]
-  title: str = ''
-
-
-class ChunkPrompt(NamedTuple):
-  """What one chunk is asked to be."""
-
-  prompt: str  # as the model reads it, cut prefix included
-  segment: int  # from 0
-  shot: int  # from 0
-  cut: bool  # whether a shot other than the first starts here
 
 
 def chunk_prompts(
   film: Film, cut_prefix: str, chunk_secs: float
 ) -> tuple[ChunkPrompt, ...]:
   """The film chunk by chunk; a chunk is `chunk_secs` long."""
-  prompts, shot = [], 0
-  for index, segment in enumerate(film.segments):
-    bare = f'{segment.global_prompt} {segment.prompt}'.strip()
-    cut = segment.cut and index > 0
-    shot += cut
+  journal, prompts = Journal(cut_prefix), []
+  for segment in film.segments:
+    journal.say(segment)
     chunks = segment.chunks or whole_chunks(segment.secs, chunk_secs)
-    first = f'{cut_prefix}{bare}' if cut else bare
-    prompts.append(ChunkPrompt(first, index, shot, cut))
-    prompts += [ChunkPrompt(bare, index, shot, False)] * (chunks - 1)
+    prompts += [journal.chunk() for _ in range(chunks)]
   return tuple(prompts)
 
 
@@ -111,25 +83,30 @@ def load(
     ]
   if not documents:
     raise UserError(f'{path}: holds no film')
-  return tuple(_film(document, where) for where, document in documents)
+  return tuple(parse(document, where) for where, document in documents)
 
 
 def save(film: Film, path: str | os.PathLike) -> None:
   """Writes `film` in our format; `load` reads the same film back."""
+  with atomic_path(path) as partial:
+    partial.write_text(
+      json.dumps(document(film), indent=2, ensure_ascii=False) + '\n',
+      encoding='utf-8',
+    )
+
+
+def document(film: Film) -> dict[str, Any]:
+  """`film` as the object of our format; `parse` reads the same film back."""
   segments = [
     {
       key: value
       for key, value in dataclasses.asdict(segment).items()
-      if value not in (None, '')
+      if value not in (None, '') and (key, value) != ('blend_chunks', 0)
     }
     for segment in film.segments
   ]
-  document = {'title': film.title, 'segments': segments}
-  with atomic_path(path) as partial:
-    partial.write_text(
-      json.dumps(document, indent=2, ensure_ascii=False) + '\n',
-      encoding='utf-8',
-    )
+  seed = {} if film.seed is None else {'seed': film.seed}
+  return {'title': film.title} | seed | {'segments': segments}
 
 
 def _load_folder(path: pathlib.Path, chunks: int | None) -> tuple[Film, ...]:
@@ -138,7 +115,7 @@ def _load_folder(path: pathlib.Path, chunks: int | None) -> tuple[Film, ...]:
   if not folders:
     raise UserError(f'{path}: is not a shot folder; shot 0 lacks its 0.json')
   return tuple(
-    _film(foreign.shot_folder(folder, chunks), str(folder))
+    parse(foreign.shot_folder(folder, chunks), str(folder))
     for folder in folders
   )
 
@@ -148,11 +125,17 @@ def _lines(path: pathlib.Path) -> list[tuple[str, str]]:
   return [(f'{path} line {number}', line) for number, line in lines if line]
 
 
-def _film(document: Any, where: str) -> Film:
+def parse(document: Any, where: str) -> Film:
+  """The film of an object of our format; UserError names `where` and field."""
   if isinstance(document, dict) and 'prompts' in document:
     document = foreign.interactive_prompts(document, where)
-  fields = {'title': str, 'global_prompt': str, 'segments': list}
-  _check(document, fields, where)
+  fields = {
+    'title': str,
+    'seed': int,
+    'global_prompt': str,
+    'segments': list,
+  }
+  check_object(document, fields, where)
   if not document.get('segments'):
     raise UserError(f'{where}: segments is missing or empty; a film needs one')
   segments, shot = [], 0
@@ -160,7 +143,10 @@ def _film(document: Any, where: str) -> Film:
     shot += bool(index and not (isinstance(entry, dict) and not _cut(entry)))
     place = f'{where}: shot {shot}, segments[{index}]'
     segments.append(_segment(entry, document.get('global_prompt', ''), place))
-  return Film(tuple(segments), document.get('title', ''))
+  seed = document.get('seed')
+  if seed is not None and not 0 <= seed < 2**32:
+    raise UserError(f'{where}: seed is {seed}; it must be 0 to {2**32 - 1}')
+  return Film(tuple(segments), document.get('title', ''), seed)
 
 
 def _cut(entry: dict[str, Any]) -> bool:
@@ -174,19 +160,23 @@ def _segment(entry: Any, global_prompt: str, place: str) -> Segment:
     'secs': (int, float),
     'cut': bool,
     'global_prompt': str,
+    'blend_chunks': int,
+    'policy': str,
+    'steps': int,
+    'guidance': (int, float),
   }
-  _check(entry, fields, place)
+  check_object(entry, fields, place)
   if not entry.get('prompt', '').strip():
     raise UserError(f'{place}.prompt is missing or empty; say what is seen')
   if ('chunks' in entry) == ('secs' in entry):
     raise UserError(f'{place}.chunks or .secs must be given, and only one')
-  for length in ('chunks', 'secs'):
-    if length in entry and not 0 < entry[length] < float('inf'):
-      raise UserError(f'{place}.{length} is {entry[length]}; it must be > 0')
+  for name in ('chunks', 'secs', 'blend_chunks', 'steps', 'guidance'):
+    if name in entry and not 0 < entry[name] < float('inf'):
+      raise UserError(f'{place}.{name} is {entry[name]}; it must be > 0')
   return Segment(**{'global_prompt': global_prompt, **entry})
 
 
-def _check(document: Any, fields: dict[str, Any], place: str) -> None:
+def check_object(document: Any, fields: dict[str, Any], place: str) -> None:
   """Refuses what is no object, unknown keys and values of a wrong type."""
   if not isinstance(document, dict):
     raise UserError(f'{place} must be an object, not {document!r}')

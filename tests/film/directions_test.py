@@ -16,7 +16,7 @@ def _directed(lines, complain=None):
   directions = Directions(
     lambda wait: next(lines, None), 'Cut to: ', complain or refuse
   )
-  return list(directions), directions.film()
+  return list(directions), directions.film(7)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,7 @@ def test_what_was_directed_is_a_screenplay(tmp_path):
   screenplay.save(film, tmp_path / 'film.json')
   (again,) = screenplay.load(tmp_path / 'film.json')
   assert screenplay.chunk_prompts(again, 'Cut to: ', 1.0) == tuple(said)
+  assert again.seed == 7
 
 
 def test_a_line_that_cannot_be_used_is_told_and_skipped():
