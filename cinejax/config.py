@@ -93,8 +93,10 @@ def check(cfg: Config) -> None:
   _one_of('codec.name', cfg.codec.name, ('patch', 'taef2'))
   _one_of('text.name', cfg.text.name, ('hashed',))
   _one_of('dit.compute_dtype', cfg.dit.compute_dtype, ('float32', 'bfloat16'))
-  _one_of('dit.remat', cfg.dit.remat, ('none', 'dots', 'full'))
-  _one_of('dit.attention', cfg.dit.attention, ('auto', 'xla', 'cudnn'))
+  _one_of('dit.remat', cfg.dit.remat, ('none', 'attention', 'dots', 'full'))
+  _one_of(
+    'dit.attention', cfg.dit.attention, ('auto', 'xla', 'cudnn', 'splash')
+  )
   _one_of('memory.policy', cfg.memory.policy, POLICIES)
   _one_of('memory.evict', cfg.memory.evict, ('oldest', 'redundant', 'unused'))
   _one_of('memory.scope', cfg.memory.scope, ('layer', 'shared'))

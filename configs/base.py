@@ -47,8 +47,11 @@ def get_config() -> ConfigDict:
   dit.text_features = text.get_oneway_ref('features')
   dit.epsilon = 1e-6  # of every norm
   dit.compute_dtype = 'bfloat16'  # float32 | bfloat16; masters are float32
-  dit.remat = 'none'  # none | dots | full: what a layer saves for backward
-  dit.attention = 'auto'  # auto | xla | cudnn
+  # none | attention | dots | full: what backward computes again. Of a layer,
+  # `attention` keeps what attention gave, `dots` what matrices gave, `full`
+  # nothing
+  dit.remat = 'none'
+  dit.attention = 'auto'  # auto | xla | cudnn (NVIDIA) | splash (TPU)
 
   memory = config.memory = ConfigDict()
   # camr | window | sink | shot_sink | uniform | random | full

@@ -1,10 +1,10 @@
 """Where arrays live: the mesh, the table of parameters, batches.
 
-The mesh has four axes. `data` and `fsdp` split the batch; `fsdp` also splits
-parameters, their averages and moments; `tensor` splits features of a layer;
-`sequence` splits tokens. Axis types are Auto on purpose: XLA propagates what
-the pinned inputs and outputs imply (jax's default, Explicit, would put the
-sharding into every type).
+The mesh has four axes. `data` and `fsdp` split the batch; `fsdp` and `sequence`
+split parameters, their averages and moments; `tensor` splits features of a
+layer; `sequence` splits tokens and, within attention, heads. Axis types are
+Auto on purpose: XLA propagates what the pinned inputs and outputs imply (jax's
+default, Explicit, would put the sharding into every type).
 """
 
 import math
@@ -21,6 +21,9 @@ from cinejax.core.errors import UserError
 
 AXES = ('data', 'fsdp', 'sequence', 'tensor')
 BATCH_AXES = ('data', 'fsdp')
+HEAD_AXES = ('tensor', 'sequence')  # of queries, keys, values and banks
+
+_FSDP = ('fsdp', 'sequence')  # what a layer's weights are gathered from
 
 # Layers in pairs, into heads or mlp features and back: `tensor` splits what
 # lies between, so that nothing moves there.
@@ -29,11 +32,13 @@ _INTO = (
 )
 _BACK = '(self|cross)_attention/out|(mlp|time|text)_out'
 
+Axes = str | tuple[str, ...] | None  # what one dimension is split over
+
 # (regex of a path's end, axes of the last dimensions). Each parameter matches
 # exactly one row. Dimensions before those named are stacked layers.
 PARAM_RULES = (
-  (f'({_INTO})/kernel', ('fsdp', 'tensor')),
-  (f'({_BACK})/kernel', ('tensor', 'fsdp')),
+  (f'({_INTO})/kernel', (_FSDP, 'tensor')),
+  (f'({_BACK})/kernel', ('tensor', _FSDP)),
   (f'({_INTO}|{_BACK})/bias', ()),
   (
     r'(query|key)_norm/scale|cross_norm/(scale|bias)|(head_)?modulation|'
@@ -88,7 +93,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def param_shardings(
   tree: Any,
   mesh: Mesh,
-  rules: Sequence[tuple[str, tuple[str | None, ...]]] = PARAM_RULES,
+  rules: Sequence[tuple[str, tuple[Axes, ...]]] = PARAM_RULES,
 ) -> Any:
   """A NamedSharding for each leaf of `tree`, by the table.
 
@@ -106,23 +111,31 @@ def param_shardings(
   return jax.tree_util.tree_map_with_path(leaf, tree)
 
 
-def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
-  """Splits the dimensions of `x` over `axes` of the mesh in use, if any.
+def mesh_in_use() -> jax.sharding.AbstractMesh:
+  """That of `jax.set_mesh`; empty, of size 1, outside of it."""
+  return jax.sharding.get_abstract_mesh()
 
-  The mesh is that of `jax.set_mesh`; a dimension that its axis does not
-  divide stays whole.
+
+def spec(shape: tuple[int, ...], *axes: Axes) -> PartitionSpec:
+  """How the mesh in use splits an array's first dimensions over `axes`.
+
+  A dimension that its axis does not divide stays whole, as do those that no
+  axis is named for.
   """
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty:
+  padded = axes + (None,) * (len(shape) - len(axes))
+  return _fit(padded, shape, mesh_in_use().shape)
+
+
+def constrain(x: jax.Array, *axes: Axes) -> jax.Array:
+  """Splits the first dimensions of `x` over `axes` of the mesh in use."""
+  if mesh_in_use().size <= 1:
     return x
-  padded = axes + (None,) * (x.ndim - len(axes))
-  spec = _fit(padded, x.shape, mesh.shape)
-  return jax.lax.with_sharding_constraint(x, spec)
+  return jax.lax.with_sharding_constraint(x, spec(x.shape, *axes))
 
 
 def _match(
-  path: str, rules: Sequence[tuple[str, tuple[str | None, ...]]]
-) -> tuple[str | None, ...]:
+  path: str, rules: Sequence[tuple[str, tuple[Axes, ...]]]
+) -> tuple[Axes, ...]:
   found = [
     (pattern, spec)
     for pattern, spec in rules
@@ -135,7 +148,7 @@ def _match(
 
 
 def _fit(
-  axes: Sequence[str | tuple[str, ...] | None],
+  axes: Sequence[Axes],
   shape: tuple[int, ...],
   sizes: Mapping[str, int],
 ) -> PartitionSpec:
@@ -144,7 +157,7 @@ def _fit(
     raise ValueError(f'{axes} names more dimensions than {shape} has')
   axes = (None,) * (len(shape) - len(axes)) + tuple(axes)
 
-  def fits(axis: str | tuple[str, ...] | None, length: int) -> bool:
+  def fits(axis: Axes, length: int) -> bool:
     names = (axis,) if isinstance(axis, str) else axis or ()
     return length % math.prod(sizes[name] for name in names) == 0
 

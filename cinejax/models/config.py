@@ -33,8 +33,8 @@ class DiTConfig:
   text_features: int  # of one caption token
   epsilon: float  # of every norm
   compute_dtype: str  # float32 | bfloat16
-  remat: str  # none | dots | full
-  attention: str  # auto | xla | cudnn
+  remat: str  # none | attention | dots | full
+  attention: str  # auto | xla | cudnn | splash
 
   @property
   def features(self) -> int:

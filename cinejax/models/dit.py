@@ -10,6 +10,9 @@ width D before the heads are split. Norms, modulation and time are float32.
 Each segment is F latent frames with their own times and its own caption, and
 the mixer (mixing.py) says which segments see which. (Wan 2.1, section 4.2;
 caption per segment: CausalCine, section 3.)
+
+On a mesh the axis `sequence` splits the P tokens of every frame, whatever the
+segments, and heads within attention; `tensor` splits heads and mlp features.
 """
 
 from collections.abc import Callable
@@ -20,15 +23,21 @@ import einops
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from cinejax.core.errors import UserError
+from cinejax.core.sharding import BATCH_AXES, HEAD_AXES, constrain
+from cinejax.models import splash
 from cinejax.models.attention import attend
 from cinejax.models.config import DiTConfig
 
 _REMAT = {
   'full': jax.checkpoint_policies.nothing_saveable,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'attention': jax.checkpoint_policies.save_only_these_names(splash.RESIDUALS),
 }
+_TOKENS = (BATCH_AXES, None, None, 'sequence')  # of [B, S, F, P, ...]
+_HEADS = (BATCH_AXES, None, None, None, HEAD_AXES)  # of [B, S, F, P, H, K]
 
 
 def _dense(cfg: DiTConfig, features: int, name: str, **kwargs: Any):
@@ -69,6 +78,7 @@ class Attention(nn.Module):
     k = normed(_dense(cfg, cfg.features, 'key')(context), 'key_norm')
     v = _dense(cfg, cfg.features, 'value')(context)
     out, *rest = mix(heads(q), heads(k), heads(v))
+    out = checkpoint_name(out, splash.RESIDUALS)
     out = out.reshape(*out.shape[:-2], cfg.features)
     return (_dense(cfg, cfg.features, 'out')(out), *rest)
 
@@ -95,11 +105,18 @@ class Block(nn.Module):
       modulation[..., None, :], 3, 0
     )
     y = _modulated(cfg, x_BSFPD, shift_1, scale_1)
-    y = einops.rearrange(y, 'b s f p d -> b s (f p) d')
-    y, rank, kept = Attention(cfg, name='self_attention')(
-      y, y, lambda q, k, v: self.mixer(q, k, v, shared, layer, rank)
-    )
-    y = einops.rearrange(y, 'b s (f p) d -> b s f p d', f=frames)
+
+    def mix(*heads):
+      # tokens are exchanged for heads while they are still apart from frames
+      heads = (constrain(x, *_HEADS) for x in heads)
+      q, k, v = (
+        einops.rearrange(x, 'b s f p h k -> b s (f p) h k') for x in heads
+      )
+      out, *rest = self.mixer(q, k, v, shared, layer, rank)
+      out = einops.rearrange(out, 'b s (f p) h k -> b s f p h k', f=frames)
+      return constrain(out, *_TOKENS, 'tensor'), *rest
+
+    y, rank, kept = Attention(cfg, name='self_attention')(y, y, mix)
     x_BSFPD += y * gate_1
 
     y = nn.LayerNorm(epsilon=cfg.epsilon, dtype=jnp.float32, name='cross_norm')(
@@ -110,7 +127,7 @@ class Block(nn.Module):
     y = _modulated(cfg, x_BSFPD, shift_2, scale_2)
     y = nn.gelu(_dense(cfg, cfg.mlp_features, 'mlp_in')(y), approximate=True)
     x_BSFPD += _dense(cfg, cfg.features, 'mlp_out')(y) * gate_2
-    return (x_BSFPD, rank), kept
+    return (constrain(x_BSFPD, *_TOKENS), rank), kept
 
   def _read_text(self, x_BSFPD, text_BNWD):
     """Cross-attention; segments that share captions share their keys.
@@ -119,16 +136,17 @@ class Block(nn.Module):
     """
     batch, segments, frames = x_BSFPD.shape[:3]
     chunks = text_BNWD.shape[1]
-    q = einops.rearrange(x_BSFPD, 'b (u n) f p d -> (b n) (u f p) d', n=chunks)
+    # tokens first, so that they stay split as they are
+    q = einops.rearrange(x_BSFPD, 'b (u n) f p d -> (b n) (p u f) d', n=chunks)
     text = einops.rearrange(text_BNWD, 'b n w d -> (b n) w d')
 
     def mix(q, k, v):
-      return (attend(q, k, v, implementation=self.cfg.attention),)
+      return (attend(q, k, v, None, self.cfg.attention, by_query=True),)
 
     (y,) = Attention(self.cfg, name='cross_attention')(q, text, mix)
     return einops.rearrange(
       y,
-      '(b n) (u f p) d -> b (u n) f p d',
+      '(b n) (p u f) d -> b (u n) f p d',
       b=batch,
       u=segments // chunks,
       f=frames,
@@ -162,6 +180,7 @@ class DiT(nn.Module):
     x = _dense(cfg, cfg.features, 'patch_embedding')(x).astype(jnp.float32)
     if any(cfg.positions):
       x += self._positions(rows, columns)
+    x = constrain(x, *_TOKENS)
     embedded, modulation = self._embed_time(t_BSF)
     text = self._embed_text(text_BNWD)
 

@@ -9,8 +9,7 @@ with un-rotated q, k, v [B, S, T, H, K]; `shared` is the same for all layers,
 decision upwards when layers share one, and `kept` is collected over layers.
 
   Bidirectional   every token sees every token, absolute positions
-  FullHistory     eq. (4) on [clean 1..N | noisy 1..N], absolute positions,
-                  as 2N dense rectangles: no mask, and no array of [2NT, 2NT]
+  FullHistory     eq. (4) on [clean 1..N | noisy 1..N], absolute positions
   RoutedHistory   eq. (4) with the context of eq. (8) over the clean half
   Banked          the same over a memory bank, in a rollout
 
@@ -28,7 +27,7 @@ import jax.numpy as jnp
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import rope
-from cinejax.models.attention import attend
+from cinejax.models.attention import attend, attend_film
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,33 +74,14 @@ class FullHistory:
   grid: Grid
 
   def __call__(self, q, k, v, shared, layer, rank):
-    batch, chunks, tokens = q.shape[0], q.shape[1] // 2, q.shape[2]
+    batch, chunks = q.shape[0], q.shape[1] // 2
     frame_SF = jnp.arange(chunks * self.grid.frames).reshape(chunks, -1)
     frame_BSF = jnp.broadcast_to(
       jnp.concatenate([frame_SF, frame_SF])[None],
       (batch, 2 * chunks, self.grid.frames),
     )
     q, k = self.grid.rotate(q, frame_BSF), self.grid.rotate(k, frame_BSF)
-    past_k, past_v = (
-      einops.rearrange(x[:, :chunks], 'b n t h k -> b (n t) h k')
-      for x in (k, v)
-    )
-    outs = []
-    for segment in range(2 * chunks):
-      i = segment % chunks
-      seen_k, seen_v = (
-        jnp.concatenate([past[:, : i * tokens], own[:, segment]], 1)
-        for past, own in ((past_k, k), (past_v, v))
-      )
-      outs.append(
-        attend(
-          q[:, segment],
-          seen_k,
-          seen_v,
-          implementation=self.grid.implementation,
-        )
-      )
-    return jnp.stack(outs, 1), rank, None
+    return attend_film(q, k, v, self.grid.implementation), rank, None
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)

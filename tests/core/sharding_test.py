@@ -45,8 +45,9 @@ def test_every_parameter_matches_one_row():
   specs = tree.paths(
     jax.tree.map(lambda s: s.spec, sharding.param_shardings(dit, mesh))
   )
-  assert specs['blocks/mlp_in/kernel'] == PartitionSpec(None, 'fsdp', 'tensor')
-  assert specs['blocks/mlp_out/kernel'] == PartitionSpec(None, 'tensor', 'fsdp')
+  split = ('fsdp', 'sequence')
+  assert specs['blocks/mlp_in/kernel'] == PartitionSpec(None, split, 'tensor')
+  assert specs['blocks/mlp_out/kernel'] == PartitionSpec(None, 'tensor', split)
   assert not any(specs['blocks/modulation'])
   codec = jax.eval_shape(lambda: make_codec(cfg.codec).init(key))
   for leaf in jax.tree.leaves(sharding.param_shardings(codec, mesh)):
@@ -57,7 +58,9 @@ def test_moments_are_split_like_their_parameters():
   tree_of_copies = {'mu': {'head': {'kernel': jnp.zeros((8, 4))}}}
   mesh = make_mesh(fsdp=4, tensor=2)
   found = sharding.param_shardings(tree_of_copies, mesh)
-  assert found['mu']['head']['kernel'].spec == PartitionSpec('fsdp', 'tensor')
+  assert found['mu']['head']['kernel'].spec == PartitionSpec(
+    ('fsdp', 'sequence'), 'tensor'
+  )
 
 
 def test_what_does_not_divide_stays_whole():

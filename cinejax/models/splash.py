@@ -1,0 +1,159 @@
+"""Flash attention on TPU: JAX's splash kernels, forward and backward.
+
+Lengths are padded to whole blocks, and the padding is told apart by segment
+ids, or, in a film, by lying at the end. The backward pass is the unfused one:
+the fused one keeps a partial dq for each block of keys, 8 GiB for 65,536
+tokens of four heads. Elsewhere than on a TPU the kernels are interpreted:
+slow, and right.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+  splash_attention_kernel as kernels,
+)
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+  splash_attention_mask as masks,
+)
+
+# what remat's policy `attention` saves of a call: its result, log-sum-exp
+RESIDUALS = 'attention'
+_LANES = 128
+_BLOCKS = range(1024, 0, -_LANES)
+_WASTE = 1.1  # padding that a larger block is worth
+
+
+class FilmMask(masks._ComputableMask):
+  """Which token of [clean 1..N | noisy 1..N] sees which, eq. (4).
+
+  `chunks` = N of `tokens` each, and padding at the end up to `length`. Clean
+  i sees clean 1..i, noisy i sees clean 1..i-1 and itself. The kernel computes
+  it from positions; nothing of [length, length] is made.
+  """
+
+  def __init__(self, chunks: int, tokens: int, length: int):
+    self._chunks, self._tokens = chunks, tokens
+    half = chunks * tokens
+
+    def sees(q, k):
+      q_noisy, k_noisy = q >= half, k >= half
+      q_chunk = (q - half * q_noisy) // tokens
+      k_chunk = (k - half * k_noisy) // tokens
+      past = ~k_noisy & (k_chunk + q_noisy <= q_chunk)
+      return past | (k_noisy & q_noisy & (q_chunk == k_chunk))
+
+    super().__init__((length, length), sees)
+
+  def __getitem__(self, index):
+    """A block; of one value where all of it has one, as splash only asks."""
+    rows, columns = (
+      np.unique(np.arange(part.start, part.stop) // self._tokens) * self._tokens
+      for part in index
+    )
+    corners = self.mask_function(rows[:, None], columns[None])
+    if corners.all() or not corners.any():
+      return corners
+    return super().__getitem__(index)
+
+  def __eq__(self, other: object) -> bool:
+    return type(other) is type(self) and self._key == other._key
+
+  def __hash__(self) -> int:
+    return hash(self._key)
+
+  @property
+  def _key(self):
+    return self._chunks, self._tokens, self.shape
+
+
+def dense(
+  q_BTHK: jax.Array,
+  k_BMHK: jax.Array,
+  v_BMHK: jax.Array,
+  length_B: jax.Array | None,
+  interpret: bool,
+) -> jax.Array:
+  """Attention to the first `length_B` keys (None: all), [B, T, H, K]."""
+  batch, queries, heads, _ = q_BTHK.shape
+  block_q, padded_q = _padded(queries)
+  block_k, padded_k = _padded(k_BMHK.shape[1])
+  if length_B is None:
+    length_B = jnp.full(batch, k_BMHK.shape[1], jnp.int32)
+  beyond_BM = jnp.arange(padded_k)[None] >= length_B[:, None]
+  kernel = _kernel(
+    masks.FullMask((padded_q, padded_k)), heads, block_q, block_k, interpret
+  )
+  ids = kernels.SegmentIds(
+    q=jnp.zeros((batch, padded_q), jnp.int32), kv=beyond_BM.astype(jnp.int32)
+  )
+  out = jax.vmap(kernel)(
+    _heads_first(_scaled(q_BTHK), padded_q),
+    _heads_first(k_BMHK, padded_k),
+    _heads_first(v_BMHK, padded_k),
+    ids,
+  )
+  return out.swapaxes(1, 2)[:, :queries]
+
+
+def film(
+  q_BSTHK: jax.Array, k_BSTHK: jax.Array, v_BSTHK: jax.Array, interpret: bool
+) -> jax.Array:
+  """Attention within [clean 1..N | noisy 1..N], eq. (4), in one call."""
+  batch, segments, tokens, heads, features = q_BSTHK.shape
+  length = segments * tokens
+  block, padded = _padded(length)
+  mask = FilmMask(segments // 2, tokens, padded)
+  q, k, v = (
+    _heads_first(x.reshape(batch, length, heads, features), padded)
+    for x in (_scaled(q_BSTHK), k_BSTHK, v_BSTHK)
+  )
+  out = jax.vmap(_kernel(mask, heads, block, block, interpret))(q, k, v)
+  return out.swapaxes(1, 2)[:, :length].reshape(q_BSTHK.shape)
+
+
+def _padded(length: int) -> tuple[int, int]:
+  """(block, length padded to whole blocks): the largest that wastes little."""
+  least = -(-length // _LANES) * _LANES
+  for block in _BLOCKS:
+    padded = -(-length // block) * block
+    if padded <= _WASTE * least:
+      return block, padded
+  raise AssertionError('a block of _LANES always pads to the least')
+
+
+def _scaled(q: jax.Array) -> jax.Array:
+  return (q.astype(jnp.float32) * q.shape[-1] ** -0.5).astype(q.dtype)
+
+
+def _heads_first(x_BMHK: jax.Array, length: int) -> jax.Array:
+  missing = length - x_BMHK.shape[1]
+  x = jnp.pad(x_BMHK, ((0, 0), (0, missing), (0, 0), (0, 0)))
+  return x.swapaxes(1, 2)
+
+
+@functools.lru_cache(maxsize=64)
+def _kernel(
+  mask: masks.Mask, heads: int, block_q: int, block_k: int, interpret: bool
+) -> kernels.SplashAttentionKernel:
+  """[H, T, K] x [H, M, K] -> [H, T, K]; its tables are numpy's, and static."""
+  sizes = kernels.BlockSizes(
+    block_q=block_q,
+    block_kv=block_k,
+    block_kv_compute=block_k,
+    block_q_dkv=block_q,
+    block_kv_dkv=block_k,
+    block_kv_dkv_compute=block_k,
+    block_q_dq=block_q,
+    block_kv_dq=block_k,
+  )
+  with jax.ensure_compile_time_eval():  # called while something is traced
+    kernel = kernels.make_splash_mha_single_device(
+      masks.MultiHeadMask([mask] * heads),
+      block_sizes=sizes,
+      residual_checkpoint_name=RESIDUALS,
+      interpret=interpret,
+    )
+    return jax.tree.map(np.asarray, kernel)

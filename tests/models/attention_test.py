@@ -1,0 +1,161 @@
+"""Every implementation against plain mathematics, gradients included."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl import logging
+
+from cinejax.core.config import MeshConfig
+from cinejax.core.sharding import make_mesh
+from cinejax.models import attention, splash
+
+HEADS, FEATURES = 4, 16
+
+
+def _qkv(queries, keys, batch=2, seed=0):
+  return tuple(
+    jax.random.normal(key, (batch, length, HEADS, FEATURES))
+    for key, length in zip(
+      jax.random.split(jax.random.key(seed), 3),
+      (queries, keys, keys),
+      strict=True,
+    )
+  )
+
+
+def _plain(q, k, v, seen_BQM):
+  logits = jnp.einsum('bqhk,bmhk->bhqm', q, k) / np.sqrt(FEATURES)
+  logits = jnp.where(seen_BQM[:, None], logits, -jnp.inf)
+  return jnp.einsum('bhqm,bmhk->bqhk', jax.nn.softmax(logits, -1), v)
+
+
+def _film(q, k, v, implementation):
+  """attend_film of [B, S T, H, K], for N = 3."""
+  split = lambda x: x.reshape(x.shape[0], 6, -1, HEADS, FEATURES)  # noqa: E731
+  out = attention.attend_film(split(q), split(k), split(v), implementation)
+  return out.reshape(q.shape)
+
+
+def _film_mask(chunks, tokens):
+  segment = np.repeat(np.arange(2 * chunks), tokens)
+  noisy, chunk = segment >= chunks, segment % chunks
+  past = ~noisy[None] & (chunk[None] < (chunk + ~noisy)[:, None])
+  return past | (noisy[None] & noisy[:, None] & (chunk[None] == chunk[:, None]))
+
+
+def _agree(forms, plain, args):
+  """Values and gradients of each form, relative to the gradient's norm."""
+  weight = jax.random.normal(jax.random.key(9), args[0].shape)
+
+  def value_and_grad(form):
+    total = lambda args: jnp.sum(form(*args) * weight)  # noqa: E731
+    return jax.jit(jax.value_and_grad(total))(args)
+
+  value, grads = value_and_grad(plain)
+  for form in forms:
+    found, found_grads = value_and_grad(form)
+    np.testing.assert_allclose(found, value, rtol=1e-4)
+    for a, b in zip(found_grads, grads, strict=True):
+      assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b)
+
+
+def test_a_length_is_a_mask_of_the_keys_beyond():
+  q, k, v = _qkv(130, 150)
+  length_B = jnp.array([150, 37])
+  seen = jnp.arange(150)[None, None] < length_B[:, None, None]
+  _agree(
+    [
+      lambda *args, name=name: attention.attend(*args, length_B, name)
+      for name in ('xla', 'splash')
+    ],
+    lambda *args: _plain(*args, jnp.broadcast_to(seen, (2, 130, 150))),
+    (q, k, v),
+  )
+
+
+def test_a_film_is_its_masked_dense_form():
+  """Chunks of 45 tokens end within blocks; the end is padding."""
+  mask = jnp.asarray(_film_mask(3, 45))[None]
+  _agree(
+    [lambda *args, name=name: _film(*args, name) for name in ('xla', 'splash')],
+    lambda *args: _plain(*args, mask),
+    _qkv(270, 270, batch=1),
+  )
+
+
+def test_the_mask_of_a_film_by_blocks_is_the_mask():
+  mask = splash.FilmMask(chunks=3, tokens=45, length=384)
+  expected = _film_mask(3, 45)
+  for i in range(0, 256, 64):
+    for j in range(0, 256, 64):
+      block = mask[i : i + 64, j : j + 64]
+      want = expected[i : i + 64, j : j + 64]
+      assert block.any() == want.any() and block.all() == want.all()
+  np.testing.assert_array_equal(
+    mask.mask_function(np.arange(270)[:, None], np.arange(270)[None]), expected
+  )
+  assert mask == splash.FilmMask(3, 45, 384) != splash.FilmMask(3, 44, 384)
+
+
+@pytest.mark.parametrize(
+  ('length', 'expected'),
+  [(1, (128, 128)), (1560, (896, 1792)), (4680, (1024, 5120))],
+)
+def test_blocks_are_large_and_padding_small(length, expected):
+  assert splash._padded(length) == expected
+
+
+def test_on_a_mesh_it_is_the_same():
+  mesh = make_mesh(MeshConfig(data=1, fsdp=2, sequence=2, tensor=2))
+  q, k, v = _qkv(24, 24, batch=4)
+  length_B = jnp.array([24, 5, 24, 13])
+  forms = (
+    lambda *args: attention.attend(*args, length_B, 'xla'),
+    lambda *args: attention.attend(*args, None, 'xla', by_query=True),
+    lambda *args: _film(*args, 'xla'),
+  )
+
+  weight = jax.random.normal(jax.random.key(9), q.shape)
+
+  def grads(args):
+    total = lambda args, f: jnp.sum(f(*args) * weight)  # noqa: E731
+    return [jax.grad(total)(args, form) for form in forms]
+
+  one = jax.jit(grads)((q, k, v))
+  with jax.set_mesh(mesh):
+    many = jax.jit(grads)((q, k, v))
+  for a, b in zip(jax.tree.leaves(many), jax.tree.leaves(one), strict=True):
+    assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize(
+  ('platform', 'dtype', 'length', 'features', 'chosen'),
+  [
+    ('cpu', jnp.bfloat16, 24, 128, 'xla'),
+    ('gpu', jnp.bfloat16, 24, 64, 'cudnn'),
+    ('gpu', jnp.float32, 24, 64, 'xla'),
+    ('gpu', jnp.bfloat16, 25, 64, 'xla'),
+    ('tpu', jnp.bfloat16, 25, 128, 'splash'),
+    ('tpu', jnp.float32, 25, 32, 'xla'),
+  ],
+)
+def test_auto(platform, dtype, length, features, chosen, monkeypatch, caplog):
+  monkeypatch.setattr(attention, '_platform', lambda: platform)
+  attention._announce.cache_clear()
+  logging.set_verbosity(logging.INFO)
+  choose = functools.partial(
+    attention.choose, 'auto', jnp.dtype(dtype), (1, length, 2, features)
+  )
+  with caplog.at_level('INFO', logger='absl'):
+    assert choose((1, 24, 2, features)) == choose((1, 24, 2, features))
+  assert choose((1, 24, 2, features)) == chosen
+  assert caplog.text.count('attention: ') == 1
+
+
+def test_the_mesh_in_use_says_the_platform():
+  assert attention._platform() == 'cpu'
+  with jax.set_mesh(make_mesh(MeshConfig(1, -1, 1, 1))):
+    assert attention._platform() == 'cpu'
