@@ -77,6 +77,31 @@ def find_archive(folder: str | os.PathLike, *names: str) -> pathlib.Path | None:
   return None
 
 
+def locate(path: str | os.PathLike, *names: str) -> pathlib.Path:
+  """The archive that `path` is or, a folder, holds.
+
+  In a folder it is the first of `names`, here or in `transformer`, else the
+  only archive that is there. Raises UserError if there is none or too many.
+  """
+  path = pathlib.Path(path)
+  if not path.is_dir():
+    if path.is_file():
+      return path
+    raise UserError(f'there are no weights at {path}; check the path')
+  found = find_archive(path, *names)
+  found = found or find_archive(path / 'transformer', *names)
+  if found:
+    return found
+  suffixes = (INDEX, '.safetensors', *TORCH)
+  others = sorted(x for x in path.iterdir() if x.name.endswith(suffixes))
+  if len(others) == 1:
+    return others[0]
+  what = ', '.join(x.name for x in others) or 'no weights'
+  raise UserError(
+    f'{path} holds {what}, and none is {" or ".join(names)}; give a file'
+  )
+
+
 def bare_name(name: str) -> str:
   """A tensor's name without what wrappers have put into it."""
   parts = [part for part in name.split('.') if part not in _WRAPPERS]

@@ -31,6 +31,7 @@ DTYPES = {
   'F32': np.dtype(np.float32),
   'F64': np.dtype(np.float64),
 }
+_SLAB = 2**25  # bytes
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own bound
 
 
@@ -81,6 +82,48 @@ class MappedTensor:
       strides=[stride * self.dtype.itemsize for stride in self.strides],
     )
     return np.array(view[index], order='C')
+
+
+def slabs(
+  tensor: Tensor, index: tuple[slice, ...] = ()
+) -> Iterator[tuple[slice, np.ndarray]]:
+  """A part of `tensor`, a piece of its first axis at a time.
+
+  Yields (where in the part, the piece); pieces are about _SLAB bytes, so that
+  a large tensor is not held in two types, or read and written, at once.
+  """
+  if not tensor.shape:
+    yield (), tensor[()]
+    return
+  first, *rest = index or (slice(None),)
+  rows = range(tensor.shape[0])[first]
+  step = max(1, _SLAB * tensor.shape[0] // max(tensor_bytes(tensor), 1))
+  for start in range(0, len(rows), step):
+    piece = rows[start : start + step]
+    stored = tensor[(slice(piece.start, piece.stop), *rest)]
+    yield slice(start, start + len(piece)), stored
+
+
+def read(
+  tensor: Tensor, dtype: Any = None, index: tuple[slice, ...] = ()
+) -> np.ndarray:
+  """A part of `tensor` as `dtype` (None: as it is stored).
+
+  `index` has slices without steps, of the first axes.
+  """
+  axes = (*index, *(slice(None),) * (len(tensor.shape) - len(index)))
+  shape = [
+    len(range(length)[axis])
+    for length, axis in zip(tensor.shape, axes, strict=True)
+  ]
+  out = np.empty(shape, tensor.dtype if dtype is None else dtype)
+  for place, piece in slabs(tensor, axes):
+    out[place] = piece
+  return out
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+  return math.prod(tensor.shape) * tensor.dtype.itemsize
 
 
 def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

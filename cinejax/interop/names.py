@@ -1,84 +1,107 @@
-"""Our DiT tree <-> the tensor names of diffusers' WanTransformer3DModel.
+"""Our DiT's names and those of Wan 2.1 and diffusers: one table, read any way.
 
-One table, read both ways. A torch linear weight is [out, in] and ours
-[in, out]; the patch convolution [D, C, 1, py, px] is a dense layer over
-(py px C); what diffusers repeats as `blocks.0.`, `blocks.1.`, … we stack along
-a leading L. diffusers' norm2 is the affine norm before cross-attention.
+A torch linear weight is [out, in] and ours [in, out]; the patch convolution
+[D, C, 1, 2, 2] is a dense layer over (y x C); what they repeat as `blocks.0.`,
+`blocks.1.`, … we stack along a leading L. Wan's norm3 is the affine norm
+before cross-attention, and diffusers calls it norm2. (Wan 2.1's
+wan/modules/model.py; diffusers' convert_wan_to_diffusers.py.)
 """
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+import functools
+from collections.abc import Container
 
 import einops
 import numpy as np
 
-from cinejax.core import tree as tree_lib
-from cinejax.core.errors import UserError
-from cinejax.models.config import DiTConfig
+LAYOUTS = ('cinejax', 'diffusers', 'wan')
+PATCH = (1, 2, 2)  # of every Wan 2.1
 
-_ATTENTION = {
-  'query': 'to_q',
-  'key': 'to_k',
-  'value': 'to_v',
-  'out': 'to_out.0',
-}
-_DENSE = {  # inside a block: ours -> theirs
-  **{f'self_attention/{a}': f'attn1.{b}' for a, b in _ATTENTION.items()},
-  **{f'cross_attention/{a}': f'attn2.{b}' for a, b in _ATTENTION.items()},
-  'mlp_in': 'ffn.net.0.proj',
-  'mlp_out': 'ffn.net.2',
-}
-_SCALES = {
-  'self_attention/query_norm': 'attn1.norm_q',
-  'self_attention/key_norm': 'attn1.norm_k',
-  'cross_attention/query_norm': 'attn2.norm_q',
-  'cross_attention/key_norm': 'attn2.norm_k',
-  'cross_norm': 'norm2',
-}
-_TOP = {  # outside the blocks
-  'text_in': 'condition_embedder.text_embedder.linear_1',
-  'text_out': 'condition_embedder.text_embedder.linear_2',
-  'time_in': 'condition_embedder.time_embedder.linear_1',
-  'time_out': 'condition_embedder.time_embedder.linear_2',
-  'time_projection': 'condition_embedder.time_proj',
-  'head': 'proj_out',
-}
+# ours, Wan's, diffusers'
+_DENSE = (
+  ('text_in', 'text_embedding.0', 'condition_embedder.text_embedder.linear_1'),
+  ('text_out', 'text_embedding.2', 'condition_embedder.text_embedder.linear_2'),
+  ('time_in', 'time_embedding.0', 'condition_embedder.time_embedder.linear_1'),
+  ('time_out', 'time_embedding.2', 'condition_embedder.time_embedder.linear_2'),
+  ('time_projection', 'time_projection.1', 'condition_embedder.time_proj'),
+  ('head', 'head.head', 'proj_out'),
+)
+_BLOCK = (
+  ('mlp_in', 'ffn.0', 'ffn.net.0.proj'),
+  ('mlp_out', 'ffn.2', 'ffn.net.2'),
+)
+_ATTENTIONS = (
+  ('self_attention', 'self_attn', 'attn1'),
+  ('cross_attention', 'cross_attn', 'attn2'),
+)
+_PROJECTIONS = (
+  ('query', 'q', 'to_q'),
+  ('key', 'k', 'to_k'),
+  ('value', 'v', 'to_v'),
+  ('out', 'o', 'to_out.0'),
+)
+_NORMS = (('query_norm', 'norm_q', 'norm_q'), ('key_norm', 'norm_k', 'norm_k'))
 
 
-def _leaf_names() -> dict[str, tuple[str, str]]:
-  """Ours -> (theirs, how); a `blocks.` name stands for one in each layer."""
-  names = {
-    'patch_embedding/kernel': ('patch_embedding.weight', 'patch'),
-    'patch_embedding/bias': ('patch_embedding.bias', 'same'),
-    'head_modulation': ('scale_shift_table', 'table'),
-    'blocks/modulation': ('blocks.scale_shift_table', 'table'),
-    'blocks/cross_norm/bias': ('blocks.norm2.bias', 'same'),
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  """One of our leaves and what it is called elsewhere."""
+
+  ours: str
+  theirs: str  # with `{}` where there is one for each layer
+  how: str  # same | transposed | table | patch
+
+  @property
+  def stacked(self) -> bool:
+    return '{}' in self.theirs
+
+
+@functools.cache
+def rules(layout: str) -> tuple[Rule, ...]:
+  """Every leaf of our DiT, in `layout` (diffusers | wan)."""
+  column = {'wan': 1, 'diffusers': 2}[layout]
+  wan = layout == 'wan'
+  table = 'modulation' if wan else 'scale_shift_table'
+  cross_norm = 'blocks.{}.norm3' if wan else 'blocks.{}.norm2'
+  found = [
+    Rule('patch_embedding/kernel', 'patch_embedding.weight', 'patch'),
+    Rule('patch_embedding/bias', 'patch_embedding.bias', 'same'),
+    Rule('head_modulation', f'head.{table}' if wan else table, 'table'),
+    Rule('blocks/modulation', f'blocks.{{}}.{table}', 'table'),
+    Rule('blocks/cross_norm/scale', f'{cross_norm}.weight', 'same'),
+    Rule('blocks/cross_norm/bias', f'{cross_norm}.bias', 'same'),
+  ]
+  dense = [(row[0], row[column]) for row in _DENSE]
+  dense += [
+    (f'blocks/{row[0]}', f'blocks.{{}}.{row[column]}') for row in _BLOCK
+  ]
+  for kind in _ATTENTIONS:
+    ours, theirs = f'blocks/{kind[0]}', f'blocks.{{}}.{kind[column]}'
+    dense += [(f'{ours}/{p[0]}', f'{theirs}.{p[column]}') for p in _PROJECTIONS]
+    found += [
+      Rule(f'{ours}/{n[0]}/scale', f'{theirs}.{n[column]}.weight', 'same')
+      for n in _NORMS
+    ]
+  for ours, theirs in dense:
+    found.append(Rule(f'{ours}/kernel', f'{theirs}.weight', 'transposed'))
+    found.append(Rule(f'{ours}/bias', f'{theirs}.bias', 'same'))
+  return tuple(found)
+
+
+def layout_of(names: Container[str]) -> str | None:
+  """The layout that most of `names` belong to; None for no DiT of ours."""
+  scores = {
+    layout: sum(rule.theirs.format(0) in names for rule in rules(layout))
+    for layout in ('diffusers', 'wan')
   }
-  dense = _TOP | {
-    f'blocks/{ours}': f'blocks.{theirs}' for ours, theirs in _DENSE.items()
-  }
-  for ours, theirs in dense.items():
-    names[f'{ours}/kernel'] = (f'{theirs}.weight', 'transposed')
-    names[f'{ours}/bias'] = (f'{theirs}.bias', 'same')
-  for ours, theirs in _SCALES.items():
-    names[f'blocks/{ours}/scale'] = (f'blocks.{theirs}.weight', 'same')
-  return names
+  scores['cinejax'] = sum(rule.ours in names for rule in rules('wan'))
+  best = max(scores, key=scores.__getitem__)
+  # a few names, such as patch_embedding's, belong to several
+  return best if scores[best] > len(rules('wan')) // 2 else None
 
 
-def _to_theirs(x: np.ndarray, how: str, cfg: DiTConfig) -> np.ndarray:
-  if how == 'transposed':
-    return x.T
-  if how == 'table':
-    return x[None]
-  if how == 'patch':
-    _, py, px = cfg.patch
-    return einops.rearrange(
-      x, '(py px c) d -> d c 1 py px', py=py, px=px, c=cfg.channels
-    )
-  return x
-
-
-def _to_ours(x: np.ndarray, how: str) -> np.ndarray:
+def to_ours(x: np.ndarray, how: str) -> np.ndarray:
+  """Their tensor as our leaf (of one layer)."""
   if how == 'transposed':
     return x.T
   if how == 'table':
@@ -88,75 +111,18 @@ def _to_ours(x: np.ndarray, how: str) -> np.ndarray:
   return x
 
 
-def to_diffusers(params: Any, cfg: DiTConfig) -> dict[str, np.ndarray]:
-  """Our tree as tensors named as in diffusers, in the types it has."""
-  tensors = {}
-  ours = tree_lib.paths(params)
-  for name, (theirs, how) in _leaf_names().items():
-    x = np.asarray(ours[name])
-    if not theirs.startswith('blocks.'):
-      tensors[theirs] = _to_theirs(x, how, cfg)
-      continue
-    for layer in range(cfg.layers):
-      full = theirs.replace('blocks.', f'blocks.{layer}.', 1)
-      tensors[full] = _to_theirs(x[layer], how, cfg)
-  return tensors
+def to_theirs(x: np.ndarray, how: str) -> np.ndarray:
+  """Our leaf (of one layer) as their tensor."""
+  if how == 'transposed':
+    return x.T
+  if how == 'table':
+    return x[None]
+  if how == 'patch':
+    _, py, px = PATCH
+    return einops.rearrange(x, '(py px c) d -> d c 1 py px', py=py, px=px)
+  return x
 
 
-def from_diffusers(
-  tensors: Mapping[str, np.ndarray], like: Any, cfg: DiTConfig
-) -> dict[str, Any]:
-  """Tensors named as in diffusers as our tree.
-
-  `like` is the tree of arrays or shapes of `init_params(cfg)`. Raises
-  UserError with every missing, extra and misshapen tensor in one sentence.
-  """
-  wanted = {name: x.shape for name, x in _theirs_like(like, cfg).items()}
-  _check(tensors, wanted)
-  flat = {}
-  for name, (theirs, how) in _leaf_names().items():
-    if not theirs.startswith('blocks.'):
-      flat[name] = _to_ours(np.asarray(tensors[theirs]), how)
-      continue
-    flat[name] = np.stack(
-      [
-        _to_ours(
-          np.asarray(tensors[theirs.replace('blocks.', f'blocks.{i}.', 1)]), how
-        )
-        for i in range(cfg.layers)
-      ]
-    )
-  return tree_lib.nested(flat)
-
-
-def _theirs_like(like: Any, cfg: DiTConfig) -> dict[str, np.ndarray]:
-  """The names and shapes that `to_diffusers` gives, without memory."""
-  empty = {
-    name: np.broadcast_to(np.float32(0), x.shape)
-    for name, x in tree_lib.paths(like).items()
-  }
-  return to_diffusers(tree_lib.nested(empty), cfg)
-
-
-def _check(tensors, wanted) -> None:
-  missing = sorted(wanted.keys() - tensors.keys())
-  extra = sorted(tensors.keys() - wanted.keys())
-  misshapen = [
-    f'{name} is {tuple(tensors[name].shape)}, not {tuple(shape)}'
-    for name, shape in sorted(wanted.items())
-    if name in tensors and tuple(tensors[name].shape) != tuple(shape)
-  ]
-  faults = [
-    f'{word}: {", ".join(names)}'
-    for word, names in (
-      ('missing', missing),
-      ('extra', extra),
-      ('misshapen', misshapen),
-    )
-    if names
-  ]
-  if faults:
-    raise UserError(
-      f'the tensors do not fit the config; {"; ".join(faults)}; take the '
-      'config of the model that they come from'
-    )
+def their_shape(shape: tuple[int, ...], how: str) -> tuple[int, ...]:
+  """Of the tensor that our leaf (of one layer) becomes."""
+  return to_theirs(np.broadcast_to(np.int8(0), shape), how).shape

@@ -21,7 +21,7 @@ import numpy as np
 from cinejax.core.errors import UserError
 from cinejax.interop.mapped import MappedTensor
 
-_STORAGES = {
+STORAGES = {
   'BoolStorage': np.bool_,
   'ByteStorage': np.uint8,
   'CharStorage': np.int8,
@@ -125,8 +125,8 @@ class _Reader(pickle.Unpickler):
     self._members, self._folder = members, folder
 
   def find_class(self, module: str, name: str) -> Any:
-    if module == 'torch' and name in _STORAGES:
-      return np.dtype(_STORAGES[name])
+    if module == 'torch' and name in STORAGES:
+      return np.dtype(STORAGES[name])
     if (module, name) in _ADMITTED:
       return _ADMITTED[module, name]
     raise UserError(

@@ -1,18 +1,21 @@
 """Weights files as the parameters of a network that is already known.
 
-Files hold what was trained in whatever precision; here they are checked,
-name by name and shape by shape, against the network that is to use them.
+Files hold what was trained in whatever precision and, a DiT, in whatever
+layout: ours, Wan's or diffusers'. Here they are checked, name by name and
+shape by shape, against the network that is to use them, and read leaf by
+leaf, each device's part alone, so that no host holds the whole.
 """
 
 import os
 from typing import Any
 
 import jax
-import numpy as np
 
-from cinejax.core import tree
+from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
-from cinejax.interop.tensors import load_tree
+from cinejax.interop import names, views
+from cinejax.interop.archive import open_archive
+from cinejax.interop.mapped import Tensor, read
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
 from cinejax.models.codec.taef2 import load_taef2
@@ -20,29 +23,44 @@ from cinejax.models.config import CodecConfig
 
 
 def load_params(path: str | os.PathLike, like: Any) -> dict[str, Any]:
-  """The tree in the file, in the types of `like`.
+  """The tree in the file, in the types and on the devices of `like`.
 
   Args:
-    path: of a safetensors file.
+    path: of a file of any kind that interop/archive.py opens.
     like: nested dict of arrays or their shapes: the network's parameters.
+      Where they have shardings, each device reads its own part; the others
+      become numpy arrays.
 
   Raises:
-    UserError: the file is missing, broken, or of another network.
+    UserError: the file is missing, broken, or of another network; every
+      tensor that is missing, extra or misshapen is named.
   """
-  loaded, _ = load_tree(path)
-  wanted, found = tree.paths(like), tree.paths(loaded)
-  for name in sorted(wanted.keys() | found.keys()):
-    want, have = (
-      tuple(side[name].shape) if name in side else None
-      for side in (wanted, found)
-    )
-    if want != have:
-      raise UserError(
-        f'{path} does not fit this config: {name} is {have or "missing"} in '
-        f'the file and {want or "missing"} in the network; take the config '
-        'that it was trained with'
-      )
-  return jax.tree.map(lambda want, x: np.asarray(x, want.dtype), like, loaded)
+  tensors = open_archive(path).tensors
+  wanted = tree_lib.paths(like)
+  shapes = {name: tuple(x.shape) for name, x in wanted.items()}
+  layout = 'cinejax'
+  if 'blocks/modulation' in shapes:  # a DiT
+    layout = names.layout_of(tensors) or layout
+  try:
+    leaves = views.as_ours(tensors, layout, shapes)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from error
+  return tree_lib.nested(
+    {name: _placed(leaves[name], x) for name, x in wanted.items()}
+  )
+
+
+def _placed(tensor: Tensor, like: Any) -> Any:
+  sharding = getattr(like, 'sharding', None)
+  if sharding is None:
+    return read(tensor, like.dtype)
+  placed = jax.make_array_from_callback(
+    tuple(like.shape),
+    sharding,
+    lambda index: read(tensor, like.dtype, index),
+  )
+  # else the host would hold this leaf's bytes while it reads the next
+  return jax.block_until_ready(placed)
 
 
 def load_codec(

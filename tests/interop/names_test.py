@@ -1,5 +1,7 @@
 """Our DiT against diffusers' Wan transformer, on its own random weights."""
 
+import ast
+import dataclasses
 import json
 import pathlib
 
@@ -10,8 +12,10 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
-from cinejax.interop import names
+from cinejax.interop import names, sizes, views
+from cinejax.interop.mapped import read
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict, router
 from cinejax.memory.config import MemoryConfig
@@ -48,10 +52,12 @@ def fixture():
   )
   tensors = load_file(FIXTURE)
   weights = {k[2:]: x for k, x in tensors.items() if k.startswith('w.')}
-  like = jax.eval_shape(
-    lambda key: denoiser.init_params(cfg, key), jax.random.key(0)
-  )
-  return cfg, tensors, weights, like
+  return cfg, tensors, weights
+
+
+def _params(weights, cfg):
+  leaves = views.as_ours(weights, 'diffusers', sizes.leaf_shapes(cfg))
+  return tree_lib.nested({name: read(x) for name, x in leaves.items()})
 
 
 def _frames(x_1CFYX) -> jax.Array:
@@ -134,8 +140,8 @@ def _run(case, cfg, params, tensors):
 
 @pytest.mark.parametrize('case', ['y_scalar', 'y_tokens', 'y_blockcausal3'])
 def test_parity_with_diffusers(fixture, case):
-  cfg, tensors, weights, like = fixture
-  params = names.from_diffusers(weights, like, cfg)
+  cfg, tensors, weights = fixture
+  params = _params(weights, cfg)
   expected = _frames(tensors[case])
   error = float(jnp.abs(_run(case, cfg, params, tensors) - expected).max())
   assert error <= TOLERANCE
@@ -143,25 +149,79 @@ def test_parity_with_diffusers(fixture, case):
   wrong = dict(weights)
   name = 'blocks.1.attn1.to_v.weight'
   wrong[name] = weights[name] + 0.01 * (np.arange(48) == 7)
-  params = names.from_diffusers(wrong, like, cfg)
+  params = _params(wrong, cfg)
   error = float(jnp.abs(_run(case, cfg, params, tensors) - expected).max())
   assert error > TOLERANCE
 
 
-def test_round_trip_is_bit_equal(fixture):
-  cfg, _, weights, like = fixture
-  back = names.to_diffusers(names.from_diffusers(weights, like, cfg), cfg)
+@pytest.mark.parametrize('through', ['diffusers', 'wan'])
+def test_round_trip_is_bit_equal(fixture, through):
+  """diffusers -> ours -> either -> ours -> diffusers."""
+  cfg, _, weights = fixture
+  shapes = sizes.leaf_shapes(cfg)
+  assert names.layout_of(weights) == 'diffusers'
+  other = views.as_theirs(views.as_ours(weights, 'diffusers', shapes), through)
+  assert names.layout_of(other) == through
+  assert len(other) == len(weights)
+  back = views.as_theirs(views.as_ours(other, through, shapes), 'diffusers')
   assert back.keys() == weights.keys()
   for name, x in weights.items():
-    np.testing.assert_array_equal(back[name], x)
+    assert back[name].shape == x.shape and back[name].dtype == x.dtype
+    np.testing.assert_array_equal(back[name][:], x)
+
+
+def test_a_part_of_a_leaf_is_a_part_of_the_whole(fixture):
+  cfg, _, weights = fixture
+  leaves = views.as_ours(weights, 'diffusers', sizes.leaf_shapes(cfg))
+  for leaf in leaves.values():
+    index = tuple(slice(n // 2, n) for n in leaf.shape)
+    np.testing.assert_array_equal(read(leaf, index=index), read(leaf)[index])
 
 
 def test_every_fault_is_listed_at_once(fixture):
-  cfg, _, weights, like = fixture
+  cfg, _, weights = fixture
   wrong = dict(weights)
   wrong['blocks.0.attn1.to_v.bias'] = np.zeros(3, np.float32)
   wrong['surplus'] = wrong.pop('proj_out.bias')
   with pytest.raises(UserError) as error:
-    names.from_diffusers(wrong, like, cfg)
-  for part in ('missing: proj_out.bias', 'extra: surplus', 'to_v.bias is (3,)'):
+    _params(wrong, cfg)
+  for part in (
+    'missing: proj_out.bias',
+    'extra: surplus',
+    'misshapen: blocks.0.attn1.to_v.bias is (3,), not (48,)',
+  ):
     assert part in str(error.value)
+
+
+def test_what_only_we_have_is_told(fixture):
+  cfg, _, weights = fixture
+  leaves = views.as_ours(weights, 'diffusers', sizes.leaf_shapes(cfg))
+  table = {'positions': np.zeros((1, 1, 1, 16, 48), np.float32)}
+  with pytest.raises(UserError, match='positions has no place'):
+    views.as_theirs(leaves | table, 'wan')
+  shapes = sizes.leaf_shapes(cfg) | {'positions': (1, 1, 1, 16, 48)}
+  with pytest.raises(UserError, match='missing: positions'):
+    views.as_ours(weights, 'diffusers', shapes)
+
+
+WAN_1_3B = {'layers': 30, 'heads': 12, 'head_features': 128}
+WAN_1_3B |= {'mlp_features': 8960, 'time_features': 256, 'text_features': 4096}
+
+
+def test_every_name_of_the_1_3b_model(fixture, shared_data):
+  """The list was read off diffusers' model of that size."""
+  cfg = dataclasses.replace(fixture[0], **WAN_1_3B)
+  path = shared_data / 'fixtures' / 'wan_transformer_1_3b_keys.txt'
+  lines = [x for x in path.read_text().splitlines() if not x.startswith('#')]
+  listed = {
+    name: ast.literal_eval(shape)
+    for name, shape, _ in (line.split('\t') for line in lines)
+  }
+  assert len(listed) == 825
+  shapes = sizes.leaf_shapes(cfg)
+  assert views.their_shapes(shapes, 'diffusers') == listed
+  wan = views.their_shapes(shapes, 'wan')
+  assert len(wan) == 825
+  assert wan['blocks.29.norm3.weight'] == (1536,)
+  assert wan['patch_embedding.weight'] == (1536, 16, 1, 2, 2)
+  assert wan['head.modulation'] == (1, 2, 1536)

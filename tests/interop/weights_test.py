@@ -29,8 +29,9 @@ def test_params_come_back_in_the_types_asked_for(tmp_path):
 @pytest.mark.parametrize(
   ('change', 'sentence'),
   [
-    ({'bias': np.ones(4)}, r'bias is \(4,\) in the file and \(3,\)'),
-    ({'more': np.ones(4)}, r'more is \(4,\) in the file and missing'),
+    ({'bias': np.ones(4)}, r'misshapen: bias is \(4,\), not \(3,\)'),
+    ({'more': np.ones(4)}, 'extra: more'),
+    ({'head': {}}, r'x\.safetensors: .*missing: head/kernel'),
   ],
 )
 def test_another_network_is_a_sentence(tmp_path, change, sentence):

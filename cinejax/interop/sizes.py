@@ -1,0 +1,125 @@
+"""The sizes of a DiT, read off its tensors, and the config.json of others.
+
+Shapes tell all but the number of heads; every Wan 2.1 has heads of 128
+features, and a config.json beside the weights, or the metadata of ours, may
+say otherwise.
+"""
+
+import functools
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from cinejax.core import tree as tree_lib
+from cinejax.core.errors import UserError
+from cinejax.interop import names
+from cinejax.interop.archive import Archive
+from cinejax.interop.mapped import Tensor
+from cinejax.interop.views import Ours
+from cinejax.models import denoiser
+from cinejax.models.config import DiTConfig
+
+_HEAD_FEATURES = 128
+
+
+def read_sizes(archive: Archive, layout: str) -> DiTConfig:
+  """The config of a DiT in `layout`; raises UserError if a key tensor lacks."""
+
+  def shape(name: str) -> tuple[int, ...]:
+    """Of our leaf (of one layer)."""
+    if layout == 'cinejax':
+      found = _need(archive, name).shape
+      return found[name.startswith('blocks/') :]
+    rule = {rule.ours: rule for rule in names.rules(layout)}[name]
+    tensor = _need(archive, rule.theirs.format(0))
+    return Ours((tensor,), rule.how, stacked=False).shape
+
+  rows, features = shape('patch_embedding/kernel')
+  heads = _told_heads(archive) or max(1, features // _HEAD_FEATURES)
+  return DiTConfig(
+    layers=_layers(archive.tensors, layout),
+    heads=heads,
+    head_features=features // heads,
+    mlp_features=shape('blocks/mlp_in/kernel')[1],
+    patch=names.PATCH,
+    positions=(0, 0),
+    time_features=shape('time_in/kernel')[0],
+    channels=rows // (names.PATCH[1] * names.PATCH[2]),
+    text_features=shape('text_in/kernel')[0],
+    epsilon=1e-6,
+    compute_dtype='float32',
+    remat='none',
+    attention='auto',
+  )
+
+
+@functools.cache
+def leaf_shapes(cfg: DiTConfig) -> dict[str, tuple[int, ...]]:
+  """Of every leaf of our DiT, by path."""
+  init = functools.partial(denoiser.init_params, cfg)
+  like = jax.eval_shape(init, jax.random.key(0))
+  return {name: tuple(x.shape) for name, x in tree_lib.paths(like).items()}
+
+
+def config_json(cfg: DiTConfig, layout: str) -> dict[str, Any]:
+  """What lies beside the weights as config.json in `layout`."""
+  if layout == 'wan':
+    return {
+      '_class_name': 'WanModel',
+      'model_type': 't2v',
+      'dim': cfg.features,
+      'eps': cfg.epsilon,
+      'ffn_dim': cfg.mlp_features,
+      'freq_dim': cfg.time_features,
+      'in_dim': cfg.channels,
+      'num_heads': cfg.heads,
+      'num_layers': cfg.layers,
+      'out_dim': cfg.channels,
+      'text_len': 512,
+    }
+  return {
+    '_class_name': 'WanTransformer3DModel',
+    'added_kv_proj_dim': None,
+    'attention_head_dim': cfg.head_features,
+    'cross_attn_norm': True,
+    'eps': cfg.epsilon,
+    'ffn_dim': cfg.mlp_features,
+    'freq_dim': cfg.time_features,
+    'image_dim': None,
+    'in_channels': cfg.channels,
+    'num_attention_heads': cfg.heads,
+    'num_layers': cfg.layers,
+    'out_channels': cfg.channels,
+    'patch_size': list(cfg.patch),
+    'qk_norm': 'rms_norm_across_heads',
+    'rope_max_seq_len': 1024,
+    'text_dim': cfg.text_features,
+  }
+
+
+def _need(archive: Archive, name: str) -> Tensor:
+  if name not in archive.tensors:
+    raise UserError(f'{archive.path} lacks {name}; it is no DiT of Wan 2.1')
+  return archive.tensors[name]
+
+
+def _layers(tensors: Mapping[str, Tensor], layout: str) -> int:
+  if layout == 'cinejax':
+    return tensors['blocks/modulation'].shape[0]
+  numbers = (re.match(r'blocks\.(\d+)\.', name) for name in tensors)
+  return 1 + max(int(found[1]) for found in numbers if found)
+
+
+def _told_heads(archive: Archive) -> int | None:
+  """As our metadata or their config.json says; None where neither does."""
+  if 'config' in archive.metadata:
+    return json.loads(archive.metadata['config'])['dit']['heads']
+  file = pathlib.Path(archive.path).with_name('config.json')
+  if not file.is_file():
+    return None
+  told = json.loads(file.read_text())
+  return told.get('num_heads') or told.get('num_attention_heads')

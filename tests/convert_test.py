@@ -1,0 +1,157 @@
+"""Weights from layout to layout, by the command and through files."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl import flags
+from safetensors.numpy import load_file, save_file
+
+from cinejax import convert
+from cinejax.core import tree as tree_lib
+from cinejax.core.errors import UserError
+from cinejax.core.sharding import make_mesh, param_shardings
+from cinejax.interop import archive, sizes, views
+from cinejax.interop.weights import load_params
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FIXTURE = ROOT / 'tests' / 'fixtures' / 'fixture_wan_dit_tiny.safetensors'
+HALF = 'condition_embedder.text_embedder'  # stored in bfloat16
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+  """A pipeline of diffusers, of mixed precision."""
+  folder = tmp_path_factory.mktemp('pipeline') / 'transformer'
+  folder.mkdir()
+  weights = {
+    name.removeprefix('w.'): x.astype(jnp.bfloat16) if HALF in name else x
+    for name, x in load_file(FIXTURE).items()
+    if name.startswith('w.')
+  }
+  save_file(weights, folder / 'diffusion_pytorch_model.safetensors')
+  config = {'num_attention_heads': 2, 'attention_head_dim': 24}
+  (folder / 'config.json').write_text(json.dumps(config))
+  return folder.parent, weights
+
+
+@pytest.fixture
+def run(monkeypatch):
+  def run(source, to, out, **changes):
+    given = {'name': 'base', 'network': '', 'shard_gb': 5.0} | changes
+    args = types.SimpleNamespace(
+      source=str(source), to=to, out=str(out), **given
+    )
+    monkeypatch.setattr(flags, 'FLAGS', args)
+    convert.main()
+    return out
+
+  return run
+
+
+def test_round_trip_through_shards_is_bit_equal(source, run, tmp_path):
+  folder, weights = source
+  wan = run(folder, 'wan', tmp_path / 'wan', shard_gb=1e-4)
+  names = sorted(path.name for path in wan.iterdir())
+  assert len(names) > 3 and 'diffusion_pytorch_model.safetensors' not in names
+  assert json.loads((wan / 'config.json').read_text())['num_heads'] == 2
+  for shard in wan.glob('*.safetensors'):  # whole to the library, and small
+    assert sum(x.nbytes for x in load_file(shard).values()) <= 1e5
+  ours = run(wan, 'cinejax', tmp_path / 'ours')
+  assert [path.name for path in ours.iterdir()] == ['base.safetensors']
+  back = run(ours, 'diffusers', tmp_path / 'back')
+  found = load_file(back / 'diffusion_pytorch_model.safetensors')
+  assert found.keys() == weights.keys()
+  for name, x in weights.items():
+    assert found[name].dtype == x.dtype
+    np.testing.assert_array_equal(found[name], x)
+  config = json.loads((back / 'config.json').read_text())
+  assert config['num_attention_heads'] == 2
+  assert config['attention_head_dim'] == 24 and config['num_layers'] == 2
+
+
+def test_a_self_forcing_checkpoint_is_taken_and_given_back(
+  source, run, tmp_path
+):
+  """Through a .pt whose names have prefixes, to Wan's layout."""
+  there = run(source[0], 'self_forcing', tmp_path / 'there', name='student')
+  checkpoint = there / 'student.pt'
+  for network in ('generator', 'generator_ema'):
+    tensors = archive.open_archive(checkpoint, network).tensors
+    assert 'blocks.1.self_attn.norm_q.weight' in tensors
+  given = {'network': 'generator_ema'}
+  found, wanted = (
+    load_file(folder / 'diffusion_pytorch_model.safetensors')
+    for folder in (
+      run(checkpoint, 'wan', tmp_path / 'back', **given),
+      run(source[0], 'wan', tmp_path / 'wan'),
+    )
+  )
+  assert found.keys() == wanted.keys()
+  for name, x in wanted.items():
+    assert found[name].dtype == x.dtype
+    np.testing.assert_array_equal(found[name], x)
+
+
+def test_fewer_shards_leave_no_stale_index(source, run, tmp_path):
+  run(source[0], 'wan', tmp_path / 'wan', shard_gb=1e-4)
+  wan = run(source[0], 'wan', tmp_path / 'wan')
+  path = archive.locate(wan, convert.THEIR_NAME)
+  assert path.name == 'diffusion_pytorch_model.safetensors'
+
+
+def test_a_device_reads_its_part(source, run, tmp_path):
+  """Wan's shards into arrays over eight devices, in float32."""
+  folder, weights = source
+  wan = run(folder, 'wan', tmp_path / 'wan', shard_gb=1e-4)
+  path = archive.locate(wan, convert.THEIR_NAME)
+  cfg = sizes.read_sizes(archive.open_archive(path), 'wan')
+  shapes = sizes.leaf_shapes(cfg)
+  mesh = make_mesh(types.SimpleNamespace(data=1, fsdp=4, sequence=1, tensor=2))
+  like = tree_lib.nested(
+    {k: jax.ShapeDtypeStruct(s, jnp.float32) for k, s in shapes.items()}
+  )
+  like = jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    like,
+    param_shardings(like, mesh),
+  )
+  loaded = tree_lib.paths(load_params(path, like))
+  whole = views.as_ours(weights, 'diffusers', shapes)
+  kernel = loaded['blocks/mlp_in/kernel']
+  assert kernel.addressable_shards[0].data.shape == (2, 12, 32)
+  for name, x in loaded.items():
+    assert x.dtype == jnp.float32
+    np.testing.assert_array_equal(x, whole[name][:].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+  ('change', 'sentence'),
+  [
+    ({'to': 'wan', 'out': None}, 'the source lies there'),
+    ({'network': 'critic'}, 'holds one network'),
+    ({'source': 'nowhere'}, 'there are no weights at nowhere'),
+    ({'source': str(FIXTURE)}, 'holds no DiT'),
+  ],
+)
+def test_mistakes_are_sentences(source, run, tmp_path, change, sentence):
+  folder, _ = source
+  given = {'source': folder, 'to': 'cinejax', 'out': tmp_path / 'out'} | change
+  given['out'] = given['out'] or folder / 'transformer'
+  with pytest.raises(UserError, match=sentence):
+    run(**given)
+  assert not (tmp_path / 'out').exists()
+
+
+def test_the_command_line(source, tmp_path):
+  line = [sys.executable, '-m', 'cinejax.convert', f'--source={source[0]}']
+  line += ['--to=wan', f'--out={tmp_path / "out"}']
+  done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert '69 tensors' in done.stdout and 'from diffusers to wan' in done.stdout
