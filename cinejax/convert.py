@@ -42,12 +42,10 @@ from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.interop import names, sizes, views
-from cinejax.interop.archive import locate, open_archive
+from cinejax.interop.archive import THEIR_NAME, locate, open_archive
 from cinejax.interop.mapped import Tensor, tensor_bytes
 from cinejax.interop.pickling import write_torch
 from cinejax.interop.shards import write_shards
-
-THEIR_NAME = 'diffusion_pytorch_model'
 
 
 def define_flags() -> None:
@@ -63,7 +61,7 @@ def define_flags() -> None:
 def main() -> None:
   args = flags.FLAGS
   out = check_folder(args.out)
-  source = locate(args.source, args.name, THEIR_NAME)
+  source = locate(args.source, args.name)
   if source.parent.resolve() == out.resolve():
     raise UserError(f'--out={out}: the source lies there; name another folder')
   archive = open_archive(source, args.network)

@@ -7,18 +7,19 @@ state: a film in the making is a RolloutState that the caller holds.
 import dataclasses
 import functools
 import itertools
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from cinejax.config import Config, check
 from cinejax.core.errors import UserError
 from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.film.timeline import Timeline
+from cinejax.interop.archive import locate
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec, to_bytes
@@ -212,23 +213,38 @@ def varied(cfg: Config, settings: Settings) -> Config:
 def load_director(cfg: Config, weights: str, name: str = 'base') -> Director:
   """A director with weights from disk.
 
-  `weights` is a folder with NAME.safetensors and codec.safetensors, or the
-  DiT's file; config.train.codec_weights, where set, says where else the codec
-  is. Raises UserError where one is missing or does not fit.
+  `weights` is the DiT's file or a folder with it, as NAME.safetensors or as
+  Wan 2.1 and diffusers call it, and with codec.safetensors;
+  config.train.codec_weights, where set, says where else the codec is. Raises
+  UserError where one is missing or does not fit.
   """
-  path = pathlib.Path(weights)
-  folder, file = path.parent, path
-  if path.is_dir():
-    folder, file = path, path / f'{name}.safetensors'
-  if not file.is_file():
-    raise UserError(
-      f'--weights={weights}: there is no {file}; give a weights file, or a '
-      f'folder with {name}.safetensors and codec.safetensors'
-    )
+  try:
+    file = locate(weights, name)
+  except UserError as error:
+    raise UserError(f'--weights={weights}: {error}{_source(cfg)}') from error
+  folder = file.parent
   like = jax.eval_shape(
     functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
   )
-  params = jax.tree.map(jnp.asarray, load_params(file, like))
+  # placed as they are read: the host never holds the whole
+  here = SingleDeviceSharding(jax.local_devices()[0])
+  like = jax.tree.map(
+    lambda x, dtype: jax.ShapeDtypeStruct(x.shape, dtype, sharding=here),
+    like,
+    denoiser.resting_types(cfg.dit, like),
+  )
   codec_path = cfg.train.codec_weights or folder / 'codec.safetensors'
   codec, codec_params = load_codec(cfg.codec, codec_path)
-  return Director(cfg, params, codec, codec_params)
+  return Director(cfg, load_params(file, like), codec, codec_params)
+
+
+def _source(cfg: Config) -> str:
+  """Where such weights come from, if they are published."""
+  published = {30: '1.3B', 40: '14B'}  # by layers
+  if cfg.text.name != 'umt5' or cfg.dit.layers not in published:
+    return ''
+  return (
+    '; `hf download Wan-AI/Wan2.1-T2V-'
+    f'{published[cfg.dit.layers]} --local-dir=DIR` fetches what this config '
+    'takes'
+  )

@@ -102,7 +102,7 @@ def test_a_self_forcing_checkpoint_is_taken_and_given_back(
 def test_fewer_shards_leave_no_stale_index(source, run, tmp_path):
   run(source[0], 'wan', tmp_path / 'wan', shard_gb=1e-4)
   wan = run(source[0], 'wan', tmp_path / 'wan')
-  path = archive.locate(wan, convert.THEIR_NAME)
+  path = archive.locate(wan, 'base')
   assert path.name == 'diffusion_pytorch_model.safetensors'
 
 
@@ -110,7 +110,7 @@ def test_a_device_reads_its_part(source, run, tmp_path):
   """Wan's shards into arrays over eight devices, in float32."""
   folder, weights = source
   wan = run(folder, 'wan', tmp_path / 'wan', shard_gb=1e-4)
-  path = archive.locate(wan, convert.THEIR_NAME)
+  path = archive.locate(wan, 'base')
   cfg = sizes.read_sizes(archive.open_archive(path), 'wan')
   shapes = sizes.leaf_shapes(cfg)
   mesh = make_mesh(types.SimpleNamespace(data=1, fsdp=4, sequence=1, tensor=2))
@@ -136,7 +136,7 @@ def test_a_device_reads_its_part(source, run, tmp_path):
   [
     ({'to': 'wan', 'out': None}, 'the source lies there'),
     ({'network': 'critic'}, 'holds one network'),
-    ({'source': 'nowhere'}, 'there are no weights at nowhere'),
+    ({'source': 'nowhere'}, 'there is no nowhere/base'),
     ({'source': str(FIXTURE)}, 'holds no DiT'),
   ],
 )

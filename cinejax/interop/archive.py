@@ -23,6 +23,7 @@ from cinejax.interop.mapped import MappedTensor, Tensor, read_safetensors
 from cinejax.interop.pickled import read_torch
 
 INDEX = '.safetensors.index.json'
+THEIR_NAME = 'diffusion_pytorch_model'  # Wan's and diffusers', of any network
 TORCH = ('.pth', '.pt')
 _NETWORKS = ('generator_ema', 'generator', 'model', 'state_dict')
 _WRAPPERS = {'_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_orig_mod'}
@@ -77,29 +78,23 @@ def find_archive(folder: str | os.PathLike, *names: str) -> pathlib.Path | None:
   return None
 
 
-def locate(path: str | os.PathLike, *names: str) -> pathlib.Path:
-  """The archive that `path` is or, a folder, holds.
+def locate(path: str | os.PathLike, name: str) -> pathlib.Path:
+  """The archive of a DiT that `path` is or, a folder, holds.
 
-  In a folder it is the first of `names`, here or in `transformer`, else the
-  only archive that is there. Raises UserError if there is none or too many.
+  In a folder it is `name` or THEIR_NAME, or that in `transformer`. Raises
+  UserError if there is none.
   """
   path = pathlib.Path(path)
-  if not path.is_dir():
-    if path.is_file():
-      return path
-    raise UserError(f'there are no weights at {path}; check the path')
-  found = find_archive(path, *names)
-  found = found or find_archive(path / 'transformer', *names)
-  if found:
-    return found
-  suffixes = (INDEX, '.safetensors', *TORCH)
-  others = sorted(x for x in path.iterdir() if x.name.endswith(suffixes))
-  if len(others) == 1:
-    return others[0]
-  what = ', '.join(x.name for x in others) or 'no weights'
-  raise UserError(
-    f'{path} holds {what}, and none is {" or ".join(names)}; give a file'
-  )
+  if path.is_file():
+    return path
+  found = find_archive(path, name, THEIR_NAME)
+  found = found or find_archive(path / 'transformer', THEIR_NAME)
+  if found is None:
+    raise UserError(
+      f'there is no {path / name}.safetensors, nor {THEIR_NAME}.safetensors '
+      'beside it; give a weights file, or a folder that has one of them'
+    )
+  return found
 
 
 def bare_name(name: str) -> str:

@@ -12,6 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from cinejax.core import tree as tree_lib
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.memory.config import MemoryConfig
@@ -64,6 +65,24 @@ def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
   model = DiT(cfg, mixing.Bidirectional(_grid(cfg, x)))
   arguments = (x, jnp.zeros((1, 1, 1)), text, None, None, None)
   return jax.jit(model.init)(key, *arguments)['params']
+
+
+def resting_types(cfg: DiTConfig, params: Params) -> Params:
+  """The types in which parameters that are not trained may be held.
+
+  Kernels and biases that every pass would cast to the compute type are held
+  in it, at half the memory and with the same result; norms, modulation and
+  time stay float32. `params` are arrays or their shapes.
+  """
+  flat = tree_lib.paths(params)
+
+  def dtype(name: str, x: Any) -> Any:
+    layer, _, kind = name.rpartition('/')
+    cast = kind in ('kernel', 'bias') and f'{layer}/kernel' in flat
+    cast = cast and not layer.startswith('time_')
+    return jnp.dtype(cfg.compute_dtype) if cast else x.dtype
+
+  return tree_lib.nested({name: dtype(name, x) for name, x in flat.items()})
 
 
 def make_bidirectional_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:

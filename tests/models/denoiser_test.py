@@ -283,3 +283,19 @@ def test_a_frame_that_is_not_of_the_table_is_refused(cfg):
   text = jnp.zeros((1, 1, cfg.text.words, cfg.text.features))
   with pytest.raises(UserError, match='2 rows and 2 columns'):
     denoiser.make_bidirectional_fn(dit)(params, x, jnp.zeros((1, 1, 1)), text)
+
+
+def test_resting_types_change_nothing_in_bfloat16(cfg, params):
+  dit = dataclasses.replace(cfg.dit, compute_dtype='bfloat16')
+  types = denoiser.resting_types(dit, params)
+  assert types['blocks']['mlp_in']['kernel'] == jnp.bfloat16
+  for layer in ('time_in', 'time_out', 'time_projection'):
+    assert types[layer]['kernel'] == types[layer]['bias'] == jnp.float32
+  assert types['blocks']['cross_norm']['bias'] == jnp.float32
+  assert types['blocks']['modulation'] == jnp.float32
+  x = jax.random.normal(jax.random.key(2), (1, 1, 3, 4, 4, dit.channels))
+  text = jax.random.normal(jax.random.key(3), (1, 1, 8, dit.text_features))
+  fn = jax.jit(denoiser.make_bidirectional_fn(dit))
+  t = jnp.full((1, 1, 3), 0.5)
+  rested = jax.tree.map(lambda x, dtype: x.astype(dtype), params, types)
+  np.testing.assert_array_equal(fn(rested, x, t, text), fn(params, x, t, text))
