@@ -12,6 +12,7 @@ time. Rows (equations in evaluation/throughput.py):
            tokens of the batch's films
   rollout  chunk_ms, by one compiled scan of config.rollout.chunks_per_call
            chunks; pixel_fps without and with the codec
+  first    first_ms, from a prompt to the first frames of its film, fetched
   stream   chunk_ms early and late in a long film; compilations and bytes of
            the bank, which stay as they are from chunk 3 on
 
@@ -50,7 +51,11 @@ Row = dict[str, Any]
 def define_flags() -> None:
   """Not at import, so that one process can import several commands."""
   flags.DEFINE_multi_enum(
-    'what', None, ['train', 'rollout', 'stream'], 'Rows.', required=True
+    'what',
+    None,
+    ['train', 'rollout', 'first', 'stream'],
+    'Rows.',
+    required=True,
   )
   flags.DEFINE_string('out', '', 'File to add the rows to.')
   flags.DEFINE_string('weights', '', 'File or folder; default: random.')
@@ -70,6 +75,9 @@ def main() -> None:
     elif what == 'rollout':
       director = make_director(cfg, args.weights)
       row = throughput.rollout_row(director, args.batch, args.repeats)
+    elif what == 'first':
+      director = make_director(cfg, args.weights)
+      row = throughput.first_row(director, args.batch, args.repeats)
     else:
       director = make_director(cfg, args.weights)
       row = throughput.stream_row(director, args.batch, args.chunks)

@@ -5,12 +5,14 @@ hands to `run`. Within `main`, `config()` gives the frozen settings. What a
 user can mend is told in one sentence on stderr, exit code 2.
 """
 
+import copy
 import os
 import pathlib
 import re
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -27,11 +29,40 @@ _PLATFORM = flags.DEFINE_enum(
 )
 
 
-def config() -> Config:
-  """The settings of --config and its overrides, frozen and checked."""
+def config(changes: Mapping[str, Any] | None = None) -> Config:
+  """The settings of --config and its overrides, frozen and checked.
+
+  `changes` (key -> value) come last.
+  """
   if _CONFIG.value is None:
     raise UserError('--config is missing; give one such as configs/story.py')
-  return resolve(_CONFIG.value)
+  if not changes:
+    return resolve(_CONFIG.value)
+  changed = copy.deepcopy(_CONFIG.value)  # one-way references kept
+  known = set(_keys(changed, 'config'))
+  for key, value in changes.items():
+    if f'config.{key}' not in known:
+      raise unknown_key(f'config.{key}', sorted(known))
+    try:
+      changed.update_from_flattened_dict({key: value})
+    except TypeError as error:
+      raise UserError(f'config.{key} cannot be {value!r}: {error}') from error
+  return resolve(changed)
+
+
+def config_file() -> str:
+  """What --config names."""
+  return config_flags.get_config_filename(flags.FLAGS['config'])
+
+
+def overrides() -> dict[str, Any]:
+  """What the command line changes in it: key -> value."""
+  return dict(config_flags.get_override_values(flags.FLAGS['config']))
+
+
+def platform() -> str | None:
+  """What --platform names."""
+  return _PLATFORM.value
 
 
 def run(main: Callable[[], None]) -> None:

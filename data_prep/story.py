@@ -60,7 +60,7 @@ class StoryParts:
   @property
   def seed(self) -> int:
     """Training films are never evaluation films."""
-    is_train = self.kind == 'train'
+    is_train = self.kind in ('train', 'single')
     return self.cfg.story.seed if is_train else self.cfg.eval.seed
 
   def numbers(self) -> range:

@@ -1,11 +1,23 @@
 """Every file under configs/ is a config, and every point of every sweep."""
 
+import dataclasses
+import functools
 import importlib
 import pathlib
+import shlex
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from cinejax.config import resolve
+from cinejax.data.sources import LatentFilm
+from cinejax.director import Director
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from cinejax.rollout.state import ChunkInput
+from cinejax.training import stages
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = [
@@ -13,24 +25,125 @@ MODULES = [
   for path in sorted((ROOT / 'configs').rglob('*.py'))
   if path.stem != '__init__'
 ]
+ABLATIONS = [
+  name for name in MODULES if hasattr(importlib.import_module(name), 'sweep')
+]
 
 
-def points():
-  for name in MODULES:
-    module = importlib.import_module(name)
-    for i, point in enumerate(getattr(module, 'sweep', list)()):
-      yield pytest.param(module, point, id=f'{name}-{i}')
+def load(name, point=None):
+  config = importlib.import_module(name).get_config().lock()
+  config.update_from_flattened_dict(point or {})
+  return resolve(config)
 
 
 @pytest.mark.parametrize('name', MODULES)
 def test_a_config_resolves(name):
+  assert load(name).name
+  doc = importlib.import_module(name).__doc__
+  assert doc, 'the docstring of a config is its runbook'
+
+
+@pytest.mark.parametrize('name', ABLATIONS)
+def test_an_ablation_asks_one_question_of_points_that_differ(name):
   module = importlib.import_module(name)
-  assert resolve(module.get_config()).name
-  assert module.__doc__, 'the docstring of a config is its runbook'
+  first, *rest = module.__doc__.splitlines()
+  assert first.endswith('?')
+  assert f'cinejax.sweep {name.replace(".", "/")}.py' in ' '.join(rest)
+  points = module.sweep()
+  names = [point['name'] for point in points]
+  assert len(set(names)) == len(points) >= 2
+  settings = [
+    dataclasses.replace(load(name, point), name='') for point in points
+  ]
+  shared = {repr(cfg) for cfg in settings}
+  assert len(shared) == len(points), 'two points are the same'
+  for point in points:
+    for run in module.runs(point):
+      program, *_ = shlex.split(run)
+      assert (ROOT / f'{program.replace(".", "/")}.py').is_file()
+      assert '{dir}' in run, 'points must not write to one place'
 
 
-@pytest.mark.parametrize(('module', 'point'), list(points()))
-def test_a_point_of_a_sweep_resolves(module, point):
-  config = module.get_config().lock()
-  config.update_from_flattened_dict(point)
-  resolve(config)
+def points():
+  """The first and last of each sweep; in the slow tier those between."""
+  for name in ABLATIONS:
+    first, *between, last = importlib.import_module(name).sweep()
+    for point in (first, last, *between):
+      marks = pytest.mark.slow if point in between else ()
+      yield pytest.param(name, point, id=f'{name}-{point["name"]}', marks=marks)
+
+
+@pytest.mark.parametrize(('name', 'point'), list(points()))
+def test_a_point_takes_a_step(name, point, monkeypatch, tmp_path):
+  module = importlib.import_module(name)
+  monkeypatch.setattr(stages, 'LatentFilms', lambda path: [_film()])
+  monkeypatch.setattr(stages, 'weights_path', lambda *args: tmp_path)
+  monkeypatch.setattr(
+    stages, 'load_codec', lambda cfg, path: (make_codec(cfg), None)
+  )
+  cfg = load(name, point)
+  _rolls(_essence(cfg))
+  if any('cinejax.train' in run for run in module.runs(point)):
+    for stage in cfg.train.stages:
+      _trains(stage, _essence(cfg))
+
+
+def _essence(cfg):
+  """Without what a step hardly depends on, so that fewer are traced."""
+  return dataclasses.replace(
+    cfg,
+    name='',
+    seed=0,
+    data=load('configs.tiny').data,
+    rollout=dataclasses.replace(cfg.rollout, guidance=1.0),
+  )
+
+
+def _film():
+  return LatentFilm(
+    latents=np.zeros((3, 8, 8, 16), np.float16),
+    prompts=('Ada runs',),
+    cuts=np.array([False]),
+    shots=np.array([0], np.int32),
+    film=0,
+  )
+
+
+@functools.cache
+def _rolls(cfg):
+  codec = make_codec(cfg.codec)
+  director = Director(cfg, None, codec, None)
+  text = (1, cfg.text.words, cfg.text.features)
+  params = _params(cfg.dit)
+  state = jax.eval_shape(lambda: director.begin([0]))
+  chunk = ChunkInput(text_BWD=jnp.zeros(text), cut_B=jnp.zeros(1, bool))
+  after, output = jax.eval_shape(director.step, params, state, chunk)
+  assert jax.tree.structure(after) == jax.tree.structure(state)
+  assert output.latents_BFYXC.shape == (1, *director.latent_shape)
+
+
+@functools.cache
+def _trains(stage, cfg):
+  chunks, frames = 2, cfg.film.frames_per_chunk
+  program = stages.find(stage).build(
+    dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, films='made')),
+    pathlib.Path(),
+  )
+  batch = {
+    'latents': jnp.zeros((1, chunks * frames, 8, 8, cfg.codec.channels)),
+    'text': jnp.zeros((1, chunks, cfg.text.words, cfg.text.features)),
+    'mask': jnp.ones((1, chunks)),
+    'shots': jnp.zeros((1, chunks), jnp.int32),
+  }
+  params = _params(cfg.dit)
+  given = dict.fromkeys((*program.frozen, 'ema'), params)
+  loss, _ = jax.eval_shape(
+    program.loss_fn, params, batch, jax.random.key(0), given
+  )
+  assert loss.shape == ()
+
+
+@functools.cache
+def _params(dit):
+  init = functools.partial(denoiser.init_params, dit)
+  return jax.eval_shape(init, jax.random.key(0))

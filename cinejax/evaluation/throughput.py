@@ -78,6 +78,30 @@ def rollout_row(director: Director, batch: int, repeats: int) -> Row:
   }
 
 
+def first_row(director: Director, batch: int, repeats: int) -> Row:
+  """first_ms, from a prompt to the first frames of its film, fetched.
+
+  `first_pixel_frames` is how many those are: all of the first chunk's. The
+  bank is made, and emptied, in that time.
+  """
+
+  def first(asked: list[ChunkInput]) -> tuple[list[ChunkInput], np.ndarray]:
+    made = director.stream(director.begin(range(batch)), asked)
+    latents = (output.latents_BFYXC for _, output in made)
+    return asked, next(director.decode(latents))
+
+  asked = [next(_asked(director, batch))]
+  secs = time_calls(first, asked, repeats)
+  return {
+    'batch': batch,
+    **_rolled(director.cfg),
+    'frames_per_chunk': director.cfg.film.frames_per_chunk,
+    'first_ms': spread(secs),
+    'first_pixel_frames': director.timeline.pixel_frames(1),
+    **ran(director.cfg),
+  }
+
+
 def stream_row(director: Director, batch: int, chunks: int) -> Row:
   """chunk_ms, codec included, early and late in films of `chunks` chunks.
 

@@ -8,6 +8,7 @@ no attention sink shows her either.
   train   N 6..11: three-shot films A B A, rounds A B C A B C, and free ones
   eval    N 10 or 11, S 5..8, a third opening, two thirds later, exactly
   long    N 40, kinds as in eval
+  single  N 6..11, one shot, nobody returns: what cuts cannot be learned from
   strict  later returns that no relay through L layers reaches: the receptive
           field is L V / F chunks; two chunks more clear a codec's own memory
 
@@ -19,7 +20,8 @@ import numpy as np
 from cinejax.core.errors import UserError
 from cinejax.story import staging, world
 
-KINDS = ('train', 'eval', 'long', 'strict')
+# a kind's place is part of its films' seed
+KINDS = ('train', 'eval', 'long', 'strict', 'single')
 LAYERS = 6  # L of the models that `strict` is cast for, unless told
 WINDOW_CHUNKS = 3  # V / F, unless told
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
@@ -47,6 +49,8 @@ def cast(
   if kind == 'strict':
     least, only = layers * window_chunks, 'later'
     shots, main = _strict(rng, least + _CODEC_CHUNKS)
+  elif kind == 'single':
+    shots, main = [staging.Shot(_people(rng)[0], int(rng.integers(6, 12)))], 0
   elif kind == 'train':
     shots, main = _train(rng, window_chunks)
   else:

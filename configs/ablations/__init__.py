@@ -1,0 +1,49 @@
+"""Ablations: one file, one question, many points.
+
+A file has
+
+  docstring     the question, the command, the cost
+  get_config()  what its points share
+  sweep()       its points: dicts of overrides, `name` (config.name) among them
+  runs(point)   a point's commands in order, each `MODULE FLAG…`
+  FIGURES       the figures of its table and plot, or () for all
+
+In overrides and flags {dir} is the point's own folder. What `cinejax.sweep`
+collects from there: {dir}/eval/report.json, {dir}/bench.jsonl, the metrics of
+a training into {dir}, and the size of {dir}/trajectories.
+
+Lists of points are added with `+`; here is the rest of the algebra.
+"""
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+Point = dict[str, Any]  # key of the config -> value
+
+
+def over(key: str, values: Iterable[Any], prefix: str = '') -> list[Point]:
+  """A point for each value of `key`, named after it."""
+  return [{'name': f'{prefix}{value}', key: value} for value in values]
+
+
+def product(*sweeps: list[Point]) -> list[Point]:
+  """Every choice of one point from each; the last varies fastest."""
+  return [_joined(points) for points in itertools.product(*sweeps)]
+
+
+def zipped(*sweeps: list[Point]) -> list[Point]:
+  """First with first, second with second; all have one length."""
+  return [_joined(points) for points in zip(*sweeps, strict=True)]
+
+
+def seeded(points: list[Point], seeds: Iterable[int]) -> list[Point]:
+  """Each point with each seed of training; tables show mean and spread."""
+  return product(points, over('seed', seeds, 'seed'))
+
+
+def _joined(points: Iterable[Point]) -> Point:
+  merged: Point = {}
+  for point in points:
+    merged |= point
+  return merged | {'name': '-'.join(point['name'] for point in points)}

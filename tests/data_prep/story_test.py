@@ -80,6 +80,7 @@ def test_evaluation_films_have_a_seed_of_their_own(cfg):
   }
   train = seeds.pop('train')
   assert train not in seeds.values()
+  assert story.StoryParts(cfg, '', 'single', 1).seed == train
 
 
 def test_inspect_says_what_is_there(written):

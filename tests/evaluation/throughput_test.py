@@ -45,6 +45,13 @@ def test_rates_of_a_rollout_follow_from_its_milliseconds(director):
   assert row['policy'] == 'camr' and row['commit'] == 'separate'
 
 
+def test_the_first_chunk_is_timed_from_its_prompt(director):
+  row = throughput.first_row(director, batch=1, repeats=3)
+  assert row['first_pixel_frames'] == 9 and row['first_ms']['n'] == 3
+  chunk = throughput.rollout_row(director, batch=1, repeats=3)['chunk_ms']
+  assert row['first_ms']['max'] > chunk['min']
+
+
 def test_a_stream_is_one_program_and_one_size_of_bank(director):
   row = throughput.stream_row(director, batch=2, chunks=50)
   assert row['compiles_to_chunk_2'] > 0

@@ -7,6 +7,7 @@ from cinejax.core.errors import UserError
 from cinejax.story import casting, staging, world
 
 _COUNTS = {'train': 200, 'eval': 120, 'long': 24, 'strict': 60}
+_MANY_SHOTS = tuple(_COUNTS)
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +18,7 @@ def films():
   }
 
 
-@pytest.fixture(params=casting.KINDS)
+@pytest.fixture(params=_MANY_SHOTS)
 def kind(request):
   return request.param
 
@@ -36,6 +37,18 @@ def test_no_two_films_of_any_kind_share_a_seed(films):
 def test_unknown_kinds_are_named():
   with pytest.raises(UserError, match='train, eval, long, strict'):
     casting.cast('test', 0, 0)
+
+
+def test_a_film_of_one_shot_has_no_cut_and_no_return():
+  films = [casting.cast('single', 7, index) for index in range(60)]
+  assert {film.chunks for film in films} == set(range(6, 12))
+  for film in films:
+    assert film == casting.cast('single', 7, films.index(film))
+    assert not any(s.cut for s in film.segments) and not film.events
+    assert len({(s.character, s.place, s.size) for s in film.segments}) == 1
+  continued = sum(len(film.segments) == 2 for film in films)
+  assert 15 < continued < 45
+  assert len({film.segments[0].character for film in films}) == 8
 
 
 def test_lengths(films):

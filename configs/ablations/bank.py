@@ -1,0 +1,36 @@
+"""How small may the bank be in a long film, and what should it let go?
+
+  python -m cinejax.sweep configs/ablations/bank.py --workdir=runs/bank
+
+Films of 40 chunks, 120 latent frames, in banks of E frames; V + R + F = 17.
+16 films: about 8 minutes a point on 2 CPU cores, 13 points.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ablations, story
+
+FIGURES = ('recall_given', 'recall_given opening', 'recall_given later')
+RULES = ('oldest', 'redundant', 'unused')
+
+
+def get_config() -> ConfigDict:
+  config = story.get_config()
+  config.eval.kind = 'long'
+  config.eval.films = 16
+  return config
+
+
+def sweep() -> list[ablations.Point]:
+  bounded = ablations.product(
+    ablations.over('memory.bank_frames', (18, 24, 32, 64), 'E'),
+    ablations.over('memory.evict', RULES),
+  )
+  return bounded + ablations.over('memory.bank_frames', (120,), 'E')
+
+
+def runs(point: ablations.Point) -> tuple[str, ...]:
+  del point
+  return (
+    'cinejax.evaluate --weights=weights/story --out={dir}/eval --metrics=given',
+  )

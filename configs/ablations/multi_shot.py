@@ -1,0 +1,36 @@
+"""Can a model cut that has learned from films of a single shot only?
+
+  python -m cinejax.sweep configs/ablations/multi_shot.py \\
+    --workdir=runs/multi_shot
+
+One budget (small.py), two data sets. The second one:
+
+  python -m data_prep.story --config=configs/story.py --kind=single \\
+    --weights=weights/story/codec.safetensors --out=runs/story/single
+
+Six trainings: some 4 hours on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ablations
+from configs.ablations import small
+
+FIGURES = ('sca', 'false_cuts', 'place', 'recall_given', 'recall')
+
+
+def get_config() -> ConfigDict:
+  return small.get_config()
+
+
+def sweep() -> list[ablations.Point]:
+  films = [
+    {'name': 'single', 'data.films': 'runs/story/single'},
+    {'name': 'multi', 'data.films': small.FILMS},
+  ]
+  return ablations.seeded(films, small.SEEDS)
+
+
+def runs(point: ablations.Point) -> tuple[str, ...]:
+  del point
+  return small.RUNS

@@ -1,0 +1,36 @@
+"""Which memory finds a character who returns, with one and the same model?
+
+  python -m cinejax.sweep configs/ablations/policy.py --workdir=runs/policy
+
+Every policy but `full` reads at most R frames outside the window. Films whose
+returns are 20 chunks apart: --config.eval.kind=long. About 10 minutes a
+policy on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from cinejax.memory.config import POLICIES
+from configs import ablations, story
+
+FIGURES = (
+  'recall_given',
+  'recall_given opening',
+  'recall_given later',
+  'recall_given_chance',
+  'recall_swap',
+  'recall',
+  'sca',
+)
+
+
+def get_config() -> ConfigDict:
+  return story.get_config()
+
+
+def sweep() -> list[ablations.Point]:
+  return ablations.over('memory.policy', POLICIES)
+
+
+def runs(point: ablations.Point) -> tuple[str, ...]:
+  del point
+  return ('cinejax.evaluate --weights=weights/story --out={dir}/eval',)

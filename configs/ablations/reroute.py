@@ -1,0 +1,28 @@
+"""Must what is read be decided at every denoising step, or once a chunk?
+
+  python -m cinejax.sweep configs/ablations/reroute.py --workdir=runs/reroute
+
+About 10 minutes a point on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ablations, story
+
+FIGURES = ('recall_given', 'recall_swap', 'recall', 'sca', 'rollout chunk_ms')
+
+
+def get_config() -> ConfigDict:
+  return story.get_config()
+
+
+def sweep() -> list[ablations.Point]:
+  return ablations.over('memory.reroute', ('step', 'chunk'))
+
+
+def runs(point: ablations.Point) -> tuple[str, ...]:
+  del point
+  return (
+    'cinejax.evaluate --weights=weights/story --out={dir}/eval',
+    'cinejax.bench --what=rollout --out={dir}/bench.jsonl',
+  )

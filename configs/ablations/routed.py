@@ -1,0 +1,31 @@
+"""How many routed frames R does camr need to do what reading all does?
+
+  python -m cinejax.sweep configs/ablations/routed.py --workdir=runs/routed
+
+Evaluation films have 33 latent frames at most; `full` reads all of them, in
+absolute positions. About 8 minutes a point on 2 CPU cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ablations, story
+
+FIGURES = ('recall_given', 'recall', 'sca', 'rollout chunk_ms')
+
+
+def get_config() -> ConfigDict:
+  return story.get_config()
+
+
+def sweep() -> list[ablations.Point]:
+  routed = ablations.over('memory.routed_frames', (1, 2, 3, 5, 9, 16), 'R')
+  return [*routed, {'name': 'full', 'memory.policy': 'full'}]
+
+
+def runs(point: ablations.Point) -> tuple[str, ...]:
+  del point
+  return (
+    'cinejax.evaluate --weights=weights/story --out={dir}/eval '
+    '--metrics=given,generated',
+    'cinejax.bench --what=rollout --out={dir}/bench.jsonl',
+  )

@@ -1,0 +1,33 @@
+"""One equal, small budget, at which ablations train bases of their own.
+
+1,000 updates of 8 films, from nothing: some 30 minutes a point on 2 CPU
+cores. They need the shipped codec and films encoded by it:
+
+  python -m data_prep.story --config=configs/story.py \\
+    --weights=weights/story/codec.safetensors --out=runs/story/films
+
+A larger budget: --config.stage.base.steps=… of cinejax.sweep.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import story
+
+# what a point that trains a base then does
+RUNS = (
+  'cinejax.train --workdir={dir}',
+  'cinejax.evaluate --weights={dir}/base.safetensors --out={dir}/eval '
+  '--metrics=given,generated',
+)
+SEEDS = (0, 1, 2)  # of training
+
+FILMS = 'runs/story/films'
+
+
+def get_config() -> ConfigDict:
+  config = story.get_config()
+  config.train.stages = ('base',)
+  config.train.codec_weights = 'weights/story/codec.safetensors'
+  config.data.films = FILMS
+  config.stage.base.steps = 1000
+  return config

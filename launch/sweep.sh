@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Runs this slice's share of an ablation, a point after the other:
+#
+#   bash launch/sweep.sh configs/ablations/FILE.py --workdir=DIR [FLAG...]
+#
+# Slice i of n takes the points i, i + n, i + 2n, …, as `python -m cinejax.sweep
+# --dry_run` numbers them; every host of a slice runs the same line. DIR is a
+# folder that all of them see. Which slice this is comes from the first of
+#
+#   SLICE / SLICES                                 given by hand, from 0
+#   MEGASCALE_SLICE_ID / MEGASCALE_NUM_SLICES      several TPU slices
+#   SLURM_ARRAY_TASK_ID / SLURM_ARRAY_TASK_COUNT   sbatch --array=0-(n-1)
+#   JOB_COMPLETION_INDEX / SLICES                  an indexed job of Kubernetes
+#
+# and is 0 of 1 without them. Afterwards, or meanwhile, the same command of
+# cinejax.sweep on any one machine makes table and plot of what is done
+# (--points=NAME,… names it while others are under way).
+set -euo pipefail
+# shellcheck source=launch/setup.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+
+if [ -n "${SLICE:-}" ]; then
+  slice="$SLICE" slices="${SLICES:-}"
+elif [ -n "${MEGASCALE_SLICE_ID:-}" ]; then
+  slice="$MEGASCALE_SLICE_ID" slices="${MEGASCALE_NUM_SLICES:-}"
+  # each slice trains alone: to JAX there is one
+  unset MEGASCALE_COORDINATOR_ADDRESS MEGASCALE_NUM_SLICES MEGASCALE_SLICE_ID
+elif [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
+  slice="$SLURM_ARRAY_TASK_ID" slices="${SLURM_ARRAY_TASK_COUNT:-}"
+elif [ -n "${JOB_COMPLETION_INDEX:-}" ]; then
+  slice="$JOB_COMPLETION_INDEX" slices="${SLICES:-}"
+else
+  slice=0 slices=1
+fi
+[ -n "$slices" ] || fail 'how many slices there are is not said; set SLICES'
+[ "$slice" -lt "$slices" ] || fail "slice $slice of $slices: they count from 0"
+
+PATH="$(dirname -- "$PYTHON"):$PATH"
+lines="$(python -m cinejax.sweep "$@" --dry_run)" || exit
+number=0 failed=0
+while IFS= read -r line; do
+  if [ $((number % slices)) -eq "$slice" ]; then
+    echo "$line"
+    bash -c "$line" </dev/null || failed=$((failed + 1))
+  fi
+  number=$((number + 1))
+done <<<"$lines"
+[ "$failed" -eq 0 ] || fail "$failed points of slice $slice failed; see above"

@@ -1,0 +1,81 @@
+"""Tables of ablations, from folders written by hand."""
+
+import json
+
+import pytest
+
+from cinejax.evaluation import ablation
+
+
+def cell(mean):
+  return {'mean': mean, 'std': 0.5, 'n': 8}
+
+
+@pytest.fixture
+def rows(tmp_path):
+  """Two policies, one with two seeds, one of which resumed its training."""
+  found = []
+  for name, policy, seed, recall in (
+    ('camr-seed0', 'camr', 0, 0.5),
+    ('camr-seed1', 'camr', 1, 0.7),
+    ('sink-seed0', 'sink', 0, 0.25),
+  ):
+    folder = tmp_path / name
+    (folder / 'eval').mkdir(parents=True)
+    (folder / 'metrics').mkdir()
+    section = {
+      'all': {'recall_given': cell(recall), 'sca': cell(0.9)},
+      'kind': {'later': {'recall_given': cell(0.1), 'sca': cell(0.8)}},
+    }
+    report = {'policies': {policy: section}}
+    (folder / 'eval' / 'report.json').write_text(json.dumps(report))
+    changes = {'name': name, 'memory.policy': policy, 'seed': seed}
+    found.append(ablation.Row(name, changes, folder))
+  return found
+
+
+def test_points_of_one_setting_are_a_row_over_seeds(rows):
+  figures = {row.name: ablation.figures(row.folder) for row in rows}
+  assert figures['sink-seed0'] == {
+    'recall_given': 0.25,
+    'sca': 0.9,
+    'recall_given later': 0.1,
+  }
+  table = ablation.grouped(rows, figures)
+  assert list(table) == ['camr', 'sink']
+  camr = table['camr']['recall_given']
+  assert camr == pytest.approx({'mean': 0.6, 'std': 0.1, 'n': 2})
+
+
+def test_costs_are_read_from_where_they_were_paid(rows):
+  folder = rows[0].folder
+  steps = [
+    {'step': 20, 'steps_per_sec': 2.0, 'loss': 3.0},
+    {'step': 40, 'steps_per_sec': 4.0, 'loss': 2.0},
+    {'step': 40, 'steps_per_sec': 2.0, 'loss': 1.5},  # resumed after step 20
+  ]
+  (folder / 'metrics' / 'base.jsonl').write_text(
+    ''.join(json.dumps(row) + '\n' for row in steps)
+  )
+  bench = {'what': 'rollout', 'chunk_ms': {'median': 7.0}, 'policy': 'camr'}
+  (folder / 'bench.jsonl').write_text(json.dumps(bench) + '\n')
+  (folder / 'trajectories' / 'part').mkdir(parents=True)
+  (folder / 'trajectories' / 'part' / 'a').write_bytes(b'12345')
+  found = ablation.figures(folder)
+  assert found['base steps'] == 40 and found['base loss'] == 1.5
+  assert found['base secs'] == 20 / 2 + 20 / 2
+  assert found['rollout chunk_ms'] == 7.0
+  assert found['stored bytes'] == 5
+
+
+def test_tables_show_what_is_asked_and_keep_all(rows, tmp_path):
+  asked = ('recall_given', 'nothing')
+  text = ablation.write(tmp_path, 'Which one?', rows, asked)
+  lines = text.splitlines()
+  assert lines[0] == '# Which one?'
+  assert lines[-2:] == ['| camr | 0.6 ± 0.1 (2) |', '| sink | 0.25 |']
+  assert (tmp_path / 'table.md').read_text() == text
+  content = json.loads((tmp_path / 'table.json').read_text())
+  assert content['table']['sink']['sca']['mean'] == 0.9
+  assert content['points'][2]['changes']['memory.policy'] == 'sink'
+  assert (tmp_path / 'plot.png').read_bytes().startswith(b'\x89PNG')
