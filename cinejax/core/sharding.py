@@ -40,6 +40,9 @@ PARAM_RULES = (
   (f'({_INTO})/kernel', (_FSDP, 'tensor')),
   (f'({_BACK})/kernel', ('tensor', _FSDP)),
   (f'({_INTO}|{_BACK})/bias', ()),
+  # adapters: the side that is long
+  ('.*/lora_down', ('fsdp', None)),
+  ('.*/lora_up', (None, 'fsdp')),
   (
     r'(query|key)_norm/scale|cross_norm/(scale|bias)|(head_)?modulation|'
     r'positions',

@@ -27,7 +27,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, HEAD_AXES, constrain
-from cinejax.models import splash
+from cinejax.models import lora, splash
 from cinejax.models.attention import attend
 from cinejax.models.config import DiTConfig
 
@@ -40,10 +40,24 @@ _TOKENS = (BATCH_AXES, None, None, 'sequence')  # of [B, S, F, P, ...]
 _HEADS = (BATCH_AXES, None, None, None, HEAD_AXES)  # of [B, S, F, P, H, K]
 
 
+class _Dense(nn.Dense):
+  """A dense layer that finds an adapter beside its kernel, if there is one."""
+
+  def __call__(self, x):
+    y = super().__call__(x)
+    if not self.has_variable('params', lora.DOWN):
+      return y
+    down, up = (
+      self.get_variable('params', name).astype(self.dtype)
+      for name in (lora.DOWN, lora.UP)
+    )
+    return y + (x.astype(self.dtype) @ down) @ up
+
+
 def _dense(cfg: DiTConfig, features: int, name: str, **kwargs: Any):
   kwargs.setdefault('kernel_init', nn.initializers.xavier_uniform())
   kwargs.setdefault('dtype', jnp.dtype(cfg.compute_dtype))
-  return nn.Dense(features, name=name, **kwargs)
+  return _Dense(features, name=name, **kwargs)
 
 
 def _plain_norm(cfg: DiTConfig):

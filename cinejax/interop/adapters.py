@@ -1,0 +1,183 @@
+"""LoRA files for Wan, as diffusers and others write them.
+
+For each layer there is A [r, in], `….lora_A.weight` or `….lora_down.weight`,
+and B [out, r], `….lora_B.weight` or `….lora_up.weight`, under Wan's name of
+the layer or diffusers'. The change of a kernel is (alpha / r) B A, transposed;
+alpha is a scalar `….alpha`, or in diffusers' metadata, or r itself.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from cinejax.core import tree as tree_lib
+from cinejax.core.errors import UserError
+from cinejax.core.files import atomic_path
+from cinejax.interop import names
+from cinejax.interop.archive import Archive, open_archive
+from cinejax.interop.mapped import Tensor, read
+from cinejax.models import lora
+
+_PART = re.compile(
+  r'(?P<layer>.+)\.(?:(?P<down>lora_A|lora_down)|(?P<up>lora_B|lora_up))'
+  r'(?:\.default)?\.weight|(?P<scaled>.+)\.alpha'
+)
+_METADATA = 'lora_adapter_metadata'  # diffusers' key
+
+
+@dataclasses.dataclass(frozen=True)
+class Merged:
+  """A kernel of ours with an adapter in it: a tensor (interop/mapped.py)."""
+
+  kernel: Tensor
+  stacked: bool
+  # by layer (0 where there is but one): A [in, r] and B [r, out], scaled
+  change: Mapping[int, tuple[np.ndarray, np.ndarray]]
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    return tuple(self.kernel.shape)
+
+  @property
+  def dtype(self) -> np.dtype:
+    return self.kernel.dtype
+
+  def __getitem__(self, index: Any) -> np.ndarray:
+    """`index` is a slice or a tuple of slices."""
+    index = index if isinstance(index, tuple) else (index,)
+    index = (*index, *(slice(None),) * (len(self.shape) - len(index)))
+    *layers, rows, columns = index
+    made = np.array(self.kernel[index])
+    parts = made if self.stacked else made[None]
+    numbers = range(self.shape[0])[layers[0]] if self.stacked else [0]
+    for part, number in zip(parts, numbers, strict=True):
+      if number in self.change:
+        down, up = self.change[number]
+        part += (down[rows] @ up[:, columns]).astype(part.dtype)
+    return made
+
+
+def with_adapter(
+  leaves: Mapping[str, Tensor], path: str | os.PathLike
+) -> dict[str, Tensor]:
+  """The leaves of a DiT, by path, with the LoRA file merged as they are read.
+
+  Raises UserError if the file holds no LoRA, or one of another network.
+  """
+  archive = open_archive(path)
+  changes: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
+  for layer, parts in _layers(archive).items():
+    kernel, number = _kernel(archive, layer)
+    changes.setdefault(kernel, {})[number] = _change(archive, layer, parts)
+  made = dict(leaves)
+  for name, change in changes.items():
+    kernel, stacked = leaves[name], name.startswith('blocks/')
+    *layers, rows, columns = kernel.shape
+    for number, (down, up) in change.items():
+      if number >= (layers or [1])[0] or (len(down), up.shape[1]) != (
+        rows,
+        columns,
+      ):
+        raise UserError(
+          f'{path} changes layer {number} of {name} by a matrix of '
+          f'{len(down)}x{up.shape[1]}, and the network has {kernel.shape}; '
+          'take the network that it was made for'
+        )
+    made[name] = Merged(kernel, stacked, change)
+  return made
+
+
+def save_adapter(
+  path: str | os.PathLike, adapter: Any, rank: int, alpha: float
+) -> None:
+  """Writes a tree of models/lora.py as diffusers' loaders take it."""
+  flat, tensors = tree_lib.paths(adapter), {}
+  theirs = {rule.ours: rule.theirs for rule in names.rules('diffusers')}
+  for name, x in flat.items():
+    layer, _, kind = name.rpartition('/')
+    module = theirs[f'{layer}/kernel'].removesuffix('.weight')
+    part = 'lora_A' if kind == lora.DOWN else 'lora_B'
+    matrices = np.asarray(x) if '{}' in module else np.asarray(x)[None]
+    for number, matrix in enumerate(matrices):
+      key = f'transformer.{module.format(number)}.{part}.weight'
+      tensors[key] = np.ascontiguousarray(matrix.T)
+  told = {'transformer.r': rank, 'transformer.lora_alpha': alpha}
+  metadata = {'format': 'pt', _METADATA: json.dumps(told)}
+  with atomic_path(path) as partial:
+    save_file(tensors, partial, metadata)
+
+
+def _layers(archive: Archive) -> dict[str, dict[str, Tensor]]:
+  """`down`, `up` and perhaps `alpha` of every layer, by its name."""
+  layers: dict[str, dict[str, Tensor]] = {}
+  alien = []
+  for name, tensor in archive.tensors.items():
+    found = _PART.fullmatch(name)
+    if found is None:
+      alien.append(name)
+    elif found['scaled']:
+      layers.setdefault(found['scaled'], {})['alpha'] = tensor
+    else:
+      kind = 'down' if found['down'] else 'up'
+      layers.setdefault(found['layer'], {})[kind] = tensor
+  alien += [
+    name for name, x in layers.items() if not {'down', 'up'} <= x.keys()
+  ]
+  if alien or not layers:
+    what = ', '.join(sorted(alien)) or 'no tensor'
+    raise UserError(
+      f'{archive.path} is no LoRA of two matrices a layer: it holds {what}'
+    )
+  return layers
+
+
+@functools.cache
+def _kernels() -> dict[str, str]:
+  """Our kernels by their modules, in either layout."""
+  return {
+    rule.theirs.removesuffix('.weight'): rule.ours
+    for layout in ('wan', 'diffusers')
+    for rule in names.rules(layout)
+    if rule.how == 'transposed' and rule.theirs.endswith('.weight')
+  }
+
+
+def _kernel(archive: Archive, layer: str) -> tuple[str, int]:
+  """(the path of our kernel, the number of its layer)."""
+  numbers = re.findall(r'(?<=^blocks\.)\d+', layer)
+  module = re.sub(r'(?<=^blocks\.)\d+', '{}', layer)
+  if module not in _kernels():
+    raise UserError(
+      f'{archive.path} changes {layer}, and no DiT of Wan 2.1 has such a layer'
+    )
+  return _kernels()[module], int(numbers[0]) if numbers else 0
+
+
+def _change(
+  archive: Archive, layer: str, parts: Mapping[str, Tensor]
+) -> tuple[np.ndarray, np.ndarray]:
+  """A [in, r] and B [r, out], scaled, float32."""
+  down, up = read(parts['down'], np.float32), read(parts['up'], np.float32)
+  if down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1]:
+    raise UserError(
+      f'{archive.path}: {layer} is changed by matrices of {up.shape} and '
+      f'{down.shape}, which cannot be multiplied'
+    )
+  rank = len(down)
+  alpha = _told_alpha(archive.metadata)
+  if 'alpha' in parts:
+    alpha = float(read(parts['alpha'], np.float32))
+  scale = 1.0 if alpha is None else alpha / rank
+  return down.T, scale * up.T
+
+
+def _told_alpha(metadata: Mapping[str, str]) -> float | None:
+  told = json.loads(metadata.get(_METADATA, '{}'))
+  return told.get('transformer.lora_alpha')

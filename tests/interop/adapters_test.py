@@ -1,0 +1,136 @@
+"""LoRA files for Wan, in the forms that are about."""
+
+import json
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from cinejax.core import tree as tree_lib
+from cinejax.core.errors import UserError
+from cinejax.interop import adapters, names, sizes, views
+from cinejax.interop.archive import Archive
+from cinejax.interop.mapped import read
+from cinejax.models import lora
+
+FIXTURE = (
+  pathlib.Path(__file__).resolve().parents[1]
+  / 'fixtures'
+  / 'fixture_wan_dit_tiny.safetensors'
+)
+RANK = 2
+QUERY = 'blocks/self_attention/query/kernel'
+
+
+@pytest.fixture(scope='module')
+def leaves():
+  tensors = load_file(FIXTURE)
+  tensors = {k[2:]: x for k, x in tensors.items() if k.startswith('w.')}
+  archive = Archive(FIXTURE, tensors, {})
+  shapes = sizes.leaf_shapes(sizes.read_sizes(archive, 'diffusers'))
+  return views.as_ours(tensors, 'diffusers', shapes)
+
+
+def _matrices(*features):
+  rng = np.random.default_rng(0)
+  rows, columns = features
+  down = rng.normal(size=(RANK, rows)).astype(np.float32)
+  return down, rng.normal(size=(columns, RANK)).astype(np.float32)
+
+
+STYLES = {
+  'diffusers': ('transformer.blocks.{}.attn1.to_q.lora_{}.weight', 'AB'),
+  'peft': ('blocks.{}.attn1.to_q.lora_{}.default.weight', 'AB'),
+  'wan': (
+    'diffusion_model.blocks.{}.self_attn.q.lora_{}.weight',
+    ('down', 'up'),
+  ),
+}
+
+
+@pytest.mark.parametrize('style', STYLES)
+def test_a_layer_is_changed_by_its_product(leaves, tmp_path, style):
+  (name, parts), path = STYLES[style], tmp_path / 'a.safetensors'
+  down, up = _matrices(48, 48)
+  tensors = {
+    name.format(1, parts[0]): down,
+    name.format(1, parts[1]): up,
+  }
+  scale = 1.0
+  if style == 'wan':
+    alpha = name.split('lora')[0].format(1) + 'alpha'
+    tensors[alpha] = np.array(6, np.float32)
+    scale = 6 / RANK
+  save_file(tensors, path)
+  made = adapters.with_adapter(leaves, path)
+  changed = [k for k in leaves if made[k] is not leaves[k]]
+  assert changed == [QUERY]
+  before, after = read(leaves[QUERY]), read(made[QUERY])
+  np.testing.assert_array_equal(after[0], before[0])
+  np.testing.assert_allclose(
+    after[1], before[1] + scale * (up @ down).T, rtol=1e-5, atol=1e-6
+  )
+  part = (slice(1, 2), slice(5, 20), slice(30, 48))
+  np.testing.assert_allclose(
+    read(made[QUERY], index=part), after[part], rtol=1e-5, atol=1e-6
+  )
+
+
+def test_an_adapter_of_ours_is_written_as_diffusers_reads_it(leaves, tmp_path):
+  params = tree_lib.nested({k: read(x) for k, x in leaves.items()})
+  rng, path = np.random.default_rng(1), tmp_path / 'a.safetensors'
+  flat = {
+    'blocks/mlp_in/lora_down': (2, 48, RANK),
+    'blocks/mlp_in/lora_up': (2, RANK, 64),
+    'head/lora_down': (48, RANK),
+    'head/lora_up': (RANK, 64),
+  }
+  adapter = tree_lib.nested(
+    {k: rng.normal(size=s).astype(np.float32) for k, s in flat.items()}
+  )
+  adapters.save_adapter(path, adapter, RANK, 8.0)
+  assert 'transformer.blocks.1.ffn.net.0.proj.lora_A.weight' in load_file(path)
+  made = adapters.with_adapter(leaves, path)
+  merged = tree_lib.paths(lora.merge(params, adapter, 8.0 / RANK))
+  for name, x in merged.items():
+    np.testing.assert_allclose(read(made[name]), x, rtol=1e-5, atol=1e-5)
+
+
+def test_half_precision_stays(leaves, tmp_path):
+  half = {k: read(x, jnp.bfloat16) for k, x in leaves.items()}
+  path = tmp_path / 'a.safetensors'
+  down, up = _matrices(48, 48)
+  name = 'blocks.0.attn1.to_q'
+  save_file({f'{name}.lora_A.weight': down, f'{name}.lora_B.weight': up}, path)
+  made = adapters.with_adapter(half, path)[QUERY]
+  assert made.dtype == read(made).dtype == jnp.bfloat16
+  assert read(made)[0, 0, 0] != half[QUERY][0, 0, 0]
+
+
+@pytest.mark.parametrize(
+  ('layer', 'shape', 'sentence'),
+  [
+    ('blocks.0.attn1.to_q.lora_A', (48, 48), 'holds blocks.0.attn1.to_q'),
+    ('blocks.0.attn1.to_q.diff_b', (48, 48), 'no LoRA of two matrices'),
+    ('blocks.0.attn3.to_q', (48, 48), 'no DiT of Wan 2.1 has such a layer'),
+    ('blocks.7.attn1.to_q', (48, 48), 'changes layer 7 of blocks/self'),
+    ('blocks.0.attn1.to_q', (48, 64), 'by a matrix of 48x64'),
+  ],
+)
+def test_what_does_not_fit_is_a_sentence(
+  leaves, tmp_path, layer, shape, sentence
+):
+  path, (down, up) = tmp_path / 'a.safetensors', _matrices(*shape)
+  both = {f'{layer}.lora_A.weight': down, f'{layer}.lora_B.weight': up}
+  if 'lora_A' in layer or 'diff' in layer:
+    both = {f'{layer}.weight': down}
+  save_file(both, path)
+  with pytest.raises(UserError, match=sentence):
+    adapters.with_adapter(leaves, path)
+
+
+def test_every_kernel_has_a_module():
+  dense = [r for r in names.rules('wan') if r.how == 'transposed']
+  assert len(dense) == len({r.ours for r in dense}) == 16
