@@ -8,7 +8,7 @@ or its transformer, a checkpoint of Self Forcing or Causal Forcing (.pt; its
 averaged network, unless --network says another), or weights of ours. Numbers
 and their types stay as they are, so that a round trip is bit-equal. Tensors
 are read and written a piece at a time: the host needs memory for one, however
-large the model.
+large the model. --lora merges LoRA files for Wan on the way.
 
 cinejax   NAME.safetensors, NAME = --name
 diffusers, wan
@@ -42,6 +42,7 @@ from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.interop import names, sizes, views
+from cinejax.interop.adapters import with_adapter
 from cinejax.interop.archive import THEIR_NAME, locate, open_archive
 from cinejax.interop.mapped import Tensor, tensor_bytes
 from cinejax.interop.pickling import write_torch
@@ -54,6 +55,7 @@ def define_flags() -> None:
   flags.DEFINE_enum('to', None, [*_WRITERS], 'Layout.', required=True)
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_string('name', 'base', 'Of our weights, in and out.')
+  flags.DEFINE_multi_string('lora', [], 'LoRA file to merge; may be repeated.')
   flags.DEFINE_string('network', '', 'Which, of a checkpoint with several.')
   flags.DEFINE_float('shard_gb', 5.0, 'At most, of one file.', lower_bound=1e-6)
 
@@ -71,6 +73,8 @@ def main() -> None:
   cfg = sizes.read_sizes(archive, layout)
   try:
     leaves = views.as_ours(archive.tensors, layout, sizes.leaf_shapes(cfg))
+    for file in args.lora:
+      leaves = with_adapter(leaves, file)
     told = _WRITERS[args.to](out, args.name, leaves, cfg, archive.metadata)
   except UserError as error:
     raise UserError(f'{source}: {error}') from error

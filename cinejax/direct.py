@@ -47,6 +47,7 @@ _WATCHABLE = 256  # pixels: smaller films are enlarged to at least this height
 def define_flags() -> None:
   """Not at import, so that one process can import several commands."""
   flags.DEFINE_string('weights', None, 'File or folder.', required=True)
+  flags.DEFINE_multi_string('lora', [], 'LoRA file to merge; may be repeated.')
   flags.DEFINE_string('screenplay', None, 'File or folder of films.')
   flags.DEFINE_bool('live', False, 'Direct by lines of standard input.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
@@ -61,7 +62,7 @@ def main() -> None:
     raise UserError('give either --screenplay=FILE or --live')
   films = screenplay.load(args.screenplay) if args.screenplay else ()
   out = check_folder(args.out)
-  director = load_director(cfg, args.weights)
+  director = load_director(cfg, args.weights, adapters=args.lora)
   for film in films:
     check_settings(director, film)
   facts = {

@@ -210,13 +210,16 @@ def varied(cfg: Config, settings: Settings) -> Config:
   return cfg
 
 
-def load_director(cfg: Config, weights: str, name: str = 'base') -> Director:
+def load_director(
+  cfg: Config, weights: str, name: str = 'base', adapters: Sequence[str] = ()
+) -> Director:
   """A director with weights from disk.
 
   `weights` is the DiT's file or a folder with it, as NAME.safetensors or as
   Wan 2.1 and diffusers call it, and with codec.safetensors;
-  config.train.codec_weights, where set, says where else the codec is. Raises
-  UserError where one is missing or does not fit.
+  config.train.codec_weights, where set, says where else the codec is.
+  `adapters` are LoRA files to merge. Raises UserError where a file is missing
+  or does not fit.
   """
   try:
     file = locate(weights, name)
@@ -235,7 +238,7 @@ def load_director(cfg: Config, weights: str, name: str = 'base') -> Director:
   )
   codec_path = cfg.train.codec_weights or folder / 'codec.safetensors'
   codec, codec_params = load_codec(cfg.codec, codec_path)
-  return Director(cfg, load_params(file, like), codec, codec_params)
+  return Director(cfg, load_params(file, like, adapters), codec, codec_params)
 
 
 def _source(cfg: Config) -> str:

@@ -44,9 +44,9 @@ def source(tmp_path_factory):
 @pytest.fixture
 def run(monkeypatch):
   def run(source, to, out, **changes):
-    given = {'name': 'base', 'network': '', 'shard_gb': 5.0} | changes
+    given = {'name': 'base', 'network': '', 'lora': [], 'shard_gb': 5.0}
     args = types.SimpleNamespace(
-      source=str(source), to=to, out=str(out), **given
+      source=str(source), to=to, out=str(out), **(given | changes)
     )
     monkeypatch.setattr(flags, 'FLAGS', args)
     convert.main()
@@ -97,6 +97,22 @@ def test_a_self_forcing_checkpoint_is_taken_and_given_back(
   for name, x in wanted.items():
     assert found[name].dtype == x.dtype
     np.testing.assert_array_equal(found[name], x)
+
+
+def test_a_lora_is_merged_on_the_way(source, run, tmp_path):
+  matrix = np.eye(48, dtype=np.float32)
+  name = 'transformer.blocks.0.attn2.to_v.lora_{}.weight'
+  lora = tmp_path / 'lora.safetensors'
+  save_file({name.format('A'): matrix, name.format('B'): 2 * matrix}, lora)
+  out = run(
+    source[0], 'diffusers', tmp_path / 'out', lora=[str(lora), str(lora)]
+  )
+  found = load_file(out / 'diffusion_pytorch_model.safetensors')
+  changed = [k for k, x in source[1].items() if (found[k] != x).any()]
+  assert changed == ['blocks.0.attn2.to_v.weight']
+  np.testing.assert_allclose(
+    found[changed[0]], source[1][changed[0]] + 4 * matrix, rtol=1e-6
+  )
 
 
 def test_fewer_shards_leave_no_stale_index(source, run, tmp_path):

@@ -61,6 +61,7 @@ def command(cfg, weights, tmp_path, monkeypatch):
       'out': str(tmp_path / 'out'),
       'seed': 5,
       'live': False,
+      'lora': [],
     }
     args = types.SimpleNamespace(**(given | changes))
     monkeypatch.setattr(flags, 'FLAGS', args)

@@ -60,7 +60,7 @@ class Merged:
     for part, number in zip(parts, numbers, strict=True):
       if number in self.change:
         down, up = self.change[number]
-        part += (down[rows] @ up[:, columns]).astype(part.dtype)
+        part[:] = part.astype(np.float32) + down[rows] @ up[:, columns]
     return made
 
 
@@ -145,7 +145,7 @@ def _kernels() -> dict[str, str]:
     rule.theirs.removesuffix('.weight'): rule.ours
     for layout in ('wan', 'diffusers')
     for rule in names.rules(layout)
-    if rule.how == 'transposed' and rule.theirs.endswith('.weight')
+    if rule.how == 'transposed'
   }
 
 

@@ -7,6 +7,8 @@ leaf, each device's part alone, so that no host holds the whole.
 """
 
 import os
+import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,7 +16,8 @@ import jax
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 from cinejax.interop import names, views
-from cinejax.interop.archive import open_archive
+from cinejax.interop.adapters import with_adapter
+from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.mapped import Tensor, read
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
@@ -22,29 +25,38 @@ from cinejax.models.codec.taef2 import load_taef2
 from cinejax.models.config import CodecConfig
 
 
-def load_params(path: str | os.PathLike, like: Any) -> dict[str, Any]:
+def load_params(
+  path: str | os.PathLike, like: Any, adapters: Sequence[str] = ()
+) -> dict[str, Any]:
   """The tree in the file, in the types and on the devices of `like`.
 
   Args:
-    path: of a file of any kind that interop/archive.py opens.
+    path: of a file of any kind that interop/archive.py opens, or of a folder
+      with a DiT.
     like: nested dict of arrays or their shapes: the network's parameters.
       Where they have shardings, each device reads its own part; the others
       become numpy arrays.
+    adapters: LoRA files to merge into a DiT.
 
   Raises:
     UserError: the file is missing, broken, or of another network; every
       tensor that is missing, extra or misshapen is named.
   """
-  tensors = open_archive(path).tensors
   wanted = tree_lib.paths(like)
   shapes = {name: tuple(x.shape) for name, x in wanted.items()}
+  is_dit = 'blocks/modulation' in shapes
+  if is_dit and pathlib.Path(path).is_dir():
+    path = locate(path, 'base')
+  tensors = open_archive(path).tensors
   layout = 'cinejax'
-  if 'blocks/modulation' in shapes:  # a DiT
+  if is_dit:
     layout = names.layout_of(tensors) or layout
   try:
     leaves = views.as_ours(tensors, layout, shapes)
   except UserError as error:
     raise UserError(f'{path}: {error}') from error
+  for adapter in adapters:
+    leaves = with_adapter(leaves, adapter)
   return tree_lib.nested(
     {name: _placed(leaves[name], x) for name, x in wanted.items()}
   )

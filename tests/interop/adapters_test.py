@@ -1,6 +1,5 @@
 """LoRA files for Wan, in the forms that are about."""
 
-import json
 import pathlib
 
 import jax.numpy as jnp
