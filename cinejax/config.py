@@ -90,9 +90,12 @@ def _one_of(path: str, value: Any, choices: typing.Iterable[Any]) -> None:
 
 def check(cfg: Config) -> None:
   """Raises UserError, one sentence, for what does not go together."""
-  _one_of('codec.name', cfg.codec.name, ('patch', 'taef2'))
+  codecs = ('patch', 'taef2', 'wan_vae', 'taehv')
+  _one_of('codec.name', cfg.codec.name, codecs)
+  dtypes = ('float32', 'bfloat16')
+  _one_of('codec.compute_dtype', cfg.codec.compute_dtype, dtypes)
   _one_of('text.name', cfg.text.name, ('hashed',))
-  _one_of('dit.compute_dtype', cfg.dit.compute_dtype, ('float32', 'bfloat16'))
+  _one_of('dit.compute_dtype', cfg.dit.compute_dtype, dtypes)
   _one_of('dit.remat', cfg.dit.remat, ('none', 'attention', 'dots', 'full'))
   _one_of(
     'dit.attention', cfg.dit.attention, ('auto', 'xla', 'cudnn', 'splash')
@@ -110,6 +113,11 @@ def check(cfg: Config) -> None:
   _one_of('init.method', cfg.init.method, ('ode', 'cd'))
   _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict'))
   _check_frames(cfg)
+  if cfg.codec.tile and cfg.codec.tile <= cfg.codec.tile_overlap:
+    raise UserError(
+      f'config.codec.tile is {cfg.codec.tile}; it must be more than '
+      f'config.codec.tile_overlap = {cfg.codec.tile_overlap}, or 0 for none'
+    )
   if cfg.init.grid < 4 or cfg.init.grid % 4:
     raise UserError(
       f'config.init.grid is {cfg.init.grid}; it must be a multiple of 4, so '

@@ -21,12 +21,16 @@ def get_config() -> ConfigDict:
   film.cut_prefix = 'Cut to: '  # opens the prompt of a cut shot's first chunk
 
   codec = config.codec = ConfigDict()
-  codec.name = 'patch'  # patch | taef2
+  codec.name = 'patch'  # patch | taef2 | wan_vae | taehv
   codec.temporal_stride = 4  # pixel frames a latent frame; the first alone
   codec.spatial_stride = 8  # pixels a latent row or column
   codec.channels = 16  # C
-  codec.width = 128  # features of the patch codec
-  codec.blocks = 3  # residual blocks in each half of the patch codec
+  codec.width = 128  # features of patch; those of wan_vae at full size (96)
+  # residual blocks in each half of patch, in a level of wan_vae (2)
+  codec.blocks = 3
+  codec.tile = 0  # latent rows and columns wan_vae works on at once; 0 = all
+  codec.tile_overlap = 8  # latent rows and columns of neighbours, at least
+  codec.compute_dtype = 'float32'  # float32 | bfloat16, of wan_vae and taehv
 
   text = config.text = ConfigDict()
   text.name = 'hashed'

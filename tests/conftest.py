@@ -38,3 +38,9 @@ def shared_data() -> pathlib.Path:
   if not path.is_dir():
     pytest.skip('the shared data folder is not in a clone')
   return path
+
+
+@pytest.fixture(scope='session')
+def fixtures() -> pathlib.Path:
+  """Small references and the scripts that made them."""
+  return pathlib.Path(__file__).resolve().parent / 'fixtures'

@@ -22,6 +22,8 @@ from cinejax.core.errors import UserError
 AXES = ('data', 'fsdp', 'sequence', 'tensor')
 BATCH_AXES = ('data', 'fsdp')
 HEAD_AXES = ('tensor', 'sequence')  # of queries, keys, values and banks
+# rows of pictures in a codec, over what splits a DiT's tokens and features
+ROW_AXES = ('sequence', 'tensor')
 
 _FSDP = ('fsdp', 'sequence')  # what a layer's weights are gathered from
 

@@ -5,12 +5,15 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class CodecConfig:
-  name: str  # patch | taef2
+  name: str  # patch | taef2 | wan_vae | taehv
   temporal_stride: int  # pixel frames a latent frame; the first alone
   spatial_stride: int  # pixels a latent row or column
   channels: int  # C
-  width: int  # features of the patch codec
-  blocks: int  # residual blocks in each half of the patch codec
+  width: int  # features of patch; those of wan_vae at full size
+  blocks: int  # residual blocks in each half of patch, in a level of wan_vae
+  tile: int  # latent rows and columns wan_vae works on at once; 0 = all
+  tile_overlap: int  # of neighbouring tiles, at least
+  compute_dtype: str  # float32 | bfloat16: that wan_vae and taehv compute in
 
 
 @dataclasses.dataclass(frozen=True)

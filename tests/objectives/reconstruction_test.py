@@ -7,7 +7,8 @@ from cinejax.models.codec.select import make_codec
 from cinejax.models.config import CodecConfig
 from cinejax.objectives import reconstruction
 
-CODEC = make_codec(CodecConfig('patch', 4, 8, 4, width=32, blocks=1))
+PLAIN = {'tile': 0, 'tile_overlap': 0, 'compute_dtype': 'float32'}
+CODEC = make_codec(CodecConfig('patch', 4, 8, 4, width=32, blocks=1, **PLAIN))
 
 
 def _batch():

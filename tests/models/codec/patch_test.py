@@ -7,7 +7,8 @@ from cinejax.core.errors import UserError
 from cinejax.models.codec.select import make_codec
 from cinejax.models.config import CodecConfig
 
-CFG = CodecConfig('patch', 4, 8, channels=16, width=32, blocks=2)
+PLAIN = {'tile': 0, 'tile_overlap': 0, 'compute_dtype': 'float32'}
+CFG = CodecConfig('patch', 4, 8, channels=16, width=32, blocks=2, **PLAIN)
 CODEC = make_codec(CFG)
 # compiled whole: one operation at a time takes minutes
 INIT = jax.jit(CODEC.init)
@@ -144,6 +145,6 @@ def test_a_clip_of_the_wrong_length_is_refused(params):
 
 
 def test_parameters_stay_few_at_the_default_width():
-  codec = make_codec(CodecConfig('patch', 4, 8, 16, width=128, blocks=4))
+  codec = make_codec(CodecConfig('patch', 4, 8, 16, width=128, blocks=4, **PLAIN))
   shapes = jax.eval_shape(codec.init, jax.random.key(0))
   assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) < 1.5e6

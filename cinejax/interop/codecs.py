@@ -1,0 +1,137 @@
+"""Weights of Wan 2.1's video autoencoder and of TAEHV as they are published.
+
+Our modules have the names of the originals, so that
+`encoder/downsamples.0/residual.2/kernel` is
+`encoder.downsamples.0.residual.2.weight`; diffusers has others for Wan's:
+
+    downsamples.N        down_blocks.N
+    upsamples.N          up_blocks.L.resnets.I, or its upsamplers.0
+    middle.0, 1, 2       mid_block.resnets.0, attentions.0, resnets.1
+    residual.0, 2, 3, 6  norm1, conv1, norm2, conv2
+
+A kernel of PyTorch is [out, in, t, y, x] and ours [t, y, x, in, out]; where a
+window is one pixel, Wan's in ours is [in, out]. Statistics of the latents are
+not in the files.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from cinejax.core import tree as tree_lib
+from cinejax.interop.archive import Archive
+from cinejax.interop.mapped import read
+from cinejax.interop.views import check
+from cinejax.models.codec.taehv import Taehv
+from cinejax.models.codec.wan_vae import MEAN, STD, WanVae
+
+_QUANT = {  # (original, diffusers)
+  'encoder/quant': ('conv1', 'quant_conv'),
+  'decoder/quant': ('conv2', 'post_quant_conv'),
+}
+_RESIDUAL = {
+  'residual.0': 'norm1',
+  'residual.2': 'conv1',
+  'residual.3': 'norm2',
+  'residual.6': 'conv2',
+  'shortcut': 'conv_shortcut',
+}
+_OUTER = {
+  'conv1': 'conv_in',
+  'head.0': 'norm_out',
+  'head.2': 'conv_out',
+  'middle.0': 'mid_block.resnets.0',
+  'middle.1': 'mid_block.attentions.0',
+  'middle.2': 'mid_block.resnets.1',
+}
+
+
+def read_wan_vae(codec: WanVae, archive: Archive) -> dict[str, Any]:
+  """Float32 parameters from the original's tensors or diffusers'.
+
+  Raises UserError that lists what is missing, extra or misshapen.
+  """
+  diffusers = 'quant_conv.weight' in archive.tensors
+  params = _read(
+    codec,
+    archive.tensors,
+    lambda path: wan_name(path, codec.cfg.blocks, diffusers),
+  )
+  if codec.channels == len(MEAN):  # other sizes are those of tests
+    params['mean_C'] = np.asarray(MEAN, np.float32)
+    params['std_C'] = np.asarray(STD, np.float32)
+  return params
+
+
+def read_taehv(codec: Taehv, archive: Archive) -> dict[str, Any]:
+  """The same from TAEHV's tensors; those of its encoder are left out."""
+  tensors = {
+    name: x
+    for name, x in archive.tensors.items()
+    if not name.startswith('encoder.')
+  }
+  return _read(codec, tensors, _plain_name)
+
+
+def wan_name(path: str, blocks: int, diffusers: bool) -> str:
+  """What a leaf is called in the original or in diffusers."""
+  module, leaf = path.rsplit('/', 1)
+  if module in _QUANT:
+    return _plain_name(f'{_QUANT[module][diffusers]}/{leaf}')
+  if not diffusers:
+    return _plain_name(path)
+  half, outer, *inner = module.split('/')
+  inner = [_RESIDUAL.get(name, name) for name in inner]
+  outer = _their_block(outer, blocks)
+  return _plain_name('/'.join([half, outer, *inner, leaf]))
+
+
+def wan_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+  """Of the tensor that our leaf comes from."""
+  if len(shape) == 1 and not path.endswith('gamma'):
+    return shape
+  # what works on single pictures has no axis of time
+  ones = (1, 1) if '/middle.1/' in path else (1, 1, 1)
+  if len(shape) == 1:
+    return shape + ones
+  *window, width_in, width = shape
+  return (width, width_in, *(window or ones))
+
+
+def _their_block(outer: str, blocks: int) -> str:
+  """What diffusers calls a layer of the encoder or the decoder."""
+  if match := re.fullmatch(r'upsamples\.(\d+)', outer):
+    level, i = divmod(int(match[1]), blocks + 2)
+    kind = f'resnets.{i}' if i <= blocks else 'upsamplers.0'
+    return f'up_blocks.{level}.{kind}'
+  return _OUTER.get(outer, outer.replace('downsamples', 'down_blocks'))
+
+
+def _plain_name(path: str) -> str:
+  return re.sub('/kernel$', '/weight', path).replace('/', '.')
+
+
+def _read(
+  codec: WanVae | Taehv,
+  tensors: dict[str, Any],
+  name_of: Callable[[str], str],
+) -> dict[str, Any]:
+  like = tree_lib.paths(jax.eval_shape(codec.init, jax.random.key(0)))
+  shapes = {path: x.shape for path, x in like.items() if '/' in path}
+  check(
+    tensors,
+    {name_of(path): wan_shape(path, shape) for path, shape in shapes.items()},
+  )
+  tree = {
+    'mean_C': np.zeros(codec.channels, np.float32),
+    'std_C': np.ones(codec.channels, np.float32),
+  }
+  for path, shape in shapes.items():
+    x = read(tensors[name_of(path)], np.float32)
+    if x.ndim > 1:
+      x = np.moveaxis(x, (1, 0), (-2, -1))  # [out, in, …] -> […, in, out]
+    tree[path] = x.reshape(shape)
+  return tree_lib.nested(tree)

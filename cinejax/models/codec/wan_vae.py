@@ -1,0 +1,170 @@
+"""The video autoencoder of Wan 2.1 as a codec.
+
+16 channels at an eighth of the size and a quarter of the rate, 127M
+parameters; the network is in wan_coder.py. There are two programs, of a
+film's first frame and of what follows; the second runs under `lax.scan`, one
+latent frame at a time, so that memory does not grow with the film and
+decoding in chunks is decoding at once.
+
+With `codec.tile`, tiles of that many latent rows and columns run one after
+the other and are blended (tiling.py), each with a cache of its own. On a mesh
+rows of pictures are split over the axes `sequence` and `tensor`, where they
+divide.
+"""
+
+import dataclasses
+from typing import Any
+
+import einops
+import jax
+import jax.numpy as jnp
+
+from cinejax.models.codec import base
+from cinejax.models.codec.tiling import Tiles
+from cinejax.models.codec.wan_coder import (
+  Cache,
+  Coder,
+  Layer,
+  decoder_layers,
+  empty_cache,
+  encoder_layers,
+)
+from cinejax.models.config import CodecConfig
+
+# Of its latents, as published (wan/modules/vae.py).
+MEAN = (
+  *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
+  *(0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921),
+)
+STD = (
+  *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
+  *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
+)
+TEMPORAL_STRIDE, SPATIAL_STRIDE = 4, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class WanVae:
+  """The codec of this module; see `base.Codec`."""
+
+  cfg: CodecConfig
+  temporal_stride: int = dataclasses.field(default=TEMPORAL_STRIDE, init=False)
+  spatial_stride: int = dataclasses.field(default=SPATIAL_STRIDE, init=False)
+
+  @property
+  def channels(self) -> int:
+    return self.cfg.channels
+
+  def init(self, key: jax.Array) -> dict[str, Any]:
+    def half(key, layers, shape_BTYXC):
+      batch, _, *rest = shape_BTYXC
+      cache = empty_cache(layers, (batch, *rest), 'float32')
+      x = jnp.zeros(shape_BTYXC)
+      return Coder(layers, 'float32').init(key, x, cache, False)['params']
+
+    encoder_key, decoder_key = jax.random.split(key)
+    return {
+      'encoder': half(encoder_key, self._encoder, (1, 4, 8, 8, 3)),
+      'decoder': half(decoder_key, self._decoder, (1, 1, 1, 1, self.channels)),
+      'mean_C': jnp.zeros(self.channels),
+      'std_C': jnp.ones(self.channels),
+    }
+
+  def encode(self, params: base.Params, video_BTYXC: jax.Array) -> jax.Array:
+    base.check_video(self, video_BTYXC)
+    rows, columns = (n // SPATIAL_STRIDE for n in video_BTYXC.shape[2:4])
+    tiles = self._tiles(rows, columns)
+    if tiles is None:
+      return self._encode(params, video_BTYXC)
+    parts = jax.lax.map(
+      lambda part_BTYXC: self._encode(params, part_BTYXC),
+      tiles.cut(video_BTYXC, SPATIAL_STRIDE),
+    )
+    return tiles.blend(parts)
+
+  def decode(self, params: base.Params, z_BFYXC: jax.Array) -> jax.Array:
+    batch, _, rows, columns, channels = z_BFYXC.shape
+    state = self.init_decode(params, (batch, rows, columns, channels))
+    return self.decode_chunk(params, z_BFYXC, state, True)[0]
+
+  def init_decode(
+    self, params: base.Params, z_shape_BYXC: tuple[int, int, int, int]
+  ) -> Cache:
+    """The decoder's cache; with tiles, theirs along a leading axis."""
+    del params
+    batch, rows, columns, channels = z_shape_BYXC
+    tiles = self._tiles(rows, columns)
+    if tiles:
+      rows, columns = tiles.tile
+    shape = (batch, rows, columns, channels)
+    cache = empty_cache(self._decoder, shape, self.cfg.compute_dtype)
+    if tiles is None:
+      return cache
+    return jax.tree.map(lambda x: jnp.stack([x] * len(tiles)), cache)
+
+  def decode_chunk(
+    self, params: base.Params, z_BFYXC: jax.Array, state: Cache, first: bool
+  ) -> tuple[jax.Array, Cache]:
+    raw_BFYXC = base.denormalise(params, z_BFYXC)
+    tiles = self._tiles(*raw_BFYXC.shape[2:4])
+    if tiles is None:
+      return self._decode(params, raw_BFYXC, state, first)
+    parts, state = jax.lax.map(
+      lambda part: self._decode(params, *part, first),
+      (tiles.cut(raw_BFYXC), state),
+    )
+    return tiles.blend(parts, SPATIAL_STRIDE), state
+
+  @property
+  def _encoder(self) -> tuple[Layer, ...]:
+    return encoder_layers(self.cfg)
+
+  @property
+  def _decoder(self) -> tuple[Layer, ...]:
+    return decoder_layers(self.cfg)
+
+  def _tiles(self, rows: int, columns: int) -> Tiles | None:
+    """Of a picture of so many latents; None: it is one tile."""
+    side = self.cfg.tile or max(rows, columns)
+    tile = (min(side, rows), min(side, columns))
+    if tile == (rows, columns):
+      return None
+    return Tiles((rows, columns), tile, self.cfg.tile_overlap)
+
+  def _encode(self, params: base.Params, video_BTYXC: jax.Array) -> jax.Array:
+    batch, _, *shape = video_BTYXC.shape
+    coder = Coder(self._encoder, self.cfg.compute_dtype)
+    variables = {'params': params['encoder']}
+    cache = empty_cache(self._encoder, (batch, *shape), coder.dtype)
+    first, cache = coder.apply(variables, video_BTYXC[:, :1], cache, True)
+
+    def step(cache, group_BTYXC):
+      z_BFYXC, cache = coder.apply(variables, group_BTYXC, cache, False)
+      return cache, z_BFYXC
+
+    groups = einops.rearrange(
+      video_BTYXC[:, 1:], 'B (F r) Y X C -> F B r Y X C', r=TEMPORAL_STRIDE
+    )
+    _, later = jax.lax.scan(step, cache, groups)
+    later = einops.rearrange(later, 'F B 1 Y X C -> B F Y X C')
+    moments_BFYXC = jnp.concatenate([first, later], 1)
+    # the other half is the logarithm of the variance
+    return base.normalise(params, moments_BFYXC[..., : self.channels])
+
+  def _decode(
+    self, params: base.Params, raw_BFYXC: jax.Array, cache: Cache, first: bool
+  ) -> tuple[jax.Array, Cache]:
+    coder = Coder(self._decoder, self.cfg.compute_dtype)
+    variables = {'params': params['decoder']}
+    videos = []
+    if first:
+      video, cache = coder.apply(variables, raw_BFYXC[:, :1], cache, True)
+      raw_BFYXC, videos = raw_BFYXC[:, 1:], [video]
+
+    def step(cache, raw_BYXC):
+      video, cache = coder.apply(variables, raw_BYXC[:, None], cache, False)
+      return cache, video
+
+    cache, later = jax.lax.scan(step, cache, jnp.swapaxes(raw_BFYXC, 0, 1))
+    videos.append(einops.rearrange(later, 'F B T Y X C -> B (F T) Y X C'))
+    return jnp.concatenate(videos, 1), cache

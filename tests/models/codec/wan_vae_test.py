@@ -1,0 +1,205 @@
+"""Wan's autoencoder against PyTorch's, and against itself in parts."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax.core import tree
+from cinejax.core.config import MeshConfig
+from cinejax.core.sharding import make_mesh
+from cinejax.interop import codecs
+from cinejax.interop.archive import open_archive
+from cinejax.models.codec.wan_vae import WanVae
+from cinejax.models.config import CodecConfig
+
+CFG = CodecConfig('wan_vae', 4, 8, 4, 4, 1, 0, 2, 'float32')
+CODEC = WanVae(CFG)
+ENCODE, DECODE = jax.jit(CODEC.encode), jax.jit(CODEC.decode)
+DECODE_CHUNK = jax.jit(CODEC.decode_chunk, static_argnames='first')
+TOLERANCE = 1e-4  # of PyTorch's, in float32; measured 2e-6 and 1e-5
+
+
+@pytest.fixture(scope='module')
+def archive(fixtures):
+  return open_archive(fixtures / 'fixture_wan_vae.safetensors')
+
+
+@pytest.fixture(scope='module')
+def seen(archive):
+  """What went in and came out of PyTorch's, channels last."""
+  return {
+    name: np.moveaxis(archive.tensors[name][:], 1, -1)
+    for name in ('video', 'mean', 'latents', 'decoded')
+  }
+
+
+@pytest.fixture(scope='module')
+def params(archive):
+  weights = {
+    name.removeprefix('w.'): x
+    for name, x in archive.tensors.items()
+    if name.startswith('w.')
+  }
+  return codecs.read_wan_vae(
+    CODEC, dataclasses.replace(archive, tensors=weights)
+  )
+
+
+def _error(params, seen, half):
+  if half == 'encoder':
+    return np.abs(ENCODE(params, seen['video']) - seen['mean']).max()
+  decoded = np.clip(DECODE(params, seen['latents']), -1, 1)
+  return np.abs(decoded - seen['decoded']).max()
+
+
+def _check_weights(params, seen, half, step):
+  flat = tree.paths(params)
+  for name in [name for name in flat if name.startswith(half)][::step]:
+    weight = np.copy(flat[name])
+    # its last number, but for what would be a variance's; no softmax sees
+    # the bias of a key, which is in the middle
+    weight.flat[0 if name.startswith('encoder/quant') else -1] += 0.1
+    other = tree.nested(flat | {name: weight})
+    assert _error(other, seen, half) > TOLERANCE, name
+
+
+@pytest.mark.parametrize('half', ['encoder', 'decoder'])
+def test_it_is_pytorch_s_and_a_weight_may_not_be_another(params, seen, half):
+  assert _error(params, seen, half) < TOLERANCE
+  _check_weights(params, seen, half, step=9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('half', ['encoder', 'decoder'])
+def test_no_weight_may_be_another(params, seen, half):
+  _check_weights(params, seen, half, step=1)
+
+
+def test_statistics_are_taken_off_and_put_back(params, seen):
+  shifted = {**params, 'mean_C': np.full(4, 0.5), 'std_C': np.full(4, 2.0)}
+  np.testing.assert_allclose(
+    ENCODE(shifted, seen['video']), (seen['mean'] - 0.5) / 2, atol=1e-5
+  )
+  np.testing.assert_allclose(
+    DECODE(shifted, (seen['latents'] - 0.5) / 2),
+    DECODE(params, seen['latents']),
+    atol=1e-5,
+  )
+
+
+def test_decoding_in_chunks_is_decoding_at_once(params, seen):
+  z_BFYXC = seen['latents']
+  state = CODEC.init_decode(params, (1, 2, 3, 4))
+  shapes = jax.tree.map(jnp.shape, state)
+  one_BTYXC, state = DECODE_CHUNK(params, z_BFYXC[:, :1], state, first=True)
+  assert jax.tree.map(jnp.shape, state) == shapes
+
+  def step(state, z_BFYXC):  # the steady program scans
+    video_BTYXC, state = CODEC.decode_chunk(params, z_BFYXC, state, False)
+    return state, video_BTYXC
+
+  later_NBFYXC = jnp.swapaxes(z_BFYXC[:, 1:], 0, 1)[:, :, None]
+  _, later_NBTYXC = jax.jit(lambda s, z: jax.lax.scan(step, s, z))(
+    state, later_NBFYXC
+  )
+  assert one_BTYXC.shape[1] == 1 and later_NBTYXC.shape[2] == 4
+  np.testing.assert_allclose(
+    np.concatenate([one_BTYXC, *later_NBTYXC], 1),
+    DECODE(params, z_BFYXC),
+    atol=1e-5,
+  )
+
+
+def test_no_latent_knows_what_comes_after_its_frames(params, seen):
+  before = ENCODE(params, seen['video'])
+  video = np.copy(seen['video'])
+  video[:, 5:] = 0.0  # the last latent's
+  after = ENCODE(params, video)
+  np.testing.assert_allclose(before[:, :2], after[:, :2], atol=1e-6)
+  assert np.abs(before[:, 2] - after[:, 2]).max() > 1e-2
+  z_BFYXC = np.copy(seen['latents'])
+  z_BFYXC[:, 2] = 0.0
+  before, after = DECODE(params, seen['latents']), DECODE(params, z_BFYXC)
+  np.testing.assert_allclose(before[:, :5], after[:, :5], atol=1e-6)
+  assert np.abs(before[:, 5] - after[:, 5]).max() > 1e-2
+
+
+def test_rows_over_devices_change_nothing(params, seen):
+  mesh = make_mesh(MeshConfig(data=1, fsdp=1, sequence=4, tensor=2))
+  z_BFYXC = seen['latents'][:, 1:2]
+  state = CODEC.init_decode(params, (1, 2, 3, 4))
+  alone_BTYXC, _ = DECODE_CHUNK(params, z_BFYXC, state, first=False)
+  with jax.set_mesh(mesh):
+    split_BTYXC, split_state = jax.jit(
+      lambda z, s: CODEC.decode_chunk(params, z, s, False)
+    )(z_BFYXC, state)
+  caches = jax.tree.leaves(split_state)
+  # 16 rows over 8 devices
+  assert caches[-1].shape == (1, 2, 16, 24, 4)
+  assert caches[-1].sharding.shard_shape(caches[-1].shape)[2] == 2
+  np.testing.assert_allclose(split_BTYXC, alone_BTYXC, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_tile_is_decoded_as_if_it_were_alone(params):
+  codec = WanVae(dataclasses.replace(CFG, tile=4))
+  z_BFYXC = 0.5 * jax.random.normal(jax.random.key(0), (1, 2, 4, 7, 4))
+  tiled_BTYXC = jax.jit(codec.decode)(params, z_BFYXC)
+  assert tiled_BTYXC.shape == (1, 5, 32, 56, 3)
+  # the first and the last column of latents are of one tile each
+  for side, column in (((0, 4), slice(0, 8)), ((3, 7), slice(-8, None))):
+    alone_BTYXC = DECODE(params, z_BFYXC[:, :, :, slice(*side)])
+    np.testing.assert_allclose(
+      tiled_BTYXC[..., column, :], alone_BTYXC[..., column, :], atol=1e-5
+    )
+  state = codec.init_decode(params, (1, 4, 7, 4))
+  chunk = jax.jit(codec.decode_chunk, static_argnames='first')
+  one, state = chunk(params, z_BFYXC[:, :1], state, first=True)
+  two, _ = chunk(params, z_BFYXC[:, 1:], state, first=False)
+  np.testing.assert_allclose(
+    np.concatenate([one, two], 1), tiled_BTYXC, atol=1e-5
+  )
+
+
+@pytest.mark.slow
+def test_a_tile_is_encoded_as_if_it_were_alone(params):
+  codec = WanVae(dataclasses.replace(CFG, tile=4))
+  video_BTYXC = jax.random.uniform(jax.random.key(0), (1, 5, 32, 56, 3))
+  z_BFYXC = jax.jit(codec.encode)(params, video_BTYXC)
+  assert z_BFYXC.shape == (1, 2, 4, 7, 4)
+  alone_BFYXC = ENCODE(params, video_BTYXC[..., :32, :])
+  np.testing.assert_allclose(
+    z_BFYXC[..., :1, :], alone_BFYXC[..., :1, :], atol=1e-5
+  )
+
+
+@pytest.mark.slow
+def test_bfloat16_is_close(params, seen):
+  codec = WanVae(dataclasses.replace(CFG, compute_dtype='bfloat16'))
+  away = jax.jit(codec.decode)(params, seen['latents']) - DECODE(
+    params, seen['latents']
+  )
+  assert away.dtype == np.float32 and np.abs(away).mean() < 0.02
+
+
+def test_the_published_size_has_the_published_names():
+  codec = WanVae(dataclasses.replace(CFG, channels=16, width=96, blocks=2))
+  shapes = tree.paths(jax.eval_shape(codec.init, jax.random.key(0)))
+  shapes = {path: x.shape for path, x in shapes.items() if '/' in path}
+  assert len(shapes) == 194
+  assert sum(np.prod(shape) for shape in shapes.values()) == 126_892_531
+  names = {
+    codecs.wan_name(path, 2, diffusers=False): codecs.wan_shape(path, shape)
+    for path, shape in shapes.items()
+  }
+  assert names['conv1.weight'] == (32, 32, 1, 1, 1)
+  assert names['encoder.downsamples.3.shortcut.bias'] == (192,)
+  assert names['encoder.middle.1.norm.gamma'] == (384, 1, 1)
+  assert names['decoder.upsamples.3.time_conv.weight'] == (768, 384, 3, 1, 1)
+  assert names['decoder.head.0.gamma'] == (96, 1, 1, 1)
+  theirs = {codecs.wan_name(path, 2, diffusers=True) for path in shapes}
+  assert 'decoder.up_blocks.2.upsamplers.0.resample.1.weight' in theirs
+  assert 'encoder.down_blocks.3.conv_shortcut.bias' in theirs
