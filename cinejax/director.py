@@ -6,6 +6,7 @@ state: a film in the making is a RolloutState that the caller holds.
 
 import dataclasses
 import functools
+import pathlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -216,7 +217,8 @@ def load_director(
   """A director with weights from disk.
 
   `weights` is the DiT's file or a folder with it, as NAME.safetensors or as
-  Wan 2.1 and diffusers call it, and with codec.safetensors;
+  Wan 2.1 and diffusers call it, and with the codec
+  (interop/weights.py);
   config.train.codec_weights, where set, says where else the codec is.
   `adapters` are LoRA files to merge. Raises UserError where a file is missing
   or does not fit.
@@ -225,7 +227,8 @@ def load_director(
     file = locate(weights, name)
   except UserError as error:
     raise UserError(f'--weights={weights}: {error}{_source(cfg)}') from error
-  folder = file.parent
+  path = pathlib.Path(weights)
+  folder = path if path.is_dir() else path.parent
   like = jax.eval_shape(
     functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
   )
@@ -236,8 +239,7 @@ def load_director(
     like,
     denoiser.resting_types(cfg.dit, like),
   )
-  codec_path = cfg.train.codec_weights or folder / 'codec.safetensors'
-  codec, codec_params = load_codec(cfg.codec, codec_path)
+  codec, codec_params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
   return Director(cfg, load_params(file, like, adapters), codec, codec_params)
 
 

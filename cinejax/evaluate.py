@@ -166,7 +166,7 @@ def _some_of(flag: str, given: Sequence[str], known: Sequence[str]) -> list:
 def _load(cfg: Config, weights: str, parts: Sequence[str]) -> Director:
   if list(parts) != ['codec']:
     return load_director(cfg, weights)
-  path = cfg.train.codec_weights or pathlib.Path(weights) / 'codec.safetensors'
+  path = cfg.train.codec_weights or weights
   return Director(cfg, None, *load_codec(cfg.codec, path))
 
 

@@ -14,6 +14,8 @@ window is one pixel, Wan's in ours is [in, out]. Statistics of the latents are
 not in the files.
 """
 
+import os
+import pathlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +24,8 @@ import jax
 import numpy as np
 
 from cinejax.core import tree as tree_lib
-from cinejax.interop.archive import Archive
+from cinejax.core.errors import UserError
+from cinejax.interop.archive import Archive, find_archive
 from cinejax.interop.mapped import read
 from cinejax.interop.views import check
 from cinejax.models.codec.taehv import Taehv
@@ -49,11 +52,48 @@ _OUTER = {
 }
 
 
-def read_wan_vae(codec: WanVae, archive: Archive) -> dict[str, Any]:
-  """Float32 parameters from the original's tensors or diffusers'.
+# What their authors call the files, in the folders that they come in.
+PUBLISHED = {
+  'wan_vae': (
+    ('codec', 'Wan2.1_VAE', 'vae/diffusion_pytorch_model'),
+    '`hf download Wan-AI/Wan2.1-T2V-1.3B Wan2.1_VAE.pth --local-dir=DIR`',
+  ),
+  'taehv': (
+    ('codec', 'taew2_1', 'safetensors/taew2_1'),
+    '`git clone https://github.com/madebyollin/taehv DIR`',
+  ),
+}
+
+
+def find(name: str, path: str | os.PathLike) -> pathlib.Path:
+  """The weights file of that codec: `path`, or one in that folder.
+
+  Raises UserError if there is none, and says how to get it.
+  """
+  names, source = PUBLISHED[name]
+  path = pathlib.Path(path)
+  file = find_archive(path, *names) if path.is_dir() else path
+  if file is None or not file.is_file():
+    raise UserError(
+      f'there are no weights of {name} at {path}; {source} fetches them'
+    )
+  return file
+
+
+def read_published(codec: WanVae | Taehv, archive: Archive) -> dict[str, Any]:
+  """Float32 parameters, as numpy arrays, from what its authors publish.
 
   Raises UserError that lists what is missing, extra or misshapen.
   """
+  read_theirs = read_wan_vae if isinstance(codec, WanVae) else read_taehv
+  try:
+    return read_theirs(codec, archive)
+  except UserError as error:
+    raise UserError(f'{archive.path}: {error}') from error
+
+
+def read_wan_vae(codec: WanVae, archive: Archive) -> dict[str, Any]:
+  """From the original's tensors or diffusers'."""
   diffusers = 'quant_conv.weight' in archive.tensors
   params = _read(
     codec,
@@ -67,7 +107,7 @@ def read_wan_vae(codec: WanVae, archive: Archive) -> dict[str, Any]:
 
 
 def read_taehv(codec: Taehv, archive: Archive) -> dict[str, Any]:
-  """The same from TAEHV's tensors; those of its encoder are left out."""
+  """From TAEHV's tensors; those of its encoder are left out."""
   tensors = {
     name: x
     for name, x in archive.tensors.items()

@@ -15,7 +15,7 @@ import jax
 
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
-from cinejax.interop import names, views
+from cinejax.interop import codecs, names, views
 from cinejax.interop.adapters import with_adapter
 from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.mapped import Tensor, read
@@ -80,10 +80,18 @@ def load_codec(
 ) -> tuple[Codec, dict[str, Any]]:
   """The codec of `cfg` with its float32 parameters.
 
-  `path` is a safetensors file or, for taef2, the folder of its two files;
-  errors as in `load_params`.
+  `path` is a file or a folder with it: codec.safetensors or, for codecs that
+  come trained, what their authors call theirs. Errors as in `load_params`.
   """
   codec = make_codec(cfg)
   if cfg.name == 'taef2':
     return codec, load_taef2(path)
-  return codec, load_params(path, jax.eval_shape(codec.init, jax.random.key(0)))
+  file = pathlib.Path(path)
+  if cfg.name in codecs.PUBLISHED:
+    file = codecs.find(cfg.name, path)
+    archive = open_archive(file)
+    if 'mean_C' not in archive.tensors:  # then it is not ours
+      return codec, codecs.read_published(codec, archive)
+  elif file.is_dir():
+    file /= 'codec.safetensors'
+  return codec, load_params(file, jax.eval_shape(codec.init, jax.random.key(0)))

@@ -64,9 +64,7 @@ class Grow(nn.Module):
   def __call__(self, x_BTYXD: jax.Array) -> jax.Array:
     width = self.frames * x_BTYXD.shape[-1]
     h = _conv(width, 'conv', self.dtype, x_BTYXD, window=1, bias=False)
-    return einops.rearrange(
-      h, 'B T Y X (r D) -> B (T r) Y X D', r=self.frames
-    )
+    return einops.rearrange(h, 'B T Y X (r D) -> B (T r) Y X D', r=self.frames)
 
 
 class Decoder(nn.Module):
@@ -107,9 +105,7 @@ def _conv(
   bias: bool = True,
 ) -> jax.Array:
   """Of every frame by itself."""
-  conv = nn.Conv(
-    width, (window, window), use_bias=bias, dtype=dtype, name=name
-  )
+  conv = nn.Conv(width, (window, window), use_bias=bias, dtype=dtype, name=name)
   x_NYXD = conv(x_BTYXD.reshape(-1, *x_BTYXD.shape[2:]))
   return x_NYXD.reshape(*x_BTYXD.shape[:2], *x_NYXD.shape[1:])
 

@@ -196,9 +196,7 @@ class _Attention(nn.Module):
   @nn.compact
   def __call__(self, x_BTYXD: jax.Array) -> jax.Array:
     width = x_BTYXD.shape[-1]
-    h = _pointwise(
-      3 * width, 'to_qkv', self.dtype, _Norm(name='norm')(x_BTYXD)
-    )
+    h = _pointwise(3 * width, 'to_qkv', self.dtype, _Norm(name='norm')(x_BTYXD))
     q, k, v = jnp.split(
       einops.rearrange(h, 'B T Y X D -> (B T) (Y X) 1 D'), 3, axis=-1
     )

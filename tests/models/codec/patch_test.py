@@ -145,6 +145,8 @@ def test_a_clip_of_the_wrong_length_is_refused(params):
 
 
 def test_parameters_stay_few_at_the_default_width():
-  codec = make_codec(CodecConfig('patch', 4, 8, 16, width=128, blocks=4, **PLAIN))
+  codec = make_codec(
+    CodecConfig('patch', 4, 8, 16, width=128, blocks=4, **PLAIN)
+  )
   shapes = jax.eval_shape(codec.init, jax.random.key(0))
   assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) < 1.5e6

@@ -22,7 +22,7 @@ def test_blended_tiles_are_the_picture(tiles):
 
 def test_tiles_lie_alike_at_every_resolution():
   tiles = Tiles((7, 10), (4, 4), 1)
-  x = jax.random.normal(jax.random.key(0), tiles.size + (3,))
+  x = jax.random.normal(jax.random.key(0), (*tiles.size, 3))
   large = x.repeat(8, 0).repeat(8, 1)
   np.testing.assert_array_equal(
     tiles.cut(large, 8), tiles.cut(x).repeat(8, 1).repeat(8, 2)

@@ -119,7 +119,7 @@ def test_no_latent_knows_what_comes_after_its_frames(params, seen):
   video[:, 5:] = 0.0  # the last latent's
   after = ENCODE(params, video)
   np.testing.assert_allclose(before[:, :2], after[:, :2], atol=1e-6)
-  assert np.abs(before[:, 2] - after[:, 2]).max() > 1e-2
+  assert np.abs(before[:, 2] - after[:, 2]).max() > 1e-3
   z_BFYXC = np.copy(seen['latents'])
   z_BFYXC[:, 2] = 0.0
   before, after = DECODE(params, seen['latents']), DECODE(params, z_BFYXC)
@@ -127,6 +127,7 @@ def test_no_latent_knows_what_comes_after_its_frames(params, seen):
   assert np.abs(before[:, 5] - after[:, 5]).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_rows_over_devices_change_nothing(params, seen):
   mesh = make_mesh(MeshConfig(data=1, fsdp=1, sequence=4, tensor=2))
   z_BFYXC = seen['latents'][:, 1:2]
