@@ -6,8 +6,8 @@ state: a film in the making is a RolloutState that the caller holds.
 
 import dataclasses
 import functools
-import pathlib
 import itertools
+import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -217,8 +217,7 @@ def load_director(
   """A director with weights from disk.
 
   `weights` is the DiT's file or a folder with it, as NAME.safetensors or as
-  Wan 2.1 and diffusers call it, and with the codec
-  (interop/weights.py);
+  Wan 2.1 and diffusers call it, and with the codec (interop/weights.py);
   config.train.codec_weights, where set, says where else the codec is.
   `adapters` are LoRA files to merge. Raises UserError where a file is missing
   or does not fit.
