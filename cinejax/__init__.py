@@ -3,6 +3,7 @@
 Floors (a package imports only from lower floors, inside a package one way):
 
   5  train direct evaluate bench sweep  commands: python -m cinejax.X
+     plan convert
   4  training                           state, steps, checkpoint, loop, stages
   3  objectives evaluation interop
      exams takes director command       what commands share

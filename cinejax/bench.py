@@ -43,7 +43,7 @@ from cinejax.training.optim import make_optimizer
 from cinejax.training.stages import make_base_loss
 from cinejax.training.state import abstract_state, make_init, shardings
 from cinejax.training.steps import make_train_step, place
-from cinejax.training.trainer import check_batch
+from cinejax.training.trainer import check_mesh
 
 Row = dict[str, Any]
 
@@ -99,7 +99,7 @@ def make_director(cfg: Config, weights: str = '') -> Director:
 def train_row(cfg: Config, repeats: int) -> Row:
   """An update of the base stage as `cinejax.train` does it, on cfg.mesh."""
   settings, mesh = cfg.stage.base, make_mesh(cfg.mesh)
-  check_batch('base', settings.batch, mesh)
+  check_mesh('base', cfg, mesh)
   optimizer = make_optimizer(settings)
   init_fn = functools.partial(denoiser.init_params, cfg.dit)
   init = make_init(init_fn, optimizer, cfg.seed)

@@ -16,15 +16,19 @@ _RSS_BYTES = 1 if sys.platform == 'darwin' else 1024  # unit of ru_maxrss
 
 def facts() -> dict[str, Any]:
   """Device and versions, for a row of measured figures."""
-  versions = {
-    name: importlib.metadata.version(name)
-    for name in ('cinejax', 'jax', 'jaxlib')
-  }
   return {
     'device': jax.devices()[0].device_kind,
     'devices': jax.device_count(),
     'host_cpus': os.cpu_count(),
-    **versions,
+    **versions(),
+  }
+
+
+def versions() -> dict[str, str]:
+  """Of what computes."""
+  return {
+    name: importlib.metadata.version(name)
+    for name in ('cinejax', 'jax', 'jaxlib')
   }
 
 

@@ -182,14 +182,15 @@ def _build_init(cfg: Config, workdir: pathlib.Path) -> Program:
   films, text = _latent_films(cfg), make_text(cfg.text)
   return Program(
     init_fn=lambda key: denoiser.init_params(cfg.dit, key),
-    loss_fn=_make_init_loss(cfg, text),
+    loss_fn=make_init_loss(cfg, text),
     batches_fn=_film_batches(cfg, cfg.stage.init, films, text),
     start=str(base),
     frozen={'teacher': base},
   )
 
 
-def _make_init_loss(cfg: Config, text: Text) -> LossFn:
+def make_init_loss(cfg: Config, text: Text) -> LossFn:
+  """What the stage init minimises."""
   shared = {
     'frames': cfg.film.frames_per_chunk,
     'shift': cfg.diffusion.shift,

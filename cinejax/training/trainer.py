@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import BATCH_AXES, batch_sharding
+from cinejax.core.sharding import BATCH_AXES, HEAD_AXES, batch_sharding
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
 from cinejax.training import loop
@@ -54,7 +54,7 @@ def run_stage(
 ) -> None:
   """Trains one stage from its newest checkpoint, and writes its weights."""
   settings = getattr(cfg.stage, stage.name)
-  check_batch(stage.name, settings.batch, mesh)
+  check_mesh(stage.name, cfg, mesh)
   program = stage.build(cfg, workdir)
   optimizer = make_optimizer(settings)
   init = make_init(program.init_fn, optimizer, cfg.seed)
@@ -131,8 +131,23 @@ def _write(
     save_tree(path, params, metadata, dtype=cfg.train.weights_dtype)
 
 
-def check_batch(name: str, batch: int, mesh: Mesh) -> None:
-  """Raises UserError unless the mesh divides the batch of stage `name`."""
+def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
+  """Raises UserError unless the mesh divides what program `name` splits.
+
+  A dimension that is not divided would stay whole: right, and slow.
+  """
+  ways = math.prod(mesh.shape[axis] for axis in HEAD_AXES)
+  if cfg.dit.heads % ways:
+    raise UserError(
+      f'config.dit.heads is {cfg.dit.heads}; it must be a multiple of the '
+      f'{ways} devices along the axes {" and ".join(HEAD_AXES)} of the mesh'
+    )
+  settings = getattr(cfg.stage, name, None)
+  if settings is not None:
+    _check_batch(name, settings.batch, mesh)
+
+
+def _check_batch(name: str, batch: int, mesh: Mesh) -> None:
   split = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
   if batch % split:
     raise UserError(

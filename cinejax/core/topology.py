@@ -1,0 +1,151 @@
+"""Devices that are not here: what compilers know of TPU pods and GPU hosts.
+
+  v5p:4x4x4     64 chips as a slice; also v4, v5e, v6e, tpu7x
+  v6e:8x8*2     two such slices
+  h100:1x8x8    slices x hosts x GPUs of a host; also h200
+
+XLA compiles for them without one of them: libtpu for TPUs, the CUDA plugin
+for GPUs. (jax.experimental.topologies.)
+"""
+
+import dataclasses
+import importlib.util
+import os
+import re
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+
+from cinejax.core.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+  """One device, as JAX counts them."""
+
+  name: str  # in a topology
+  kind: str  # prefix of jax.Device.device_kind
+  hbm_bytes: int  # that a program may use
+  flops: float  # bfloat16 products a second at most, dense
+
+
+_GIB = 2**30
+# What the compiler leaves to a program of 16, 32 and 96 GiB; of GPUs, nine
+# tenths, since communication buffers and fragments are not in its account.
+# v4 and tpu7x are two cores a device or two devices a chip. (cloud.google.com
+# /tpu/docs, nvidia.com data sheets.)
+CHIPS = (
+  Chip('v4', 'TPU v4', int(31.0 * _GIB), 275e12),
+  Chip('v5e', 'TPU v5 lite', int(15.75 * _GIB), 197e12),
+  Chip('v5p', 'TPU v5', int(95.0 * _GIB), 459e12),
+  Chip('v6e', 'TPU v6 lite', int(31.25 * _GIB), 918e12),
+  Chip('tpu7x', 'TPU7x', int(94.75 * _GIB), 1153.5e12),
+  Chip('h100', 'NVIDIA H100', int(0.9 * 84_942_979_072), 989e12),
+  Chip('h200', 'NVIDIA H200', int(0.9 * 150_000_000_000), 989e12),
+)
+_GPU_CONFIG = """
+gpu_device_info {{
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  shared_memory_per_block: 49152
+  shared_memory_per_core: 233472
+  threads_per_core_limit: 2048
+  core_count: 132
+  fpus_per_core: 128
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  memory_bandwidth: {bandwidth}
+  l2_cache_size: 52428800
+  clock_rate_ghz: 1.98
+  device_memory_size: {memory}
+  shared_memory_per_block_optin: 232448
+  cuda_compute_capability {{ major: 9 }}
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+}}
+platform_name: "CUDA"
+dnn_version_info {{ major: 9 minor: 10 patch: 0 }}
+runtime_version {{ major: 13 minor: 0 patch: 0 }}
+device_description_str: "{kind}"
+"""
+_GPUS = {  # (bytes of memory, bytes a second)
+  'h100': (84_942_979_072, 3_352_320_000_000),
+  'h200': (150_000_000_000, 4_800_000_000_000),
+}
+
+
+def chip_of(kind: str) -> Chip | None:
+  """The chip of a device_kind; None if it is not in the table."""
+  fitting = [chip for chip in CHIPS if kind.startswith(chip.kind)]
+  return max(fitting, key=lambda chip: len(chip.kind), default=None)
+
+
+def describe(name: str) -> tuple[Chip, list[Any]]:
+  """The chip and the devices of a topology such as `v5p:4x4x4`.
+
+  Raises UserError if there is no such topology, or no compiler for it.
+  """
+  match = re.fullmatch(r'(\w+):(\d+(?:x\d+)*)(?:\*(\d+))?', name)
+  chip = next((c for c in CHIPS if match and c.name == match[1]), None)
+  if match is None or chip is None:
+    known = ', '.join(chip.name for chip in CHIPS)
+    raise UserError(
+      f'--topology={name} is not CHIP:SHAPE, such as v5p:4x4x4, v6e:8x8*2 or '
+      f'h100:1x8x8; chips are {known}'
+    )
+  make = _gpus if chip.name in _GPUS else _tpus
+  try:
+    return chip, make(chip, match[2], int(match[3] or 1))
+  except (ValueError, RuntimeError) as error:
+    first = str(error).splitlines()[0]
+    raise UserError(
+      f'--topology={name}: the compiler knows no such shape ({first}); take '
+      'one that can be rented'
+    ) from error
+
+
+def _tpus(chip: Chip, shape: str, slices: int) -> list[Any]:
+  if not (
+    os.environ.get('TPU_LIBRARY_PATH') or importlib.util.find_spec('libtpu')
+  ):
+    raise UserError(
+      "the TPU compiler is not installed; pip install 'cinejax[plan-tpu]'"
+    )
+  # it would look for a TPU of this machine, and for other users of it
+  os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
+  os.environ.setdefault('TPU_WORKER_HOSTNAMES', 'localhost')
+  os.environ.setdefault('TPU_ACCELERATOR_TYPE', f'{chip.name}-1')
+  os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
+  options: dict[str, Any] = {'num_slices': slices} if slices > 1 else {}
+  if all(side == '1' for side in shape.split('x')):
+    shape = '1x1x1'
+    options['chips_per_host_bounds'] = (1, 1, 1)
+  described = topologies.get_topology_desc(
+    f'{chip.name}:{shape}', platform='tpu', **options
+  )
+  return list(described.devices)
+
+
+def _gpus(chip: Chip, shape: str, slices: int) -> list[Any]:
+  if not any(
+    importlib.util.find_spec(f'jax_cuda{version}_plugin')
+    for version in (12, 13)
+  ):
+    raise UserError(
+      "the GPU compiler is not installed; pip install 'cinejax[plan-gpu]'"
+    )
+  jax.devices()  # which is when JAX looks for plugins
+  if slices > 1 or len(shape.split('x')) != 3:
+    raise ValueError('GPUs are slices x hosts x GPUs of a host')
+  memory, bandwidth = _GPUS[chip.name]
+  described = topologies.get_topology_desc(
+    platform='cuda',
+    topology_name=chip.name,
+    topology=shape,
+    target_config=_GPU_CONFIG.format(
+      memory=memory, bandwidth=bandwidth, kind=chip.kind
+    ),
+  )
+  return list(described.devices)

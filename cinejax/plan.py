@@ -1,0 +1,205 @@
+"""Says before a pod is rented whether a config fits it.
+
+  python -m cinejax.plan --config=configs/wan_14b.py --stage=base \\
+    --topology=v5p:4x4x4 --config.mesh.fsdp=8 --config.mesh.sequence=8
+
+Compiles the product's own step for devices that are not here (`v5p:4x4x4`,
+`v6e:8x8*2`, `h100:1x8x8`; core/topology.py), and prints one line of JSON on
+standard output and a table on standard error: bytes a device by kind, whether
+they fit, floating point operations counted from shapes, what devices say to
+one another, and what to change. Nothing is loaded and nothing is run.
+
+`activations` are the compiler's temporaries: what is kept for the backward
+pass, gathered weights, gradients. `flops` are those of the model in one call,
+`flops_computed` with what is computed twice to save memory.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+import time
+from typing import Any
+
+import jax
+from absl import flags
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.table import Table
+
+from cinejax import command
+from cinejax.config import Config
+from cinejax.core import flops, hlo, topology
+from cinejax.core.config import MeshConfig
+from cinejax.core.sharding import make_mesh
+from cinejax.evaluation.resources import versions
+from cinejax.training import planned
+
+_SIZES = {'G': 2**30, 'M': 2**20, 'K': 2**10}
+_OVER = re.compile(r'Used ([\d.]+)([GMK]) of|([\d.]+)([GMK]) exceeds')
+
+
+def define_flags() -> None:
+  """Not at import, so that one process can import several commands."""
+  flags.DEFINE_enum(
+    'stage', None, planned.PROGRAMS, 'What is compiled.', required=True
+  )
+  flags.DEFINE_string(
+    'topology', None, 'Such as v5p:4x4x4 or h100:1x8x8.', required=True
+  )
+
+
+def main() -> None:
+  args, cfg = flags.FLAGS, command.config()
+  jax.config.update('jax_platforms', 'cpu')  # of this machine
+  row = plan(args.stage, cfg, args.topology)
+  _show(row)
+  print(json.dumps(row), flush=True)
+
+
+def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
+  """What is printed, of the program `stage` on the topology `name`."""
+  chip, devices = topology.describe(name)
+  mesh = make_mesh(cfg.mesh, devices)
+  program = planned.make_planned(stage, cfg, mesh)
+  held = {
+    kind: planned.bytes_of(tree) for kind, tree in program.kinds.items() if tree
+  }
+  row = {
+    'stage': stage,
+    'config': cfg.name,
+    'topology': name,
+    'devices': len(devices),
+    'mesh': dict(mesh.shape),
+    'size': [cfg.film.height, cfg.film.width],
+    'chunks': cfg.data.chunks if stage != 'rollout' else None,
+    'frames_per_chunk': cfg.film.frames_per_chunk,
+    'batch': getattr(cfg.stage, stage).batch if stage != 'rollout' else 1,
+    'training': cfg.memory.training,
+    'remat': cfg.dit.remat,
+    'flops': count(stage, cfg, remat='none'),
+    'flops_computed': count(stage, cfg, remat=cfg.dit.remat),
+    'hbm_bytes': chip.hbm_bytes,
+  }
+  start = time.perf_counter()
+  try:
+    compiled = _compile(program, mesh)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    used = held | {'total': _used(str(error))}
+    said: dict[str, Any] = {}
+  else:
+    used = _bytes(held, compiled.memory_analysis())
+    said = {
+      kind: dataclasses.asdict(traffic)
+      for kind, traffic in hlo.collectives(compiled.as_text()).items()
+    }
+  secs = time.perf_counter() - start
+  fits = 'activations' in used and used['total'] <= chip.hbm_bytes
+  return row | {
+    'bytes': used,
+    'collectives': said,
+    'compile_secs': round(secs, 1),
+    'fits': fits,
+    'change': [] if fits else changes(stage, cfg, used, mesh),
+    **versions(),
+  }
+
+
+def count(stage: str, cfg: Config, remat: str) -> int:
+  """Floating point operations of one call, over all devices."""
+  dit = dataclasses.replace(cfg.dit, attention='xla', remat=remat)
+  alone = make_mesh(MeshConfig(1, 1, 1, 1), jax.devices()[:1])
+  program = planned.make_planned(
+    stage, dataclasses.replace(cfg, dit=dit), alone
+  )
+  return flops.count(program.fn, *program.args)
+
+
+def changes(
+  stage: str, cfg: Config, used: dict[str, int], mesh: Mesh
+) -> list[str]:
+  """What would make it smaller, the likeliest first."""
+  found = []
+  split = mesh.shape['data'] * mesh.shape['fsdp']
+  lasting = sum(used.get(kind, 0) for kind in ('params', 'optimizer', 'ema'))
+  moving = used['total'] - lasting
+  training = stage != 'rollout'
+  if training and cfg.dit.remat != 'full':
+    found.append('--config.dit.remat=full')
+  if mesh.shape['data'] > 1:
+    found.append('--config.mesh.data=1, so that fsdp splits weights further')
+  if training and getattr(cfg.stage, stage).batch > split:
+    found.append(f'--config.stage.{stage}.batch={split}')
+  wider = [
+    ways
+    for ways in range(2, cfg.dit.heads + 1)
+    if not (cfg.dit.heads % ways or mesh.size % ways)
+    and ways > mesh.shape['sequence'] * mesh.shape['tensor']
+  ]
+  if wider and moving > lasting:
+    found.append(f'--config.mesh.sequence={wider[0]}')
+  if not training and cfg.memory.dtype == 'compute':
+    found.append('--config.memory.dtype=int8')
+  return [*found, 'more chips, or chips with more memory']
+
+
+def _compile(program: planned.Planned, mesh: Mesh) -> jax.stages.Compiled:
+  with jax.set_mesh(mesh):
+    return program.fn.lower(*program.args).compile()
+
+
+def _bytes(held: dict[str, int], analysis: Any) -> dict[str, int]:
+  total = (
+    analysis.argument_size_in_bytes
+    + analysis.output_size_in_bytes
+    - analysis.alias_size_in_bytes
+    + analysis.temp_size_in_bytes
+    + analysis.generated_code_size_in_bytes
+  )
+  made = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+  return held | {
+    'results': made,
+    'activations': analysis.temp_size_in_bytes,
+    'code': analysis.generated_code_size_in_bytes,
+    'total': total,
+  }
+
+
+def _used(error: str) -> int:
+  """What the compiler says that it would need; 0 if it does not say."""
+  match = _OVER.search(error)
+  if match is None:
+    return 0
+  number, unit = match[1] or match[3], match[2] or match[4]
+  return int(float(number) * _SIZES[unit])
+
+
+def _show(row: dict[str, Any]) -> None:
+  table = Table(
+    title=f'{row["config"]} {row["stage"]} on {row["topology"]}', title_style=''
+  )
+  table.add_column('of one device')
+  table.add_column('GiB', justify='right')
+  for kind, count in row['bytes'].items():
+    table.add_row(kind, f'{count / 2**30:.2f}')
+  table.add_row('it has', f'{row["hbm_bytes"] / 2**30:.2f}')
+  console = Console(file=sys.stderr, highlight=False)
+  console.print(table)
+  for kind, traffic in row['collectives'].items():
+    console.print(
+      f'{kind}: {traffic["calls"]} calls, {traffic["bytes"] / 2**30:.2f} GiB'
+    )
+  console.print(
+    f'{row["flops"]:.3g} FLOPs, {row["flops_computed"]:.3g} computed; '
+    f'compiled in {row["compile_secs"]} s'
+  )
+  console.print('it fits' if row['fits'] else 'it does not fit; try')
+  for change in row['change']:
+    console.print(f'  {change}')
+
+
+if __name__ == '__main__':
+  define_flags()
+  command.run(main)

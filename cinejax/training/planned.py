@@ -1,0 +1,161 @@
+"""The product's own programs as shapes: to be compiled, or counted, not run.
+
+What a stage trains, and one call of a rollout, with every argument described
+by its shape, type and place on a mesh. No data and no weights are read.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.core.sharding import batch_sharding, param_shardings
+from cinejax.director import Director
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from cinejax.rollout.placement import state_shardings
+from cinejax.rollout.state import ChunkInput
+from cinejax.training import stages
+from cinejax.training.optim import make_optimizer
+from cinejax.training.state import abstract_state, make_init, shardings
+from cinejax.training.steps import make_train_step
+from cinejax.training.trainer import check_mesh
+
+PROGRAMS = ('base', 'init', 'rollout')
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+  """A jitted function, its arguments, and these by kind."""
+
+  fn: Callable[..., Any]
+  args: tuple[Any, ...]  # jax.ShapeDtypeStruct with shardings
+  kinds: dict[str, Any]  # what the arguments hold, by name
+
+
+def make_planned(name: str, cfg: Config, mesh: Mesh) -> Planned:
+  """The program `name`, of PROGRAMS, of `cfg` on `mesh`.
+
+  Raises UserError where the mesh does not divide the model or the batch.
+  """
+  if name == 'rollout':
+    return _rollout(cfg, mesh)
+  if name in PROGRAMS:
+    return _update(name, cfg, mesh)
+  raise UserError(f'--stage={name} is none of {", ".join(PROGRAMS)}')
+
+
+def bytes_of(tree: Any) -> int:
+  """On one device, of arrays or shapes with shardings."""
+  return sum(
+    int(np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64))
+    * jax.dtypes.itemsize_bits(x.dtype)
+    // 8
+    for x in jax.tree.leaves(tree)
+    if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Captions:
+  """Stands for a text encoder, whose weights may not be here."""
+
+  cfg: Any
+
+  def encode(self, prompts):
+    shape = (len(prompts), self.cfg.words, self.cfg.features)
+    return np.zeros(shape, np.float32)
+
+
+def _update(name: str, cfg: Config, mesh: Mesh) -> Planned:
+  settings = getattr(cfg.stage, name)
+  check_mesh(name, cfg, mesh)
+  optimizer = make_optimizer(settings)
+  make_loss = {'base': stages.make_base_loss, 'init': stages.make_init_loss}
+  init_fn = functools.partial(denoiser.init_params, cfg.dit)
+  state = abstract_state(make_init(init_fn, optimizer, cfg.seed), mesh)
+  frozen = {'teacher': state.params} if name == 'init' else {}
+  step = make_train_step(
+    make_loss[name](cfg, _Captions(cfg.text)),
+    optimizer,
+    settings,
+    mesh,
+    shardings(state),
+    shardings(frozen),
+    batch_sharding(mesh),
+  )
+  batch = _on(_batch(cfg, settings.batch), batch_sharding(mesh))
+  kinds = {
+    'params': state.params,
+    'optimizer': state.opt_state,
+    'ema': state.ema,
+    'frozen': frozen,
+    'batch': batch,
+  }
+  return Planned(step, (state, frozen, batch), kinds)
+
+
+def _batch(cfg: Config, films: int) -> dict[str, jax.ShapeDtypeStruct]:
+  chunks, stride = cfg.data.chunks, cfg.codec.spatial_stride
+  shapes = {
+    'latents': (
+      chunks * cfg.film.frames_per_chunk,
+      cfg.film.height // stride,
+      cfg.film.width // stride,
+      cfg.dit.channels,
+    ),
+    'text': (chunks, cfg.text.words, cfg.text.features),
+    'mask': (chunks,),
+    'shots': (chunks,),
+  }
+  return {
+    name: jax.ShapeDtypeStruct(
+      (films, *shape), jnp.int32 if name == 'shots' else jnp.float32
+    )
+    for name, shape in shapes.items()
+  }
+
+
+def _rollout(cfg: Config, mesh: Mesh) -> Planned:
+  """One call of a rollout of one film: config.rollout.chunks_per_call."""
+  films = 1
+  check_mesh('rollout', cfg, mesh)
+  director = Director(cfg, None, make_codec(cfg.codec), None)
+  shapes = jax.eval_shape(
+    functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
+  )
+  shapes = jax.tree.map(
+    lambda x, dtype: jax.ShapeDtypeStruct(x.shape, dtype),
+    shapes,
+    denoiser.resting_types(cfg.dit, shapes),
+  )
+  params = _on(shapes, param_shardings(shapes, mesh))
+  state = jax.eval_shape(functools.partial(director.begin, range(films)))
+  state = _on(state, state_shardings(state, mesh))
+  scan = cfg.rollout.chunks_per_call
+  chunks = ChunkInput(
+    text_BWD=jax.ShapeDtypeStruct(
+      (scan, films, cfg.text.words, cfg.text.features), jnp.float32
+    ),
+    cut_B=jax.ShapeDtypeStruct((scan, films), jnp.bool_),
+  )
+  kinds = {'params': params, 'bank': state}
+  return Planned(director.scan_fn, (params, state, chunks), kinds)
+
+
+def _on(tree: Any, places: Any) -> Any:
+  """Shapes with shardings: one for all of them, or a tree of them."""
+  if isinstance(places, jax.sharding.Sharding):
+    places = jax.tree.map(lambda _: places, tree)
+  return jax.tree.map(
+    lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+    tree,
+    places,
+  )

@@ -1,0 +1,48 @@
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+
+from cinejax.core import hlo
+from cinejax.core.config import MeshConfig
+from cinejax.core.sharding import make_mesh
+
+# as the TPU's compiler writes it: a start and its end are one call
+ASYNC = """\
+HloModule jit_f, entry_computation_layout={()->f32[]}
+
+%body (p: f32[8,4]) -> f32[8,4] {
+  %p = f32[8,4]{1,0} parameter(0)
+  %ag = (bf16[2,4]{1,0}, bf16[8,4]{1,0}) all-gather-start(%p), dimensions={0}
+  ROOT %done = bf16[8,4]{1,0} all-gather-done(%ag)
+}
+
+ENTRY %main.3_spmd (a: f32[8,4]) -> f32[8,4] {
+  %a = f32[8,4]{1,0} parameter(0)
+  ROOT %w = f32[8,4]{1,0} while(%a), condition=%c, body=%body, \
+backend_config={"known_trip_count":{"n":"30"}}
+}
+"""
+
+
+def test_a_start_and_its_end_are_one_call_and_loops_count():
+  found = hlo.collectives(ASYNC)
+  assert found == {'all-gather': hlo.Traffic(calls=30, bytes=30 * 8 * 4 * 2)}
+
+
+def test_a_real_program():
+  mesh = make_mesh(MeshConfig(1, -1, 1, 1))
+
+  @jax.jit
+  @jax.shard_map(in_specs=P('fsdp'), out_specs=P('fsdp'))
+  def f(x):
+    def body(x, _):
+      return x + jax.lax.psum(jnp.sin(x), 'fsdp'), None
+
+    x, _ = jax.lax.scan(body, x, length=5)
+    return jax.lax.all_to_all(x, 'fsdp', 1, 1, tiled=True)
+
+  with jax.set_mesh(mesh):
+    x = jax.ShapeDtypeStruct((8, 16), jnp.float32)
+    found = hlo.collectives(f.lower(x).compile().as_text())
+  assert found['all-reduce'] == hlo.Traffic(calls=5, bytes=5 * 16 * 4)
+  assert found['all-to-all'].calls == 1

@@ -1,0 +1,39 @@
+import importlib.util
+
+import pytest
+
+from cinejax.core import topology
+from cinejax.core.errors import UserError
+
+
+@pytest.mark.parametrize(
+  'name', ['v5p', 'v7x:2x2', 'v5p-128', 'h100:8', 'v5e:0x', 'h100:1x1x8*2']
+)
+def test_a_topology_that_is_none_is_a_sentence(name, monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda _: True)
+  with pytest.raises(UserError, match=r'--topology='):
+    topology.describe(name)
+
+
+@pytest.mark.parametrize(
+  ('name', 'extra'), [('v5p:2x2x1', 'plan-tpu'), ('h100:1x1x8', 'plan-gpu')]
+)
+def test_a_compiler_that_is_not_here_is_a_sentence(name, extra, monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda _: None)
+  monkeypatch.delenv('TPU_LIBRARY_PATH', raising=False)
+  with pytest.raises(UserError, match=rf"not installed; .*\[{extra}\]'"):
+    topology.describe(name)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'name'),
+  [
+    ('TPU v5', 'v5p'),
+    ('TPU v5 lite', 'v5e'),
+    ('NVIDIA H100 80GB HBM3', 'h100'),
+    ('cpu', None),
+  ],
+)
+def test_a_chip_is_known_by_its_kind(kind, name):
+  chip = topology.chip_of(kind)
+  assert (chip.name if chip else None) == name

@@ -1,0 +1,156 @@
+"""What a plan says; the compilers themselves are tried where they are."""
+
+import importlib.util
+import os
+
+import jax
+import numpy as np
+import pytest
+
+from cinejax import plan
+from cinejax.config import resolve
+from cinejax.core.config import MeshConfig
+from cinejax.core.errors import UserError
+from cinejax.core.sharding import make_mesh
+from cinejax.training import planned
+from configs import tiny
+
+needs_tpu_compiler = pytest.mark.skipif(
+  not (importlib.util.find_spec('libtpu') or os.getenv('TPU_LIBRARY_PATH')),
+  reason="needs pip install 'cinejax[plan-tpu]'",
+)
+needs_gpu_compiler = pytest.mark.skipif(
+  not importlib.util.find_spec('jax_cuda13_plugin'),
+  reason="needs pip install 'cinejax[plan-gpu]'",
+)
+
+
+def make_config(**changes):
+  config = tiny.get_config()
+  config.stage.base.batch = 4
+  config.update_from_flattened_dict(
+    {key.replace('__', '.'): value for key, value in changes.items()}
+  )
+  return resolve(config)
+
+
+def test_bytes_are_those_of_one_device():
+  cfg = make_config(stage__base__optimizer='adamw')
+  one, many = (
+    planned.make_planned('base', cfg, make_mesh(mesh, jax.devices()[:n]))
+    for mesh, n in (
+      (MeshConfig(1, 1, 1, 1), 1),
+      (MeshConfig(1, 2, 2, 1), 4),
+    )
+  )
+  count = planned.bytes_of(one.kinds['params'])
+  leaves = jax.tree.leaves(one.kinds['params'])
+  assert count == 4 * sum(np.prod(leaf.shape) for leaf in leaves)
+  assert 2 * count < planned.bytes_of(one.kinds['optimizer']) < 2.01 * count
+  # biases, norms and modulation are whole on every device
+  assert count / 4 < planned.bytes_of(many.kinds['params']) < count / 2
+  assert planned.bytes_of(many.kinds['batch']) == (
+    planned.bytes_of(one.kinds['batch']) // 2
+  )
+
+
+def test_flops_are_those_of_the_layers():
+  cfg = make_config(memory__training='full', stage__base__optimizer='adamw')
+  dit, text = cfg.dit, cfg.text
+  films, chunks, tokens = cfg.stage.base.batch, cfg.data.chunks, 3 * 16
+  frames, d = 2 * chunks * 3, dit.features
+  # query, key, value, out and cross-attention's query and out; mlp
+  a_token = 2 * (6 * d * d + 2 * d * dit.mlp_features)
+  a_token += 2 * 2 * text.words * d
+  captions = 2 * 2 * d * d * text.words * chunks
+  seen = 2 * sum(range(1, chunks + 1)) * tokens
+  attention = 2 * 2 * tokens * seen * d
+  layers = dit.layers * (2 * chunks * tokens * a_token + captions + attention)
+  patch = 2 * (2 * chunks * tokens) * (2 * 2 * dit.channels) * d
+  head = patch // 2
+  time = 2 * frames * d * (dit.time_features + d + 6 * d)
+  read = 2 * chunks * text.words * (text.features + d) * d
+  forward = films * (layers + patch + head + time + read)
+  # of what comes first nobody asks the gradient of the input
+  first = films * (
+    patch
+    + 2 * frames * d * dit.time_features
+    + 2 * chunks * text.words * text.features * d
+  )
+  assert plan.count('base', cfg, remat='none') == 3 * forward - first
+
+
+def test_computing_twice_is_counted_apart():
+  cfg = make_config(dit__remat='full', stage__base__optimizer='adamw')
+  model = plan.count('base', cfg, remat='none')
+  assert 1.2 * model < plan.count('base', cfg, remat='full') < 1.4 * model
+
+
+@pytest.mark.parametrize(
+  ('error', 'used'),
+  [
+    ('… Used 25.84G of 15.75G hbm. Exceeded …', int(25.84 * 2**30)),
+    ('… 512.0M exceeds available HBM …', 512 * 2**20),
+    ('…', 0),
+  ],
+)
+def test_what_the_compiler_says_it_needs(error, used):
+  assert plan._used(error) == used
+
+
+def test_what_to_change():
+  cfg = make_config(stage__base__batch=8)
+  mesh = make_mesh(MeshConfig(2, 2, 1, 1), jax.devices()[:4])
+  told = plan.changes('base', cfg, {'params': 10, 'total': 50}, mesh)
+  assert told == [
+    '--config.dit.remat=full',
+    '--config.mesh.data=1, so that fsdp splits weights further',
+    '--config.stage.base.batch=4',
+    '--config.mesh.sequence=2',
+    'more chips, or chips with more memory',
+  ]
+
+
+@pytest.mark.parametrize('program', planned.PROGRAMS)
+def test_heads_that_a_mesh_does_not_divide_are_a_sentence(program):
+  mesh = make_mesh(MeshConfig(1, 1, 2, 2), jax.devices()[:4])
+  with pytest.raises(UserError, match='heads is 2; it must be a multiple of'):
+    planned.make_planned(program, make_config(), mesh)
+
+
+@pytest.mark.slow
+@needs_tpu_compiler
+@pytest.mark.parametrize('program', planned.PROGRAMS)
+def test_a_pod_of_tpus(program):
+  cfg = make_config(
+    dit__layers=1,
+    dit__head_features=128,
+    dit__compute_dtype='bfloat16',
+    dit__remat='full',
+    memory__training='full',
+    mesh__sequence=2,
+    stage__base__optimizer='adamw',
+    stage__init__batch=4,
+    rollout__guidance=1.0,
+  )
+  row = plan.plan(program, cfg, 'v5e:2x2')
+  assert row['fits'] and row['bytes']['total'] < 2**30
+  assert row['collectives']['all-to-all']['calls'] > 0
+
+
+@pytest.mark.slow
+@needs_tpu_compiler
+def test_too_large_for_a_pod_does_not_fit():
+  cfg = make_config(
+    dit__head_features=4096, dit__layers=64, stage__base__optimizer='adamw'
+  )
+  row = plan.plan('base', cfg, 'v5e:2x2')
+  assert not row['fits'] and row['change']
+
+
+@pytest.mark.slow
+@needs_gpu_compiler
+def test_a_host_of_gpus():
+  cfg = make_config(dit__compute_dtype='bfloat16', mesh__sequence=2)
+  row = plan.plan('base', cfg, 'h100:1x1x4')
+  assert row['fits'] and row['flops'] > 0
