@@ -146,8 +146,12 @@ def changes(
 
 
 def _compile(program: planned.Planned, mesh: Mesh) -> jax.stages.Compiled:
+  options = {}
+  if mesh.devices.flat[0].platform != 'tpu':
+    # it tries its kernels on the device to choose one, and there is none
+    options = {'xla_gpu_enable_triton_gemm': False}
   with jax.set_mesh(mesh):
-    return program.fn.lower(*program.args).compile()
+    return program.fn.lower(*program.args).compile(compiler_options=options)
 
 
 def _bytes(held: dict[str, int], analysis: Any) -> dict[str, int]:

@@ -121,7 +121,9 @@ class Block(nn.Module):
     y = _modulated(cfg, x_BSFPD, shift_1, scale_1)
 
     def mix(*heads):
-      # tokens are exchanged for heads while they are still apart from frames
+      # Tokens are exchanged for heads while they are still apart from frames,
+      # and after they are projected: XLA would rather gather all of x.
+      heads = (constrain(x, *_TOKENS, 'tensor') for x in heads)
       heads = (constrain(x, *_HEADS) for x in heads)
       q, k, v = (
         einops.rearrange(x, 'b s f p h k -> b s (f p) h k') for x in heads
@@ -266,7 +268,9 @@ class DiT(nn.Module):
     x = dense(cfg.features, 'time_in')(x)
     embedded = dense(cfg.features, 'time_out')(nn.silu(x))
     x = dense(6 * cfg.features, 'time_projection')(nn.silu(embedded))
-    return embedded, x.reshape(*x.shape[:-1], 6, cfg.features)
+    modulation = x.reshape(*x.shape[:-1], 6, cfg.features)
+    # small, and read whole by every token
+    return constrain(embedded, BATCH_AXES), constrain(modulation, BATCH_AXES)
 
   def _embed_text(self, text_BNWD):
     cfg = self.cfg

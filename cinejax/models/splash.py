@@ -7,8 +7,6 @@ tokens of four heads. Elsewhere than on a TPU the kernels are interpreted:
 slow, and right.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,11 +132,14 @@ def _heads_first(x_BMHK: jax.Array, length: int) -> jax.Array:
   return x.swapaxes(1, 2)
 
 
-@functools.lru_cache(maxsize=64)
 def _kernel(
   mask: masks.Mask, heads: int, block_q: int, block_k: int, interpret: bool
 ) -> kernels.SplashAttentionKernel:
-  """[H, T, K] x [H, M, K] -> [H, T, K]; its tables are numpy's, and static."""
+  """[H, T, K], [H, M, K], [H, M, K] -> [H, T, K].
+
+  Made anew in each trace, of which its tables are constants; what is dear in
+  them splash remembers by mask.
+  """
   sizes = kernels.BlockSizes(
     block_q=block_q,
     block_kv=block_k,
@@ -149,11 +150,9 @@ def _kernel(
     block_q_dq=block_q,
     block_kv_dq=block_k,
   )
-  with jax.ensure_compile_time_eval():  # called while something is traced
-    kernel = kernels.make_splash_mha_single_device(
-      masks.MultiHeadMask([mask] * heads),
-      block_sizes=sizes,
-      residual_checkpoint_name=RESIDUALS,
-      interpret=interpret,
-    )
-    return jax.tree.map(np.asarray, kernel)
+  return kernels.make_splash_mha_single_device(
+    masks.MultiHeadMask([mask] * heads),
+    block_sizes=sizes,
+    residual_checkpoint_name=RESIDUALS,
+    interpret=interpret,
+  )
