@@ -94,7 +94,7 @@ def check(cfg: Config) -> None:
   _one_of('codec.name', cfg.codec.name, codecs)
   dtypes = ('float32', 'bfloat16')
   _one_of('codec.compute_dtype', cfg.codec.compute_dtype, dtypes)
-  _one_of('text.name', cfg.text.name, ('hashed',))
+  _one_of('text.name', cfg.text.name, ('hashed', 'umt5', 'transformers'))
   _one_of('dit.compute_dtype', cfg.dit.compute_dtype, dtypes)
   _one_of('dit.remat', cfg.dit.remat, ('none', 'attention', 'dots', 'full'))
   _one_of(

@@ -21,10 +21,11 @@ from cinejax.core.errors import UserError
 from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.film.timeline import Timeline
 from cinejax.interop.archive import locate
+from cinejax.interop.texts import load_text
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec, to_bytes
-from cinejax.models.text.select import make_text
+from cinejax.models.text.select import Text
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import (
   ChunkInput,
@@ -65,8 +66,8 @@ class Director:
     )
 
   @functools.cached_property
-  def text(self):
-    return make_text(self.cfg.text)
+  def text(self) -> Text:
+    return load_text(self.cfg.text)
 
   @functools.cached_property
   def step(self) -> Step:
@@ -239,6 +240,9 @@ def load_director(
     denoiser.resting_types(cfg.dit, like),
   )
   codec, codec_params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
+  if not cfg.text.folder:
+    text = dataclasses.replace(cfg.text, folder=str(folder))
+    cfg = dataclasses.replace(cfg, text=text)
   return Director(cfg, load_params(file, like, adapters), codec, codec_params)
 
 

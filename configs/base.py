@@ -33,9 +33,11 @@ def get_config() -> ConfigDict:
   codec.compute_dtype = 'float32'  # float32 | bfloat16, of wan_vae and taehv
 
   text = config.text = ConfigDict()
-  text.name = 'hashed'
+  text.name = 'hashed'  # hashed | umt5 | transformers
   text.words = 16  # W, caption tokens; longer prompts are cut
   text.features = 64  # of one caption token
+  # of umt5's or transformers' weights and tokenizer; '' = of --weights
+  text.folder = ''
 
   dit = config.dit = ConfigDict()
   dit.layers = 6  # L

@@ -18,9 +18,10 @@ class CodecConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-  name: str  # hashed
+  name: str  # hashed | umt5 | transformers
   words: int  # W
   features: int  # of one caption token
+  folder: str  # of umt5's or transformers' weights and tokenizer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,11 +18,12 @@ from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.data.pipeline import make_batches, make_clip_batches
 from cinejax.data.sources import LatentFilms
+from cinejax.interop.texts import load_text
 from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
 from cinejax.models.codec.patch import Components, PatchCodec
 from cinejax.models.codec.select import make_codec
-from cinejax.models.text.select import Text, make_text
+from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import make_causal_ode_loss
 from cinejax.objectives.consistency import make_consistency_loss
 from cinejax.objectives.reconstruction import make_reconstruction_loss
@@ -166,7 +167,7 @@ def _latent_films(cfg: Config) -> LatentFilms:
 
 def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   codec_weights = weights_path(cfg, workdir, 'codec')
-  films, text = _latent_films(cfg), make_text(cfg.text)
+  films, text = _latent_films(cfg), load_text(cfg.text)
   codec = load_codec(cfg.codec, codec_weights)
   return Program(
     init_fn=lambda key: denoiser.init_params(cfg.dit, key),
@@ -179,7 +180,7 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
 
 def _build_init(cfg: Config, workdir: pathlib.Path) -> Program:
   base = weights_path(cfg, workdir, 'base')
-  films, text = _latent_films(cfg), make_text(cfg.text)
+  films, text = _latent_films(cfg), load_text(cfg.text)
   return Program(
     init_fn=lambda key: denoiser.init_params(cfg.dit, key),
     loss_fn=make_init_loss(cfg, text),

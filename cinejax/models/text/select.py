@@ -1,13 +1,17 @@
 """Which text encoder a config asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from cinejax.core.errors import UserError
 from cinejax.models.config import TextConfig
+from cinejax.models.text import transformers
 from cinejax.models.text.hashed import HashedText
+from cinejax.models.text.prompts import CachedText
+
+NAMES = ('hashed', 'umt5', 'transformers')
 
 
 class Text(Protocol):
@@ -18,8 +22,21 @@ class Text(Protocol):
     ...
 
 
-def make_text(cfg: TextConfig) -> Text:
-  """The encoder named by `cfg.name`."""
-  if cfg.name == 'hashed':
-    return HashedText(cfg.words, cfg.features)
-  raise UserError(f'config.text.name is {cfg.name}; it must be hashed')
+def make_text(
+  cfg: TextConfig, umt5_fn: Callable[[str], np.ndarray] | None = None
+) -> Text:
+  """The encoder named by `cfg.name`.
+
+  `umt5_fn` is UMT5's, prompt -> [w, D]: interop/texts.py makes it from files.
+  """
+  match cfg.name:
+    case 'hashed':
+      return HashedText(cfg.words, cfg.features)
+    case 'umt5' if umt5_fn:
+      return CachedText(umt5_fn, cfg.words, cfg.features)
+    case 'transformers':
+      encode_fn = transformers.make_encode_fn(cfg.folder, cfg.words)
+      return CachedText(encode_fn, cfg.words, cfg.features)
+  raise UserError(
+    f'config.text.name is {cfg.name}; it must be one of {", ".join(NAMES)}'
+  )

@@ -1,0 +1,217 @@
+"""Text encoders with their weights, from the folders that they come in.
+
+UMT5 is read from Wan's own file or as transformers writes it:
+
+    Wan                        transformers
+    token_embedding            shared
+    blocks.N.norm1             encoder.block.N.layer.0.layer_norm
+    blocks.N.attn.q            encoder.block.N.layer.0.SelfAttention.q
+    blocks.N.pos_embedding     …SelfAttention.relative_attention_bias
+    blocks.N.norm2             encoder.block.N.layer.1.layer_norm
+    blocks.N.ffn.gate.0        …layer.1.DenseReluDense.wi_0
+    blocks.N.ffn.fc1, fc2      …layer.1.DenseReluDense.wi_1, wo
+    norm                       encoder.final_layer_norm
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cinejax.core import tree as tree_lib
+from cinejax.core.errors import UserError
+from cinejax.interop.archive import Archive, find_archive, open_archive
+from cinejax.interop.mapped import read
+from cinejax.interop.views import check
+from cinejax.models.config import TextConfig
+from cinejax.models.text import umt5
+from cinejax.models.text.prompts import Tokens
+from cinejax.models.text.select import Text, make_text
+
+_WEIGHTS = (
+  *('models_t5_umt5-xxl-enc-bf16', 'text_encoder/model', 'model'),
+  'text_encoder/diffusion_pytorch_model',
+)
+_TOKENIZERS = ('google/umt5-xxl', 'tokenizer', '.')
+_ATTENTION = 'encoder.block.{}.layer.0.'
+_MLP = 'encoder.block.{}.layer.1.'
+
+
+class Rule(NamedTuple):
+  """A leaf of ours and what it is called; `{}` is a layer."""
+
+  ours: str
+  wan: str
+  transformers: str
+  transposed: bool = True
+
+
+RULES = (
+  Rule('embedding', 'token_embedding.weight', 'shared.weight', False),
+  Rule('norm/scale', 'norm.weight', 'encoder.final_layer_norm.weight', False),
+  Rule(
+    'blocks/distance',
+    'blocks.{}.pos_embedding.embedding.weight',
+    f'{_ATTENTION}SelfAttention.relative_attention_bias.weight',
+    False,
+  ),
+  *(
+    Rule(
+      f'blocks/{ours}_norm/scale',
+      f'blocks.{{}}.{wan}.weight',
+      f'{theirs}layer_norm.weight',
+      False,
+    )
+    for ours, wan, theirs in (
+      ('attention', 'norm1', _ATTENTION),
+      ('mlp', 'norm2', _MLP),
+    )
+  ),
+  *(
+    Rule(
+      f'blocks/{ours}/kernel',
+      f'blocks.{{}}.attn.{theirs}.weight',
+      f'{_ATTENTION}SelfAttention.{theirs}.weight',
+    )
+    for ours, theirs in zip(
+      ('query', 'key', 'value', 'out'), 'qkvo', strict=True
+    )
+  ),
+  *(
+    Rule(
+      f'blocks/{ours}/kernel',
+      f'blocks.{{}}.ffn.{wan}.weight',
+      f'{_MLP}DenseReluDense.{theirs}.weight',
+    )
+    for ours, wan, theirs in (
+      ('mlp_gate', 'gate.0', 'wi_0'),
+      ('mlp_in', 'fc1', 'wi_1'),
+      ('mlp_out', 'fc2', 'wo'),
+    )
+  ),
+)
+
+
+def load_text(cfg: TextConfig) -> Text:
+  """The encoder of `cfg`, with what it needs from config.text.folder.
+
+  Raises UserError where that is missing or does not fit.
+  """
+  if cfg.name != 'umt5':
+    return make_text(cfg)
+  if not cfg.folder:
+    raise UserError(
+      'config.text.folder is empty; umt5 needs the folder of its weights and '
+      'its tokenizer: that of Wan-AI/Wan2.1-T2V-1.3B has both'
+    )
+  folder = pathlib.Path(cfg.folder)
+  tokens = Tokens(_tokenizer(folder), cfg.words)
+  file = find_archive(folder, *_WEIGHTS)
+  if file is None:
+    raise UserError(
+      f'there is no {_WEIGHTS[0]}.pth in {folder}; `hf download '
+      f'Wan-AI/Wan2.1-T2V-1.3B --local-dir={folder}` fetches it'
+    )
+  try:
+    sizes, params = read_umt5(open_archive(file))
+  except UserError as error:
+    raise UserError(f'{file}: {error}') from error
+  if sizes.features != cfg.features:
+    raise UserError(
+      f'config.text.features is {cfg.features}; {file} has {sizes.features}'
+    )
+  return make_text(cfg, make_encode_fn(sizes, params, tokens))
+
+
+def make_encode_fn(
+  sizes: umt5.Sizes, params: Any, tokens: Tokens
+) -> Callable[[str], np.ndarray]:
+  """-> encode_fn(prompt): float32 [w, D], one row a token."""
+  encoder = umt5.Encoder(sizes)
+  apply = jax.jit(encoder.apply)
+  params = jax.tree.map(jnp.asarray, params)  # on the device, once
+
+  def encode_fn(prompt: str) -> np.ndarray:
+    ids_1W, mask_1W = tokens([prompt])
+    hidden_1WD = apply({'params': params}, ids_1W, mask_1W)
+    return np.asarray(hidden_1WD[0, : mask_1W.sum()], np.float32)
+
+  return encode_fn
+
+
+def read_umt5(archive: Archive) -> tuple[umt5.Sizes, dict[str, Any]]:
+  """Sizes and parameters, in the types they are stored in.
+
+  Raises UserError that lists what is missing, extra or misshapen.
+  """
+  # tied with `shared`: some files hold it twice
+  tensors = {
+    name: x
+    for name, x in archive.tensors.items()
+    if name != 'encoder.embed_tokens.weight'
+  }
+  names = {
+    rule.ours: rule.wan if 'norm.weight' in tensors else rule.transformers
+    for rule in RULES
+  }
+  sizes = _sizes(tensors, names)
+  like = tree_lib.paths(_shapes(sizes))
+  check(tensors, dict(_their_shapes(names, like)))
+  leaves = {}
+  for rule in RULES:
+    name = names[rule.ours]
+    found = [
+      read(tensors[name.format(layer)])
+      for layer in range(sizes.layers if '{}' in name else 1)
+    ]
+    found = [x.T if rule.transposed else x for x in found]
+    leaves[rule.ours] = np.stack(found) if '{}' in name else found[0]
+  return sizes, tree_lib.nested(leaves)
+
+
+def _tokenizer(folder: pathlib.Path) -> pathlib.Path:
+  found = [folder / name for name in _TOKENIZERS]
+  return next((x for x in found if (x / 'tokenizer.json').is_file()), found[0])
+
+
+def _sizes(tensors: Mapping[str, Any], names: Mapping[str, str]) -> umt5.Sizes:
+  def shape(ours: str) -> tuple[int, ...]:
+    name = names[ours].format(0)
+    if name not in tensors:
+      raise UserError(f'it is no encoder of UMT5: it has no {name}')
+    return tensors[name].shape
+
+  layers = 0
+  while names['blocks/query/kernel'].format(layers) in tensors:
+    layers += 1
+  tokens, features = shape('embedding')
+  buckets, heads = shape('blocks/distance')
+  inner, _ = shape('blocks/query/kernel')
+  return umt5.Sizes(
+    tokens=tokens,
+    layers=layers,
+    heads=heads,
+    head_features=inner // heads,
+    features=features,
+    mlp_features=shape('blocks/mlp_in/kernel')[0],
+    buckets=buckets,
+  )
+
+
+def _shapes(sizes: umt5.Sizes) -> Any:
+  ids = jax.ShapeDtypeStruct((1, 1), np.int32)
+  init = functools.partial(umt5.Encoder(sizes).init, jax.random.key(0))
+  return jax.eval_shape(init, ids, ids)['params']
+
+
+def _their_shapes(names, like):
+  for rule in RULES:
+    name, shape = names[rule.ours], like[rule.ours].shape
+    stacked = '{}' in name
+    shape = shape[stacked:]
+    for layer in range(like[rule.ours].shape[0] if stacked else 1):
+      yield name.format(layer), shape[::-1] if rule.transposed else shape

@@ -1,0 +1,60 @@
+"""Any text encoder that Hugging Face's transformers runs, from a folder.
+
+For those who have PyTorch and another encoder, or who want to compare: the
+tokenizer lies in FOLDER or FOLDER/tokenizer, the encoder in FOLDER or
+FOLDER/text_encoder. Nothing is downloaded.
+"""
+
+import importlib.util
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from cinejax.core.errors import UserError
+from cinejax.models.text.prompts import clean
+
+
+def make_encode_fn(
+  folder: str | os.PathLike, words: int
+) -> Callable[[str], np.ndarray]:
+  """-> encode_fn(prompt): float32 [w, D], one row a token, w <= words.
+
+  Raises UserError where the packages or the files are missing.
+  """
+  for package in ('torch', 'transformers'):
+    if not importlib.util.find_spec(package):
+      raise UserError(
+        f'config.text.name=transformers needs {package}; pip install '
+        "'cinejax[torch]'"
+      )
+  import torch  # optional, as is transformers
+  import transformers
+
+  try:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+      _inner(folder, 'tokenizer'), local_files_only=True
+    )
+    model = transformers.AutoModelForTextEncoding.from_pretrained(
+      _inner(folder, 'text_encoder'), local_files_only=True
+    ).eval()
+  except (OSError, ValueError) as error:
+    raise UserError(
+      f'{folder} holds no text encoder of transformers ({error})'
+    ) from error
+
+  def encode_fn(prompt: str) -> np.ndarray:
+    said = tokenizer(
+      clean(prompt), truncation=True, max_length=words, return_tensors='pt'
+    )
+    with torch.no_grad():
+      hidden = model(**said).last_hidden_state
+    return hidden[0].float().numpy()
+
+  return encode_fn
+
+
+def _inner(folder: str | os.PathLike, name: str) -> pathlib.Path:
+  inner = pathlib.Path(folder) / name
+  return inner if inner.is_dir() else pathlib.Path(folder)

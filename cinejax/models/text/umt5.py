@@ -1,0 +1,130 @@
+"""UMT5's encoder, whose hidden states Wan 2.1 takes for a caption.
+
+T5 (Raffel et al., arXiv 1910.10683) as UMT5 has it (Chung et al., arXiv
+2304.09151): no biases, no 1 / sqrt(K), a gated mlp, and in every layer its own
+table of relative distances:
+
+    h  = x + attention(norm(x)),  logits_qk = q.k + table[bucket(k - q)]    (1)
+    x' = h + out(in(norm(h)) * gelu(gate(norm(h))))                         (2)
+    norm(x) = scale x / sqrt(mean(x^2) + 1e-6)                              (3)
+
+bucket() is exact for near words and logarithmic up to 128, apart for words
+before and after. It computes in the precision of its parameters; norms,
+logits and softmax are float32. umt5-xxl: 24 layers, 64 heads of 64, D = 4096,
+G = 10240, 256,384 tokens.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import chex
+import einops
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+_FARTHEST = 128  # tokens, beyond which distances are one
+_EPSILON = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """What the parameters' shapes say of the network."""
+
+  tokens: int  # of the vocabulary
+  layers: int  # L
+  heads: int  # H
+  head_features: int  # K
+  features: int  # D
+  mlp_features: int  # G
+  buckets: int  # of distances
+
+
+class Encoder(nn.Module):
+  """Token ids and their mask [B, W] to hidden states [B, W, D]."""
+
+  sizes: Sizes
+
+  @nn.compact
+  def __call__(self, ids_BW: jax.Array, mask_BW: jax.Array) -> jax.Array:
+    chex.assert_equal_shape([ids_BW, mask_BW])
+    sizes = self.sizes
+    table = self.param(
+      'embedding', nn.initializers.normal(), (sizes.tokens, sizes.features)
+    )
+    x_BWD = table[ids_BW]
+    bucket_WW = jnp.asarray(buckets(ids_BW.shape[1], sizes.buckets))
+    layers = nn.scan(
+      _Block,
+      variable_axes={'params': 0},
+      split_rngs={'params': True},
+      in_axes=nn.broadcast,
+      length=sizes.layers,
+    )
+    x_BWD, _ = layers(sizes, table.dtype, name='blocks')(
+      x_BWD, bucket_WW, mask_BW.astype(bool)
+    )
+    return _norm(table.dtype, 'norm')(x_BWD)
+
+
+class _Block(nn.Module):
+  """Eqs. (1) and (2)."""
+
+  sizes: Sizes
+  dtype: Any
+
+  @nn.compact
+  def __call__(
+    self, x_BWD: jax.Array, bucket_WW: jax.Array, mask_BW: jax.Array
+  ) -> tuple[jax.Array, None]:
+    sizes = self.sizes
+    h_BWD = _norm(self.dtype, 'attention_norm')(x_BWD)
+    q, k, v = (
+      einops.rearrange(
+        self._dense(sizes.heads * sizes.head_features, name)(h_BWD),
+        'B W (H K) -> B W H K',
+        H=sizes.heads,
+      )
+      for name in ('query', 'key', 'value')
+    )
+    distance = self.param(
+      'distance', nn.initializers.normal(), (sizes.buckets, sizes.heads)
+    )
+    bias_HWW = jnp.moveaxis(distance[bucket_WW], -1, 0)
+    h_BWHK = jax.nn.dot_product_attention(
+      q,
+      k,
+      v,
+      bias=bias_HWW[None].astype(jnp.float32),
+      mask=mask_BW[:, None, None],
+      scale=1.0,
+    )
+    h_BWD = einops.rearrange(h_BWHK, 'B W H K -> B W (H K)')
+    x_BWD = x_BWD + self._dense(sizes.features, 'out')(h_BWD)
+    h_BWD = _norm(self.dtype, 'mlp_norm')(x_BWD)
+    gate_BWG = nn.gelu(self._dense(sizes.mlp_features, 'mlp_gate')(h_BWD))
+    h_BWG = self._dense(sizes.mlp_features, 'mlp_in')(h_BWD) * gate_BWG
+    return x_BWD + self._dense(sizes.features, 'mlp_out')(h_BWG), None
+
+  def _dense(self, features: int, name: str) -> nn.Dense:
+    return nn.Dense(features, use_bias=False, dtype=self.dtype, name=name)
+
+
+def _norm(dtype: Any, name: str) -> nn.RMSNorm:
+  """Eq. (3)."""
+  return nn.RMSNorm(_EPSILON, dtype=dtype, name=name)
+
+
+def buckets(words: int, count: int) -> np.ndarray:
+  """[W, W] int32: the bucket of key k for query q, at [q, k]."""
+  place = np.arange(words)
+  after = place[None] - place[:, None]
+  near, half = count // 4, count // 2
+  distance = np.abs(after).astype(np.float32)
+  # float32, as the original: at the bounds of buckets the digits matter
+  scaled = np.log(np.maximum(distance, 1) / near) / math.log(_FARTHEST / near)
+  far = near + (scaled * (half - near)).astype(np.int32)
+  bucket = np.where(distance < near, distance, np.minimum(far, half - 1))
+  return (bucket + half * (after > 0)).astype(np.int32)
