@@ -6,7 +6,8 @@ Floors (a package imports only from lower floors, inside a package one way):
      plan convert
   4  training                           state, steps, checkpoint, loop, stages
   3  objectives evaluation interop
-     exams takes director command       what commands share
+     examiner exams takes director      what commands share
+     command
      config                             where ConfigDict ends
   2  models rollout data story
   1  core diffusion memory film

@@ -111,7 +111,8 @@ def check(cfg: Config) -> None:
   _one_of('rollout.sampler', cfg.rollout.sampler, ('euler', 'few_step'))
   _one_of('rollout.commit', cfg.rollout.commit, ('separate', 'fused'))
   _one_of('init.method', cfg.init.method, ('ode', 'cd'))
-  _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict'))
+  _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict', 'minutes'))
+  _one_of('eval.matching', cfg.eval.matching, ('greedy', 'optimal'))
   _check_frames(cfg)
   if cfg.codec.tile and cfg.codec.tile <= cfg.codec.tile_overlap:
     raise UserError(

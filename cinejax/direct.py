@@ -35,7 +35,7 @@ from cinejax import command, live
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.director import Director, load_director
-from cinejax.evaluation import recall, story
+from cinejax.evaluation import cuts, recall, story
 from cinejax.evaluation.speed import Speed
 from cinejax.film import media, screenplay, sheet
 from cinejax.film.directions import Directions
@@ -172,7 +172,7 @@ def measure(
   video_TYXC: np.ndarray, rows: Sequence[sheet.Row]
 ) -> dict[str, object]:
   """The figures that follow from the pixels alone."""
-  figures = story.cut_figures(video_TYXC, rows)
+  figures = story.cut_figures(cuts.detect_cuts(video_TYXC), rows)
   names = ('place', 'size', 'action', 'recall', 'segments')
   figures |= dict.fromkeys(names)
   if story.is_readable(video_TYXC, rows):

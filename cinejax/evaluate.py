@@ -1,52 +1,58 @@
 """Measures a model on story films that no training has seen.
 
   python -m cinejax.evaluate --config=configs/story.py \\
-    --weights=weights/story --out=DIR [--films=N] \\
+    --weights=weights/story --out=DIR [--films=N] [--seeds=K] \\
     [--policies=camr,window,…] [--metrics=given,swap,generated,codec] \\
-    [--config.eval.kind=eval|long|strict] [--config.eval.seed=…]
+    [--config.eval.kind=eval|long|strict|minutes] [--config.eval.seed=…]
 
 DIR/report.json and DIR/report.md have each metric of each policy as
-{mean, std, n}, of all films and split by kind of return and by absence;
+{mean, std, n}, over films and, with several sampling seeds, over seeds; split
+by kind of return and by absence; and along the film. DIR/*.png draw it.
 DIR/POLICY/ has contact sheets of the best, median and worst generated film,
-by recall and then place. Of a film's returns the main one alone counts.
+by recall and then place, and films/ all films of the first seed. Of a film's
+returns the main one alone counts, but for drift.
 
   given      recall_given; route_hit_L and route_share_L of each layer L;
              unreadable_given
   swap       recall_swap: how often the look follows a swap in the history
-  generated  place, size, action, sca, nsd, false_cuts, flicker, unreadable,
-             recall, look_bits, pixel_fps
+  generated  place, size, action, sca, nsd, transition_deviation, false_cuts,
+             flicker, motion, unreadable, recall, look_bits, pixel_fps;
+             intra_X, inter_X and inter_same_X (shots of one character) for
+             each X of config.eval.features, text_X where X knows words; drift
   codec      psnr, read_clean, read_codec: no base weights are needed
 
 and a chance for each recall. Definitions stand in evaluation/ (recall.py,
-scores.py, shots.py, speed.py, story.py). Chunks are committed on their own
-whatever config.rollout.commit says: `fused` makes the same films.
+scores.py, shots.py, consistency.py, drift.py, speed.py, story.py). Chunks are
+committed on their own whatever config.rollout.commit says: `fused` makes the
+same films.
+
+DIR/scores holds what is known of every film. A run that was stopped goes on
+where it was; more films, seeds, policies or metrics only add to it. DIR is
+refused if its scores are of other weights or settings.
 """
 
 import dataclasses
-import json
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 from absl import flags
-from rich.console import Console
-from rich.progress import Progress
 
 from cinejax import command, exams
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.director import Director, load_director
-from cinejax.evaluation import report as report_lib
-from cinejax.evaluation.scores import FilmScore
-from cinejax.film import media, sheet
+from cinejax.evaluation import plots, tables
+from cinejax.evaluation.ledger import Ledger, digest, write_json
+from cinejax.evaluation.scores import make_instruments
+from cinejax.examiner import examine
+from cinejax.exams import Exam
 from cinejax.interop.weights import load_codec
 from cinejax.memory.config import POLICIES
 from cinejax.story import world
-
-METRICS = ('given', 'swap', 'generated', 'codec')
 
 
 def define_flags() -> None:
@@ -56,15 +62,16 @@ def define_flags() -> None:
   flags.DEFINE_integer(
     'films', None, 'Default: config.eval.films.', lower_bound=1
   )
+  flags.DEFINE_integer('seeds', 1, 'Sampling seeds a film.', lower_bound=1)
   flags.DEFINE_list('policies', None, 'Default: config.memory.policy.')
   flags.DEFINE_list(
-    'metrics', list(METRICS[:3]), f'Some of {", ".join(METRICS)}.'
+    'metrics', list(exams.PARTS[:3]), f'Some of {", ".join(exams.PARTS)}.'
   )
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
-  parts = _some_of('metrics', args.metrics, METRICS)
+  parts = _some_of('metrics', args.metrics, exams.PARTS)
   policies = _some_of(
     'policies', args.policies or [cfg.memory.policy], POLICIES
   )
@@ -74,83 +81,23 @@ def main() -> None:
       f'measures story films, {world.WIDTH}x{world.HEIGHT}'
     )
   out = check_folder(args.out)
+  instruments = make_instruments(cfg.eval)
   director = _load(cfg, args.weights, parts)
   films = exams.cast_films(director, args.films or cfg.eval.films)
-  report = _facts(cfg, args.weights, len(films))
+  ledger = Ledger(out, _settings(director))
+  report = _facts(cfg, args.weights, len(films), args.seeds)
   try:
-    for change in _examine(director, films, parts, policies, out):
+    exam = Exam(director, films, instruments)
+    for change in examine(exam, ledger, parts, policies, args.seeds, out):
       report = report | change
       _write(out, report)  # after each policy: a stopped run keeps the others
   except KeyboardInterrupt:
-    print(f'stopped; {out} has the policies that were done', file=sys.stderr)
+    print(
+      f'stopped; {out} keeps what was scored, and the same command goes on',
+      file=sys.stderr,
+    )
     sys.exit(130)
   print((out / 'report.md').read_text())
-
-
-def _examine(
-  director: Director,
-  films: Sequence[world.StoryFilm],
-  parts: Sequence[str],
-  policies: Sequence[str],
-  out: pathlib.Path,
-) -> Iterator[dict[str, Any]]:
-  """The report's sections, as they come to be known."""
-  done: dict[str, Any] = {}
-  console = Console(stderr=True)
-  with Progress(console=console, disable=not console.is_terminal) as bar:
-
-    def track(batches: Sequence[Any], what: str):
-      return bar.track(batches, description=what)
-
-    if 'codec' in parts:
-      found = exams.through_codec(director, films, track)
-      yield {'codec': report_lib.metrics(found)}
-    for policy in policies if set(parts) - {'codec'} else ():
-      own = _with_policy(director, policy)
-      done = done | {policy: _policy(own, films, parts, out / policy, track)}
-      yield {'policies': done}
-
-
-def _policy(director, films, parts, folder, track) -> dict[str, Any]:
-  """One policy's part of the report; its sheets are written."""
-  found, rates = [FilmScore({}, {})] * len(films), {}
-  if 'given' in parts or 'swap' in parts:
-    given = exams.after_rendered(director, films, 'swap' in parts, track)
-    found = [a | b for a, b in zip(found, given, strict=True)]
-  if 'generated' in parts:
-    made = exams.whole(director, films, track)
-    found = [a | b for a, b in zip(found, made.scores, strict=True)]
-    rates = {'pixel_fps': report_lib.summary(made.pixel_fps)}
-    _sheets(director, films, made, folder)
-  section = report_lib.policy_report(films, found)
-  return section | {'all': section['all'] | rates}
-
-
-def _sheets(
-  director: Director,
-  films: Sequence[world.StoryFilm],
-  made: exams.Whole,
-  folder: pathlib.Path,
-) -> None:
-  """The best, median and worst film, by recall and then place."""
-
-  def rank(number: int) -> tuple[float, ...]:
-    values = made.scores[number].values
-    return values['recall'], values['place'], values['sca']
-
-  order = sorted(range(len(films)), key=rank)
-  chosen = {'worst': 0, 'median': len(order) // 2, 'best': -1}
-  for name, at in chosen.items():
-    number = order[at]
-    recalled, place, _ = rank(number)
-    page = sheet.contact_sheet(
-      made.videos[number],
-      sheet.film_rows(films[number].screenplay(), director.timeline),
-      director.cfg.film.fps,
-      f'{folder.name}, {name}: film {number}, recall {recalled:.0f}, '
-      f'place {place:.2f}',
-    )
-    media.save_image(folder / f'{name}.png', page)
 
 
 def _some_of(flag: str, given: Sequence[str], known: Sequence[str]) -> list:
@@ -170,25 +117,40 @@ def _load(cfg: Config, weights: str, parts: Sequence[str]) -> Director:
   return Director(cfg, None, *load_codec(cfg.codec, path))
 
 
-def _with_policy(director: Director, policy: str) -> Director:
-  cfg = director.cfg
-  cfg = dataclasses.replace(
-    cfg,
-    memory=dataclasses.replace(cfg.memory, policy=policy),
-    rollout=dataclasses.replace(cfg.rollout, commit='separate'),
-  )
-  return dataclasses.replace(director, cfg=cfg)
+def _settings(director: Director) -> dict[str, Any]:
+  """What scores depend on, beside policy, film and seed."""
+  kept = ('film', 'codec', 'text', 'dit', 'memory', 'diffusion', 'rollout')
+  cfg = dataclasses.asdict(director.cfg)
+  settings = {name: cfg[name] for name in (*kept, 'eval')}
+  for section, key in (
+    ('memory', 'policy'),
+    ('memory', 'training'),
+    ('rollout', 'commit'),
+    ('rollout', 'chunks_per_call'),
+    ('eval', 'films'),
+    ('eval', 'batch'),
+  ):
+    del settings[section][key]
+  return {
+    'config': settings,
+    'network': digest(director.params),
+    'codec': digest(director.codec_params),
+  }
 
 
-def _facts(cfg: Config, weights: str, count: int) -> dict[str, Any]:
+def _facts(cfg: Config, weights: str, count: int, seeds: int) -> dict[str, Any]:
   return {
     'name': cfg.name,
     'weights': weights,
     'kind': cfg.eval.kind,
     'films': count,
     'seed': cfg.eval.seed,
+    'seeds': seeds,
+    'sampler': cfg.rollout.sampler,
     'steps': cfg.rollout.steps,
     'guidance': cfg.rollout.guidance,
+    'cuts': cfg.eval.cuts,
+    'matching': cfg.eval.matching,
     'device': jax.devices()[0].device_kind,
     'jax': jax.__version__,
     'policies': {},
@@ -196,10 +158,11 @@ def _facts(cfg: Config, weights: str, count: int) -> dict[str, Any]:
 
 
 def _write(out: pathlib.Path, report: dict[str, Any]) -> None:
-  with atomic_path(out / 'report.json') as path:
-    path.write_text(json.dumps(report, indent=2) + '\n')
+  if report['policies']:
+    report = report | {'plots': plots.save_plots(report['policies'], out)}
+  write_json(out / 'report.json', report)
   with atomic_path(out / 'report.md') as path:
-    path.write_text(report_lib.markdown(report))
+    path.write_text(tables.markdown(report))
 
 
 if __name__ == '__main__':

@@ -1,16 +1,20 @@
 """What a director is put through: story films, in batches, scored.
 
-  after_rendered   the return shot, after the rendered film (and the swapped)
-  whole            all of each film
-  through_codec    no film of the director's own: its codec
+  given      the return shot of each film, after its rendered past
+  swap       the same after a past in which she wears another look
+  generated  all of each film
+  codec      no film of the director's own: its codec
 
-All batches of a run have config.eval.batch films, the last filled up by
-repeating a film, so that one executable serves. `track(batches, what)`
-iterates over them and shows how far it is. Figures are in the order of films.
+Batches have one size, the last filled up by repeating a film, so that one
+executable serves. A film's noise depends on its number and the sampling seed
+alone, so neither its company nor the order of batches changes it.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+import functools
+import pathlib
+import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,23 +23,17 @@ import numpy as np
 from cinejax import takes
 from cinejax.director import Director
 from cinejax.evaluation import scores
-from cinejax.evaluation.scores import FilmScore
+from cinejax.evaluation.scores import FilmScore, Instruments
 from cinejax.evaluation.speed import Speed
+from cinejax.film import media
 from cinejax.film.screenplay import ChunkPrompt, chunk_prompts
 from cinejax.models.codec.base import from_bytes
 from cinejax.story import casting, render, world
 
-Films = Sequence[world.StoryFilm]
-Track = Callable[[Sequence[Any], str], Iterable[Any]]
+PARTS = ('given', 'swap', 'generated', 'codec')
 
-
-@dataclasses.dataclass(frozen=True)
-class Whole:
-  """Wholly generated films."""
-
-  scores: list[FilmScore]
-  videos: list[np.ndarray]  # uint8 video_TYXC
-  pixel_fps: list[float | None]  # of each batch, all its films together
+_SEEDS = 1 << 20  # between the sampling seeds of a film; films are fewer
+_SCALE = 2  # of films kept: H.264 keeps the colour of every second pixel
 
 
 def cast_films(director: Director, count: int) -> list[world.StoryFilm]:
@@ -48,142 +46,173 @@ def cast_films(director: Director, count: int) -> list[world.StoryFilm]:
   ]
 
 
-def encode(director: Director, films: Films, track: Track) -> list[np.ndarray]:
-  """Latents [N F, Y, X, C] of each film, rendered."""
-  encode_fn = jax.jit(
-    lambda params, video: director.codec.encode(params, from_bytes(video))
-  )
-  longest = max(film.chunks for film in films)
-  frames = director.timeline.pixel_frames(longest)
-  latents = []
-  for group in track(_batches(films, director), _bar(director, 'rendering')):
-    # What comes after a film changes nothing in it: codecs are causal.
-    videos = [_lengthen(video, frames) for video in _render(director, group)]
-    z_BFYXC = encode_fn(director.codec_params, np.stack(videos))
-    latents += list(np.asarray(z_BFYXC))
-  return [
-    z_FYXC[: director.timeline.latent_frames(film.chunks)]
-    for z_FYXC, film in zip(latents, films, strict=False)
-  ]
+def film_path(folder: pathlib.Path, number: int) -> pathlib.Path:
+  """Where `Exam.take` keeps a generated film."""
+  return folder / f'{number:03d}.mp4'
 
 
-def after_rendered(
-  director: Director, films: Films, swap: bool, track: Track
-) -> list[FilmScore]:
-  """Each film's return shot after its rendered past.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exam:
+  """Films for one director, and how they are looked at."""
 
-  With `swap`, once more after a past in which she wears another look, from
-  the same noise.
-  """
-  pasts_of = [films, [scores.swap(film) for film in films]][: 1 + swap]
-  given = [film for version in pasts_of for film in version]
-  latents = encode(director, given, track)
-  pasts = [
-    _past(director, film, z_FYXC, _seed(director, i % len(films)))
-    for i, (film, z_FYXC) in enumerate(zip(given, latents, strict=True))
-  ]
-  commit_fn = takes.make_commit(director)
-  # Neighbours have pasts of much the same length: little is padding.
-  order = sorted(range(len(pasts)), key=lambda i: pasts[i].start)
-  shot = {}
-  for group in track(_batches(order, director), _bar(director, 'return shots')):
-    made = takes.shoot(director, commit_fn, [pasts[i] for i in group])
-    shot.update(zip(group, made, strict=True))
-  frames = director.cfg.film.frames_per_chunk
-  found = [
-    scores.score_given(film, shot[i].video_TYXC, shot[i].frame_JLR, frames)
-    for i, film in enumerate(films)
-  ]
-  for i, film in enumerate(given[len(films) :]):
-    video_TYXC = shot[len(films) + i].video_TYXC
-    found[i] |= scores.score_swapped(film, video_TYXC)
-  return found
+  director: Director
+  films: Sequence[world.StoryFilm]
+  instruments: Instruments
 
+  def batches(self, part: str, numbers: Sequence[int]) -> list[list[int]]:
+    """These films in batches; alike in length, so that little is padding."""
 
-def whole(director: Director, films: Films, track: Track) -> Whole:
-  """Every film from its first chunk to its last."""
-  order = sorted(range(len(films)), key=lambda i: films[i].chunks)
-  videos, rates = {}, []
-  for group in track(_batches(order, director), _bar(director, 'whole films')):
-    speed, chunks = Speed(), []
-    said = [_prompts(director, films[i]) for i in group]
-    seeds = [_seed(director, i) for i in group]
-    for video_BTYXC in takes.roll(director, said, seeds):
-      speed.mark(video_BTYXC.shape[0] * video_BTYXC.shape[1])
-      chunks.append(video_BTYXC)
-    rates.append(speed.pixel_fps)
-    for i, video_TYXC in zip(group, np.concatenate(chunks, 1), strict=True):
-      frames = director.timeline.pixel_frames(films[i].chunks)
-      videos[i] = video_TYXC[:frames]
-  found = [
-    scores.score_generated(film, videos[i], director.timeline)
-    for i, film in enumerate(films)
-  ]
-  return Whole(found, [videos[i] for i in range(len(films))], rates)
+    def length(number: int) -> int:
+      film = self.films[number]
+      of_past = part in ('given', 'swap')
+      return film.events[0].chunk if of_past else film.chunks
 
+    order = sorted(numbers, key=length)
+    size = min(self.director.cfg.eval.batch, len(self.films))
+    return [order[i : i + size] for i in range(0, len(order), size)]
 
-def through_codec(
-  director: Director, films: Films, track: Track
-) -> list[FilmScore]:
-  """Rendered films, as they are and encoded and decoded."""
-  latents = encode(director, films, track)
-  longest = max(map(len, latents))
-  found = {}
-  for group in track(_batches(range(len(films)), director), 'codec'):
-    z_BFYXC = np.stack([_lengthen(latents[i], longest) for i in group])
-    chunks = np.split(
-      z_BFYXC, longest // director.cfg.film.frames_per_chunk, axis=1
-    )
-    coded_BTYXC = np.concatenate(list(director.decode(chunks)), 1)
-    clean = _render(director, [films[i] for i in group])
-    for i, clean_TYXC, coded_TYXC in zip(
-      group, clean, coded_BTYXC, strict=True
+  def take(
+    self,
+    part: str,
+    numbers: Sequence[int],
+    seed: int = 0,
+    keep: pathlib.Path | None = None,
+  ) -> dict[int, FilmScore]:
+    """Scores of one batch, by the films' numbers.
+
+    Args:
+      part: one of PARTS.
+      numbers: of the films, as many as a batch has at most.
+      seed: sampling seed, from 0.
+      keep: folder for the generated films, as `film_path` says; None = none.
+    """
+    size = min(self.director.cfg.eval.batch, len(self.films))
+    full = [*numbers, *[numbers[-1]] * (size - len(numbers))]
+    if part == 'generated':
+      return self._generated(full, seed, keep)
+    if part == 'codec':
+      return self._through_codec(full)
+    films = [self.films[number] for number in full]
+    if part == 'swap':
+      films = [scores.swap(film) for film in films]
+    return self._after_rendered(full, films, seed, part == 'swap')
+
+  def _after_rendered(
+    self,
+    numbers: Sequence[int],
+    films: Sequence[world.StoryFilm],
+    seed: int,
+    swapped: bool,
+  ) -> dict[int, FilmScore]:
+    frames = self.director.cfg.film.frames_per_chunk
+    pasts = []
+    for number, film, z_FYXC in zip(
+      numbers, films, self._encode(films), strict=True
+    ):
+      _, start, chunks = scores.return_shot(film)
+      noise = self._noise(number, seed)
+      pasts.append(
+        takes.Past(self._prompts(film), z_FYXC, start, chunks, noise)
+      )
+    shots = takes.shoot(self.director, self._commit_fn, pasts)
+    return {
+      number: scores.score_swapped(film, shot.video_TYXC)
+      if swapped
+      else scores.score_given(film, shot.video_TYXC, shot.frame_JLR, frames)
+      for number, film, shot in zip(numbers, films, shots, strict=True)
+    }
+
+  def _generated(
+    self, numbers: Sequence[int], seed: int, keep: pathlib.Path | None
+  ) -> dict[int, FilmScore]:
+    line = self.director.timeline
+    films = [self.films[number] for number in numbers]
+    said = [self._prompts(film) for film in films]
+    noise = [self._noise(number, seed) for number in numbers]
+    chunks = takes.roll(self.director, said, noise)
+    frames = line.pixel_frames(max(film.chunks for film in films))
+    found = {}
+    # pixels wait on disk, and are scored when the clock has stopped
+    with tempfile.TemporaryFile() as file:
+      video_BTYXC, pixel_fps = _spool(file, chunks, len(films), frames)
+      for i, number in enumerate(numbers):
+        if number in found:  # repeated, to fill the batch
+          continue
+        video_TYXC = video_BTYXC[i, : line.pixel_frames(films[i].chunks)]
+        score = scores.score_generated(
+          films[i], video_TYXC, line, self.instruments
+        )
+        found[number] = score | FilmScore({'pixel_fps': pixel_fps}, {})
+        if keep:
+          path = film_path(keep, number)
+          media.write_video(path, video_TYXC, line.fps, _SCALE)
+    return found
+
+  def _through_codec(self, numbers: Sequence[int]) -> dict[int, FilmScore]:
+    films = [self.films[number] for number in numbers]
+    z_BFYXC = np.stack(self._encode(films))
+    frames = self.director.cfg.film.frames_per_chunk
+    chunks = np.split(z_BFYXC, z_BFYXC.shape[1] // frames, axis=1)
+    coded_BTYXC = np.concatenate(list(self.director.decode(chunks)), 1)
+    found = {}
+    for number, film, clean_TYXC, coded_TYXC in zip(
+      numbers, films, self._render(films), coded_BTYXC, strict=True
     ):
       coded_TYXC = coded_TYXC[: len(clean_TYXC)]
-      found[i] = scores.score_codec(
-        films[i], clean_TYXC, coded_TYXC, director.timeline
+      found[number] = scores.score_codec(
+        film, clean_TYXC, coded_TYXC, self.director.timeline
       )
-  return [found[i] for i in range(len(films))]
+    return found
+
+  @functools.cached_property
+  def _commit_fn(self) -> takes.CommitFn:
+    return takes.make_commit(self.director)
+
+  @functools.cached_property
+  def _encode_fn(self):
+    codec = self.director.codec
+    return jax.jit(lambda params, v: codec.encode(params, from_bytes(v)))
+
+  def _encode(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:
+    """Latents [N F, Y, X, C] of the films, rendered, and held to N chunks.
+
+    N is that of the longest of all films. What comes after a film changes
+    nothing in it: codecs are causal.
+    """
+    longest = max(film.chunks for film in self.films)
+    frames = self.director.timeline.pixel_frames(longest)
+    videos = [_lengthen(video, frames) for video in self._render(films)]
+    z_BFYXC = self._encode_fn(self.director.codec_params, np.stack(videos))
+    return list(np.asarray(z_BFYXC))
+
+  def _render(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:
+    line = self.director.timeline
+    return render.render_batch(films, line.frames_per_chunk, line.stride)
+
+  def _prompts(self, film: world.StoryFilm) -> tuple[ChunkPrompt, ...]:
+    prefix = self.director.cfg.film.cut_prefix
+    secs = self.director.timeline.chunk_secs
+    return chunk_prompts(film.screenplay(), prefix, secs)
+
+  def _noise(self, number: int, seed: int) -> int:
+    return self.director.cfg.eval.seed + number + _SEEDS * seed
 
 
-def _batches(items: Sequence[Any], director: Director) -> list[list[Any]]:
-  size = director.cfg.eval.batch
-  groups = [list(items[i : i + size]) for i in range(0, len(items), size)]
-  groups[-1] += groups[-1][-1:] * (size - len(groups[-1]))
-  return groups
-
-
-def _render(director: Director, films: Films) -> list[np.ndarray]:
-  line = director.timeline
-  return render.render_batch(films, line.frames_per_chunk, line.stride)
+def _spool(
+  file: Any, chunks: Any, count: int, frames: int
+) -> tuple[np.ndarray, float | None]:
+  """Chunks [B, T, Y, X, 3] of B films as one array on disk; pixel_fps."""
+  speed, video_BTYXC, at = Speed(), None, 0
+  for chunk_BTYXC in chunks:
+    if video_BTYXC is None:
+      shape = (count, frames, *chunk_BTYXC.shape[2:])
+      video_BTYXC = np.memmap(file, np.uint8, 'w+', shape=shape)
+    video_BTYXC[:, at : at + chunk_BTYXC.shape[1]] = chunk_BTYXC
+    at += chunk_BTYXC.shape[1]
+    speed.mark(count * chunk_BTYXC.shape[1])
+  return video_BTYXC, speed.pixel_fps
 
 
 def _lengthen(video: np.ndarray, frames: int) -> np.ndarray:
   """Its last frame held, for `frames` in all."""
   return video[np.minimum(np.arange(frames), len(video) - 1)]
-
-
-def _prompts(
-  director: Director, film: world.StoryFilm
-) -> tuple[ChunkPrompt, ...]:
-  return chunk_prompts(
-    film.screenplay(),
-    director.cfg.film.cut_prefix,
-    director.timeline.chunk_secs,
-  )
-
-
-def _past(
-  director: Director, film: world.StoryFilm, z_FYXC: np.ndarray, seed: int
-) -> takes.Past:
-  _, start, chunks = scores.return_shot(film)
-  return takes.Past(_prompts(director, film), z_FYXC, start, chunks, seed)
-
-
-def _bar(director: Director, what: str) -> str:
-  return f'{director.cfg.memory.policy}: {what}'
-
-
-def _seed(director: Director, film: int) -> int:
-  """Of the noise of a film."""
-  return director.cfg.eval.seed + film

@@ -133,8 +133,16 @@ def get_config() -> ConfigDict:
   evaluation = config.eval = ConfigDict()
   evaluation.seed = 1_000_003  # apart from training's
   evaluation.films = 64
-  evaluation.kind = 'eval'  # eval | long | strict: how films are cast
+  # eval | long | strict | minutes: how films are cast (10-11, 40, about
+  # 25, and 400 chunks)
+  evaluation.kind = 'eval'
   evaluation.batch = 8  # films rolled out together
+  evaluation.cuts = 'content'  # content | transnetv2:FILE finds cuts
+  evaluation.matching = 'greedy'  # greedy | optimal: cuts found to asked for
+  # frames of SCA's penalty for a missed or extra cut; 0 = mean shot length
+  evaluation.penalty_frames = 0.0
+  # of consistency: pixels, taef2:FOLDER, dinov2:FOLDER, clip:FOLDER
+  evaluation.features = ('pixels',)
   return config
 
 

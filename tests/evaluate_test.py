@@ -5,17 +5,22 @@ import jax
 import pytest
 from absl import flags
 
-from cinejax import evaluate
+from cinejax import evaluate, exams
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
+from cinejax.director import load_director
 from cinejax.evaluation import report
+from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.scores import FilmScore
 from cinejax.interop.tensors import save_tree
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
+from cinejax.story import casting
 from configs import tiny
 
 METRICS = (
-  'place size action sca nsd false_cuts flicker recall recall_chance '
+  'place size action sca nsd false_cuts flicker motion recall recall_chance '
+  'transition_deviation intra_pixels inter_pixels inter_same_pixels '
   'recall_given recall_given_chance recall_swap look_bits unreadable '
   'pixel_fps route_hit_0 route_hit_1 route_share_0 route_share_1'
 )
@@ -39,6 +44,7 @@ def command(tmp_path, monkeypatch):
       'weights': str(tmp_path / 'weights'),
       'out': str(tmp_path / 'out'),
       'films': None,
+      'seeds': 1,
       'policies': None,
       'metrics': ['given', 'swap', 'generated'],
     }
@@ -63,13 +69,16 @@ def weights(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'policies',
-  [['camr'], pytest.param(['camr', 'window'], marks=pytest.mark.slow)],
+  ('policies', 'seeds'),
+  [
+    (['camr'], 1),
+    pytest.param(['camr', 'window'], 2, marks=pytest.mark.slow),
+  ],
 )
 def test_every_metric_of_every_policy(
-  weights, command, tmp_path, capsys, policies
+  weights, command, tmp_path, capsys, policies, seeds
 ):
-  command(make_cfg(), films=3, policies=policies)
+  command(make_cfg(), films=3, policies=policies, seeds=seeds)
   out = tmp_path / 'out'
   found = json.loads((out / 'report.json').read_text())
   assert (found['films'], found['kind'], found['steps']) == (3, 'eval', 1)
@@ -79,15 +88,29 @@ def test_every_metric_of_every_policy(
     assert set(METRICS.split()) <= set(section['all'])
     for values in section['all'].values():
       assert set(values) == {'mean', 'std', 'n'}
-    assert section['all']['place']['n'] == section['all']['recall']['n'] == 3
+    assert (
+      section['all']['place']['n'] == section['all']['recall']['n'] == 3 * seeds
+    )
+    if seeds > 1:
+      assert section['seeds']['place']['n'] == seeds
     assert set(section['kind']) == {'opening', 'later'}
-    assert section['kind']['later']['recall_given']['n'] == 2
-    sheets = sorted(path.name for path in (out / policy).iterdir())
+    assert section['kind']['later']['recall_given']['n'] == 2 * seeds
+    assert {'contrast', 'flicker'} <= set(section['drift']['curve'])
+    sheets = sorted(path.name for path in (out / policy).glob('*.png'))
     assert sheets == ['best.png', 'median.png', 'worst.png']
+    films = sorted(path.name for path in (out / policy / 'films').iterdir())
+    assert films == ['000.mp4', '001.mp4', '002.mp4']
+    rows = section['films']
+    assert [row['seed'] for row in rows] == [0, 0, 0, 1, 1, 1][: 3 * seeds]
+    flicker = [row['flicker'] for row in rows]
+    assert len(set(flicker)) == 3 * seeds  # each seed is another film
   if 'window' in policies:
     window = found['policies']['window']['all']
     assert window['route_hit_0'] == report.summary([None])
-  assert found['policies']['camr']['all']['route_hit_0']['n'] == 3
+  assert found['policies']['camr']['all']['route_hit_0']['n'] == 3 * seeds
+  assert 'recall.png' in found['plots']
+  for name in found['plots']:
+    assert (out / name).stat().st_size > 1000
   text = (out / 'report.md').read_text()
   assert f'| metric | {" | ".join(policies)} |' in text
   assert text in capsys.readouterr().out
@@ -103,6 +126,112 @@ def test_the_codec_needs_no_base(weights, command, tmp_path):
   assert found['codec']['psnr']['mean'] < 20
 
 
+@pytest.fixture
+def takes(monkeypatch):
+  """What was asked of exams, which are quick; `stop_at` ends one midway."""
+  asked = []
+
+  def take(self, part, numbers, seed=0, keep=None):
+    if len(asked) == take.stop_at:
+      raise KeyboardInterrupt
+    policy = self.director.cfg.memory.policy
+    asked.append((policy, part, seed, *numbers))
+    return {
+      n: FilmScore({f'recall_{part}': 1.0}, {f'recall_{part}': Draw(n, n)})
+      for n in numbers
+    }
+
+  take.stop_at = None
+  monkeypatch.setattr(exams.Exam, 'take', take)
+  return types.SimpleNamespace(asked=asked, fn=take)
+
+
+def test_a_stopped_run_goes_on_and_a_longer_one_adds(
+  weights, command, takes, tmp_path, capsys
+):
+  given = {'films': 3, 'seeds': 2, 'metrics': ['given', 'swap']}
+  takes.fn.stop_at = 3
+  with pytest.raises(SystemExit) as stopped:
+    command(make_cfg(), **given)
+  assert stopped.value.code == 130
+  assert 'the same command goes on' in capsys.readouterr().err
+  takes.fn.stop_at = None
+  command(make_cfg(), **given)
+  scored = [
+    (*key, n) for *key, first in map(_split, takes.asked) for n in first
+  ]
+  assert len(scored) == len(set(scored)) == 2 * 2 * 3  # none twice
+  takes.asked.clear()
+  command(make_cfg(), **given)
+  assert takes.asked == []
+  command(make_cfg(**{'eval.batch': 4}), **(given | {'films': 4}))
+  assert takes.asked == [
+    ('camr', part, seed, 3) for seed in (0, 1) for part in ('given', 'swap')
+  ]
+  takes.asked.clear()
+  command(make_cfg(), **(given | {'policies': ['camr', 'window']}))
+  assert {asked[0] for asked in takes.asked} == {'window'}
+  found = json.loads((tmp_path / 'out' / 'report.json').read_text())
+  assert set(found['policies']) == {'camr', 'window'}
+  assert found['policies']['camr']['all']['recall_given']['n'] == 6
+
+
+def _split(asked):
+  policy, part, seed, *numbers = asked
+  return policy, part, seed, numbers
+
+
+def test_scores_of_another_network_or_config_are_not_mixed(
+  weights, command, takes
+):
+  given = {'films': 1, 'metrics': ['given']}
+  command(make_cfg(), **given)
+  with pytest.raises(UserError, match=r'rollout\.steps was 1, is 2'):
+    command(make_cfg(**{'rollout.steps': 2}), **given)
+  params = jax.jit(denoiser.init_params, static_argnums=0)(
+    make_cfg().dit, jax.random.key(7)
+  )
+  save_tree(weights / 'base.safetensors', params, {})
+  with pytest.raises(UserError, match=r'network was .* another --out'):
+    command(make_cfg(), **given)
+
+
+def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
+  seen = []
+
+  def roll(director, said, seeds):
+    seen.append(list(seeds))
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(exams.takes, 'roll', roll)
+  director = load_director(make_cfg(), str(weights))
+  exam = exams.Exam(director, exams.cast_films(director, 5), None)
+  for seed in (0, 1):
+    for batch in ([0, 4], [4]):
+      with pytest.raises(KeyboardInterrupt):
+        exam.take('generated', batch, seed)
+  (a, b), (c, d), (e, f), (g, h) = seen
+  assert c == d == b and g == h == f  # batches are filled up
+  assert len({a, b, e, f}) == 4
+  assert a == make_cfg().eval.seed
+
+
+def test_batches_have_neighbours_of_one_length():
+  cfg = make_cfg()
+  director = types.SimpleNamespace(cfg=cfg)
+  films = [casting.cast('strict', 3, index) for index in range(5)]
+  exam = exams.Exam(director, films, None)
+  batches = exam.batches('generated', [4, 2, 0, 3])
+  assert [len(batch) for batch in batches] == [2, 2]
+  lengths = [films[n].chunks for batch in batches for n in batch]
+  assert lengths == sorted(lengths)
+  pasts = [
+    films[n].events[0].chunk for b in exam.batches('swap', range(5)) for n in b
+  ]
+  assert pasts == sorted(pasts)
+  assert exam.batches('given', []) == []
+
+
 @pytest.mark.parametrize(
   ('changes', 'given', 'sentence'),
   [
@@ -113,6 +242,8 @@ def test_the_codec_needs_no_base(weights, command, tmp_path):
     ({}, {'metrics': ['codec']}, 'there is no weights file .*codec'),
     ({'film.width': 128}, {}, 'evaluate measures story films, 64x64'),
     ({}, {'out': __file__}, 'evaluate_test.py is a file'),
+    ({'eval.cuts': 'x'}, {}, 'config.eval.cuts is x; it must be content'),
+    ({'eval.features': ('x',)}, {}, 'config.eval.features has x; each must'),
   ],
 )
 def test_mistakes_are_found_before_anything_is_made(

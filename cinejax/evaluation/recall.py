@@ -53,6 +53,18 @@ def look_bits(looks: Sequence[int]) -> float | None:
   return float(abs((share * np.log2(share)).sum())) if len(counts) else None
 
 
+def confusion(draws: Sequence[Draw], looks: int) -> np.ndarray:
+  """Counts [wanted look, drawn look]; the last column is unreadable.
+
+  Draws whose wanted look is unreadable are left out: nothing could match.
+  """
+  counts = np.zeros((looks, looks + 1), int)
+  for draw in draws:
+    if draw.wanted >= 0:
+      counts[draw.wanted, draw.drawn] += 1  # -1 is the last
+  return counts
+
+
 def shot_span(rows: Sequence[Row], shot: int) -> tuple[int, int]:
   """Pixel frames [start, stop) of a shot, which may be several segments."""
   own = [row for row in rows if row.shot == shot]

@@ -1,22 +1,30 @@
-"""Figures of many films as one report: JSON and a Markdown table.
+"""Figures of many films, under some sampling seeds, as one report.
 
-Every metric is {mean, std, n} over the films for which it is defined, std
-being that of the films, not of the mean. Chance and look_bits are of a set
-of films, not of one, and have no std. A report of a policy holds `all`, the
-same split by `kind` (opening, later) and by `absent_chunks`, and the films.
+Every metric is {mean, std, n} over the films (of all seeds) for which it is
+defined, std being that of the films, not of the mean. Chance and look_bits
+are of a set of films, not of one: they are means over seeds. A policy's
+section holds
+
+  all, kind, absent_chunks   metrics, and the same split by the main return
+  seeds                      {mean, std, n} over the means of the seeds
+  confusion                  main returns: rows the look that is right, in
+                             columns the look drawn, the last one unreadable
+  drift                      drift.py: `first` and `last` of each film, curve
+  films                      each film's own figures
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from cinejax.evaluation import recall
+from cinejax.evaluation import drift, recall
 from cinejax.evaluation.scores import FilmScore
 from cinejax.story import world
 
 Summary = dict[str, float | int | None]
 Metrics = dict[str, Summary]
+BySeed = Sequence[Sequence[FilmScore]]  # of each seed, the films
 
 
 def summary(values: Iterable[float | None]) -> Summary:
@@ -31,41 +39,65 @@ def summary(values: Iterable[float | None]) -> Summary:
   }
 
 
-def metrics(scores: Sequence[FilmScore]) -> Metrics:
+def metrics(scores: BySeed) -> Metrics:
   """Every metric of these films."""
-  names = dict.fromkeys(name for score in scores for name in score.values)
-  found = {name: summary(s.values.get(name) for s in scores) for name in names}
-  draws = dict.fromkeys(name for score in scores for name in score.draws)
+  pooled = [score for films in scores for score in films]
+  names = dict.fromkeys(name for score in pooled for name in score.values)
+  found = {name: summary(s.values.get(name) for s in pooled) for name in names}
+  draws = dict.fromkeys(name for score in pooled for name in score.draws)
   for name in draws:
-    own = [score.draws[name] for score in scores if name in score.draws]
-    found[f'{name}_chance'] = _of_set(recall.chance(own), len(own))
-  looks = [look for score in scores for look in score.looks if look >= 0]
-  if any(score.looks for score in scores):
-    found['look_bits'] = _of_set(recall.look_bits(looks), len(looks))
+    chances = [
+      recall.chance([s.draws[name] for s in films if name in s.draws])
+      for films in scores
+    ]
+    count = sum(name in score.draws for score in pooled)
+    found[f'{name}_chance'] = _of_sets(chances, count)
+  if any(score.looks for score in pooled):
+    looks = [[k for s in films for k in s.looks if k >= 0] for films in scores]
+    bits = [recall.look_bits(own) for own in looks]
+    found['look_bits'] = _of_sets(bits, sum(map(len, looks)))
   return found
 
 
-def policy_report(
-  films: Sequence[world.StoryFilm], scores: Sequence[FilmScore]
-) -> dict[str, Any]:
-  """All of a policy's figures, split and by film."""
-  events = [film.events[0] for film in films]
+def spread(scores: BySeed) -> Metrics:
+  """{mean, std, n} of each metric's means over n seeds."""
+  each = [metrics([films]) for films in scores]
+  names = dict.fromkeys(name for found in each for name in found)
   return {
-    'all': metrics(scores),
-    'kind': _split(scores, [event.kind for event in events], str),
-    'absent_chunks': _split(
-      scores, [event.absent_chunks for event in events], absence
-    ),
-    'films': [
-      {
-        'film': number,
-        'kind': event.kind,
-        'absent_chunks': event.absent_chunks,
-        **score.values,
-      }
-      for number, (event, score) in enumerate(zip(events, scores, strict=True))
-    ],
+    name: summary(found[name]['mean'] for found in each if name in found)
+    for name in names
   }
+
+
+def policy_report(
+  films: Sequence[world.StoryFilm], scores: BySeed, chunk_secs: float
+) -> dict[str, Any]:
+  """All of a policy's figures; its films, in each seed, are `films`."""
+  events = [film.events[0] for film in films]
+  kinds = [event.kind for event in events]
+  absent = [event.absent_chunks for event in events]
+  section: dict[str, Any] = {'all': metrics(scores)}
+  if len(scores) > 1:
+    section['seeds'] = spread(scores)
+  section |= {
+    'kind': _split(scores, kinds, str),
+    'absent_chunks': _split(scores, absent, absence),
+    'confusion': _confusion(scores),
+  }
+  if any(score.series for own in scores for score in own):
+    section['drift'] = _drift(films, scores, chunk_secs)
+  section['films'] = [
+    {
+      'film': number,
+      'seed': seed,
+      'kind': event.kind,
+      'absent_chunks': event.absent_chunks,
+      **score.values,
+    }
+    for seed, own in enumerate(scores)
+    for number, (event, score) in enumerate(zip(events, own, strict=True))
+  ]
+  return section
 
 
 def absence(chunks: int) -> str:
@@ -75,72 +107,60 @@ def absence(chunks: int) -> str:
   return str(high) if low >= high else f'{low}-{high}'
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-  """The report as tables with a column for each policy."""
-  policies = report['policies']
-  facts = [
-    f'{key} {value}'
-    for key, value in report.items()
-    if not isinstance(value, Mapping)
-  ]
-  lines = [
-    f'# {report["name"]}: {report["films"]} films of kind {report["kind"]}',
-    '',
-    ', '.join(facts) + '.',
-    'mean ± standard deviation over films (films); recall is of main events.',
-  ]
-  if policies:
-    whole = {policy: entry['all'] for policy, entry in policies.items()}
-    lines += ['', *_table('metric', whole)]
-  for split in ('kind', 'absent_chunks'):
-    classes = [key for entry in policies.values() for key in entry[split]]
-    for name in dict.fromkeys(classes):
-      part = {
-        policy: _recalls(entry[split].get(name, {}))
-        for policy, entry in policies.items()
-      }
-      lines += ['', f'## {split} {name}', '', *_table('metric', part)]
-  if 'codec' in report:
-    lines += ['', '## codec', '', *_table('metric', {'': report['codec']})]
-  return '\n'.join(lines) + '\n'
-
-
-def _of_set(value: float | None, count: int) -> Summary:
-  return {'mean': value, 'std': None, 'n': count}
+def _of_sets(values: Sequence[float | None], count: int) -> Summary:
+  """Figures of sets with `count` members in all; no spread of one set."""
+  found = summary(values)
+  std = found['std'] if len(values) > 1 else None
+  return {'mean': found['mean'], 'std': std, 'n': count}
 
 
 def _split(
-  scores: Sequence[FilmScore],
+  scores: BySeed,
   keys: Sequence[Any],
   name_fn: Callable[[Any], str],
 ) -> dict[str, Metrics]:
   names = dict.fromkeys(name_fn(key) for key in sorted(keys))
   return {
     name: metrics(
-      [s for s, key in zip(scores, keys, strict=True) if name_fn(key) == name]
+      [
+        [s for s, key in zip(own, keys, strict=True) if name_fn(key) == name]
+        for own in scores
+      ]
     )
     for name in names
   }
 
 
-def _recalls(found: Metrics) -> Metrics:
-  return {k: v for k, v in found.items() if k.startswith('recall')}
+def _confusion(scores: BySeed) -> dict[str, Any]:
+  draws: dict[str, list[recall.Draw]] = {}
+  for score in (score for own in scores for score in own):
+    for name, draw in score.draws.items():
+      draws.setdefault(name, []).append(draw)
+  counts = {
+    name: recall.confusion(own, len(world.LOOKS)).tolist()
+    for name, own in draws.items()
+  }
+  return {'looks': [str(look) for look in world.LOOKS], **counts}
 
 
-def _table(corner: str, columns: Mapping[str, Metrics]) -> list[str]:
-  names = dict.fromkeys(name for found in columns.values() for name in found)
-  lines = [
-    f'| {" | ".join([corner, *columns])} |',
-    '|' + '---|' * (len(columns) + 1),
+def _drift(
+  films: Sequence[world.StoryFilm], scores: BySeed, chunk_secs: float
+) -> dict[str, Any]:
+  lengths = [film.chunks * chunk_secs for film in films]
+  series = [score.series for own in scores for score in own]
+  pairs = [
+    drift.ends(score.series, secs)
+    for own in scores
+    for score, secs in zip(own, lengths, strict=True)
   ]
-  for name in names:
-    cells = [_cell(found.get(name)) for found in columns.values()]
-    lines.append(f'| {" | ".join([name, *cells])} |')
-  return lines
-
-
-def _cell(found: Summary | None) -> str:
-  if found is None or found['mean'] is None:
-    return '–'
-  spread = '' if found['std'] is None else f' ± {found["std"]:.3g}'
-  return f'{found["mean"]:.4g}{spread} ({found["n"]})'
+  names = dict.fromkeys(name for found in pairs for name in found)
+  first, last = (
+    {n: summary(found[n][end] for found in pairs if n in found) for n in names}
+    for end in (0, 1)
+  )
+  return {
+    'span_secs': drift.end_span(max(lengths)),
+    'first': first,
+    'last': last,
+    'curve': drift.curve(series, max(lengths), chunk_secs),
+  }

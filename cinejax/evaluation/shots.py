@@ -10,21 +10,16 @@ of detected and of requested cuts in a film of n frames:
 The paper gives neither the penalty nor the matching. Here the penalty of a
 cut without a partner is the mean length of a requested shot, n / (cuts + 1),
 and pairs are matched one to one, greedily from the nearest on, or optimally;
-the two differ only where a cut is off by more than half a shot. Cuts are the
-first frame of the new shot, found by PySceneDetect's ContentDetector.
+the two differ only where a cut is off by more than half a shot. A cut is the
+first frame of its new shot.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import scenedetect
-from PIL import Image
 from scipy.optimize import linear_sum_assignment
-
-# Frames are averaged down to about this width before cuts are sought in them.
-_DETECTOR_WIDTH = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,34 +94,6 @@ def false_cuts(
     any(abs(cut - frame) <= tolerance_frames for cut in detected)
     for frame in continued
   )
-
-
-def detect_cuts(
-  frames: Iterable[np.ndarray],
-  threshold: float = 27.0,
-  min_shot_frames: int = 8,
-) -> tuple[int, ...]:
-  """Pixel frames at which a new shot starts.
-
-  Args:
-    frames: uint8 RGB [Y, X, 3] each: a video_TYXC array, or an iterator.
-    threshold: mean change of hue, saturation and value, of 255.
-    min_shot_frames: shortest shot, the first included; cuts that follow each
-      other faster are one.
-  """
-  detector = scenedetect.ContentDetector(threshold, min_shot_frames)
-  cuts = []
-  for number, frame_YXC in enumerate(frames):
-    # Only whole frames are counted, so any rate will do.
-    time = scenedetect.FrameTimecode(number, fps=25.0)
-    cuts += detector.process_frame(time, _bgr(frame_YXC))
-  return tuple(cut.frame_num for cut in cuts)
-
-
-def _bgr(frame_YXC: np.ndarray) -> np.ndarray:
-  factor = max(1, frame_YXC.shape[1] // _DETECTOR_WIDTH)
-  small = np.asarray(Image.fromarray(frame_YXC).reduce(factor))
-  return np.ascontiguousarray(small[..., ::-1])
 
 
 def _greedy(distance_DS: np.ndarray) -> list[tuple[int, int]]:

@@ -1,6 +1,6 @@
 """What a film shows, beside what its screenplay asked for.
 
-Cuts are detected in any film. Place, size and action are read back from the
+Cuts are known in any film. Place, size and action are read back from the
 pixels of story films (64x64) segment by segment, and compared with prompts
 of the story grammar; elsewhere they are undefined, None.
 """
@@ -16,14 +16,29 @@ from cinejax.story import read_back, world
 Figures = dict[str, float | None]
 
 
-def cut_figures(video_TYXC: np.ndarray, rows: Sequence[Row]) -> Figures:
-  """sca and nsd of shots.py, and false_cuts: how many continues were cut."""
-  detected = shots.detect_cuts(video_TYXC)
+def cut_figures(
+  detected: Sequence[int],
+  rows: Sequence[Row],
+  matching: str = 'greedy',
+  penalty_frames: float | None = None,
+) -> Figures:
+  """sca, nsd and transition_deviation (frames) of shots.py, and false_cuts.
+
+  Args:
+    detected: frames of the cuts found in the film.
+    rows: the film's segments.
+    matching: of cuts found to cuts asked for; and
+    penalty_frames: as in `shots.score_cuts`.
+  """
+  asked_for, frames = cut_frames(rows), rows[-1].stop
   continued = [row.start for row in rows if row.start and not row.cut]
-  score = shots.score_cuts(detected, cut_frames(rows), len(video_TYXC))
+  score = shots.score_cuts(
+    detected, asked_for, frames, matching, penalty_frames
+  )
   return {
     'sca': score.sca,
     'nsd': score.nsd,
+    'transition_deviation': score.transition_deviation,
     'false_cuts': shots.false_cuts(detected, continued),
   }
 

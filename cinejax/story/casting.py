@@ -11,6 +11,7 @@ no attention sink shows her either.
   single  N 6..11, one shot, nobody returns: what cuts cannot be learned from
   strict  later returns that no relay through L layers reaches: the receptive
           field is L V / F chunks; two chunks more clear a codec's own memory
+  minutes N 400, ten minutes of film: for what changes over its course
 
 Looks are dealt per film without replacement, independent of all else.
 """
@@ -21,7 +22,7 @@ from cinejax.core.errors import UserError
 from cinejax.story import staging, world
 
 # a kind's place is part of its films' seed
-KINDS = ('train', 'eval', 'long', 'strict', 'single')
+KINDS = ('train', 'eval', 'long', 'strict', 'single', 'minutes')
 LAYERS = 6  # L of the models that `strict` is cast for, unless told
 WINDOW_CHUNKS = 3  # V / F, unless told
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
@@ -57,8 +58,10 @@ def cast(
     opening = index % 3 == 0
     if kind == 'eval':
       chunks, count = int(rng.integers(10, 12)), int(rng.integers(5, 9))
-    else:
+    elif kind == 'long':
       chunks, count = 40, int(rng.integers(17, 24))
+    else:
+      chunks, count = 400, int(rng.integers(170, 231))
     shots, main = _free(rng, chunks, count, opening, window_chunks)
   looks = np.random.Generator(np.random.Philox(for_looks)).permutation(
     len(world.LOOKS)

@@ -2,20 +2,18 @@ import numpy as np
 import pytest
 
 from cinejax.evaluation import consistency
+from cinejax.evaluation.features import pixel_features
 
 
 def _noise(*shape, seed=0):
   return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def _flat_features(video_TYXC):
-  return video_TYXC.reshape(len(video_TYXC), -1).astype(np.float64)
-
-
 def test_a_still_is_perfectly_steady():
   still = _noise(1, 16, 16, 3).repeat(6, 0)
-  assert consistency.intra_shot(still, ()) == pytest.approx(1)
-  assert consistency.inter_shot(still, (2, 4)) == pytest.approx(1)
+  features = pixel_features(still)
+  assert consistency.intra_shot(features, ()) == pytest.approx(1)
+  assert consistency.inter_shot(features, (2, 4)) == pytest.approx(1)
   assert consistency.flicker(still) == 1
   assert consistency.motion(still) == 0
 
@@ -34,50 +32,66 @@ def test_subject_consistency_by_hand():
 def test_intra_shot_ignores_what_changes_at_cuts():
   a, b = _noise(1, 16, 16, 3), _noise(1, 16, 16, 3, seed=1)
   film = np.concatenate([a.repeat(3, 0), b.repeat(5, 0)])
-  assert consistency.intra_shot(film, (3,)) == pytest.approx(1)
-  assert consistency.intra_shot(film, ()) < 0.9
+  features = pixel_features(film)
+  assert consistency.intra_shot(features, (3,)) == pytest.approx(1)
+  assert consistency.intra_shot(features, ()) < 0.9
   assert consistency.flicker(film, (3,)) == 1
   assert consistency.flicker(film) < 1
   assert consistency.motion(film, (3,)) == 0
 
 
 def test_intra_shot_is_the_mean_over_frames_not_over_shots():
-  film = _noise(7, 4, 4, 3)
+  features = np.random.default_rng(0).random((7, 5))
   terms = [
-    (consistency.subject_consistency(_flat_features(shot)), len(shot) - 1)
-    for shot in (film[:2], film[2:])
+    (consistency.subject_consistency(shot), len(shot) - 1)
+    for shot in (features[:2], features[2:])
   ]
   want = sum(score * n for score, n in terms) / sum(n for _, n in terms)
-  got = consistency.intra_shot(film, (2,), _flat_features)
-  assert got == pytest.approx(want)
+  assert consistency.intra_shot(features, (2,)) == pytest.approx(want)
 
 
 def test_inter_shot_is_the_mean_over_pairs():
-  axes = np.array([[1.0, 0], [0, 1], [1, 1]])
-  film = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
-
-  def features(video):
-    return axes[video.ravel()]
-
-  got = consistency.inter_shot(film, (1, 2), features)
+  features = np.array([[1.0, 0], [0, 1], [1, 1]])
+  got = consistency.inter_shot(features, (1, 2))
   assert got == pytest.approx((0 + np.sqrt(0.5) + np.sqrt(0.5)) / 3)
-  assert consistency.inter_shot(film, (), features) is None
+  assert consistency.inter_shot(features, ()) is None
+
+
+def test_pairs_of_a_group_show_the_same():
+  features = np.array([[1.0, 0], [0, 1], [1, 1], [0, 2]])
+  cuts = (1, 2, 3)
+
+  def of(*groups):
+    return consistency.inter_shot(features, cuts, groups)
+
+  assert of('a', 'b', 'a', 'b') == pytest.approx((np.sqrt(0.5) + 1) / 2)
+  assert of('a', 'a', 'b', 'c') == 0
+  assert of('a', 'b', 'c', 'd') is None
+  assert of(None, None, None, None) is None
+
+
+def test_a_shot_weighs_its_frames_alike():
+  # the mean direction, whatever the lengths of the features
+  features = np.array([[9.0, 0], [0, 1], [1, 1]])
+  assert consistency.inter_shot(features, (2,)) == pytest.approx(1)
+
+
+def test_text_alignment_by_hand():
+  # frames 0..15 of text 0: the middles of eight parts are the odd ones
+  features = np.zeros((20, 2))
+  features[:16:2], features[1:16:2] = (0, 1), (2, 0)
+  features[16:] = (1, 1)
+  got = consistency.text_alignment(
+    features, [(0, 16), (16, 20)], np.array([[3.0, 0], [0, 1]])
+  )
+  assert got == pytest.approx((1 + np.sqrt(0.5)) / 2)
 
 
 def test_an_opposite_frame_is_no_consistency_but_a_negative_pair():
   frame = _noise(1, 16, 16, 3)
-  film = np.concatenate([frame, 255 - frame])
-  assert consistency.intra_shot(film, ()) == 0
-  assert consistency.inter_shot(film, (1,)) == pytest.approx(-1, abs=1e-2)
-
-
-def test_features_ignore_brightness_and_flat_frames_have_none():
-  frame = _noise(1, 16, 16, 3) // 2
-  dark, light = map(consistency.pixel_features, (frame, frame + 60))
-  np.testing.assert_allclose(dark, light, atol=1e-9)
-  assert dark.shape == (1, 192)
-  flat = np.full((3, 16, 16, 3), 90, np.uint8)
-  assert consistency.intra_shot(flat, ()) == 0
+  features = pixel_features(np.concatenate([frame, 255 - frame]))
+  assert consistency.intra_shot(features, ()) == 0
+  assert consistency.inter_shot(features, (1,)) == pytest.approx(-1, abs=1e-2)
 
 
 def test_flicker_and_motion_by_hand():

@@ -2,16 +2,17 @@ import json
 
 import pytest
 
-from cinejax.evaluation import report
+from cinejax.evaluation import recall, report, tables
 from cinejax.evaluation.recall import Draw
 from cinejax.evaluation.scores import FilmScore
 from cinejax.story import casting
 
 
-def score(place, drawn, wanted, looks=()):
+def score(place, drawn, wanted, looks=(), series=None):
   draw = Draw(drawn, wanted)
   right = float(drawn == wanted)
-  return FilmScore({'place': place, 'recall': right}, {'recall': draw}, looks)
+  values = {'place': place, 'recall': right}
+  return FilmScore(values, {'recall': draw}, looks, series or {})
 
 
 def test_a_summary_leaves_out_what_is_undefined():
@@ -21,12 +22,12 @@ def test_a_summary_leaves_out_what_is_undefined():
 
 
 def test_sets_have_chance_and_bits():
-  found = report.metrics([score(1, 2, 2, (2, 3)), score(None, 5, 2, (-1,))])
+  found = report.metrics([[score(1, 2, 2, (2, 3)), score(None, 5, 2, (-1,))]])
   assert found['recall'] == {'mean': 0.5, 'std': 0.5, 'n': 2}
   assert found['recall_chance'] == {'mean': 0.5, 'std': None, 'n': 2}
   assert found['look_bits'] == {'mean': 1, 'std': None, 'n': 2}
   assert found['place']['n'] == 1
-  assert 'look_bits' not in report.metrics([score(1, 2, 2)])
+  assert 'look_bits' not in report.metrics([[score(1, 2, 2)]])
 
 
 def test_absences_by_powers_of_two():
@@ -34,35 +35,101 @@ def test_absences_by_powers_of_two():
   assert names == ['1', '2', '3-4', '3-4', '5-8', '5-8', '9-16', '33-64']
 
 
-@pytest.fixture
-def whole():
-  films = [casting.cast('eval', 5, index) for index in range(6)]
-  found = [score(index / 5, index, index % 2) for index in range(6)]
-  return films, report.policy_report(films, found)
+def test_chance_and_bits_are_of_each_seed_alone():
+  # each seed always draws its own one look: chance is high in both, though
+  # draws of one seed never match the wants of the other
+  one = [score(1, 3, 3, (3,)), score(1, 3, 3, (3,))]
+  two = [score(1, 4, 4, (4,)), score(1, 4, 4, (4,))]
+  found = report.metrics([one, two])
+  assert found['recall_chance'] == {'mean': 1, 'std': 0, 'n': 4}
+  assert found['look_bits'] == {'mean': 0, 'std': 0, 'n': 4}
 
 
-def test_splits_part_the_films(whole):
-  films, section = whole
+def test_spread_is_over_the_means_of_seeds():
+  one, two = [[score(p, 1, 1) for p in places] for places in ((0, 1), (1, 1))]
+  found = report.spread([one, two])
+  assert found['place'] == {'mean': 0.75, 'std': 0.25, 'n': 2}
+  assert report.metrics([one, two])['place']['n'] == 4
+
+
+@pytest.fixture(scope='module')
+def films():
+  return [casting.cast('eval', 5, index) for index in range(6)]
+
+
+@pytest.fixture(scope='module')
+def whole(films):
+  found = [
+    score(i / 5, i, i % 2, series={'place': [(0.0, 1.0), (14.0, i / 5)]})
+    for i in range(6)
+  ]
+  return report.policy_report(films, [found], 1.5)
+
+
+def test_splits_part_the_films(films, whole):
   for split in ('kind', 'absent_chunks'):
-    counts = [part['place']['n'] for part in section[split].values()]
-    assert sum(counts) == section['all']['place']['n'] == 6
+    counts = [part['place']['n'] for part in whole[split].values()]
+    assert sum(counts) == whole['all']['place']['n'] == 6
   opening = [i for i, f in enumerate(films) if f.events[0].kind == 'opening']
   mean = sum(i / 5 for i in opening) / len(opening)
-  assert section['kind']['opening']['place']['mean'] == pytest.approx(mean)
-  assert [row['film'] for row in section['films']] == list(range(6))
+  assert whole['kind']['opening']['place']['mean'] == pytest.approx(mean)
+  assert [row['film'] for row in whole['films']] == list(range(6))
+  assert 'seeds' not in whole
+
+
+def test_confusion_counts_wanted_by_drawn(whole):
+  counts = whole['confusion']['recall']
+  assert len(whole['confusion']['looks']) == len(counts) == 24
+  assert {len(row) for row in counts} == {25}
+  assert counts[0][0] == counts[1][1] == counts[1][5] == counts[0][4] == 1
+  assert sum(map(sum, counts)) == 6
+  draws = [Draw(-1, 2), Draw(2, -1)]
+  table = recall.confusion(draws, 24)
+  assert table[2, 24] == table.sum() == 1
+
+
+def test_drift_compares_both_ends(whole):
+  found = whole['drift']
+  assert found['first']['place'] == {'mean': 1, 'std': 0, 'n': 6}
+  assert found['last']['place']['mean'] == pytest.approx(0.5)
+  spans = found['curve']['place']
+  assert [span['n'] for span in spans] == [6, 6]
+
+
+def test_seeds_of_a_policy(films, whole):
+  found = [[score(seed, 1, 1) for _ in films] for seed in (0, 1)]
+  section = report.policy_report(films, found, 1.5)
+  assert section['seeds']['place'] == {'mean': 0.5, 'std': 0.5, 'n': 2}
+  assert [row['seed'] for row in section['films']] == [0] * 6 + [1] * 6
+  assert 'drift' not in section  # nothing was sampled
+  facts = {'name': 'tiny', 'kind': 'eval', 'films': 6}
+  text = tables.markdown(facts | {'policies': {'camr': section}})
+  assert 'over the means of n seeds' in text
+  assert '| place | 0.5 ± 0.5 (2) |' in text
 
 
 def test_tables_name_every_policy_and_metric(whole):
-  _, section = whole
   facts = {'name': 'tiny', 'kind': 'eval', 'films': 6}
-  text = report.markdown(
+  text = tables.markdown(
     facts
     | {
-      'policies': {'camr': section, 'window': section},
+      'policies': {'camr': whole, 'window': whole},
       'codec': {'psnr': report.summary([33.3333])},
+      'plots': ['recall.png'],
     }
   )
   assert '| metric | camr | window |' in text
   assert '## kind opening' in text and '| psnr | 33.33 ± 0 (1) |' in text
   assert f'| place | {"0.5 ± 0.342 (6) | " * 2}'.strip() in text
-  json.dumps(section, allow_nan=False)
+  assert f'| place | {"1 -> 0.5 | " * 2}'.strip() in text
+  assert '![recall.png](recall.png)' in text
+  json.dumps(whole, allow_nan=False)
+
+
+def test_what_papers_report_stands_apart(whole):
+  facts = {'name': 'tiny', 'kind': 'eval', 'films': 6}
+  text = tables.markdown(facts | {'policies': {'camr': whole}})
+  ours, theirs = text.split('## Reported elsewhere, not comparable')
+  assert '| CAMR | 0.2394 | 0.753 | 0.9745 |' in theirs
+  assert 'not comparable with the figures above' in theirs
+  assert 'arXiv' not in ours

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cinejax.evaluation import scores
+from cinejax.evaluation import cuts, features, scores
+from cinejax.evaluation.config import EvalConfig
 from cinejax.film.timeline import Timeline
 from cinejax.story import casting, render, world
 
 LINE = Timeline(3, 4, world.FPS)
+TOOLS = scores.Instruments()
 FILMS = [casting.cast('eval', 31, index) for index in range(3)]
 
 
@@ -42,18 +44,20 @@ def test_the_return_shot_is_hers_and_whole():
 
 def test_a_rendered_film_is_what_its_prompts_say(videos):
   for film, video_TYXC in zip(FILMS, videos, strict=True):
-    values = scores.score_generated(film, video_TYXC, LINE).values
+    values = scores.score_generated(film, video_TYXC, LINE, TOOLS).values
     for name in ('place', 'size', 'recall'):
       assert values[name] == 1, name
     assert values['action'] >= 0.9
     assert values['sca'] >= 0.99 and values['nsd'] <= 0.01
-    assert values['false_cuts'] == 0
+    assert values['false_cuts'] == values['transition_deviation'] == 0
+    assert values['intra_pixels'] > 0.9
+    assert values['inter_pixels'] < 0.6
     assert values['unreadable'] <= 0.02
     assert 0.9 < values['flicker'] < 1
 
 
 def test_looks_are_those_that_were_dealt(videos):
-  score = scores.score_generated(FILMS[0], videos[0], LINE)
+  score = scores.score_generated(FILMS[0], videos[0], LINE, TOOLS)
   faces = dict.fromkeys(s.character for s in FILMS[0].segments)
   assert score.looks == tuple(FILMS[0].looks[face] for face in faces)
   face = FILMS[0].events[0].character
@@ -63,7 +67,7 @@ def test_looks_are_those_that_were_dealt(videos):
 def test_another_films_pixels_are_wrong(videos):
   short, long = sorted(range(2), key=lambda i: FILMS[i].chunks)
   video_TYXC = videos[long][: len(videos[short])]
-  values = scores.score_generated(FILMS[short], video_TYXC, LINE).values
+  values = scores.score_generated(FILMS[short], video_TYXC, LINE, TOOLS).values
   assert values['place'] < 0.7
   assert values['sca'] < 0.95
 
@@ -108,6 +112,41 @@ def test_a_codec_that_loses_nothing_reads_alike(videos):
   assert values['read_codec'] == 0
   error = np.mean(videos[0].astype(float) ** 2)
   assert values['psnr'] == pytest.approx(10 * np.log10(255**2 / error))
+
+
+def test_long_films_may_lie_on_disk(videos, tmp_path):
+  shape = videos[0].shape
+  on_disk = np.memmap(tmp_path / 'film', np.uint8, 'w+', shape=shape)
+  on_disk[:] = videos[0]
+  one, two = (
+    scores.score_generated(FILMS[0], video, LINE, TOOLS)
+    for video in (videos[0], on_disk)
+  )
+  assert one == two
+
+
+def test_instruments_are_those_of_the_config(videos):
+  config = EvalConfig(0, 1, 'eval', 1, 'content', 'optimal', 3.0, ('pixels',))
+  tools = scores.make_instruments(config)
+  assert (tools.matching, tools.penalty_frames) == ('optimal', 3.0)
+  assert tools.features == (features.PIXELS,)
+  mean = dataclasses.replace(config, penalty_frames=0.0)
+  assert scores.make_instruments(mean).penalty_frames is None
+
+  words = features.Features(
+    'words',
+    lambda video: np.ones((len(video), 2)),
+    lambda prompts: np.array([[1.0, 1 - 2 * ('Ada' in p)] for p in prompts]),
+  )
+  blind = scores.Instruments(cuts.Content, (words,), 'greedy', 3.0)
+  black = np.zeros_like(videos[0])
+  values = scores.score_generated(FILMS[0], black, LINE, blind).values
+  missed = FILMS[0].segment_shots()[-1]
+  assert values['nsd'] == pytest.approx(3 * missed / len(black))
+  assert values['transition_deviation'] is None
+  assert values['intra_words'] == pytest.approx(1)
+  hers = [s.character == 0 for s in FILMS[0].segments]
+  assert values['text_words'] == pytest.approx(1 - np.mean(hers))
 
 
 def test_parts_of_a_score_add_up():

@@ -1,12 +1,10 @@
 import math
 
 import hypothesis
-import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from cinejax.evaluation.shots import detect_cuts, false_cuts, score_cuts
-from cinejax.film import media
+from cinejax.evaluation.shots import false_cuts, score_cuts
 
 SINTEL_CUTS = (76, 121, 319, 457, 545, 611)
 SINTEL_FRAMES = 652
@@ -81,32 +79,3 @@ def test_false_cuts_are_those_at_continued_prompts():
   assert false_cuts([10, 33, 50], [9, 30, 70], tolerance_frames=3) == 2
   assert false_cuts([10, 33, 50], [9, 30, 70], tolerance_frames=2) == 1
   assert false_cuts([], [9]) == 0
-
-
-def _still_shots(lengths):
-  rng = np.random.default_rng(1)
-  shots = rng.integers(0, 256, (len(lengths), 6, 8, 3))
-  frames = shots.repeat(8, 1).repeat(8, 2).repeat(lengths, 0)
-  return frames.astype(np.uint8)
-
-
-def test_cuts_of_arrays_and_iterators():
-  video = _still_shots([10, 20, 9, 30])
-  assert detect_cuts(video) == (10, 30, 39)
-  assert detect_cuts(iter(video)) == (10, 30, 39)
-  assert detect_cuts(video[:10]) == ()
-
-
-def test_colour_channels_reach_the_detector_in_order():
-  # Value and saturation agree; only the hue tells these from each other,
-  # and it differs by 20 of 180 or by 160, whichever channel comes first.
-  frames = np.zeros((24, 8, 8, 3), np.uint8)
-  frames[:12], frames[12:] = (255, 85, 0), (255, 0, 85)
-  assert detect_cuts(frames, threshold=45) == (12,)
-  swapped = np.ascontiguousarray(frames[..., ::-1])
-  assert detect_cuts(swapped, threshold=45) == ()
-
-
-def test_sintel_cuts_exactly(shared_data):
-  path = shared_data / 'videos' / 'sintel_rooftop_7shots_848x480_25fps.mp4'
-  assert detect_cuts(media.read_frames(path)) == SINTEL_CUTS

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from cinejax.evaluation import story
 from cinejax.film.sheet import Row
@@ -50,14 +51,24 @@ def test_only_story_sizes_and_prompts_are_read():
 
 
 def test_cuts_that_were_asked_for_and_that_were_not():
-  video = np.zeros((33, 16, 16, 3), np.uint8)
-  video[21:] = 255
-  figures = story.cut_figures(video, ROWS)
-  assert figures == {'sca': 1, 'nsd': 0, 'false_cuts': 0}
-  video[9:21] = 128
-  figures = story.cut_figures(video, ROWS)
+  figures = story.cut_figures((22,), ROWS)
+  assert figures['nsd'] == 1 / 33 and figures['sca'] < 1
+  assert figures['transition_deviation'] == 1 and figures['false_cuts'] == 0
+  figures = story.cut_figures((9, 21), ROWS)
   assert figures['false_cuts'] == 1
   assert figures['nsd'] == 0.5  # one extra cut where shots are half a film
+  figures = story.cut_figures((9, 21), ROWS, penalty_frames=3.3)
+  assert figures['nsd'] == pytest.approx(0.1)
+
+
+def test_matching_is_a_choice():
+  rows = [Row(0, 59, 0, False, ''), Row(59, 90, 1, True, '')]
+  rows.append(Row(90, 100, 2, True, ''))
+  greedy, optimal = (
+    story.cut_figures((40, 60), rows, matching)['nsd']
+    for matching in ('greedy', 'optimal')
+  )
+  assert (greedy, optimal) == pytest.approx((0.51, 0.49))
 
 
 def test_readings_in_words():

@@ -6,7 +6,7 @@ import pytest
 from cinejax.core.errors import UserError
 from cinejax.story import casting, staging, world
 
-_COUNTS = {'train': 200, 'eval': 120, 'long': 24, 'strict': 60}
+_COUNTS = {'train': 200, 'eval': 120, 'long': 24, 'strict': 60, 'minutes': 3}
 _MANY_SHOTS = tuple(_COUNTS)
 
 
@@ -55,6 +55,7 @@ def test_lengths(films):
   assert {f.chunks for f in films['train']} == set(range(6, 12))
   assert {f.chunks for f in films['eval']} == {10, 11}
   assert {f.chunks for f in films['long']} == {40}
+  assert {f.chunks for f in films['minutes']} == {400}
   shots = {f.segment_shots()[-1] + 1 for f in films['eval']}
   assert shots == {5, 6, 7, 8}
 
@@ -105,7 +106,7 @@ def test_no_frame_of_hers_is_in_the_window_or_for_later_in_chunk_0(films, kind):
       assert film.segments[list(starts).index(r)].cut
 
 
-@pytest.mark.parametrize('kind', ['train', 'eval', 'long'])
+@pytest.mark.parametrize('kind', ['train', 'eval', 'long', 'minutes'])
 def test_every_return_is_listed(films, kind):
   for film in films[kind]:
     seen = film.chunk_characters()
@@ -119,7 +120,7 @@ def test_every_return_is_listed(films, kind):
     assert len(film.events) == len(returns) >= 1
 
 
-@pytest.mark.parametrize('kind', ['eval', 'long'])
+@pytest.mark.parametrize('kind', ['eval', 'long', 'minutes'])
 def test_a_third_of_main_events_open_exactly(films, kind):
   openings = [film.events[0].kind == 'opening' for film in films[kind]]
   assert 3 * sum(openings) == len(openings)

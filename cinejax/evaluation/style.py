@@ -1,0 +1,85 @@
+"""How every plot looks: colours of policies, axes, titles, legends.
+
+Figures are made without a display and without matplotlib's global state.
+"""
+
+import math
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cinejax.core.files import atomic_path
+
+INK, DIM, GRID = '#1d2530', '#6b7480', '#e4e7eb'
+_COLOURS = {  # told apart by the colour-blind too
+  'camr': '#d1495b',
+  'window': '#30638e',
+  'sink': '#00a0a8',
+  'shot_sink': '#7fb069',
+  'uniform': '#e6a43b',
+  'random': '#8d96a3',
+  'full': '#5b4b8a',
+}
+_DPI = 110
+
+
+def save_figure(figure: Figure, path: pathlib.Path) -> None:
+  """As a PNG, whole or not at all."""
+  with atomic_path(path) as partial:
+    figure.savefig(partial, dpi=_DPI, facecolor='white')
+
+
+def colour(policy: str) -> str:
+  """That of a memory policy; grey for anything else."""
+  return _COLOURS.get(policy, DIM)
+
+
+def error(found: Mapping[str, Any]) -> float:
+  """The standard error of {mean, std, n}; std is that of the n themselves."""
+  return (found['std'] or 0.0) / math.sqrt(max(1, found['n'] - 1))
+
+
+def grid(
+  rows: int, columns: int, size: tuple[float, float]
+) -> tuple[Figure, np.ndarray]:
+  """Axes [rows, columns] of `size` inches each."""
+  figure = Figure(
+    (columns * size[0], rows * size[1] + 0.35), layout='constrained'
+  )
+  axes = figure.subplots(rows, columns, squeeze=False)
+  for ax in axes.flat:
+    ax.grid(color=GRID, lw=0.7)
+    ax.set_axisbelow(True)
+    ax.tick_params(colors=DIM, labelsize=8, length=0)
+    for side in ax.spines.values():
+      side.set_visible(False)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+      label.set(fontsize=8, color=DIM)
+  return figure, axes
+
+
+def title(ax: Axes, text: str) -> None:
+  """At the left, where titles of panels can be read down a column."""
+  ax.set_title(text, loc='left', fontsize=9.5, color=INK)
+
+
+def legend(figure: Figure, names: Iterable[str], *more: Line2D) -> None:
+  """Below all panels: policies, and marks of other kinds."""
+  marks = [
+    Line2D([], [], marker='o', ms=6, lw=0, color=colour(name), label=name)
+    for name in names
+  ]
+  marks += more
+  figure.legend(
+    handles=marks,
+    loc='outside lower center',
+    ncols=max(1, len(marks)),
+    frameon=False,
+    fontsize=8.5,
+    labelcolor=INK,
+  )

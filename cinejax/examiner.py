@@ -1,0 +1,181 @@
+"""Puts a director through its exam, policy by policy, and reports.
+
+What the ledger knows of a film is not asked again, so an exam that was
+stopped goes on, and one that grows only adds.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  TextColumn,
+  TimeRemainingColumn,
+)
+
+from cinejax import exams
+from cinejax.director import Director
+from cinejax.evaluation import report
+from cinejax.evaluation.ledger import Ledger
+from cinejax.evaluation.scores import FilmScore
+from cinejax.exams import Exam
+from cinejax.film import media, sheet
+from cinejax.story import world
+
+_SHEET_ROWS = 24  # of a longer film the first and the last ones are shown
+
+
+def examine(
+  exam: Exam,
+  ledger: Ledger,
+  parts: Sequence[str],
+  policies: Sequence[str],
+  seeds: int,
+  out: pathlib.Path,
+) -> Iterator[dict[str, Any]]:
+  """The report's sections, after each policy all that is known by then.
+
+  Args:
+    exam: its director's own policy does not matter.
+    ledger: of the films scored so far.
+    parts: some of exams.PARTS.
+    policies: to examine, in this order.
+    seeds: how many sampling seeds.
+    out: folder; OUT/POLICY gets films of the first seed and contact sheets.
+  """
+  if 'codec' in parts:
+    found = _scores(exam, ledger, 'codec', 'codec')
+    yield {'codec': report.metrics([found])}
+  parts = [part for part in parts if part != 'codec']
+  done: dict[str, Any] = {}
+  for policy in policies if parts else ():
+    own = dataclasses.replace(exam, director=_with(exam.director, policy))
+    by_seed = [
+      _merged(own, ledger, parts, policy, seed, out) for seed in range(seeds)
+    ]
+    if 'generated' in parts:
+      _sheets(own, by_seed[0], out / policy)
+    secs = exam.director.timeline.chunk_secs
+    done = done | {policy: report.policy_report(exam.films, by_seed, secs)}
+    yield {'policies': done}
+
+
+def _merged(
+  exam: Exam,
+  ledger: Ledger,
+  parts: Sequence[str],
+  policy: str,
+  seed: int,
+  out: pathlib.Path,
+) -> list[FilmScore]:
+  """All parts of every film's score."""
+  merged = [FilmScore({}, {})] * len(exam.films)
+  for part in parts:
+    kept = part == 'generated' and seed == 0
+    keep = _films(out / policy) if kept else None
+    name = f'{policy}.{part}.{seed}'
+    found = _scores(exam, ledger, part, name, seed, keep)
+    merged = [a | b for a, b in zip(merged, found, strict=True)]
+  return merged
+
+
+def _scores(
+  exam: Exam,
+  ledger: Ledger,
+  part: str,
+  name: str,
+  seed: int = 0,
+  keep: pathlib.Path | None = None,
+) -> list[FilmScore]:
+  """Of every film; those that the ledger lacks are scored, and entered."""
+  known, total = ledger.scores(name), len(exam.films)
+  missing = [
+    number
+    for number in range(total)
+    if number not in known
+    or (keep and not exams.film_path(keep, number).is_file())
+  ]
+  what = name.replace('.', ', ')
+  with _bar() as bar:
+    task = bar.add_task(what, total=total, completed=total - len(missing))
+    for batch in exam.batches(part, missing):
+      ledger.add(name, exam.take(part, batch, seed, keep))
+      bar.advance(task, len(batch))
+      if not bar.console.is_terminal:
+        count = int(bar.tasks[task].completed)
+        bar.console.print(f'{what}: {count} of {total} films', highlight=False)
+  known = ledger.scores(name)
+  return [known[number] for number in range(total)]
+
+
+def _bar() -> Progress:
+  console = Console(stderr=True)
+  return Progress(
+    TextColumn('{task.description}'),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn('films'),
+    TimeRemainingColumn(),
+    console=console,
+    disable=not console.is_terminal,
+  )
+
+
+def _sheets(
+  exam: Exam, found: Sequence[FilmScore], folder: pathlib.Path
+) -> None:
+  """The best, median and worst film, by recall and then place."""
+  director = exam.director
+
+  def rank(number: int) -> tuple[float, ...]:
+    values = found[number].values
+    return values['recall'], values['place'], values['sca']
+
+  order = sorted(range(len(found)), key=rank)
+  chosen = {'worst': 0, 'median': len(order) // 2, 'best': -1}
+  for name, at in chosen.items():
+    number = order[at]
+    recalled, place, _ = rank(number)
+    rows = sheet.film_rows(exam.films[number].screenplay(), director.timeline)
+    if len(rows) > _SHEET_ROWS:
+      rows = rows[: _SHEET_ROWS // 2] + rows[-_SHEET_ROWS // 2 :]
+    path = exams.film_path(_films(folder), number)
+    page = sheet.contact_sheet(
+      _original(media.read_frames(path)),
+      rows,
+      director.cfg.film.fps,
+      f'{folder.name}, {name}: film {number}, recall {recalled:.0f}, '
+      f'place {place:.2f}',
+    )
+    media.save_image(folder / f'{name}.png', page)
+
+
+def _films(folder: pathlib.Path) -> pathlib.Path:
+  return folder / 'films'
+
+
+def _original(frames: Iterable[np.ndarray]) -> np.ndarray:
+  """uint8 video_TYXC of films that were kept enlarged."""
+  return np.stack(
+    [
+      frame[step // 2 :: step, step // 2 :: step]
+      for frame in frames
+      for step in [len(frame) // world.HEIGHT]
+    ]
+  )
+
+
+def _with(director: Director, policy: str) -> Director:
+  cfg = director.cfg
+  cfg = dataclasses.replace(
+    cfg,
+    memory=dataclasses.replace(cfg.memory, policy=policy),
+    rollout=dataclasses.replace(cfg.rollout, commit='separate'),
+  )
+  return dataclasses.replace(director, cfg=cfg)
