@@ -3,9 +3,9 @@
 Floors (a package imports only from lower floors, inside a package one way):
 
   5  train direct evaluate bench sweep  commands: python -m cinejax.X
-     plan convert
+     plan convert serve
   4  training                           state, steps, checkpoint, loop, stages
-  3  objectives evaluation interop
+  3  objectives evaluation interop serving
      examiner exams takes director      what commands share
      command
      config                             where ConfigDict ends

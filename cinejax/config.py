@@ -22,6 +22,7 @@ from cinejax.memory.config import POLICIES, MemoryConfig
 from cinejax.models.config import CodecConfig, DiTConfig, TextConfig
 from cinejax.objectives.config import InitConfig
 from cinejax.rollout.config import RolloutConfig
+from cinejax.serving.config import ServingConfig
 from cinejax.training.config import Stages, TrainConfig
 
 
@@ -45,6 +46,7 @@ class Config:
   stage: Stages
   mesh: MeshConfig
   eval: EvalConfig
+  serving: ServingConfig
 
 
 def resolve(config: ConfigDict) -> Config:
@@ -114,6 +116,7 @@ def check(cfg: Config) -> None:
   _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict', 'minutes'))
   _one_of('eval.matching', cfg.eval.matching, ('greedy', 'optimal'))
   _check_frames(cfg)
+  _check_serving(cfg)
   if cfg.codec.tile and cfg.codec.tile <= cfg.codec.tile_overlap:
     raise UserError(
       f'config.codec.tile is {cfg.codec.tile}; it must be more than '
@@ -124,6 +127,13 @@ def check(cfg: Config) -> None:
       f'config.init.grid is {cfg.init.grid}; it must be a multiple of 4, so '
       "that it passes the student's four times"
     )
+
+
+def _check_serving(cfg: Config) -> None:
+  for field in dataclasses.fields(cfg.serving):
+    value = getattr(cfg.serving, field.name)
+    if value <= 0:
+      raise UserError(f'config.serving.{field.name} is {value}; it must be > 0')
 
 
 def _check_frames(cfg: Config) -> None:

@@ -41,8 +41,6 @@ from cinejax.film import media, screenplay, sheet
 from cinejax.film.directions import Directions
 from cinejax.story import read_back
 
-_WATCHABLE = 256  # pixels: smaller films are enlarged to at least this height
-
 
 def define_flags() -> None:
   """Not at import, so that one process can import several commands."""
@@ -140,7 +138,7 @@ def _make(
 ) -> tuple[np.ndarray, Speed]:
   """Writes the MP4 while it is made; -> its frames, how long they took."""
   speed, chunks, fps = Speed(), [], director.cfg.film.fps
-  scale = -(-_WATCHABLE // director.cfg.film.height)
+  scale = media.watchable_scale(director.cfg.film.height)
   frames = _frames(director, said, seed, speed, chunks, total)
   media.write_video(folder / 'film.mp4', frames, fps, scale=scale)
   return np.concatenate(chunks), speed

@@ -25,6 +25,9 @@ from cinejax.core.files import atomic_path
 _WHOLE = 0.9
 
 
+_WATCHABLE = 256  # pixels: smaller films are enlarged to at least this height
+
+
 class VideoInfo(NamedTuple):
   height: int  # pixels
   width: int  # pixels
@@ -75,6 +78,11 @@ def write_video(
       )
       container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
+
+
+def watchable_scale(height: int) -> int:
+  """For `write_video`, of films that are `height` pixels high."""
+  return -(-_WATCHABLE // height)
 
 
 def probe(path: str | os.PathLike) -> VideoInfo:

@@ -1,0 +1,113 @@
+"""The server as an ASGI application; REST, WebSocket and the page."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from cinejax.core.errors import UserError
+from cinejax.serving.guard import MOST_BYTES, Guard
+from cinejax.serving.openapi import describe
+from cinejax.serving.room import Full, Missing
+from cinejax.serving.routes import ENDPOINTS, JSON, Endpoint
+from cinejax.serving.socket import live
+from cinejax.serving.studio import Studio
+
+_STATIC = pathlib.Path(__file__).parent / 'static'
+_TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+}
+
+
+def make_app(
+  studio: Studio, hosts: Sequence[str] = (), token: str = ''
+) -> Starlette:
+  """See Guard for `hosts` and `token`."""
+
+  async def socket(websocket: WebSocket) -> None:
+    await live(websocket, studio)
+
+  routes = [_route(studio, endpoint) for endpoint in ENDPOINTS]
+  routes.append(WebSocketRoute('/sessions/{name:str}/live', socket))
+  routes += _page()
+  described = json.dumps(describe(ENDPOINTS)).encode()
+  routes.append(_fixed('/openapi.json', described, JSON))
+  rate = studio.director.cfg.serving.messages_per_sec
+  guard = Middleware(Guard, hosts=hosts, token=token, rate=rate)
+  return Starlette(
+    routes=routes,
+    middleware=[guard],
+    exception_handlers={UserError: _sentence, 404: _unknown, 405: _unknown},
+  )
+
+
+def _route(studio: Studio, endpoint: Endpoint) -> Route:
+  async def serve(request: Request) -> Response:
+    body = await _body(request) if endpoint.body is not None else None
+    made = await run_in_threadpool(
+      endpoint.handler, studio, request.path_params, body
+    )
+    headers = {'cache-control': 'no-store'}
+    if endpoint.download:
+      name = f'attachment; filename="{endpoint.download}"'
+      headers['content-disposition'] = name
+    if endpoint.kind == JSON:
+      return JSONResponse(made, headers=headers)
+    return Response(made, headers=headers, media_type=endpoint.kind)
+
+  return Route(endpoint.path, serve, methods=[endpoint.method])
+
+
+async def _body(request: Request) -> object:
+  """JSON, read no further than it may be long; an empty body is {}."""
+  data = bytearray()
+  async for part in request.stream():
+    data += part
+    if len(data) > MOST_BYTES:
+      raise UserError(f'the request is longer than {MOST_BYTES} bytes')
+  try:
+    return json.loads(bytes(data) or b'{}')
+  except (ValueError, RecursionError) as error:
+    raise UserError('the request is not JSON') from error
+
+
+def _page() -> list[Route]:
+  """Every file of the page, read once: a client's words open nothing."""
+  routes = []
+  for path in sorted(_STATIC.iterdir()):
+    if path.suffix in _TYPES:
+      where = '/' if path.name == 'index.html' else f'/{path.name}'
+      routes.append(_fixed(where, path.read_bytes(), _TYPES[path.suffix]))
+  return routes
+
+
+def _fixed(path: str, content: bytes, kind: str) -> Route:
+  async def serve(request: Request) -> Response:
+    headers = {'cache-control': 'no-cache'}
+    return Response(content, headers=headers, media_type=kind)
+
+  return Route(path, serve)
+
+
+def _sentence(request: Request, error: Exception) -> Response:
+  status = 400
+  if isinstance(error, Missing):
+    status = 404
+  elif isinstance(error, Full):
+    status = 503
+  return JSONResponse({'error': str(error)}, status)
+
+
+def _unknown(request: Request, error: Exception) -> Response:
+  status = getattr(error, 'status_code', 404)
+  return JSONResponse({'error': 'there is nothing here'}, status)

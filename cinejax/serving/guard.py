@@ -1,0 +1,155 @@
+"""Who may speak to the server, how much and how fast.
+
+host     the name in the browser's address bar is one of ours, so that no
+         foreign name can be pointed at this machine (DNS rebinding)
+origin   what a page of another site asks for is refused: browsers name the
+         site in every WebSocket and in every request that changes something
+token    where the server is not for this machine alone; as
+         `Authorization: Bearer …`, or as the cookie that /?token=… sets
+size     a body is read up to a limit
+rate     requests that change something, per client and second (Bucket)
+"""
+
+import collections
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from http.cookies import SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+MOST_BYTES = 262_144  # of a body
+COOKIE = 'cinejax_token'
+LOOPBACK = ('localhost', '127.0.0.1', '::1')  # this machine alone
+_SAFE = ('GET', 'HEAD', 'OPTIONS')
+_CLIENTS = 1024  # whose rates are remembered
+
+_HEADERS = (
+  (
+    b'content-security-policy',
+    b"default-src 'self'; img-src 'self' blob: data:; "
+    b"frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+  ),
+  (b'x-content-type-options', b'nosniff'),
+  (b'referrer-policy', b'no-referrer'),
+)
+
+
+class Bucket:
+  """Ten seconds' worth may be spent at once; then `rate` a second."""
+
+  def __init__(self, rate: float, now: Callable[[], float] = time.monotonic):
+    self._rate, self._now = rate, now
+    self._left, self._then = 10 * rate, now()
+
+  def take(self) -> bool:
+    now = self._now()
+    filled = self._left + (now - self._then) * self._rate
+    self._left, self._then = min(10 * self._rate, filled), now
+    if self._left < 1:
+      return False
+    self._left -= 1
+    return True
+
+
+class Guard:
+  """ASGI middleware; what is refused is told in one sentence."""
+
+  def __init__(
+    self,
+    app: ASGIApp,
+    hosts: Sequence[str],
+    token: str,
+    rate: float,
+  ):
+    """`hosts` that may be in an address bar, () = any; `token`, '' = none."""
+    self._app, self._hosts, self._token = app, tuple(hosts), token
+    self._rate = rate
+    self._buckets: collections.OrderedDict[str, Bucket] = (
+      collections.OrderedDict()
+    )
+
+  async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope['type'] == 'lifespan':
+      await self._app(scope, receive, send)
+      return
+    refusal = self._refusal(scope)
+    if refusal is not None:
+      await _refuse(scope, receive, send, *refusal)
+    elif self._brings_token(scope):
+      answer = RedirectResponse('/', 303)
+      answer.set_cookie(
+        COOKIE, self._token, httponly=True, samesite='strict', path='/'
+      )
+      await answer(scope, receive, send)
+    else:
+      await self._app(scope, receive, _with_headers(scope, send))
+
+  def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    headers = Headers(scope=scope)
+    host = headers.get('host', '')
+    if self._hosts and urlsplit(f'//{host}').hostname not in self._hosts:
+      return 421, f'this server is not called {host}'
+    origin = headers.get('origin')
+    changes = scope['type'] == 'websocket' or scope['method'] not in _SAFE
+    if origin and changes and urlsplit(origin).netloc != host:
+      return 403, f'pages of {origin} may not direct films here'
+    if self._token and not self._has_token(scope, headers):
+      return 401, 'this server needs its token; open /?token=…'
+    if changes and not self._bucket(scope).take():
+      return 429, 'too many requests; slow down'
+    return None
+
+  def _has_token(self, scope: Scope, headers: Headers) -> bool:
+    given = [headers.get('authorization', '').removeprefix('Bearer ')]
+    cookie = SimpleCookie(headers.get('cookie', '')).get(COOKIE)
+    given += [cookie.value] if cookie else []
+    if scope['path'] == '/':
+      given += _query_tokens(scope)
+    return any(_same(one, self._token) for one in given)
+
+  def _brings_token(self, scope: Scope) -> bool:
+    """The page is opened with a token that the browser is to keep."""
+    wanted = self._token and scope['type'] == 'http' and scope['path'] == '/'
+    return bool(wanted and _query_tokens(scope))
+
+  def _bucket(self, scope: Scope) -> Bucket:
+    client = HTTPConnection(scope).client
+    name = client.host if client else ''
+    bucket = self._buckets.pop(name, None) or Bucket(self._rate)
+    self._buckets[name] = bucket  # the one who asked last is last
+    while len(self._buckets) > _CLIENTS:
+      self._buckets.popitem(last=False)
+    return bucket
+
+
+def _same(given: str, token: str) -> bool:
+  return secrets.compare_digest(given.encode(), token.encode())
+
+
+def _query_tokens(scope: Scope) -> list[str]:
+  return parse_qs(scope['query_string'].decode('latin-1')).get('token', [])
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+  async def send_more(message):
+    if message['type'] == 'http.response.start':
+      message = message | {'headers': [*message['headers'], *_HEADERS]}
+    await send(message)
+
+  return send_more if scope['type'] == 'http' else send
+
+
+async def _refuse(
+  scope: Scope, receive: Receive, send: Send, status: int, sentence: str
+) -> None:
+  if scope['type'] == 'websocket':
+    await receive()  # its connect; closed before it is accepted: HTTP 403
+    await send({'type': 'websocket.close', 'code': 4000 + status})
+    return
+  answer = JSONResponse({'error': sentence}, status)
+  await answer(scope, receive, send)

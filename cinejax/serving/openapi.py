@@ -1,0 +1,79 @@
+"""The server in OpenAPI's words, from the table that it is served by."""
+
+import re
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from cinejax.serving.routes import JSON, Endpoint
+
+_KINDS = {str: 'string', int: 'integer', bool: 'boolean', dict: 'object'}
+_LIVE = (
+  'WebSocket. Text messages to the server are directions (as in POST '
+  '…/directions), each answered by {"type": "answer"} or {"type": "error"}. '
+  'From the server: {"type": "session"}, how it stands; {"type": "chunk"}, '
+  'followed by its frames as binary messages: take and frame number (two '
+  'big-endian uint32), then the image. ?format=jpeg or webp.'
+)
+
+
+def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+  """An OpenAPI 3.1 document."""
+  paths: dict[str, Any] = {}
+  for one in endpoints:
+    path = re.sub(r'{(\w+):\w+}', r'{\1}', one.path)
+    paths.setdefault(path, {})[one.method.lower()] = _operation(one)
+  paths['/sessions/{name}/live'] = {
+    'get': {'summary': _LIVE, 'responses': {'101': {'description': 'frames'}}}
+    | _parameters('/sessions/{name:str}/live')
+  }
+  return {
+    'openapi': '3.1.0',
+    'info': {'title': 'cinejax', 'version': '1'},
+    'components': {
+      'securitySchemes': {'token': {'type': 'http', 'scheme': 'bearer'}}
+    },
+    'security': [{}, {'token': []}],
+    'paths': paths,
+  }
+
+
+def _operation(one: Endpoint) -> dict[str, Any]:
+  schema = {'type': 'object'} if one.kind == JSON else {'type': 'string'}
+  error = {'description': 'one sentence under "error"'}
+  told: dict[str, Any] = {
+    'summary': one.says,
+    'responses': {
+      '200': {
+        'description': one.says,
+        'content': {one.kind: {'schema': schema}},
+      },
+      '4XX': error,
+    },
+  }
+  if one.body is not None:
+    fields = {name: _kind(kind) for name, kind in one.body.items()}
+    body = {'type': 'object', 'properties': fields}
+    told['requestBody'] = {'content': {JSON: {'schema': body}}}
+  return told | _parameters(one.path)
+
+
+def _parameters(path: str) -> dict[str, Any]:
+  names = re.findall(r'{(\w+):(\w+)}', path)
+  return {
+    'parameters': [
+      {
+        'name': name,
+        'in': 'path',
+        'required': True,
+        'schema': {'type': 'integer' if kind == 'int' else 'string'},
+      }
+      for name, kind in names
+    ]
+  }
+
+
+def _kind(kind: type | tuple[type, ...]) -> dict[str, str]:
+  if isinstance(kind, tuple | types.UnionType):
+    return {'type': 'number'}
+  return {'type': _KINDS[kind]}

@@ -1,0 +1,78 @@
+// The film on its canvas: every frame at its own time, late ones dropped.
+
+const KEPT = 96; // decoded frames that may wait
+
+export class Film {
+  constructor(canvas, { width, height, fps }) {
+    this.canvas = canvas;
+    canvas.width = width;
+    canvas.height = height;
+    this.context = canvas.getContext('2d');
+    this.fps = fps;
+    this.clear();
+    const draw = (now) => {
+      this.draw(now);
+      requestAnimationFrame(draw);
+    };
+    requestAnimationFrame(draw);
+  }
+
+  clear() {
+    this.waiting = []; // {due, frame, image}
+    this.chunks = []; // {take, frame, frames, due}
+    this.take = -1;
+    this.frame = -1; // on screen
+    this.shown = []; // times at which frames went on screen
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  // A chunk comes, and goes on screen in `starts_in_ms`.
+  expect({ take, frame, frames, starts_in_ms: wait }) {
+    if (take !== this.take) {
+      this.clear();
+      this.take = take;
+    }
+    this.chunks.push({ frame, frames, due: performance.now() + wait });
+    this.chunks = this.chunks.slice(-4);
+  }
+
+  async add(take, frame, blob) {
+    const chunk = this.chunks.find(
+      (one) => frame >= one.frame && frame < one.frame + one.frames,
+    );
+    if (take !== this.take || !chunk) return;
+    const image = await createImageBitmap(blob);
+    if (take !== this.take) return;
+    const due = chunk.due + ((frame - chunk.frame) * 1000) / this.fps;
+    this.waiting.push({ due, frame, image });
+    this.waiting.sort((a, b) => a.frame - b.frame);
+    while (this.waiting.length > KEPT) this.waiting.shift().image.close();
+  }
+
+  draw(now) {
+    let next;
+    while (this.waiting.length && this.waiting[0].due <= now) {
+      next?.image.close();
+      next = this.waiting.shift();
+    }
+    if (!next) return;
+    this.frame = next.frame;
+    this.context.drawImage(
+      next.image, 0, 0, this.canvas.width, this.canvas.height);
+    next.image.close();
+    this.shown.push(now);
+    this.shown = this.shown.filter((time) => now - time < 3000);
+  }
+
+  // Frames a second that went on screen lately; null where none did.
+  rate() {
+    const times = this.shown.filter((t) => performance.now() - t < 3000);
+    if (times.length < 3) return null;
+    const span = times[times.length - 1] - times[0];
+    return (1000 * (times.length - 1)) / span;
+  }
+
+  get secs() {
+    return Math.max(0, this.frame) / this.fps;
+  }
+}

@@ -1,0 +1,19 @@
+"""Small stills, and what they may weigh."""
+
+import numpy as np
+from PIL import Image
+
+from cinejax.film.media import encode_frame
+
+_HEIGHT = 96  # pixels, at most
+MOST_BYTES = 16_384  # of one thumb; more is not met at this size
+
+
+def thumb(frame_YXC: np.ndarray) -> bytes:
+  """A JPEG of the uint8 frame."""
+  height, width = frame_YXC.shape[:2]
+  if height > _HEIGHT:
+    size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)
+    small = Image.fromarray(frame_YXC).resize(size, Image.Resampling.LANCZOS)
+    frame_YXC = np.asarray(small)
+  return encode_frame(frame_YXC, quality=80)

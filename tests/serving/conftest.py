@@ -1,0 +1,53 @@
+"""A tiny director, compiled once for all tests of serving."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from cinejax.config import resolve
+from cinejax.director import Director
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from configs import tiny
+
+
+@pytest.fixture(scope='session')
+def director():
+  config = tiny.get_config()
+  config.film.height = config.film.width = 16
+  config.film.fps = 480  # a chunk is on screen for 25 ms
+  config.dit.layers = 1
+  config.rollout.guidance = 1.0
+  config.serving.kept_states = 2
+  config.serving.film_chunks = 40
+  config.serving.sessions = 3
+  cfg = resolve(config)
+  codec, init = make_codec(cfg.codec), denoiser.init_params
+  params = _random(functools.partial(init, cfg.dit))
+  return Director(cfg, params, codec, _random(codec.init))
+
+
+def _random(init_fn):
+  """Parameters of the right shapes, for less than their init compiles."""
+  rng = np.random.default_rng(0)
+  shapes = jax.eval_shape(init_fn, jax.random.key(0))
+  return jax.tree.map(
+    lambda leaf: 0.2 * rng.random(leaf.shape, np.float32) - 0.05, shapes
+  )
+
+
+@pytest.fixture(scope='session')
+def slow_paced(director):
+  """The same at 8 frames a second: it waits for its time on screen."""
+  film = dataclasses.replace(director.cfg.film, fps=8.0)
+  other = dataclasses.replace(
+    director, cfg=dataclasses.replace(director.cfg, film=film)
+  )
+  # a compiled step knows no frame rate
+  other.__dict__.update(
+    {key: director.__dict__[key] for key in ('scan_fn', 'decode_fn', 'text')}
+  )
+  return other

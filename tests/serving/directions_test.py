@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cinejax.core.errors import UserError
+from cinejax.film.journal import Settings
+from cinejax.serving.directions import FIELDS, Order, Rewind, Say, parse
+
+NAMES = sorted({name for fields in FIELDS.values() for name in fields})
+
+
+@pytest.mark.parametrize(
+  ('document', 'said'),
+  [
+    ({'do': 'prompt', 'prompt': ' a  b\n'}, Say('a b')),
+    (
+      {'do': 'prompt', 'prompt': 'a', 'cut': True, 'at_secs': 2},
+      Say('a', cut=True, at_secs=2),
+    ),
+    (
+      {'do': 'prompt', 'prompt': 'a', 'blend_chunks': 2, 'steps': 4},
+      Say('a', blend_chunks=2, settings=Settings(steps=4)),
+    ),
+    ({'do': 'cut'}, Say(cut=True)),
+    (
+      {'do': 'set', 'policy': 'window', 'at_chunk': 3},
+      Say(settings=Settings('window'), at_chunk=3),
+    ),
+    ({'do': 'hold'}, Order('hold')),
+    ({'do': 'rewind', 'shot': 2}, Rewind(shot=2)),
+  ],
+)
+def test_directions(document, said):
+  assert parse(document, 100) == said
+
+
+@pytest.mark.parametrize(
+  ('document', 'sentence'),
+  [
+    (None, 'a JSON object'),
+    ([], 'a JSON object'),
+    ({}, 'must be one of prompt'),
+    ({'do': ['prompt']}, 'must be one of prompt'),
+    ({'do': 'action', 'go': 'left'}, 'takes no actions'),
+    ({'do': 'prompt'}, 'is empty'),
+    ({'do': 'prompt', 'prompt': '\n '}, 'is empty'),
+    ({'do': 'prompt', 'prompt': 'x' * 101}, 'longer than 100'),
+    ({'do': 'prompt', 'prompt': 3}, 'wrong type'),
+    ({'do': 'prompt', 'promt': 'a'}, 'is it prompt'),
+    ({'do': 'prompt', 'prompt': 'a', 'cut': 1}, 'wrong type'),
+    (
+      {'do': 'prompt', 'prompt': 'a', 'cut': True, 'blend_chunks': 2},
+      'does not blend',
+    ),
+    (
+      {'do': 'prompt', 'prompt': 'a', 'at_secs': 1, 'at_chunk': 1},
+      'not both',
+    ),
+    ({'do': 'prompt', 'prompt': 'a', 'at_secs': float('inf')}, 'at_secs is'),
+    ({'do': 'prompt', 'prompt': 'a', 'at_chunk': -1}, 'at_chunk is -1'),
+    ({'do': 'set'}, 'takes a policy'),
+    ({'do': 'rewind'}, 'only one'),
+    ({'do': 'rewind', 'chunk': 1, 'shot': 1}, 'only one'),
+  ],
+)
+def test_anything_else_is_one_sentence(document, sentence):
+  with pytest.raises(UserError, match=sentence):
+    parse(document, 100)
+
+
+json_values = st.recursive(
+  st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+  lambda some: st.lists(some) | st.dictionaries(st.text(), some),
+  max_leaves=5,
+)
+
+
+@given(
+  st.dictionaries(st.sampled_from(NAMES), json_values, max_size=4),
+  st.sampled_from([*FIELDS, 'action']) | json_values,
+)
+def test_no_json_breaks_the_parser(fields, do):
+  try:
+    parse(fields | {'do': do}, 100)
+  except UserError as error:
+    assert str(error) and '\n' not in str(error)[:-1]
+
+
+def test_what_falls_on_one_chunk_is_one_direction():
+  first = Say('a', cut=True, settings=Settings(steps=2))
+  assert first.then(Say('b')) == Say('b', True, settings=Settings(steps=2))
+  both = first.then(Say(settings=Settings('window')))
+  assert both == Say('a', True, settings=Settings('window', 2))

@@ -1,0 +1,268 @@
+import asyncio
+import dataclasses
+import json
+import time
+
+import numpy as np
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.film import screenplay
+from cinejax.film.journal import Film, Segment
+from cinejax.serving.room import Full, Missing
+from cinejax.serving.session import UNWATCHED
+from cinejax.serving.studio import Studio
+from cinejax.serving.viewer import Viewer
+
+
+def until(what, secs=20.0):
+  """Waits for it; most of this is compilation on a busy machine."""
+  end = time.monotonic() + secs
+  while not (got := what()):
+    assert time.monotonic() < end, 'it did not happen'
+    time.sleep(0.002)
+  return got
+
+
+@pytest.fixture(scope='module')
+def studio(director, tmp_path_factory):
+  made = Studio(director, tmp_path_factory.mktemp('sessions'))
+  made.start()
+  yield made
+  assert made.stop(10)
+
+
+@pytest.fixture
+def session(studio):
+  """A session that has not begun, closed in the end."""
+  name = studio.create(seed=5)['id']
+  yield name
+  if name in studio.room.sessions:
+    studio.close(name)
+
+
+def _chunks(studio, name, count):
+  return until(lambda: studio.told(name)['chunks'] >= count)
+
+
+def _latents(studio, name):
+  return np.stack(studio.room.sessions[name].reel.latents)
+
+
+def _run(studio, film):
+  """The latents of a screenplay, run to its end."""
+  name = studio.create(film=film)['id']
+  until(lambda: studio.told(name)['status'] == 'paused')
+  assert studio.told(name)['reason'] == 'the screenplay has ended'
+  latents = _latents(studio, name)
+  studio.close(name)
+  return latents
+
+
+def test_a_journal_makes_the_film_again_bit_for_bit(
+  studio, session, director, tmp_path
+):
+  say = studio.direct
+  assert studio.told(session)['status'] == 'waiting'
+  say(session, {'do': 'prompt', 'prompt': 'a'})
+  _chunks(studio, session, 2)
+  say(session, {'do': 'prompt', 'prompt': 'b', 'cut': True})
+  _chunks(studio, session, 4)
+  say(session, {'do': 'prompt', 'prompt': 'c', 'blend_chunks': 3})
+  _chunks(studio, session, 6)
+  say(session, {'do': 'pause'})
+  until(lambda: not studio.room.sessions[session].reel.away)
+  live = _latents(studio, session)
+  film = studio.film(session)
+  assert film.seed == 5 and len(film.segments) == 3
+  np.testing.assert_array_equal(_run(studio, film), live)
+
+  screenplay.save(film, tmp_path / 'film.json')  # and so does `direct`
+  (film,) = screenplay.load(tmp_path / 'film.json')
+  said = screenplay.chunk_prompts(film, director.cfg.film.cut_prefix, 1.0)
+  directed = list(director.roll([[p] for p in said], [5]))
+  frames = np.stack(list(studio.room.sessions[session].reel.frames()))
+  np.testing.assert_array_equal(np.concatenate(directed, 1)[0], frames)
+  assert b'ftyp' in studio.video(session)[:16]
+
+
+def test_each_of_four_directors_has_the_film_they_would_have_alone(studio):
+  def film(n):
+    segments = (Segment(f'a {n}', chunks=2), Segment(f'b {n}', chunks=3))
+    return Film(segments, seed=n)
+
+  most = studio.room.cfg.sessions
+  names = [studio.create(film=film(n))['id'] for n in range(most)]
+  with pytest.raises(Full, match='all 3 sessions are taken'):
+    studio.create()
+  for name in names:
+    until(lambda name=name: studio.told(name)['status'] == 'paused')
+  together = [_latents(studio, name) for name in names]
+  for name in names:
+    studio.close(name)
+  for n in range(most):
+    np.testing.assert_array_equal(_run(studio, film(n)), together[n])
+
+
+def test_directions_fall_where_they_should(studio, session):
+  say = studio.direct
+  planned = {'do': 'prompt', 'prompt': 'later', 'cut': True, 'at_chunk': 4}
+  assert say(session, planned)['chunk'] == 4
+  forgotten = {'do': 'prompt', 'prompt': 'never', 'at_chunk': 30}
+  say(session, forgotten)
+  assert len(studio.told(session)['planned']) == 2
+  assert say(session, {'do': 'prompt', 'prompt': 'now'})['chunk'] == 0
+  _chunks(studio, session, 6)
+  say(session, {'do': 'hold'})
+  told = studio.told(session)
+  assert not told['planned']
+  assert [(s['prompt'], s['chunk'], s['cut']) for s in told['segments']] == [
+    ('now', 0, False),
+    ('later', 4, True),
+  ]
+
+
+def test_back_to_a_shot_and_another_way(studio, session):
+  say = studio.direct
+  say(session, {'do': 'prompt', 'prompt': 'a'})
+  _chunks(studio, session, 2)
+  say(session, {'do': 'prompt', 'prompt': 'b', 'cut': True})
+  until(lambda: len(studio.told(session)['segments']) == 2)
+  second = studio.told(session)['segments'][1]['chunk']
+  _chunks(studio, session, second + 2)
+  before = _latents(studio, session)[:second]
+  fork = studio.fork(session, second)['id']
+  say(session, {'do': 'rewind', 'shot': 1})
+  for name in (session, fork):
+    told = studio.told(name)
+    assert told['chunks'] == second and told['status'] == 'paused'
+    say(name, {'do': 'prompt', 'prompt': 'c', 'cut': True})
+  for name in (session, fork):
+    _chunks(studio, name, second + 2)
+    say(name, {'do': 'pause'})
+  one, other = (_latents(studio, n)[: second + 2] for n in (session, fork))
+  np.testing.assert_array_equal(one, other)
+  np.testing.assert_array_equal(one[:second], before)
+  studio.close(fork)
+  with pytest.raises(UserError, match='no shot 7'):
+    say(session, {'do': 'rewind', 'shot': 7})
+
+
+def test_a_policy_may_change_while_the_film_runs(studio, session):
+  say = studio.direct
+  say(session, {'do': 'prompt', 'prompt': 'a'})
+  _chunks(studio, session, 1)
+  say(session, {'do': 'pause'})
+  answer = say(session, {'do': 'set', 'policy': 'window'})
+  assert answer == {'ok': True, 'compiling': True}
+  until(lambda: studio.told(session)['planned'], 60)
+  say(session, {'do': 'resume'})
+  until(lambda: len(studio.told(session)['segments']) == 2)
+  assert studio.told(session)['settings']['policy'] == 'window'
+  for asked, sentence in (
+    ({'policy': 'nowhere'}, 'policy is nowhere'),
+    ({'guidance': 2}, 'without guidance'),
+    ({'steps': 0}, 'must be 1 to 100'),
+  ):
+    with pytest.raises(UserError, match=sentence):
+      say(session, {'do': 'set'} | asked)
+
+
+def test_a_failing_chunk_ends_its_session_alone(
+  studio, session, director, monkeypatch
+):
+  encode = director.text.encode
+
+  def fail(prompts):
+    if 'bad' in prompts:
+      raise RuntimeError('out of words')
+    return encode(prompts)
+
+  monkeypatch.setattr(director.text, 'encode', fail)
+  other = studio.create()['id']
+  for name in (session, other):
+    studio.direct(name, {'do': 'prompt', 'prompt': 'good'})
+    _chunks(studio, name, 1)
+  studio.direct(session, {'do': 'prompt', 'prompt': 'bad'})
+  until(lambda: studio.told(session)['status'] == 'failed')
+  assert 'out of words' in studio.told(session)['reason']
+  assert 'good' in [
+    s.prompt for s in studio.room.archive.load(session).film.segments
+  ]
+  _chunks(studio, other, studio.told(other)['chunks'] + 2)
+  with pytest.raises(UserError, match='is failed'):
+    studio.direct(session, {'do': 'resume'})
+  assert studio.video(session)
+  studio.close(other)
+
+
+def test_nobody_watching_stops_it_and_idle_saves_it(
+  studio, session, monkeypatch
+):
+  async def watch():
+    viewer = Viewer(asyncio.get_running_loop(), 'jpeg', 36)
+    studio.watch(session, viewer)
+    studio.direct(session, {'do': 'prompt', 'prompt': 'a'})
+    got = [await viewer.next() for _ in range(30)]
+    studio.unwatch(session, viewer)
+    return got
+
+  got = asyncio.run(watch())
+  events = [json.loads(one) for one in got if isinstance(one, str)]
+  assert {event['type'] for event in events} == {'session', 'chunk'}
+  first = next(event for event in events if event['type'] == 'chunk')
+  assert first['frames'] == 9 and first['latency_ms'] >= 0
+  told = studio.told(session)
+  assert (told['status'], told['reason']) == ('paused', UNWATCHED)
+  monkeypatch.setattr(
+    studio.room, 'cfg', dataclasses.replace(studio.room.cfg, idle_secs=0.05)
+  )
+  until(lambda: session not in studio.room.sessions)
+  assert session in studio.listed()['saved']
+  with pytest.raises(Missing):
+    studio.told(session)
+  monkeypatch.undo()
+  made = told['chunks']
+  back = studio.restore(session)
+  assert back['chunks'] in (made, made + 1) and back['status'] == 'paused'
+  studio.direct(session, {'do': 'resume'})
+  _chunks(studio, session, made + 2)
+
+
+def test_a_server_that_stops_takes_its_sessions_up_again(director, tmp_path):
+  film = Film(tuple(Segment(p, chunks=4) for p in 'ab'), 'Title', seed=3)
+  first = Studio(director, tmp_path)
+  first.start()
+  whole = _run(first, film)
+  name = first.create(film=film)['id']
+  idle = first.create()['id']
+  _chunks(first, name, 3)
+  assert first.stop(10)
+  with pytest.raises(Full, match='closing'):
+    first.create()
+
+  second = Studio(director, tmp_path)
+  second.start()
+  told = second.told(name)
+  assert told['chunks'] >= 3 and told['status'] == 'paused'
+  assert idle not in second.room.sessions  # nothing of it was to be kept
+  second.direct(name, {'do': 'resume'})
+  until(lambda: second.told(name)['reason'] == 'the screenplay has ended')
+  np.testing.assert_array_equal(_latents(second, name), whole)
+  second.stop(10)
+
+
+def test_a_film_keeps_to_its_rate(slow_paced, tmp_path):
+  studio = Studio(slow_paced, tmp_path)
+  studio.start()
+  name = studio.create(seed=1)['id']
+  studio.direct(name, {'do': 'prompt', 'prompt': 'a'})
+  _chunks(studio, name, 1)
+  time.sleep(0.3)  # chunk 0 is on screen for 1.1 s: at most one is ahead
+  assert studio.told(name)['chunks'] <= 2
+  start, chunk = time.monotonic(), studio.told(name)['chunks']
+  answer = studio.direct(name, {'do': 'prompt', 'prompt': 'b', 'cut': True})
+  until(lambda: studio.told(name)['chunks'] > answer['chunk'])
+  assert answer['chunk'] == chunk  # the next one, begun at once
+  assert time.monotonic() - start < 1.2
+  assert studio.stop(10)
