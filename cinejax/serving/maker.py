@@ -18,6 +18,7 @@ from cinejax.serving.reel import Asked, Made, Reel, develop
 from cinejax.serving.room import Full, Room
 from cinejax.serving.session import Session
 from cinejax.serving.slots import Slots
+from cinejax.serving.viewer import HEADER
 
 _VARIANTS = 8  # combinations of settings that one server compiles
 _SWEEP_SECS = 1.0
@@ -176,7 +177,9 @@ class Maker:
       return  # it went back, or away, while this was made
     event = session.finish(made, self._clock(), secs)
     for viewer in session.viewers:
-      viewer.post(event, frames.get(viewer.kind, ()))
+      images = enumerate(frames.get(viewer.kind, ()), event['frame'])
+      packed = [HEADER.pack(one.take, n) + image for n, image in images]
+      viewer.post(event, packed)
     opens = session.reel.journal.segments[-1].chunks == 1
     if opens or not session.rolling:
       self._room.tell(session)

@@ -6,6 +6,7 @@ through the same queue as the frames, so one task alone sends.
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -43,12 +44,17 @@ async def live(socket: WebSocket, studio: Studio) -> None:
   ]
   try:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-  finally:
+  finally:  # awaits nothing: the server may be cancelling this
     for task in tasks:
+      task.add_done_callback(_settle)
       task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
     viewer.lost = True
-    await run_in_threadpool(studio.unwatch, name, viewer)
+    studio.unwatch(name, viewer)
+
+
+def _settle(task: asyncio.Task) -> None:
+  if not task.cancelled() and task.exception() is not None:
+    logging.error('a socket failed', exc_info=task.exception())
 
 
 async def _send(socket: WebSocket, viewer: Viewer) -> None:

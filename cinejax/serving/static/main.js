@@ -251,6 +251,8 @@ for (const n of [0, 1, 2, 3, 4, 6, 8]) {
   const text = n ? `${n} chunk${n > 1 ? 's' : ''}` : 'no blend';
   at('blend').append(make('option', { value: n, textContent: text }));
 }
+document.documentElement.style.setProperty(
+  '--aspect', model.width / model.height);
 at('prompt').maxLength = model.prompt_chars;
 at('guidance').disabled = model.guidance === null;
 const limits = [`A chunk lasts ${model.chunk_secs.toFixed(2)} s; what is said falls on the next one.`];

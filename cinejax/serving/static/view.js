@@ -1,5 +1,7 @@
 // Shot strip and memory lane, from what the server tells.
 
+const MOST = 8; // frames of the lane that are shown as pictures
+
 export const clock = (secs) =>
   `${Math.floor(secs / 60)}:${(secs % 60).toFixed(1).padStart(4, '0')}`;
 
@@ -52,7 +54,7 @@ export function drawStrip(list, session, model, on) {
           make('span', { textContent: name }),
           make('span', {
             className: 'mono',
-            textContent: `${clock(one.secs)} · ${one.chunks}×`,
+            textContent: clock(one.secs),
             title: `${one.chunks} chunks`,
           }))),
       make('button', {
@@ -97,7 +99,9 @@ export function drawLane(nodes, event, session, model) {
     bits.push(look);
   }
   nodes.track.replaceChildren(...bits);
-  const looks = event.looks.map(([frame, share]) => {
+  const most = [...event.looks].sort((a, b) => b[1] - a[1]).slice(0, MOST);
+  most.sort((a, b) => a[0] - b[0]);
+  const looks = most.map(([frame, share]) => {
     const time = clock(secsOf(frame, model));
     const percent = Math.round(100 * share);
     const image = make('img', {

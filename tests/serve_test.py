@@ -1,0 +1,120 @@
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+import urllib.error
+import urllib.request
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+from cinejax import serve
+from cinejax.config import resolve
+from cinejax.core.errors import UserError
+from cinejax.interop.tensors import save_tree
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from configs import tiny
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TINY = (
+  '--config=configs/tiny.py --config.film.height=16 --config.film.width=16 '
+  '--config.dit.layers=1 --config.rollout.guidance=1.0 --platform=cpu'
+).split()
+
+
+def _line(*flags):
+  return [sys.executable, '-m', 'cinejax.serve', *TINY, *flags]
+
+
+@pytest.mark.parametrize(
+  ('given', 'sentence'),
+  [
+    ({'host': '0.0.0.0'}, 'lets other machines in; give --token'),
+    ({'weights': 'nowhere'}, '--weights=nowhere: there is no'),
+    ({'host': 'no.such.host.invalid', 'token': 'x'}, 'no.such.host.invalid'),
+    ({'workdir': __file__}, 'serve_test.py is a file'),
+  ],
+)
+def test_mistakes_are_one_sentence(given, sentence, tmp_path, monkeypatch):
+  flags_given = {
+    'weights': None,
+    'host': '127.0.0.1',
+    'port': 0,
+    'token': '',
+    'workdir': str(tmp_path),
+  }
+  args = types.SimpleNamespace(**(flags_given | given))
+  monkeypatch.setattr(flags, 'FLAGS', args)
+  cfg = resolve(tiny.get_config())
+  monkeypatch.setattr(serve.command, 'config', lambda: cfg)
+  with pytest.raises(UserError, match=re.escape(sentence)):
+    serve.main()
+
+
+def _weights(path):
+  config = tiny.get_config()
+  config.dit.layers = 1
+  cfg, rng = resolve(config), np.random.default_rng(0)
+
+  def save(name, init_fn):
+    shapes = jax.eval_shape(init_fn, jax.random.key(0))
+    params = jax.tree.map(
+      lambda leaf: 0.2 * rng.random(leaf.shape, np.float32) - 0.05, shapes
+    )
+    save_tree(path / f'{name}.safetensors', params, {})
+
+  save('base', lambda key: denoiser.init_params(cfg.dit, key))
+  save('codec', make_codec(cfg.codec).init)
+
+
+def _start(path):
+  line = _line(f'--workdir={path}', f'--weights={path}', '--port=0')
+  running = subprocess.Popen(
+    line, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ
+  )
+  while 'directing at' not in (told := running.stdout.readline()):
+    assert running.poll() is None
+  return running, told.split()[-1].rstrip('/')
+
+
+def _ask(url, body=None):
+  data = None if body is None else json.dumps(body).encode()
+  with urllib.request.urlopen(urllib.request.Request(url, data)) as answer:
+    return json.load(answer)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_terminated_goes_on_when_it_comes_back(tmp_path):
+  _weights(tmp_path)
+  running, url = _start(tmp_path)
+  try:
+    name = _ask(f'{url}/sessions', {'seed': 5})['id']
+    path = f'/sessions/{name}'
+    _ask(f'{url}{path}/directions', {'do': 'prompt', 'prompt': 'a'})
+    while _ask(url + path)['chunks'] < 2:
+      time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    start = time.monotonic()
+    assert running.wait(10) == 0
+    assert time.monotonic() - start < 5
+    with pytest.raises(urllib.error.URLError):
+      _ask(url + path)
+
+    running, url = _start(tmp_path)
+    told = _ask(url + path)
+    assert told['chunks'] >= 2 and told['status'] == 'paused'
+    assert told['seed'] == 5 and told['segments'][0]['prompt'] == 'a'
+    _ask(f'{url}{path}/directions', {'do': 'resume'})
+    while _ask(url + path)['chunks'] < told['chunks'] + 1:
+      time.sleep(0.05)
+  finally:
+    running.kill()
+    running.wait()

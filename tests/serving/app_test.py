@@ -1,0 +1,224 @@
+import json
+import re
+import threading
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from cinejax.film import media
+from cinejax.serving.app import make_app
+from cinejax.serving.guard import LOOPBACK
+from cinejax.serving.routes import ENDPOINTS
+from cinejax.serving.studio import Studio
+from cinejax.serving.viewer import HEADER
+
+HERE = 'http://localhost:8000'
+
+
+@pytest.fixture(scope='module')
+def studio(director, tmp_path_factory):
+  made = Studio(director, tmp_path_factory.mktemp('sessions'))
+  made.start()
+  yield made
+  made.stop(10)
+
+
+@pytest.fixture(scope='module')
+def client(studio):
+  app = make_app(studio, (*LOOPBACK, 'testserver'))
+  with TestClient(app, base_url=HERE) as made:
+    yield made
+
+
+@pytest.fixture
+def path(client):
+  told = client.post('/sessions', json={'seed': 5, 'title': 'Two'}).json()
+  yield f'/sessions/{told["id"]}'
+  client.delete(f'/sessions/{told["id"]}')
+
+
+def _events(socket, wanted, kind='jpeg'):
+  """Events until one is `wanted`, and the frames that came meanwhile."""
+  events, frames = [], []
+  while not (events and wanted(events[-1])):
+    message = socket.receive()
+    if message.get('text'):
+      events.append(json.loads(message['text']))
+    elif message.get('bytes'):
+      frames.append(message['bytes'])
+    else:
+      raise AssertionError(message)
+  return events, frames
+
+
+def _is_chunk(n):
+  return lambda event: event['type'] == 'chunk' and event['chunk'] == n
+
+
+def test_three_prompts_with_a_cut_over_a_socket(client, path, director):
+  with client.websocket_connect(f'{path}/live?format=webp') as socket:
+    socket.send_json({'do': 'prompt', 'prompt': 'a'})
+    events, frames = _events(socket, _is_chunk(2))
+    assert events[0]['type'] == 'session'
+    socket.send_json({'do': 'prompt', 'prompt': 'b', 'cut': True})
+    more, late = _events(socket, lambda e: e['type'] == 'chunk' and e['cut'])
+    cut = more[-1]
+    _events(socket, _is_chunk(cut['chunk'] + 1))
+    socket.send_json({'do': 'pause'})
+    _events(socket, lambda e: e.get('status') == 'paused')
+  numbers = [HEADER.unpack(f[:8]) for f in frames + late]
+  assert [n for _, n in numbers] == list(range(len(numbers)))
+  assert all(f[8:12] == b'RIFF' for f in frames)
+  assert cut['prompt'] == director.cfg.film.cut_prefix + 'b'
+  assert cut['frame'] == director.timeline.chunk_start_pixel(cut['chunk'])
+  assert cut['latency_ms'] is not None and cut['looks']
+
+  film = client.get(f'{path}/screenplay.json')
+  assert 'attachment' in film.headers['content-disposition']
+  assert [s['cut'] for s in film.json()['segments']] == [False, True]
+  assert film.json()['seed'] == 5 and film.json()['title'] == 'Two'
+  assert film.json()['segments'][0]['chunks'] == cut['chunk']
+  still = client.get(f'{path}/frames/0.jpg')
+  assert still.headers['content-type'] == 'image/jpeg'
+  assert still.content[:2] == b'\xff\xd8'
+
+
+def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
+  segments = [{'prompt': p, 'chunks': 2} for p in 'ab']
+  film = {'title': 'Two', 'seed': 3, 'segments': segments}
+  told = client.post('/sessions', json={'film': film}).json()
+  path = f'/sessions/{told["id"]}'
+  while client.get(path).json()['status'] == 'rolling':
+    time.sleep(0.01)
+  assert client.get(path).json()['reason'] == 'the screenplay has ended'
+  assert client.get(f'{path}/screenplay.json').json()['seed'] == 3
+  video = tmp_path / 'film.mp4'
+  video.write_bytes(client.get(f'{path}/film.mp4').content)
+  assert media.probe(video).frames == 45
+  fork = client.post(f'{path}/fork', json={'chunk': 2}).json()
+  assert fork['chunks'] == 2
+  assert client.post(f'{path}/save').json() == {'ok': True, 'state': True}
+  assert client.delete(f'/sessions/{fork["id"]}').json() == {'ok': True}
+  assert client.get(f'/sessions/{fork["id"]}').status_code == 404
+  assert client.delete(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+  ('method', 'where', 'body', 'status', 'sentence'),
+  [
+    ('GET', '/sessions/nobody', None, 404, 'no such session'),
+    ('GET', '/sessions/..%2f..%2fetc', None, 404, 'nothing here'),
+    ('GET', '/nothing', None, 404, 'nothing here'),
+    ('PUT', '/sessions', None, 405, 'nothing here'),
+    ('POST', '/sessions', b'{', 400, 'not JSON'),
+    ('POST', '/sessions', b'[' * 100_000, 400, 'not JSON'),
+    ('POST', '/sessions', b'[]', 400, 'must be an object'),
+    ('POST', '/sessions', b'{"seed": -1}', 400, 'seed is -1'),
+    ('POST', '/sessions', b'{"seed": "1"}', 400, 'wrong type'),
+    ('POST', '/sessions', b'{"restore": "../x"}', 400, 'no such saved'),
+    ('POST', '/sessions', b'{"film": {}}', 400, 'segments is missing'),
+    ('POST', '/sessions', b' ' * 300_000, 400, 'longer than'),
+    ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "chunks":'
+     b' 41}]}}', 400, '40 chunks at most'),
+    ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "chunks":'
+     b' 1, "policy": "x"}]}}', 400, 'policy is x'),
+  ],
+)  # fmt: skip
+def test_whatever_is_wrong_is_one_sentence(
+  client, studio, method, where, body, status, sentence
+):
+  before = studio.listed()['live']
+  answer = client.request(method, where, content=body)
+  assert answer.status_code == status
+  assert sentence in answer.json()['error']
+  assert studio.listed()['live'] == before
+
+
+def test_too_many_sessions_and_too_big_numbers(client, studio):
+  made = [client.post('/sessions').json()['id'] for _ in range(3)]
+  refused = client.post('/sessions')
+  assert refused.status_code == 503 and 'are taken' in refused.json()['error']
+  for name in made:
+    client.delete(f'/sessions/{name}')
+
+
+def test_nonsense_on_a_socket_gets_an_error_each(client, path):
+  nonsense = ['', '{', '[]', '{"do": "dance"}', 'x' * 20_000, '[' * 5000]
+  with client.websocket_connect(f'{path}/live') as socket:
+    _events(socket, lambda e: e['type'] == 'session')
+    for text in nonsense:
+      socket.send_text(text)
+      _events(socket, lambda e: e['type'] == 'error')
+    socket.send_bytes(b'\x00')
+    _events(socket, lambda e: e['type'] == 'error')
+    socket.send_json({'do': 'prompt', 'prompt': 'still here'})
+    _events(socket, _is_chunk(0))
+
+
+def test_a_client_who_vanishes_leaves_a_paused_film(client, path):
+  with client.websocket_connect(f'{path}/live') as socket:
+    socket.send_json({'do': 'prompt', 'prompt': 'a'})
+    _events(socket, _is_chunk(0))
+  end = time.monotonic() + 5
+  while client.get(path).json()['status'] != 'paused':
+    assert time.monotonic() < end
+  assert client.get(path).json()['reason'] == 'nobody is watching'
+  with client.websocket_connect('/sessions/nobody/live') as socket:
+    assert 'no such session' in socket.receive_json()['error']
+
+
+def test_a_viewer_who_reads_nothing_does_not_slow_the_film(client, path):
+  with client.websocket_connect(f'{path}/live') as slow:
+    with client.websocket_connect(f'{path}/live') as socket:
+      socket.send_json({'do': 'prompt', 'prompt': 'a'})
+      _events(socket, _is_chunk(30))
+    assert slow
+
+
+def test_the_page_and_what_it_needs_come_from_here(client):
+  page = client.get('/')
+  assert (
+    page.status_code == 200
+    and "default-src 'self'" in page.headers['content-security-policy']
+  )
+  wanted = re.findall(r'(?:src|href)="(/[^"]+)"', page.text)
+  script = client.get('/main.js').text
+  wanted += re.findall(r"from '(/[^']+)'", script)
+  assert len(wanted) >= 5
+  for path in wanted:
+    answer = client.get(path)
+    assert answer.status_code == 200, path
+    hosts = set(re.findall(r'https?://([^/"]+)', answer.text))
+    assert hosts <= {'www.w3.org'}  # a name of SVG, not a place
+  assert client.get('/model').json()['fps'] == 480
+
+
+def test_everything_that_is_served_is_described(client):
+  described = client.get('/openapi.json').json()
+  assert described['openapi'] == '3.1.0'
+  for endpoint in ENDPOINTS:
+    path = re.sub(r'{(\w+):\w+}', r'{\1}', endpoint.path)
+    operation = described['paths'][path][endpoint.method.lower()]
+    names = [one['name'] for one in operation.get('parameters', ())]
+    assert names == re.findall(r'{(\w+)', path)
+  assert '/sessions/{name}/live' in described['paths']
+
+
+def test_many_threads_ask_at_once(client, path, studio):
+  errors = []
+
+  def ask():
+    for n in range(8):
+      answer = client.post(
+        f'{path}/directions', json={'do': 'prompt', 'prompt': f'p{n}'}
+      )
+      if answer.status_code not in (200, 400, 429):
+        errors.append(answer.text)
+
+  threads = [threading.Thread(target=ask) for _ in range(4)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert not errors

@@ -1,0 +1,102 @@
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from cinejax.serving.guard import LOOPBACK, Bucket, Guard
+
+
+def _client(base='http://localhost:8000', **settings):
+  async def answer(request):
+    return PlainTextResponse('in')
+
+  async def socket(websocket):
+    await websocket.accept()
+    await websocket.send_text('in')
+    await websocket.close()
+
+  given = {'hosts': LOOPBACK, 'token': '', 'rate': 100.0} | settings
+  app = Starlette(
+    routes=[
+      Route('/', answer),
+      Route('/do', answer, methods=['GET', 'POST']),
+      WebSocketRoute('/live', socket),
+    ],
+    middleware=[Middleware(Guard, **given)],
+  )
+  return TestClient(app, base_url=base)
+
+
+def _enters(client, **headers):
+  headers = {'host': 'localhost:8000'} | headers
+  try:
+    with client.websocket_connect('/live', headers=headers) as socket:
+      return socket.receive_text() == 'in'
+  except WebSocketDisconnect:
+    return False
+
+
+@pytest.mark.parametrize(
+  'base', ['http://localhost:1', 'http://127.0.0.1', 'http://[::1]:8000']
+)
+def test_this_machine_by_its_names(base):
+  client = _client(base)
+  assert client.get('/do').status_code == 200
+  assert _enters(client, host=base.removeprefix('http://'))
+
+
+def test_a_foreign_name_for_this_machine_is_refused():
+  client = _client('http://evil.example:8000')
+  assert client.get('/do').status_code == 421
+  assert not _enters(client, host='evil.example:8000')
+  assert _client('http://evil.example', hosts=()).get('/do').status_code == 200
+
+
+def test_pages_of_other_sites_are_refused():
+  client, evil = _client(), {'origin': 'http://evil.example'}
+  assert client.post('/do', headers=evil).status_code == 403
+  assert client.get('/do', headers=evil).status_code == 200  # changes nothing
+  assert not _enters(client, origin='http://evil.example')
+  assert not _enters(client, origin='null')
+  assert not _enters(client, origin='http://localhost:9000')
+  assert _enters(client, origin='http://localhost:8000')
+  assert _enters(client)  # no browser
+
+
+def test_a_token_is_asked_for_everywhere():
+  client = _client(token='s3cret')
+  assert client.get('/do').status_code == 401
+  assert client.get('/').status_code == 401
+  assert client.get('/do?token=s3cret').status_code == 401  # not in addresses
+  assert client.get('/?token=wrong').status_code == 401
+  assert not _enters(client)
+  bearer = {'authorization': 'Bearer s3cret'}
+  assert client.get('/do', headers=bearer).status_code == 200
+  assert _enters(client, **bearer)
+  page = client.get('/?token=s3cret', follow_redirects=False)
+  assert page.status_code == 303 and page.headers['location'] == '/'
+  cookie = page.headers['set-cookie'].lower()
+  assert 'httponly' in cookie and 'samesite=strict' in cookie
+  assert client.get('/do').status_code == 200  # the cookie is kept
+  kept = page.headers['set-cookie'].split(';')[0]
+  assert _enters(client, cookie=kept)
+
+
+def test_who_asks_too_fast_is_told_so():
+  client = _client(rate=1.0)
+  answers = [client.post('/do').status_code for _ in range(12)]
+  assert answers[:10] == [200] * 10 and answers[-1] == 429
+  assert client.get('/do').status_code == 200
+
+
+def test_a_bucket_fills_again():
+  now = [0.0]
+  bucket = Bucket(2.0, lambda: now[0])
+  assert sum(bucket.take() for _ in range(100)) == 20
+  now[0] += 1.5
+  assert sum(bucket.take() for _ in range(100)) == 3
+  now[0] += 1e6
+  assert sum(bucket.take() for _ in range(100)) == 20
