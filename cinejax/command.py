@@ -6,6 +6,7 @@ user can mend is told in one sentence on stderr, exit code 2.
 """
 
 import copy
+import inspect
 import os
 import pathlib
 import re
@@ -107,12 +108,16 @@ def _check_config(argv: Sequence[str]) -> None:
   given = re.search(r'(?:^|\s)--?config[=\s](\S+)', line)
   if given is None:
     return
-  path = given[1].split(':')[0]
+  path, _, variant = given[1].partition(':')
   if not pathlib.Path(path).is_file():
     raise UserError(f'--config={path}: there is no such file')
+  get_config = runpy.run_path(path)['get_config']
+  if variant and not inspect.signature(get_config).parameters:
+    raise UserError(f'--config={given[1]}: {path} has no variants')
+  config = get_config(variant) if variant else get_config()
   overrides = re.findall(r'(?:^|\s)--?(?:no)?(config\.[\w.]+)', line)
   if overrides:
-    known = set(_keys(runpy.run_path(path)['get_config'](), 'config'))
+    known = set(_keys(config, 'config'))
     for key in overrides:
       if key not in known:
         raise unknown_key(key, sorted(known))

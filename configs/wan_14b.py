@@ -1,0 +1,41 @@
+"""Wan 2.1 14B at 832x480, as CausalCine (2605.12496): 14B throughout.
+
+That paper reports one time for a whole film in the base, 100,000 films of
+about 15 s, 64 GPUs with FSDP and sequence parallelism, four steps in chunks of
+three latents. Rates and schedules are not reported: they are those of
+configs/wan_1_3b.py, whose runbook holds here with this file's name, without
+`wan` (the 1.3B model) and its flags for another real score:
+
+  hf download Wan-AI/Wan2.1-T2V-14B --local-dir=wan14b
+  python -m cinejax.train --config=configs/wan_14b.py --workdir=runs/wan14b \\
+    --config.data.films=films --config.train.codec_weights=wan14b \\
+    --config.train.base_weights=wan14b \\
+    --config.train.base_bidirectional_weights=wan14b
+
+  python -m cinejax.direct --config=configs/wan_14b.py --weights=wan14b \\
+    --screenplay=screenplays/demo.json --out=runs/film --platform=gpu
+
+A group of 8 devices shares the tokens and heads of a film
+(config.mesh.sequence), and the batch is over groups. A bank of 64 latents is
+82 GB (bfloat16), 42 GB with --config.memory.dtype=int8.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import wan_1_3b
+
+
+def get_config(variant: str = '') -> ConfigDict:
+  """`variant` as in configs/wan_1_3b.py."""
+  config = wan_1_3b.get_config(variant)
+  config.name = 'wan_14b'
+  config.dit.layers = 40
+  config.dit.heads = 40
+  config.dit.mlp_features = 13824
+  config.diffusion.time_per = 'film'
+  config.dmd.real_layers = 0  # the student's sizes
+  config.dmd.real_heads = 0
+  config.dmd.real_mlp_features = 0
+  config.dmd.gan_layers = (17, 27, 39)
+  config.mesh.sequence = 8
+  return config

@@ -1,0 +1,138 @@
+"""Wan 2.1 1.3B at 832x480: films of 60 latents, directed chunk by chunk.
+
+Constants are those of the papers' public code: Causal Forcing and its ++
+(2602.02214, 2605.15141) for base and init, Self Forcing (2506.08009) for dmd,
+LongLive (2509.22622) for tune. Their scale is 64 GPUs and 64 films an update.
+
+Runbook, from the root of the repository; `wan` and `wan14b` are folders.
+
+0. Weights, and films of one's own clips (captions: see BUILD.md):
+
+  hf download Wan-AI/Wan2.1-T2V-1.3B --local-dir=wan
+  hf download Wan-AI/Wan2.1-T2V-14B --local-dir=wan14b
+  python -m data_prep.video --config=configs/wan_1_3b.py --weights=wan \\
+    --clips=clips --out=films
+
+1. A base that streams, 50 steps a chunk (base), and from it a student that
+takes four (init: consistency; dmd: against the 14B model's score):
+
+  python -m cinejax.train --config=configs/wan_1_3b.py --workdir=runs/wan \\
+    --config.data.films=films --config.train.codec_weights=wan \\
+    --config.train.base_weights=wan --config.train.real_weights=wan14b \\
+    --config.train.base_bidirectional_weights=wan
+
+Other ways, each a few flags more:
+
+  init by ODE   --config.init.method=ode --config.init.guidance=6 \\
+                --config.stage.init.beta1=0.9 --config.stage.init.ema=0
+  with a GAN    --config.dmd.gan_weight=0.01
+  fewer steps   --config.dmd.steps=2 (or 1)
+  one latent    --config=configs/wan_1_3b.py:frame; with --config.dmd.steps=2
+  at a time     (or 1) the first latent still takes four
+  not 14B       --config.dmd.real_layers=0 --config.dmd.real_heads=0 \\
+                --config.dmd.real_mlp_features=0 --config.train.real_weights=wan
+  from Self Forcing's student: stages ('dmd',) or ('tune',) with
+                --config.train.init_weights=self_forcing_dmd.pt
+
+2. Longer films, 240 latents, by windows of 21, adapters alone:
+
+  python -m cinejax.train --config=configs/wan_1_3b.py --workdir=runs/wan \\
+    --config.train.stages="('tune',)" --config.data.films=films \\
+    --config.data.chunks=80 --config.stage.tune.lora.rank=256 \\
+    --config.train.base_bidirectional_weights=wan \\
+    --config.train.real_weights=wan14b \\
+    --config.train.dmd_weights=runs/wan/dmd.safetensors \\
+    --config.dmd.fake_learning_rate=2e-6
+
+3. Films. The base with guidance, the student without:
+
+  python -m cinejax.direct --config=configs/wan_1_3b.py --weights=wan \\
+    --screenplay=screenplays/demo.json --out=runs/film --platform=gpu
+  python -m cinejax.direct --config=configs/wan_1_3b.py \\
+    --weights=runs/wan/dmd.safetensors --config.train.codec_weights=wan \\
+    --config.rollout.sampler=few_step --config.rollout.steps=4 \\
+    --config.rollout.guidance=1 \\
+    --screenplay=screenplays/demo.json --out=runs/film
+
+A bank of 64 latents is 18.4 GB (bfloat16), 9.3 GB with
+--config.memory.dtype=int8; with guidance there are two.
+"""
+
+from ml_collections import ConfigDict
+
+from cinejax.core.errors import UserError
+from configs import base
+
+# What Wan 2.1 samples against; guidance was tuned with it.
+NEGATIVE_PROMPT = (
+  '色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，'
+  '整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，'
+  '画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，'
+  '静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走'
+)
+
+
+def get_config(variant: str = '') -> ConfigDict:
+  """`variant` follows the file's name and a colon: `frame`, or nothing."""
+  if variant not in ('', 'frame'):
+    raise UserError(f'there is no variant {variant}; there is frame')
+  config = base.get_config()
+  config.name = 'wan_1_3b'
+  config.codec.name = 'wan_vae'
+  config.codec.width = 96
+  config.codec.blocks = 2
+  config.codec.compute_dtype = 'bfloat16'
+  config.text.name = 'umt5'
+  config.text.words = 512
+  config.text.features = 4096
+  config.dit.layers = 30
+  config.dit.heads = 12
+  config.dit.head_features = 128
+  config.dit.mlp_features = 8960
+  config.dit.remat = 'full'
+  config.memory.training = 'full'
+  config.rollout.steps = 50
+  config.rollout.negative_prompt = NEGATIVE_PROMPT
+  config.data.chunks = 20  # 60 latents, 237 pixel frames, 14.8 s
+  config.init.last_pair = False
+  config.train.stages = ('base', 'init', 'dmd')
+  config.train.weights_dtype = 'float32'  # updates are finer than bfloat16
+  _set_scores(config)
+  _set_stages(config.stage)
+  if variant == 'frame':
+    config.film.frames_per_chunk = 1
+    config.data.chunks = 60
+    config.rollout.first_steps = 4
+    config.dmd.first_steps = 4
+    config.dmd.window = 21
+  return config
+
+
+def _set_scores(config: ConfigDict) -> None:
+  """The 14B model judges; a copy of this one learns what the student does."""
+  config.dmd.scores = 'bidirectional'
+  config.dmd.real_layers = 40
+  config.dmd.real_heads = 40
+  config.dmd.real_mlp_features = 13824
+  config.dmd.gan_layers = (13, 21, 29)
+  config.dmd.gan_features = 1536
+
+
+def _set_stages(stages: ConfigDict) -> None:
+  for name, steps in (
+    ('base', 20_000),
+    ('init', 5_000),
+    ('dmd', 1_000),
+    ('tune', 3_000),
+  ):
+    stage = stages[name]
+    stage.steps = steps
+    stage.batch = 64
+    stage.learning_rate = 2e-6
+    stage.schedule, stage.warmup_steps = 'constant', 0
+    stage.beta1, stage.beta2 = 0.0, 0.999
+    stage.clip_norm = 10.0
+    stage.drop_text = 0.0
+  stages.base.ema = 0.0  # the papers average no base
+  stages.base.ema_warmup = False
+  stages.tune.learning_rate = 1e-5

@@ -1,0 +1,198 @@
+"""Wan 2.1 at its real size: traced whole, and two of its layers run."""
+
+import dataclasses
+import functools
+import importlib
+import pathlib
+import re
+import shlex
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax.config import resolve
+from cinejax.core import tree as tree_lib
+from cinejax.diffusion import timesteps
+from cinejax.director import Director
+from cinejax.film import screenplay
+from cinejax.memory import bank as bank_lib
+from cinejax.memory import router
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from cinejax.rollout.state import ChunkInput
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NAMES = ('wan_1_3b', 'wan_14b')
+CHUNK = ChunkInput(
+  text_BWD=jax.ShapeDtypeStruct((1, 512, 4096), jnp.float32),
+  cut_B=jax.ShapeDtypeStruct((1,), bool),
+)
+
+
+def load(name, variant='', **changes):
+  config = importlib.import_module(f'configs.{name}').get_config(variant)
+  config.lock().update_from_flattened_dict(changes)
+  return resolve(config)
+
+
+def params_of(dit):
+  init = functools.partial(denoiser.init_params, dit)
+  return jax.eval_shape(init, jax.random.key(0))
+
+
+def director(cfg):
+  """Without weights, and without a text encoder."""
+  made = Director(cfg, None, make_codec(cfg.codec), None)
+  words = np.zeros((1, cfg.text.words, cfg.text.features), np.float32)
+  made.__dict__['text'] = _Text(words)
+  return made
+
+
+@dataclasses.dataclass(frozen=True)
+class _Text:
+  words: np.ndarray
+
+  def encode(self, prompts):
+    return np.repeat(self.words, len(prompts), 0)
+
+
+@pytest.mark.parametrize(
+  ('name', 'count', 'bank_gb'),
+  [('wan_1_3b', 1_418_996_800, 18.4), ('wan_14b', 14_288_491_584, 81.8)],
+)
+def test_a_chunk_of_a_film_traces_at_full_size(name, count, bank_gb):
+  cfg = load(name)
+  made = director(cfg)
+  params = params_of(cfg.dit)
+  assert tree_lib.count(params) == count
+  assert made.latent_shape == (3, 60, 104, 16)
+  state = jax.eval_shape(lambda: made.begin([0]))
+  memory = state.bank.memory
+  stored = (memory.key.data, memory.value.data)
+  assert memory.key.data.shape[1:4] == (1, 64, 1560)
+  assert sum(x.size * x.dtype.itemsize for x in stored) == pytest.approx(
+    bank_gb * 1e9, rel=2e-3
+  )
+  after, output = jax.eval_shape(made.step, params, state, CHUNK)
+  assert jax.tree.structure(after) == jax.tree.structure(state)
+  assert output.latents_BFYXC.shape == (1, 3, 60, 104, 16)
+  assert output.frame_JLBR.shape == (50, cfg.dit.layers, 1, 5)
+
+
+@pytest.mark.parametrize('steps', [1, 2, 4])
+@pytest.mark.parametrize('variant', ['', 'frame'])
+def test_students_trace_in_chunks_of_three_and_of_one(variant, steps):
+  few = {'sampler': 'few_step', 'steps': steps, 'guidance': 1.0}
+  cfg = load('wan_1_3b', variant, **{f'rollout.{k}': v for k, v in few.items()})
+  # as deep as a trace needs
+  cfg = dataclasses.replace(cfg, dit=dataclasses.replace(cfg.dit, layers=2))
+  made = director(cfg)
+  state = jax.eval_shape(lambda: made.begin([0]))
+  assert state.negative is None
+  _, output = jax.eval_shape(made.step, params_of(cfg.dit), state, CHUNK)
+  frames = 1 if variant else 3
+  assert output.latents_BFYXC.shape == (1, frames, 60, 104, 16)
+  assert cfg.data.chunks * frames == 60
+
+
+def test_the_times_are_those_of_the_papers():
+  cfg = load('wan_1_3b')
+  grid = timesteps.student_grid(4, cfg.diffusion.shift)
+  np.testing.assert_allclose(grid, [1, 0.9375, 5 / 6, 0.625, 0], atol=1e-6)
+  ode = timesteps.euler_grid(cfg.init.grid, cfg.diffusion.shift)
+  np.testing.assert_allclose(ode[[0, 12, 24, 36]], grid[:4], atol=1e-6)
+
+
+def commands(name):
+  """The command lines of a runbook, and the flags it adds to them."""
+  text = importlib.import_module(f'configs.{name}').__doc__
+  lines = re.sub(r'\\\n\s*', '', text).splitlines()
+  return [x for x in lines if '--config.' in x or 'cinejax.' in x]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_what_the_runbook_sets_is_there(name):
+  found = commands(name)
+  assert len(found) >= 2
+  for line in found:
+    module = importlib.import_module(f'configs.{name}')
+    config = module.get_config().lock()
+    for key, value in re.findall(r'--config\.([\w.]+)=(\S+)', line):
+      value = shlex.split(value)[0].rstrip('.;')
+      kept = config
+      *sections, last = key.split('.')
+      for section in sections:
+        kept = kept[section]
+      kind = type(kept[last])
+      kept[last] = eval(value) if kind is tuple else kind(value)
+    resolve(config)
+
+
+HOLOCINE = """[global caption] A harbour at dawn. This scene contains 3 shots.
+[per shot caption] Wide shot of boats. [shot cut] A sailor ties a rope.
+[shot cut] Close-up of the knot."""
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_multi_shot_prompts_fill_a_film_of_60_latents(name, tmp_path):
+  cfg = load(name)
+  (tmp_path / 'film.txt').write_text(HOLOCINE)
+  (film,) = screenplay.load(tmp_path / 'film.txt')
+  made = director(cfg)
+  said = screenplay.chunk_prompts(
+    film, cfg.film.cut_prefix, made.timeline.chunk_secs
+  )
+  frames = cfg.film.frames_per_chunk
+  assert abs(len(said) * frames - 60) <= frames
+  cuts = [chunk.prompt for chunk in said if chunk.cut]
+  assert len(cuts) == 2
+  for prompt in cuts:
+    assert prompt.startswith(cfg.film.cut_prefix)
+    assert 'harbour' in prompt
+
+
+@pytest.mark.slow
+def test_two_layers_at_full_width_run():
+  """Over an empty bank, a frame sees what it sees alone; 1,560 tokens."""
+  cfg = load('wan_1_3b', 'frame')
+  dit = dataclasses.replace(
+    cfg.dit, layers=2, compute_dtype='float32', remat='none', attention='xla'
+  )
+  params = jax.jit(functools.partial(denoiser.init_params, dit))(
+    jax.random.key(0)
+  )
+  params['head']['kernel'] = 0.02 * jax.random.normal(
+    jax.random.key(1), params['head']['kernel'].shape
+  )
+  x = jax.random.normal(jax.random.key(2), (1, 1, 1, 60, 104, 16))
+  text = jax.random.normal(jax.random.key(3), (1, 1, 512, 4096))
+  t = jnp.full((1, 1, 1), 0.9375)
+  alone = jax.jit(denoiser.make_bidirectional_fn(dit))(params, x, t, text)
+  memory = dataclasses.replace(cfg.memory, bank_frames=15)
+  bank = bank_lib.empty(
+    layers=2,
+    batch=1,
+    frames=15,
+    tokens=1560,
+    heads=dit.heads,
+    features=dit.head_features,
+    dtype=jnp.float32,
+  )
+  view = router.bank_view(
+    bank,
+    jnp.zeros(1, jnp.int32),
+    frames=1,
+    window=memory.window_frames,
+    routed=memory.routed_frames,
+    policy='camr',
+  )
+  done = jax.jit(denoiser.make_denoise_fn(dit, memory))(
+    params, x, t, text, bank.memory, view
+  )
+  assert done.velocity_BFYXC.shape == (1, 1, 60, 104, 16)
+  assert float(jnp.std(done.velocity_BFYXC)) > 0.1
+  np.testing.assert_allclose(
+    done.velocity_BFYXC, alone[:, 0], rtol=1e-3, atol=1e-4
+  )
