@@ -20,7 +20,7 @@ from cinejax.evaluation.config import EvalConfig
 from cinejax.film.config import FilmConfig
 from cinejax.memory.config import POLICIES, MemoryConfig
 from cinejax.models.config import CodecConfig, DiTConfig, TextConfig
-from cinejax.objectives.config import InitConfig
+from cinejax.objectives.config import DmdConfig, InitConfig
 from cinejax.rollout.config import RolloutConfig
 from cinejax.serving.config import ServingConfig
 from cinejax.training.config import Stages, TrainConfig
@@ -42,6 +42,7 @@ class Config:
   data: DataConfig
   story: StoryConfig
   init: InitConfig
+  dmd: DmdConfig
   train: TrainConfig
   stage: Stages
   mesh: MeshConfig
@@ -113,6 +114,9 @@ def check(cfg: Config) -> None:
   _one_of('rollout.sampler', cfg.rollout.sampler, ('euler', 'few_step'))
   _one_of('rollout.commit', cfg.rollout.commit, ('separate', 'fused'))
   _one_of('init.method', cfg.init.method, ('ode', 'cd'))
+  _one_of('dmd.scores', cfg.dmd.scores, ('causal', 'bidirectional'))
+  _one_of('dmd.steps', cfg.dmd.steps, (1, 2, 4))
+  _one_of('dmd.first_steps', cfg.dmd.first_steps, (0, 1, 2, 4))
   _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict', 'minutes'))
   _one_of('eval.matching', cfg.eval.matching, ('greedy', 'optimal'))
   _check_frames(cfg)
@@ -126,6 +130,16 @@ def check(cfg: Config) -> None:
     raise UserError(
       f'config.init.grid is {cfg.init.grid}; it must be a multiple of 4, so '
       "that it passes the student's four times"
+    )
+  if not 1 <= cfg.dmd.context < cfg.dmd.window:
+    raise UserError(
+      f'config.dmd.context is {cfg.dmd.context}; it must be at least 1 and '
+      f'leave something of config.dmd.window = {cfg.dmd.window}'
+    )
+  if cfg.dmd.gan_weight and max(cfg.dmd.gan_layers) >= cfg.dit.layers:
+    raise UserError(
+      f'config.dmd.gan_layers is {cfg.dmd.gan_layers}; layers count from 0 and '
+      f'config.dit.layers is {cfg.dit.layers}'
     )
 
 
@@ -162,6 +176,11 @@ def _check_frames(cfg: Config) -> None:
     raise UserError(
       f'config.rollout.steps is {cfg.rollout.steps}; a few-step sampler takes '
       '1, 2 or 4'
+    )
+  if cfg.rollout.first_steps not in (0, 1, 2, 4):
+    raise UserError(
+      f'config.rollout.first_steps is {cfg.rollout.first_steps}; it must be 1, '
+      '2 or 4, or 0, as config.rollout.steps'
     )
   stride = cfg.codec.spatial_stride
   _, rows, columns = cfg.dit.patch

@@ -83,6 +83,7 @@ def get_config() -> ConfigDict:
   rollout = config.rollout = ConfigDict()
   rollout.sampler = 'euler'  # euler (base) | few_step (student)
   rollout.steps = 24  # J; few_step knows 1, 2 and 4
+  rollout.first_steps = 0  # few_step: of a film's first chunk; 0 = steps
   rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch
   rollout.negative_prompt = ''
   rollout.commit = 'separate'  # separate | fused
@@ -103,6 +104,26 @@ def get_config() -> ConfigDict:
   init.guidance = 3.0  # of the teacher; the papers: 6 for ode, 3 for cd
   init.last_pair = True  # cd: also from the last time to 0
 
+  dmd = config.dmd = ConfigDict()  # stages dmd and tune
+  dmd.steps = 4  # of the student: 1, 2 or 4
+  dmd.first_steps = 0  # of its film's first chunk; 0 = steps
+  dmd.guidance = 4.0  # w of the real score, u + w (c - u)
+  dmd.every = 5  # updates of the fake score to one of the student
+  dmd.fake_learning_rate = 4e-7
+  dmd.scores = 'causal'  # causal (base) | bidirectional (base_bidirectional)
+  # sizes of the real score, of train.real_weights; 0 = the student's
+  dmd.real_layers = 0
+  dmd.real_heads = 0
+  dmd.real_head_features = 0
+  dmd.real_mlp_features = 0
+  dmd.gan_weight = 0.0  # of the student's adversarial loss; 0 = no adversary
+  dmd.gan_layers = (2, 4, 5)  # of the fake score, that its head reads
+  dmd.gan_features = 128  # of the head
+  dmd.gan_r1 = 0.0  # penalty on the head's slope at real films
+  dmd.gan_r2 = 0.0  # at the student's
+  dmd.window = 7  # tune: chunks of a film that the scores read
+  dmd.context = 1  # tune: the first of them, history only
+
   train = config.train = ConfigDict()
   train.stages = ('codec', 'base')
   train.log_every_steps = 20
@@ -114,6 +135,10 @@ def get_config() -> ConfigDict:
   # this run makes them, what is used
   train.codec_weights = ''
   train.base_weights = ''
+  train.base_bidirectional_weights = ''
+  train.init_weights = ''
+  train.dmd_weights = ''
+  train.real_weights = ''  # the real score of dmd; '' = the base
 
   config.stage = ConfigDict()
   config.stage.codec = _stage(
@@ -123,6 +148,13 @@ def get_config() -> ConfigDict:
   config.stage.init = _stage(steps=500, batch=8, learning_rate=2e-4)
   config.stage.init.ema = 0.99
   config.stage.init.ema_warmup = False  # the average is a target from step 0
+
+  for name in ('dmd', 'tune'):
+    stage = config.stage[name] = _stage(steps=1000, batch=8, learning_rate=2e-6)
+    stage.beta1, stage.beta2 = 0.0, 0.999
+    stage.schedule, stage.warmup_steps = 'constant', 0
+    stage.clip_norm = 10.0
+    stage.ema = 0.998  # of every update: about .99 of each of the student's
 
   mesh = config.mesh = ConfigDict()  # devices along each axis; -1 = the rest
   mesh.data = 1

@@ -53,6 +53,7 @@ PARAM_RULES = (
   ),
   # codecs are small, and their convolutions would gain nothing
   (r'(encoder|decoder)/.+|mean_C|std_C', ()),
+  (r'(read_\d+|logit)/(kernel|bias)', ()),  # the light head of an adversary
   (r'ns_coeffs', ()),  # constants in the state of Muon
 )
 

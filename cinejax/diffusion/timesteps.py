@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinejax.diffusion.config import DiffusionConfig
+
 # Unshifted times of the student's steps (Self Forcing; Causal Forcing++).
 STUDENT_STEPS = {1: (1.0,), 2: (1.0, 0.5), 4: (1.0, 0.75, 0.5, 0.25)}
 
@@ -21,6 +23,15 @@ def shifted(u, shift: float):
 def sample_times(key: jax.Array, shape: tuple[int, ...], shift: float):
   """Shifted uniform times, float32, for training."""
   return shifted(jax.random.uniform(key, shape, jnp.float32), shift)
+
+
+def film_times(
+  key: jax.Array, shape_BNF: tuple[int, int, int], cfg: DiffusionConfig
+) -> jax.Array:
+  """Training times t_BNF: one for each chunk, or for each film."""
+  batch, chunks, _ = shape_BNF
+  drawn = (batch, chunks if cfg.time_per == 'chunk' else 1, 1)
+  return jnp.broadcast_to(sample_times(key, drawn, cfg.shift), shape_BNF)
 
 
 def euler_grid(steps: int, shift: float) -> np.ndarray:

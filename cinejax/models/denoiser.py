@@ -1,6 +1,7 @@
 """The DiT as pure functions of its parameters, one for each use.
 
 film_fn           [clean 1..N | noisy 1..N]: training by teacher forcing
+values_fn         the same pass, for what its layers compute on the way
 bidirectional_fn  a whole film at once, every frame sees every frame
 denoise_fn        a chunk over a memory bank: one pass of a rollout
 """
@@ -11,6 +12,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cinejax.core import tree as tree_lib
 from cinejax.memory import bank as bank_lib
@@ -107,8 +109,32 @@ def make_film_fn(
   segments have t = 0; the velocity is the noisy half's. `key` draws what
   policy `random` routes.
   """
+  film_pass = _film_pass(cfg, memory, lambda mixer: mixer)
+  return lambda *arguments: film_pass(*arguments)[0]
 
-  def film_fn(
+
+def make_values_fn(
+  cfg: DiTConfig, memory: MemoryConfig, layers: tuple[int, ...]
+) -> Callable[..., jax.Array]:
+  """-> fn of film_fn's arguments -> value_LBNTD of the noisy half's layers.
+
+  All layers' values pass through memory, `layers` of them come out.
+  """
+  film_pass = _film_pass(cfg, memory, mixing.Watched)
+
+  def values_fn(*arguments):
+    _, _, value_LBSTHK = film_pass(*arguments)
+    chunks = value_LBSTHK.shape[2] // 2
+    value_LBNTHK = value_LBSTHK[np.array(layers), :, chunks:]
+    return value_LBNTHK.reshape(*value_LBNTHK.shape[:-2], cfg.features)
+
+  return values_fn
+
+
+def _film_pass(cfg, memory, watch: Callable):
+  """film_fn with all that the DiT returns; `watch` wraps the mixer."""
+
+  def film_pass(
     params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
   ):
     chex.assert_equal_shape([clean_BNFYXC, noisy_BNFYXC])
@@ -133,7 +159,7 @@ def make_film_fn(
       shared = mixing.Routing(view=view, decide=jnp.array(True))
       rank = router.none_routed(view, memory.context_frames)
     layers = mixing.LayerMemory(index=layer, memory=None, given_BSR=None)
-    velocity, _, _ = DiT(cfg, mixer, skip=chunks).apply(
+    return DiT(cfg, watch(mixer), skip=chunks).apply(
       {'params': params},
       jnp.concatenate([clean_BNFYXC, noisy_BNFYXC], 1),
       jnp.concatenate([jnp.zeros_like(t_BNF), t_BNF], 1),
@@ -142,9 +168,8 @@ def make_film_fn(
       layers,
       rank,
     )
-    return velocity
 
-  return film_fn
+  return film_pass
 
 
 def make_denoise_fn(

@@ -12,12 +12,14 @@ decision upwards when layers share one, and `kept` is collected over layers.
   FullHistory     eq. (4) on [clean 1..N | noisy 1..N], absolute positions
   RoutedHistory   eq. (4) with the context of eq. (8) over the clean half
   Banked          the same over a memory bank, in a rollout
+  Watched         one of these, with its values kept
 
 RoutedHistory and Banked are one computation over two sources: what training
 sees is what generation sees.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import chex
 import einops
@@ -67,6 +69,17 @@ class Bidirectional:
     out = attend(q, k, v, implementation=self.grid.implementation)
     out = einops.rearrange(out, 'b (s t) h k -> b s t h k', s=segments)
     return out, rank, None
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+  """`mixer`, keeping the values of every segment: a network's features."""
+
+  mixer: Callable
+
+  def __call__(self, q, k, v, shared, layer, rank):
+    out, rank, _ = self.mixer(q, k, v, shared, layer, rank)
+    return out, rank, v
 
 
 @dataclasses.dataclass(frozen=True)

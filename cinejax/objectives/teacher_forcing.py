@@ -15,6 +15,8 @@ import jax.numpy as jnp
 
 from cinejax.diffusion import flow, timesteps
 from cinejax.diffusion.config import DiffusionConfig
+from cinejax.objectives import guidance
+from cinejax.objectives.guidance import Films
 
 Batch = dict[str, jax.Array]
 
@@ -35,37 +37,33 @@ def make_teacher_forcing_loss(
   """
 
   def loss_fn(params, batch, key):
-    keys = jax.random.split(key, 4)
-    latents = batch['latents']
-    shape = (latents.shape[0], -1, frames, *latents.shape[2:])
-    clean = latents.reshape(shape).astype(jnp.float32)
-    noise = jax.random.normal(keys[0], clean.shape, jnp.float32)
-    t_BNF = _times(keys[1], clean.shape[:3], diffusion)
-    drop_B = jax.random.bernoulli(keys[2], drop_text, shape[:1])
-    text = jnp.where(
-      drop_B[:, None, None, None], negative_text_WD[None, None], batch['text']
+    for_drop, for_loss = jax.random.split(key)
+    films = guidance.films(batch, frames)
+    drop_B = jax.random.bernoulli(
+      for_drop, drop_text, films.text_BNWD.shape[:1]
     )
-    v = film_fn(
-      params,
-      clean,
-      flow.noised(clean, noise, t_BNF),
-      t_BNF,
-      text,
-      batch['shots'],
-      keys[3],
+    text_BNWD = jnp.where(
+      drop_B[:, None, None, None], negative_text_WD[None, None], films.text_BNWD
     )
-    error = jnp.square(v - flow.velocity(clean, noise))
-    error_BN = error.mean(range(2, error.ndim))
-    mask_BN = batch['mask']
-    loss = (error_BN * mask_BN).sum() / mask_BN.sum()
+    films = films.replace(text_BNWD=text_BNWD)
+    loss = velocity_loss(film_fn, params, films, diffusion, for_loss)
     return loss, {'loss': loss}
 
   return loss_fn
 
 
-def _times(key, shape_BNF, diffusion: DiffusionConfig) -> jax.Array:
-  """One t for each chunk, or for each film, held over its frames."""
-  batch, chunks, _ = shape_BNF
-  drawn = (batch, chunks if diffusion.time_per == 'chunk' else 1, 1)
-  t = timesteps.sample_times(key, drawn, diffusion.shift)
-  return jnp.broadcast_to(t, shape_BNF)
+def velocity_loss(
+  film_fn: Callable[..., jax.Array],
+  params: Any,
+  films: Films,
+  diffusion: DiffusionConfig,
+  key: jax.Array,
+) -> jax.Array:
+  """L of these films."""
+  for_noise, for_times, for_routing = jax.random.split(key, 3)
+  clean = films.clean_BNFYXC
+  noise = jax.random.normal(for_noise, clean.shape, jnp.float32)
+  t_BNF = timesteps.film_times(for_times, films.shape_BNF, diffusion)
+  velocity_fn = guidance.conditional(film_fn, films, for_routing)
+  v = velocity_fn(params, flow.noised(clean, noise, t_BNF), t_BNF)
+  return films.mean(jnp.square(v - flow.velocity(clean, noise)))

@@ -7,6 +7,7 @@ import dataclasses
 class RolloutConfig:
   sampler: str  # euler | few_step
   steps: int  # J
+  first_steps: int  # few_step: of a film's first chunk; 0 = steps
   guidance: float  # w of u + w (c - u); 1 = no negative branch
   negative_prompt: str
   commit: str  # separate | fused

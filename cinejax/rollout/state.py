@@ -26,7 +26,17 @@ class ChunkOutput:
   """What a step gives."""
 
   latents_BFYXC: jax.Array  # float32, normalised
-  frame_JLBR: jax.Array  # int32, frames routed at each denoising step
+  # int32, frames routed at each denoising step; EMPTY at steps not run
+  frame_JLBR: jax.Array
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class LastPass:
+  """What the pass that made a chunk was given: it can be run again."""
+
+  x_BFYXC: jax.Array  # noisy
+  t_B: jax.Array
+  ranks_LBSR: tuple[jax.Array, ...]  # what it routed, of each branch
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)

@@ -10,6 +10,10 @@ one packed pass [clean i | noisy i+1] (J passes), and leaves the last chunk
 uncommitted. Both give the same film, because slots are reserved before, and
 use is counted only in, the denoising passes.
 
+Students may take more steps for a film's first chunk (`rollout.first_steps`),
+and in training end a chunk early, at an exit step: both are said by a grid of
+times that reaches 0 early, so that one executable serves all.
+
 With guidance there are two banks, v = u + w (c - u); the negative branch
 takes the conditional one's routing unless `memory.cfg_routing` is `own`.
 """
@@ -22,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinejax.diffusion import solver, timesteps
+from cinejax.diffusion import flow, solver, timesteps
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict, router
@@ -31,6 +35,7 @@ from cinejax.rollout.config import RolloutConfig
 from cinejax.rollout.state import (
   ChunkInput,
   ChunkOutput,
+  LastPass,
   Pending,
   RolloutState,
 )
@@ -58,35 +63,93 @@ class Step:
   def __call__(
     self, params: Any, state: RolloutState, chunk: ChunkInput
   ) -> tuple[RolloutState, ChunkOutput]:
-    state = self._reencode(params, state)
-    grid_J = self._grid()
-    noise_JBFYXC = self._noise(state)
-    shot_B = state.shot_B + (chunk.cut_B & (state.start_B > 0))
-    before = state.bank
-    state = self._reserve(state, shot_B)
+    state, output, _ = self.roll(params, state, chunk)
+    return state, output
 
-    x, routed = noise_JBFYXC[0], []
-    ranks, first = self._no_ranks(state), 0
+  def roll(
+    self,
+    params: Any,
+    state: RolloutState,
+    chunk: ChunkInput,
+    exit_step: jax.Array | None = None,
+  ) -> tuple[RolloutState, ChunkOutput, LastPass]:
+    """A chunk, and the pass that made it.
+
+    x_0 as step `exit_step` (int32 [], traced) predicts it is the chunk; later
+    steps are not run. None: the last step of the grid.
+    """
+    before = state.bank
+    state = self.open(params, state, chunk)
+    grid_BJ = self._grid(state, exit_step)
+    noise_JBFYXC = self._noise(state)
+    last = LastPass(
+      x_BFYXC=noise_JBFYXC[0],
+      t_B=grid_BJ[:, 0],
+      ranks_LBSR=self._no_ranks(state),
+    )
+    x, first, routed = noise_JBFYXC[0], 0, self._none_routed(state)
     if state.pending is not None:
       state, x, ranks, frame_LBR = self._first_and_commit(
-        params, state, before, chunk, x, grid_J, noise_JBFYXC
+        params, state, before, chunk, x, grid_BJ, noise_JBFYXC
       )
-      first, routed = 1, [frame_LBR[None]]
-    x, frame_JLBR = self._denoise(
-      params, state, chunk, x, ranks, first, grid_J, noise_JBFYXC
+      last, routed = last.replace(ranks_LBSR=ranks), routed.at[0].set(frame_LBR)
+      first = 1
+    x, last, frame_JLBR = self._denoise(
+      params,
+      state,
+      chunk,
+      (x, last, routed),
+      first,
+      grid_BJ,
+      noise_JBFYXC,
+      uneven=exit_step is not None or bool(self.rollout.first_steps),
     )
-    frame_JLBR = jnp.concatenate([*routed, frame_JLBR])
+    output = ChunkOutput(latents_BFYXC=x, frame_JLBR=frame_JLBR)
+    return self.close(params, state, chunk, output), output, last
 
+  def open(
+    self, params: Any, state: RolloutState, chunk: ChunkInput
+  ) -> RolloutState:
+    """The state as the passes of the next chunk see it."""
+    return self._reserve(self._reencode(params, state), chunk)
+
+  def predict(
+    self, params: Any, state: RolloutState, chunk: ChunkInput, last: LastPass
+  ) -> jax.Array:
+    """The chunk [B, F, Y, X, C] that the pass `last` made, made again.
+
+    `state` is as `open` gives it. Commits must be separate.
+    """
+    view = self._view(state, state.bank, state.start_B)
+    done = self._pass(
+      params,
+      state,
+      last.x_BFYXC[:, None],
+      self._times(last.t_B),
+      chunk.text_BWD[:, None],
+      view,
+      last.ranks_LBSR,
+      False,
+    )
+    return flow.x0_of_velocity(last.x_BFYXC, done.velocity_BFYXC, last.t_B)
+
+  def close(
+    self,
+    params: Any,
+    state: RolloutState,
+    chunk: ChunkInput,
+    output: ChunkOutput,
+  ) -> RolloutState:
+    """The state after the chunk that `open` opened: it is committed."""
+    x = output.latents_BFYXC
     if state.pending is None:
       state = self._commit(params, state, chunk, x)
     else:
       pending = Pending(latents_BFYXC=x, text_BWD=chunk.text_BWD)
       state = state.replace(pending=pending)
-    bank = bank_lib.count_use(state.bank, jnp.concatenate(list(frame_JLBR), 0))
-    state = state.replace(bank=bank)
-    return self._next(state, chunk, x, shot_B), ChunkOutput(
-      latents_BFYXC=x, frame_JLBR=frame_JLBR
-    )
+    frame_LBR = jnp.concatenate(list(output.frame_JLBR), 0)
+    state = state.replace(bank=bank_lib.count_use(state.bank, frame_LBR))
+    return self._next(state, chunk, x)
 
   def commit(
     self,
@@ -100,16 +163,14 @@ class Step:
     A film may so begin with real frames: an image, a clip, a rendered film.
     Commits must be separate (state.pending is None).
     """
-    shot_B = state.shot_B + (chunk.cut_B & (state.start_B > 0))
-    state = self._reserve(state, shot_B)
+    state = self._reserve(state, chunk)
     state = self._commit(params, state, chunk, latents_BFYXC)
-    return self._next(state, chunk, latents_BFYXC, shot_B)
+    return self._next(state, chunk, latents_BFYXC)
 
-  def _next(self, state, chunk, x, shot_B) -> RolloutState:
+  def _next(self, state, chunk, x) -> RolloutState:
     """Past this chunk."""
     recent = state.recent and state.recent.push(x, chunk.text_BWD)
-    start_B = state.start_B + self._frames
-    return state.replace(start_B=start_B, shot_B=shot_B, recent=recent)
+    return state.replace(start_B=state.start_B + self._frames, recent=recent)
 
   def _reencode(self, params, state) -> RolloutState:
     """A control: the window's keys and values as an empty bank makes them.
@@ -126,7 +187,7 @@ class Step:
     chunks = state.recent.text_BNWD.shape[1]
     for i in range(chunks):
       start_B = state.start_B - (chunks - i) * self._frames
-      alone = self._reserve(alone.replace(start_B=start_B), alone.shot_B)
+      alone = self._take_slots(alone.replace(start_B=start_B))
       latents_BFYXC = state.recent.latents_BNFYXC[:, i]
       text_BWD = state.recent.text_BNWD[:, i]
       kept = self._clean_pass(params, alone, text_BWD, latents_BFYXC).kept
@@ -138,17 +199,42 @@ class Step:
   def _frames(self) -> int:
     return self.latent_shape[0]
 
-  def _grid(self) -> np.ndarray:
+  @property
+  def _steps(self) -> int:
+    """J, of the chunk that takes most."""
+    return max(self.rollout.steps, self.rollout.first_steps)
+
+  def _grid(self, state, exit_step) -> jax.Array:
+    """[B, J + 1] times of each film's chunk, and zeros once it is clean.
+
+    A step from 0 to 0 changes nothing, so films of a batch may differ.
+    """
     few = self.rollout.sampler == 'few_step'
     make = timesteps.student_grid if few else timesteps.euler_grid
-    return make(self.rollout.steps, self.diffusion.shift)
+
+    def padded(steps):
+      grid = make(steps, self.diffusion.shift)
+      return jnp.asarray(np.pad(grid, (0, self._steps - steps)))[None]
+
+    grid_BJ = jnp.repeat(padded(self.rollout.steps), len(state.start_B), 0)
+    if self.rollout.first_steps:
+      opening_B1 = (state.start_B == 0)[:, None]
+      grid_BJ = jnp.where(opening_B1, padded(self.rollout.first_steps), grid_BJ)
+    if exit_step is None:
+      return grid_BJ
+    return jnp.where(jnp.arange(self._steps + 1)[None] <= exit_step, grid_BJ, 0)
+
+  def _times(self, t_B) -> jax.Array:
+    """[B, 1, F] of one segment."""
+    shape = (t_B.shape[0], 1, self._frames)
+    return jnp.broadcast_to(t_B[:, None, None], shape)
 
   def _noise(self, state) -> jax.Array:
     """[J, B, F, Y, X, C]: the start, then what each later step renoises with.
 
     A film's noise depends on its own key and frame alone, not on its batch.
     """
-    fresh = self.rollout.steps if self.rollout.sampler == 'few_step' else 1
+    fresh = self._steps if self.rollout.sampler == 'few_step' else 1
 
     def draw(key, start):
       return jax.random.normal(
@@ -174,7 +260,11 @@ class Step:
       noise_BE=jax.vmap(draw)(state.key_B, start_B) if random else None,
     )
 
-  def _reserve(self, state, shot_B) -> RolloutState:
+  def _reserve(self, state, chunk) -> RolloutState:
+    shot_B = state.shot_B + (chunk.cut_B & (state.start_B > 0))
+    return self._take_slots(state.replace(shot_B=shot_B))
+
+  def _take_slots(self, state) -> RolloutState:
     """Both banks keep the same frames in the same slots."""
     slot_BF = evict.choose_slots(
       state.bank,
@@ -184,7 +274,7 @@ class Step:
       evict=self.memory.evict,
     )
     bank, negative = (
-      bank and bank_lib.reserve(bank, slot_BF, state.start_B, shot_B)
+      bank and bank_lib.reserve(bank, slot_BF, state.start_B, state.shot_B)
       for bank in (state.bank, state.negative)
     )
     return state.replace(bank=bank, negative=negative)
@@ -230,51 +320,52 @@ class Step:
     velocity = u.velocity_BFYXC + w * (c.velocity_BFYXC - u.velocity_BFYXC)
     return _Pass(velocity, (c, u), (c.rank_LBSR, u.rank_LBSR))
 
-  def _advance(self, x, v, t, t_next, noise):
-    t, t_next = (jnp.full(x.shape[:1], time) for time in (t, t_next))
+  def _none_routed(self, state) -> jax.Array:
+    """[J, L, B, R], for steps that are not run."""
+    layers, batch = state.bank.memory.descriptor.shape[:2]
+    shape = (self._steps, layers, batch, self.memory.context_frames)
+    return jnp.full(shape, bank_lib.EMPTY, jnp.int32)
+
+  def _advance(self, x, v, t_B, next_B, noise):
     if self.rollout.sampler == 'few_step':
-      return solver.few_step(x, v, t, t_next, noise)
-    return solver.euler_step(x, v, t, t_next)
+      return solver.few_step(x, v, t_B, next_B, noise)
+    return solver.euler_step(x, v, t_B, next_B)
 
   def _denoise(
-    self, params, state, chunk, x, ranks, first, grid_J, noise_JBFYXC
+    self, params, state, chunk, start, first, grid_BJ, noise_JBFYXC, uneven
   ):
-    """Steps `first` to J; returns the clean chunk and what was routed."""
+    """Steps from `first` on; returns the clean chunk, the pass that made it,
+    and what was routed. `start` is what is known of them before; `uneven`:
+    the grid may reach 0 early."""
     view = self._view(state, state.bank, state.start_B)
-    few = self.rollout.sampler == 'few_step'
 
-    def body(carry, step):
-      x, ranks = carry
-      t, t_next, j = step
-      decide = (j == 0) | (self.memory.reroute == 'step')
+    def body(j, carry):
+      x, last, frame_JLBR = carry
+      t_B, next_B = grid_BJ[:, j], grid_BJ[:, j + 1]
       done = self._pass(
         params,
         state,
         x[:, None],
-        jnp.full((x.shape[0], 1, self._frames), t),
+        self._times(t_B),
         chunk.text_BWD[:, None],
         view,
-        ranks,
-        decide,
+        last.ranks_LBSR,
+        (j == 0) | (self.memory.reroute == 'step'),
       )
+      last = LastPass(x_BFYXC=x, t_B=t_B, ranks_LBSR=done.ranks)
       # The last step goes to t = 0, where no noise is added: any will do.
-      noise = noise_JBFYXC[(j + 1) % len(noise_JBFYXC)] if few else None
-      x = self._advance(x, done.velocity_BFYXC, t, t_next, noise)
+      noise = noise_JBFYXC[(j + 1) % len(noise_JBFYXC)]
+      x = self._advance(x, done.velocity_BFYXC, t_B, next_B, noise)
       routed = jax.vmap(router.routed_frames, (None, 0))(view, done.ranks[0])
-      return (x, done.ranks), routed[:, :, 0]
+      ended_B = (t_B == 0)[None, :, None]
+      routed = jnp.where(ended_B, bank_lib.EMPTY, routed[:, :, 0])
+      return x, last, frame_JLBR.at[j].set(routed)
 
-    steps = (
-      grid_J[first:-1],
-      grid_J[first + 1 :],
-      np.arange(first, len(grid_J) - 1),
-    )
-    (x, _), frame_JLBR = jax.lax.scan(
-      body, (x, ranks), jax.tree.map(jnp.asarray, steps)
-    )
-    return x, frame_JLBR
+    steps = (grid_BJ > 0).sum(-1).max() if uneven else self._steps
+    return jax.lax.fori_loop(first, steps, body, start)
 
   def _first_and_commit(
-    self, params, state, before, chunk, x, grid_J, noise_JBFYXC
+    self, params, state, before, chunk, x, grid_BJ, noise_JBFYXC
   ):
     """The packed pass: the pending chunk's commit and this one's first step.
 
@@ -286,12 +377,12 @@ class Step:
       self._view(state, before, clean_start_B),
       self._view(state, state.bank, state.start_B, pending=True),
     )
-    t_BF = jnp.full((x.shape[0], frames), grid_J[0])
+    t_B1F = self._times(grid_BJ[:, 0])
     done = self._pass(
       params,
       state,
       jnp.stack([state.pending.latents_BFYXC, x], 1),
-      jnp.stack([jnp.zeros_like(t_BF), t_BF], 1),
+      jnp.concatenate([jnp.zeros_like(t_B1F), t_B1F], 1),
       jnp.stack([state.pending.text_BWD, chunk.text_BWD], 1),
       view,
       None,
@@ -299,7 +390,9 @@ class Step:
     )
     state = self._write(state, clean_start_B, done.kept)
     noise = noise_JBFYXC[1 % len(noise_JBFYXC)]
-    x = self._advance(x, done.velocity_BFYXC, grid_J[0], grid_J[1], noise)
+    x = self._advance(
+      x, done.velocity_BFYXC, grid_BJ[:, 0], grid_BJ[:, 1], noise
+    )
     routed = jax.vmap(router.routed_frames, (None, 0))(view, done.ranks[0])
     ranks = tuple(rank_LBSR[:, :, 1:] for rank_LBSR in done.ranks)
     return state, x, ranks, routed[:, :, 1]

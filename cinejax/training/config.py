@@ -13,6 +13,10 @@ class TrainConfig:
   weights_dtype: str  # float32 | bfloat16: of the files that stages make
   codec_weights: str  # used where no stage of this run makes them
   base_weights: str  # the base starts from these
+  base_bidirectional_weights: str
+  init_weights: str
+  dmd_weights: str
+  real_weights: str  # of dmd's real score; '' = the base's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,3 +41,5 @@ class Stages:
   codec: StageConfig
   base: StageConfig
   init: StageConfig
+  dmd: StageConfig
+  tune: StageConfig

@@ -1,9 +1,7 @@
 """The stages of a training run: what each consumes, makes, and trains.
 
 A stage is done when the file that it makes is there, which is written whole
-at its end; until then its checkpoints say how far it is. Weights come from
-WORKDIR/NAME.safetensors or, where no stage of the run makes them, from
-config.train.NAME_weights.
+at its end; until then its checkpoints say how far it is.
 """
 
 import dataclasses
@@ -16,8 +14,7 @@ import jax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.data.pipeline import make_batches, make_clip_batches
-from cinejax.data.sources import LatentFilms
+from cinejax.data.pipeline import make_clip_batches
 from cinejax.interop.texts import load_text
 from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
@@ -29,30 +26,20 @@ from cinejax.objectives.consistency import make_consistency_loss
 from cinejax.objectives.reconstruction import make_reconstruction_loss
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
-from cinejax.training.config import StageConfig
-from cinejax.training.samples import (
-  SampleFn,
-  make_codec_sampler,
-  make_film_sampler,
+from cinejax.training.distillation import build_dmd, build_tune
+from cinejax.training.program import (
+  Frozen,
+  Program,
+  film_batches,
+  init_dit,
+  latent_films,
+  started,
+  weights_path,
 )
-from cinejax.training.state import Params
+from cinejax.training.samples import make_codec_sampler, make_film_sampler
 from cinejax.training.steps import LossFn, alone
 
 _FITTED_CLIPS = 256  # that a codec's encoder is measured on
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-  """What a stage hands to the trainer."""
-
-  init_fn: Callable[[jax.Array], Params]  # key -> params
-  loss_fn: LossFn
-  # examples consumed -> this process's batches from there on
-  batches_fn: Callable[[int], Iterator[dict[str, Any]]]
-  sample_fn: SampleFn | None = None  # (averaged params, path of an mp4)
-  start: str = ''  # weights file to start from; '' = init_fn's
-  # networks of this shape that the loss is given, name -> weights file
-  frozen: dict[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,20 +54,6 @@ class Stage:
   def makes(self) -> str:
     """Its weights file in the workdir."""
     return f'{self.name}.safetensors'
-
-
-def weights_path(cfg: Config, workdir: pathlib.Path, name: str) -> pathlib.Path:
-  """Where the weights of stage `name` are; raises UserError if nowhere."""
-  made, given = workdir / f'{name}.safetensors', ''
-  if name not in cfg.train.stages:
-    given = getattr(cfg.train, f'{name}_weights')
-  path = pathlib.Path(given) if given else made
-  if not path.exists():  # a codec may be a folder
-    raise UserError(
-      f'there are no {name} weights at {path}; add {name} to '
-      f'config.train.stages or set config.train.{name}_weights'
-    )
-  return path
 
 
 def find(name: str) -> Stage:
@@ -130,63 +103,33 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
     loss_fn=alone(make_reconstruction_loss(codec)),
     batches_fn=batches,
     sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),
-    start=cfg.train.codec_weights,  # a new decoder for the same latents
+    # a new decoder for the same latents
+    start=started(cfg.train.codec_weights),
   )
-
-
-def _film_batches(
-  cfg: Config, settings: StageConfig, films: LatentFilms, text: Text
-) -> Callable[[int], Iterator[dict[str, Any]]]:
-  """Program.batches_fn of a stage that reads latent films."""
-
-  def batches(consumed: int) -> Iterator[dict[str, Any]]:
-    return make_batches(
-      films,
-      text.encode,
-      chunks=cfg.data.chunks,
-      frames_per_chunk=cfg.film.frames_per_chunk,
-      batch=settings.batch,
-      seed=cfg.seed,
-      films_consumed=consumed,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
-    )
-
-  return batches
-
-
-def _latent_films(cfg: Config) -> LatentFilms:
-  if not cfg.data.films:
-    raise UserError(
-      'config.data.films is empty; write films with `python -m data_prep.story '
-      '--config=FILE --weights=CODEC --out=FILMS` and give '
-      '--config.data.films=FILMS'
-    )
-  return LatentFilms(cfg.data.films)
 
 
 def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   codec_weights = weights_path(cfg, workdir, 'codec')
-  films, text = _latent_films(cfg), load_text(cfg.text)
+  films, text = latent_films(cfg), load_text(cfg.text)
   codec = load_codec(cfg.codec, codec_weights)
   return Program(
-    init_fn=lambda key: denoiser.init_params(cfg.dit, key),
+    init_fn=init_dit(cfg.dit),
     loss_fn=make_base_loss(cfg, text),
-    batches_fn=_film_batches(cfg, cfg.stage.base, films, text),
+    batches_fn=film_batches(cfg, cfg.stage.base, films, text),
     sample_fn=make_film_sampler(cfg, films[0], *codec),
-    start=cfg.train.base_weights,
+    start=started(cfg.train.base_weights),
   )
 
 
 def _build_init(cfg: Config, workdir: pathlib.Path) -> Program:
   base = weights_path(cfg, workdir, 'base')
-  films, text = _latent_films(cfg), load_text(cfg.text)
+  films, text = latent_films(cfg), load_text(cfg.text)
   return Program(
-    init_fn=lambda key: denoiser.init_params(cfg.dit, key),
+    init_fn=init_dit(cfg.dit),
     loss_fn=make_init_loss(cfg, text),
-    batches_fn=_film_batches(cfg, cfg.stage.init, films, text),
-    start=str(base),
-    frozen={'teacher': base},
+    batches_fn=film_batches(cfg, cfg.stage.init, films, text),
+    start={'': base},
+    frozen={'teacher': Frozen(base, init_dit(cfg.dit))},
   )
 
 
@@ -221,4 +164,6 @@ STAGES = (
   Stage('codec', consumes=(), build=_build_codec),
   Stage('base', consumes=('codec',), build=_build_base),
   Stage('init', consumes=('base',), build=_build_init),
+  Stage('dmd', consumes=('base', 'init'), build=build_dmd),
+  Stage('tune', consumes=('base', 'dmd'), build=build_tune),
 )

@@ -5,7 +5,7 @@ Masters, averages and moments are float32. The key of an update is folded from
 this tree, restored, continues the run bit for bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import chex
@@ -27,7 +27,7 @@ class TrainState:
   seed: jax.Array  # uint32 [], of the noise
   params: Params  # float32 masters
   opt_state: optax.OptState
-  ema: Params  # running average of params: what is shipped
+  ema: Params  # running average of what ships of params
 
   @property
   def key(self) -> jax.Array:
@@ -39,8 +39,12 @@ def make_init(
   init_fn: Callable[[jax.Array], Params],
   optimizer: optax.GradientTransformation,
   seed: int,
+  ships: str = '',
 ) -> Callable[[], TrainState]:
-  """A traceable function that makes the state before the first update."""
+  """A traceable function that makes the state before the first update.
+
+  `ships` is the branch of the parameters that is averaged; '' = all.
+  """
 
   def init() -> TrainState:
     params = tree_lib.cast(init_fn(jax.random.key(seed)), jnp.float32)
@@ -50,7 +54,7 @@ def make_init(
       seed=jnp.uint32(seed),
       params=params,
       opt_state=optimizer.init(params),
-      ema=params,
+      ema=branch(params, ships),
     )
 
   return init
@@ -73,12 +77,26 @@ def shardings(state: Any) -> Any:
   return jax.tree.map(lambda x: x.sharding, state)
 
 
-def start_from(state: TrainState, params: Params) -> TrainState:
-  """`state` with params and average both set to `params`, laid out as they."""
+def branch(params: Params, name: str) -> Params:
+  """A branch of the parameters; '' = all of them."""
+  return params[name] if name else params
 
-  def placed() -> Params:
+
+def start_from(
+  state: TrainState, loaded: Mapping[str, Params], ships: str = ''
+) -> TrainState:
+  """`state` with the branches `loaded` ('' = all) in place, laid out as before;
+  the average starts from the one that `ships`."""
+
+  def placed(new: Params, old: Params) -> Params:
     return jax.tree.map(
-      lambda x, old: jax.device_put(x, old.sharding), params, state.params
+      lambda x, old: jax.device_put(x, old.sharding), new, old
     )
 
-  return state.replace(params=placed(), ema=placed())
+  params = state.params
+  for name, tree in loaded.items():
+    new = placed(tree, branch(params, name))
+    params = {**params, name: new} if name else new
+  if ships in loaded:
+    state = state.replace(ema=placed(loaded[ships], state.ema))
+  return state.replace(params=params)

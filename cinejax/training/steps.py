@@ -16,14 +16,15 @@ from cinejax.core import tree as tree_lib
 from cinejax.core.sharding import replicated
 from cinejax.training.config import StageConfig
 from cinejax.training.optim import ema_decay
-from cinejax.training.state import Params, TrainState
+from cinejax.training.state import Params, TrainState, branch
 
 Batch = dict[str, jax.Array]  # each [B, ...]
 Metrics = dict[str, jax.Array]  # scalars
-# (params, batch, key, given) -> (loss, metrics); `given` are other networks'
-# parameters by name: `ema`, this one's average, and those that are frozen
+# (params, batch, key, given) -> (loss, metrics); `given` holds `step`, the
+# updates done, and other networks' parameters by name: `ema`, the average of
+# this one, and those that are frozen
 LossFn = Callable[
-  [Params, Batch, jax.Array, Mapping[str, Params]], tuple[jax.Array, Metrics]
+  [Params, Batch, jax.Array, Mapping[str, Any]], tuple[jax.Array, Metrics]
 ]
 
 
@@ -35,13 +36,15 @@ def make_train_step(
   state_shardings: TrainState,
   frozen_shardings: dict[str, Any],
   batch_shardings: Any,
+  ships: str = '',
 ) -> Callable[
   [TrainState, dict[str, Params], Batch], tuple[TrainState, Metrics]
 ]:
   """The jitted update (state, frozen, batch) -> (state, metrics).
 
   The state is donated. `frozen` are networks by name that the loss is given
-  and that no update touches ({} = none).
+  and that no update touches ({} = none); `ships` is the branch of the
+  parameters that is averaged ('' = all).
 
   Call (or lower) it within `jax.set_mesh(mesh)`, where a model's own
   sharding constraints find the mesh. The metrics are those of the loss, and
@@ -51,7 +54,7 @@ def make_train_step(
   def train_step(
     state: TrainState, frozen: dict[str, Params], batch: Batch
   ) -> tuple[TrainState, Metrics]:
-    given = {**frozen, 'ema': state.ema}
+    given = {**frozen, 'ema': state.ema, 'step': state.step}
     (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
       state.params, batch, state.key, given
     )
@@ -62,7 +65,9 @@ def make_train_step(
       films_consumed=state.films_consumed + cfg.batch,
       params=params,
       opt_state=opt_state,
-      ema=tree_lib.ema(state.ema, params, ema_decay(cfg, state.step)),
+      ema=tree_lib.ema(
+        state.ema, branch(params, ships), ema_decay(cfg, state.step)
+      ),
     )
     return state, metrics | {
       'loss': loss,

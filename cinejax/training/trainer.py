@@ -12,18 +12,25 @@ from jax.sharding import Mesh
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import BATCH_AXES, HEAD_AXES, batch_sharding
+from cinejax.core.sharding import (
+  BATCH_AXES,
+  HEAD_AXES,
+  batch_sharding,
+  param_shardings,
+)
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
 from cinejax.training import loop
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.metrics import MetricWriter
-from cinejax.training.optim import make_optimizer
+from cinejax.training.program import Frozen, Program, weights_path
 from cinejax.training.progress import Watch
-from cinejax.training.stages import Program, Stage, find, weights_path
+from cinejax.training.stages import Stage, find
 from cinejax.training.state import (
+  Params,
   TrainState,
   abstract_state,
+  branch,
   make_init,
   shardings,
   start_from,
@@ -56,8 +63,8 @@ def run_stage(
   settings = getattr(cfg.stage, stage.name)
   check_mesh(stage.name, cfg, mesh)
   program = stage.build(cfg, workdir)
-  optimizer = make_optimizer(settings)
-  init = make_init(program.init_fn, optimizer, cfg.seed)
+  optimizer = program.optimizer_fn(settings)
+  init = make_init(program.init_fn, optimizer, cfg.seed, program.ships)
   checkpoints = Checkpoints(
     workdir / 'checkpoints' / stage.name,
     cfg.train.keep_checkpoints,
@@ -69,12 +76,14 @@ def run_stage(
     if state is None:
       state = jax.jit(init, out_shardings=shardings(abstract))()
       if program.start:
-        state = start_from(state, load_params(program.start, state.params))
+        loaded = {
+          name: load_params(path, branch(state.params, name))
+          for name, path in program.start.items()
+        }
+        state = start_from(state, loaded, program.ships)
     frozen = {
-      name: jax.device_put(
-        load_params(path, state.params), shardings(state.params)
-      )
-      for name, path in program.frozen.items()
+      name: _load_frozen(network, mesh)
+      for name, network in program.frozen.items()
     }
     step, steps = int(state.step), settings.steps
     with (
@@ -89,6 +98,7 @@ def run_stage(
         shardings(abstract),
         shardings(frozen),
         batch_sharding(mesh),
+        program.ships,
       )
       state = loop.train(
         lambda state, batch: train_step(state, frozen, batch),
@@ -104,6 +114,12 @@ def run_stage(
         sample_fn=_sampler(program, workdir / 'samples' / stage.name),
       )
     _write(program, state, cfg, workdir / stage.makes)
+
+
+def _load_frozen(network: Frozen, mesh: Mesh) -> Params:
+  like = jax.eval_shape(network.init_fn, jax.random.key(0))
+  params = load_params(network.path, like)
+  return jax.device_put(params, param_shardings(like, mesh))
 
 
 def _sampler(program: Program, folder: pathlib.Path):

@@ -87,7 +87,7 @@ def test_start_from_weights(make_toy):
   toy = make_toy(devices=8, fsdp=4, tensor=2)
   state = toy.fresh()
   weights = jax.tree.map(lambda x: np.asarray(x) + 1, state.params)
-  started = start_from(state, weights)
+  started = start_from(state, {'': weights})
   for tree in (started.params, started.ema):
     jax.tree.map(np.testing.assert_array_equal, tree, weights)
   # the two are donated together, so neither may be the other

@@ -11,6 +11,7 @@ from cinejax.core.sharding import make_mesh
 from cinejax.interop.tensors import load_tree
 from cinejax.training import stages, trainer
 from cinejax.training.checkpoint import Checkpoints
+from cinejax.training.program import Program
 from configs import tiny
 
 TAEF2 = {
@@ -27,7 +28,7 @@ def toy_stage(make_toy):
 
   def build(cfg, workdir):
     built.append(workdir)
-    return stages.Program(
+    return Program(
       init_fn=lambda key: toy.init().params,
       loss_fn=toy.loss_fn,
       batches_fn=toy.batches,

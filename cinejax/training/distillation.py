@@ -1,0 +1,189 @@
+"""Stages that distil a student from its own films: `dmd`, and `tune` on long
+ones.
+
+Both train a dict of networks at once: `student`, which ships, `fake`, the
+score of its films, and `head` where config.dmd.gan_weight is not 0. The fake
+score's optimizer runs at every update, the student's at its turns alone.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.interop.texts import load_text
+from cinejax.models import denoiser
+from cinejax.models.config import DiTConfig
+from cinejax.models.discriminator import make_discriminator
+from cinejax.objectives import self_forcing
+from cinejax.objectives.adversarial import Adversary
+from cinejax.objectives.dmd import make_dmd_loss
+from cinejax.rollout.config import RolloutConfig
+from cinejax.rollout.step import Step
+from cinejax.training.config import StageConfig
+from cinejax.training.optim import make_optimizer
+from cinejax.training.program import (
+  Frozen,
+  InitFn,
+  Program,
+  film_batches,
+  init_dit,
+  latent_films,
+  weights_path,
+)
+
+
+def build_dmd(cfg: Config, workdir: pathlib.Path) -> Program:
+  """A few-step student of the films of data, from the stage `init`."""
+  return _build(cfg, workdir, 'dmd', 'init', self_forcing.make_student_fn)
+
+
+def build_tune(cfg: Config, workdir: pathlib.Path) -> Program:
+  """The same student on windows of films of config.data.chunks chunks."""
+
+  if cfg.data.chunks < cfg.dmd.window:
+    raise UserError(
+      f'config.data.chunks is {cfg.data.chunks}; the films that stage tune '
+      f'draws windows from need at least config.dmd.window = {cfg.dmd.window}'
+    )
+
+  def make_window_fn(make_step, dit):
+    return self_forcing.make_window_fn(
+      make_step, dit, window=cfg.dmd.window, context=cfg.dmd.context
+    )
+
+  return _build(cfg, workdir, 'tune', 'dmd', make_window_fn)
+
+
+def _build(
+  cfg: Config,
+  workdir: pathlib.Path,
+  name: str,
+  student: str,
+  make_student_fn: Callable[..., self_forcing.StudentFn],
+) -> Program:
+  settings = getattr(cfg.stage, name)
+  score_name = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
+  score = weights_path(cfg, workdir, score_name[cfg.dmd.scores])
+  real = cfg.train.real_weights or score
+  films, text = latent_films(cfg), load_text(cfg.text)
+  negative_text_WD = text.encode([cfg.rollout.negative_prompt])[0]
+  init_head, adversary = _adversary(cfg)
+
+  def init_fn(key):
+    networks = {
+      'student': denoiser.init_params(cfg.dit, key),
+      'fake': denoiser.init_params(cfg.dit, key),
+    }
+    return networks | ({'head': init_head(key)} if adversary else {})
+
+  return Program(
+    init_fn=init_fn,
+    loss_fn=make_dmd_loss(
+      make_student_fn(_step_maker(cfg, negative_text_WD), cfg.dit),
+      _score_fn(cfg, cfg.dit),
+      _score_fn(cfg, real_dit(cfg)),
+      cfg.diffusion,
+      guidance=cfg.dmd.guidance,
+      negative_text_WD=negative_text_WD,
+      every=cfg.dmd.every,
+      adversary=adversary,
+    ),
+    batches_fn=film_batches(cfg, settings, films, text),
+    start={'student': weights_path(cfg, workdir, student), 'fake': score},
+    frozen={'real': Frozen(pathlib.Path(real), init_dit(real_dit(cfg)))},
+    ships='student',
+    optimizer_fn=lambda stage: _optimizer(cfg, stage),
+  )
+
+
+def _student_rollout(cfg: Config) -> RolloutConfig:
+  return dataclasses.replace(
+    cfg.rollout,
+    sampler='few_step',
+    steps=cfg.dmd.steps,
+    first_steps=cfg.dmd.first_steps,
+    guidance=1.0,
+    commit='separate',
+  )
+
+
+def real_dit(cfg: Config) -> DiTConfig:
+  """Sizes of the real score: the student's, where config.dmd says nothing."""
+  sizes = {
+    name: getattr(cfg.dmd, f'real_{name}')
+    for name in ('layers', 'heads', 'head_features', 'mlp_features')
+  }
+  told = {name: size for name, size in sizes.items() if size}
+  return dataclasses.replace(cfg.dit, **told)
+
+
+def _step_maker(cfg: Config, negative_text_WD):
+  def make_step(latent_shape):
+    return Step(
+      denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
+      memory=cfg.memory,
+      diffusion=cfg.diffusion,
+      rollout=_student_rollout(cfg),
+      latent_shape=latent_shape,
+      negative_text_WD=negative_text_WD,
+    )
+
+  return make_step
+
+
+def _score_fn(cfg: Config, dit: DiTConfig) -> Callable[..., jax.Array]:
+  if cfg.dmd.scores == 'causal':
+    return denoiser.make_film_fn(dit, cfg.memory)
+  bidirectional_fn = denoiser.make_bidirectional_fn(dit)
+
+  def score_fn(params, clean, noisy, t_BNF, text, shots, key):
+    return bidirectional_fn(params, noisy, t_BNF, text)
+
+  return score_fn
+
+
+def _adversary(cfg: Config) -> tuple[InitFn | None, Adversary | None]:
+  if not cfg.dmd.gan_weight:
+    return None, None
+  init_head, logit_fn = make_discriminator(
+    len(cfg.dmd.gan_layers), cfg.dit.features, cfg.dmd.gan_features
+  )
+  values_fn = denoiser.make_values_fn(cfg.dit, cfg.memory, cfg.dmd.gan_layers)
+  return init_head, Adversary(
+    values_fn=values_fn,
+    logit_fn=logit_fn,
+    weight=cfg.dmd.gan_weight,
+    r1=cfg.dmd.gan_r1,
+    r2=cfg.dmd.gan_r2,
+  )
+
+
+def _optimizer(
+  cfg: Config, settings: StageConfig
+) -> optax.GradientTransformation:
+  """One for each network; the student's counts its own updates alone."""
+  turns = -(-settings.steps // cfg.dmd.every)
+  student = optax.transforms.conditionally_transform(
+    make_optimizer(dataclasses.replace(settings, steps=turns)),
+    should_transform_fn=lambda step: step % cfg.dmd.every == 0,
+  )
+  fake = make_optimizer(
+    dataclasses.replace(settings, learning_rate=cfg.dmd.fake_learning_rate)
+  )
+  return optax.partition(
+    {'student': student, 'fake': fake, 'head': fake}, _network_of
+  )
+
+
+def _network_of(params: dict[str, Any]) -> dict[str, Any]:
+  """The network that each leaf is of."""
+  return {
+    name: jax.tree.map(lambda _, name=name: name, tree)
+    for name, tree in params.items()
+  }

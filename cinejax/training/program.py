@@ -1,0 +1,115 @@
+"""What a stage hands to the trainer, and what it builds that from.
+
+Weights come from WORKDIR/NAME.safetensors or, where no stage of the run makes
+them, from config.train.NAME_weights.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import optax
+
+from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.data.pipeline import make_batches
+from cinejax.data.sources import LatentFilms
+from cinejax.models import denoiser
+from cinejax.models.config import DiTConfig
+from cinejax.models.text.select import Text
+from cinejax.training.config import StageConfig
+from cinejax.training.optim import make_optimizer
+from cinejax.training.samples import SampleFn
+from cinejax.training.state import Params
+from cinejax.training.steps import LossFn
+
+InitFn = Callable[[jax.Array], Params]  # key -> params
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+  """A network that a loss is given and that no update touches."""
+
+  path: pathlib.Path  # of its weights
+  init_fn: InitFn  # of which only the shapes matter
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """What a stage hands to the trainer."""
+
+  init_fn: InitFn
+  loss_fn: LossFn
+  # examples consumed -> this process's batches from there on
+  batches_fn: Callable[[int], Iterator[dict[str, Any]]]
+  sample_fn: SampleFn | None = None  # (averaged params, path of an mp4)
+  # weights files to start from: branch of the parameters -> path; '' = all of
+  # them. Branches that are not named start as init_fn makes them.
+  start: Mapping[str, str | pathlib.Path] = dataclasses.field(
+    default_factory=dict
+  )
+  frozen: Mapping[str, Frozen] = dataclasses.field(default_factory=dict)
+  # what of the parameters is averaged, sampled and written: a branch, '' = all
+  ships: str = ''
+  optimizer_fn: Callable[[StageConfig], optax.GradientTransformation] = (
+    make_optimizer
+  )
+
+
+def init_dit(cfg: DiTConfig) -> InitFn:
+  """Program.init_fn of a DiT."""
+  return functools.partial(denoiser.init_params, cfg)
+
+
+def started(path: str) -> dict[str, str]:
+  """Program.start of a whole network; '' = from its init_fn."""
+  return {'': path} if path else {}
+
+
+def weights_path(cfg: Config, workdir: pathlib.Path, name: str) -> pathlib.Path:
+  """Where the weights of stage `name` are; raises UserError if nowhere."""
+  made, given = workdir / f'{name}.safetensors', ''
+  if name not in cfg.train.stages:
+    given = getattr(cfg.train, f'{name}_weights')
+  path = pathlib.Path(given) if given else made
+  if not path.exists():  # a codec may be a folder
+    raise UserError(
+      f'there are no {name} weights at {path}; add {name} to '
+      f'config.train.stages or set config.train.{name}_weights'
+    )
+  return path
+
+
+def film_batches(
+  cfg: Config, settings: StageConfig, films: LatentFilms, text: Text
+) -> Callable[[int], Iterator[dict[str, Any]]]:
+  """Program.batches_fn of a stage that reads latent films."""
+
+  def batches(consumed: int) -> Iterator[dict[str, Any]]:
+    return make_batches(
+      films,
+      text.encode,
+      chunks=cfg.data.chunks,
+      frames_per_chunk=cfg.film.frames_per_chunk,
+      batch=settings.batch,
+      seed=cfg.seed,
+      films_consumed=consumed,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
+
+  return batches
+
+
+def latent_films(cfg: Config) -> LatentFilms:
+  """The films of config.data.films."""
+  if not cfg.data.films:
+    raise UserError(
+      'config.data.films is empty; write films with `python -m data_prep.story '
+      '--config=FILE --weights=CODEC --out=FILMS` and give '
+      '--config.data.films=FILMS'
+    )
+  return LatentFilms(cfg.data.films)

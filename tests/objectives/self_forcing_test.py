@@ -1,0 +1,169 @@
+"""A student's film and its gradient, against both written out plainly."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax.diffusion import flow, timesteps
+from cinejax.models import denoiser
+from cinejax.objectives import self_forcing
+from cinejax.rollout.scan import make_scan
+
+FRAME_WISE = {
+  'film__frames_per_chunk': 1,
+  'rollout__steps': 1,
+  'rollout__first_steps': 4,
+}
+
+
+def _begin(one, batch):
+  return self_forcing.begin(one.step, one.cfg.dit, batch, jax.random.key(3))
+
+
+def _rolled(one, batch, params, exit_N):
+  return self_forcing.roll(
+    one.step,
+    params,
+    _begin(one, batch),
+    self_forcing.chunk_inputs(batch),
+    jnp.asarray(exit_N),
+  )
+
+
+def _plain(one, batch, params, exit_N):
+  """The film by a loop over chunks and steps: one graph for the whole film,
+  with stop_gradient on the bank and on what leads to the exit pass."""
+  step, constant = one.step, jax.lax.stop_gradient(params)
+  denoise_fn = denoiser.make_denoise_fn(one.cfg.dit, one.cfg.memory)
+  state, film = _begin(one, batch), []
+  chunks = self_forcing.chunk_inputs(batch)
+  for i, last in enumerate(exit_N):
+    chunk = jax.tree.map(lambda x, i=i: x[i], chunks)
+    few = one.cfg.rollout.first_steps if i == 0 else 0
+    grid = timesteps.student_grid(few or one.cfg.rollout.steps, 3.0)
+    opened = step.open(constant, state, chunk)
+    view = step._view(opened, opened.bank, opened.start_B)
+    noise_J, frames_J = step._noise(opened), []
+    x = noise_J[0]
+    for j in range(last + 1):
+      done = denoise_fn(
+        params,
+        jax.lax.stop_gradient(x)[:, None],
+        jnp.full((x.shape[0], 1, x.shape[1]), grid[j]),
+        chunk.text_BWD[:, None],
+        jax.lax.stop_gradient(opened.bank.memory),
+        view,
+      )
+      t_B = jnp.full(x.shape[:1], grid[j])
+      x0 = flow.x0_of_velocity(
+        jax.lax.stop_gradient(x), done.velocity_BFYXC, t_B
+      )
+      noise = noise_J[(j + 1) % len(noise_J)]
+      x = flow.noised(x0, noise, jnp.full(x.shape[:1], grid[j + 1]))
+      frames_J.append(done.rank_LBSR)
+    film.append(x0)
+    state = step.commit(constant, state, chunk, jax.lax.stop_gradient(x0))
+  return jnp.stack(film)
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'exit_N'),
+  [
+    ({}, (2, 2, 2)),
+    ({'memory__evict': 'oldest', 'dit__remat': 'full'}, (0,) * 5),
+    (FRAME_WISE, (3, 0, 0)),
+  ],
+  ids=['third', 'first', 'frame-wise'],
+)
+def test_the_replay_is_the_gradient_through_the_rollout(
+  studio, overrides, exit_N
+):
+  one = studio(**overrides)
+  batch = one.batch(len(exit_N))
+  shape = (len(exit_N), 2, one.cfg.film.frames_per_chunk, 2, 2, 16)
+  cotangent = jax.random.normal(jax.random.key(8), shape)
+
+  def of(film_fn):
+    film, pull = jax.vjp(
+      lambda params: film_fn(one, batch, params, exit_N), one.params
+    )
+    return film, pull(cotangent)[0]
+
+  (film, replayed), (plain_film, plain) = (
+    jax.jit(functools.partial(of, fn))() for fn in (_rolled, _plain)
+  )
+  np.testing.assert_allclose(film, plain_film, atol=1e-5)
+  for a, b in zip(
+    jax.tree.leaves(replayed), jax.tree.leaves(plain), strict=True
+  ):
+    assert np.abs(b).max() > 0
+    np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize('overrides', [{}, FRAME_WISE], ids=['four', 'one'])
+def test_the_last_exit_is_the_film_that_is_served(studio, overrides):
+  one = studio(**overrides)
+  batch = one.batch(4)
+  rollout = one.cfg.rollout
+  exit_N = [max(rollout.steps, rollout.first_steps) - 1]
+  exit_N += [rollout.steps - 1] * 3
+  film = jax.jit(lambda: _rolled(one, batch, one.params, exit_N))()
+  chunks = self_forcing.chunk_inputs(batch)
+  _, served = make_scan(one.step)(one.params, _begin(one, batch), chunks)
+  np.testing.assert_allclose(film, served.latents_BFYXC, atol=1e-6)
+  frame_N = (served.frame_JLBR > -1).any((2, 3, 4))
+  assert not frame_N[1:, rollout.steps :].any()  # steps that are not run
+
+
+def test_one_executable_serves_every_exit(studio):
+  one = studio()
+  batch, films = one.batch(), []
+  film_fn = jax.jit(lambda exit_N: _rolled(one, batch, one.params, exit_N))
+  for exit_step in range(4):
+    films.append(np.asarray(film_fn(jnp.full(3, exit_step))))
+  assert film_fn._cache_size() == 1
+  assert all(np.abs(a - b).max() > 1e-3 for a, b in itertools.pairwise(films))
+
+
+def test_exits_are_one_draw_for_the_film(studio):
+  def drawn(one, seeds=40):
+    return np.array(
+      [
+        self_forcing.exit_steps(one.step, jax.random.key(seed), 5)
+        for seed in range(seeds)
+      ]
+    )
+
+  exits = drawn(studio())
+  assert set(exits[:, 0]) == {0, 1, 2, 3}
+  assert (exits == exits[:, :1]).all()
+  exits = drawn(studio(**FRAME_WISE | {'rollout__steps': 2}))
+  assert set(exits[:, 0]) == {0, 1, 2, 3} and set(exits[:, 1]) == {0, 1}
+  assert (exits[:, 1:] == exits[:, 1:2]).all()
+  assert len({tuple(pair) for pair in exits[:, :2]}) == 8
+
+
+def _temporary_bytes(one, chunks):
+  batch = one.batch(chunks)
+
+  def gradient(params, film_of):
+    exit_N = jnp.full(chunks, 3)
+    film, pull = jax.vjp(lambda p: _rolled(one, batch, p, exit_N), params)
+    return pull(film * film_of)
+
+  lowered = jax.jit(gradient).lower(one.params, jnp.float32(2))
+  compiled = lowered.compile()
+  return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_memory_grows_with_the_film_by_its_latents_alone(studio):
+  one = studio()
+  short, long = (_temporary_bytes(one, chunks) for chunks in (8, 32))
+  latents = 24 * one.batch(1)['latents'].nbytes
+  routed = 24 * (4 + 1) * 2 * 2 * one.cfg.memory.routed_frames * 4
+  assert 0 < long - short < 6 * (latents + routed)
+  assert one.step.latent_shape[0] * 2 * 32 < 10**4

@@ -1,0 +1,93 @@
+"""The stages `dmd` and `tune`: two networks and a head, stopped and resumed."""
+
+import jax
+import numpy as np
+import pytest
+
+from cinejax.config import resolve
+from cinejax.core.sharding import make_mesh
+from cinejax.data.sources import LatentFilm
+from cinejax.interop.tensors import load_tree, save_tree
+from cinejax.models import denoiser
+from cinejax.training import program, stages, trainer
+from configs import tiny
+
+
+def _films(channels, count=8, chunks=4):
+  rng = np.random.default_rng(0)
+  return [
+    LatentFilm(
+      latents=rng.normal(size=(3 * chunks, 2, 2, channels)).astype('float16'),
+      prompts=('Ada runs', 'Cut to: Ben runs', 'Ben runs', 'Cut to: Ada runs'),
+      cuts=np.array([False, True, False, True]),
+      shots=np.array([0, 1, 1, 2], np.int32),
+      film=number,
+    )
+    for number in range(count)
+  ]
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+  """cfg, a folder with every network, and films in place of a data set."""
+  config = tiny.get_config()
+  config.data.update({'films': 'made up', 'chunks': 4})
+  config.dmd.update(
+    {
+      'every': 2,
+      'fake_learning_rate': 1e-3,
+      'window': 3,
+      'gan_weight': 0.1,
+      'gan_layers': (0, 1),
+    }
+  )
+  for name in ('dmd', 'tune'):
+    stage = {'steps': 4, 'batch': 2, 'learning_rate': 1e-3}
+    config.stage[name].update(stage)
+  config.train.update({'save_every_steps': 2, 'weights_dtype': 'float32'})
+  cfg = resolve(config)
+  films = _films(cfg.codec.channels)
+  monkeypatch.setattr(program, 'LatentFilms', lambda path: films)
+  for seed, name in enumerate(('base', 'init', 'dmd')):
+    params = denoiser.init_params(cfg.dit, jax.random.key(seed))
+    # a fresh head is zero: whatever follows it would have no gradient
+    params['head']['kernel'] = jax.random.normal(
+      jax.random.key(1), params['head']['kernel'].shape
+    )
+    save_tree(tmp_path / f'{name}.safetensors', params, {})
+  return cfg, tmp_path
+
+
+@pytest.mark.parametrize('name', ['dmd', 'tune'])
+def test_every_network_has_a_gradient(made, name):
+  cfg, folder = made
+  built = stages.find(name).build(cfg, folder)
+  shapes = jax.eval_shape(built.init_fn, jax.random.key(0))
+  given = {'real': shapes['student'], 'step': jax.ShapeDtypeStruct((), 'int32')}
+  batch = next(built.batches_fn(0))
+  grads, metrics = jax.eval_shape(
+    jax.grad(built.loss_fn, has_aux=True),
+    shapes,
+    batch,
+    jax.random.key(0),
+    given,
+  )
+  assert jax.tree.structure(grads) == jax.tree.structure(shapes)
+  assert set(metrics) == {'loss', 'student', 'fake', 'head'}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['dmd', 'tune'])
+def test_it_resumes_bit_for_bit(made, name):
+  cfg, folder = made
+  mesh = make_mesh(cfg.mesh, jax.devices()[:1])
+  stage = stages.find(name)
+  path, aside = folder / stage.makes, folder / 'whole.safetensors'
+  path.unlink(missing_ok=True)
+  trainer.run_stage(stage, cfg, folder, mesh)
+  path.rename(aside)
+  saved = folder / 'checkpoints' / name
+  (saved / '4').rename(folder / '4')
+  trainer.run_stage(stage, cfg, folder, mesh)
+  (whole, _), (again, _) = load_tree(aside), load_tree(path)
+  jax.tree.map(np.testing.assert_array_equal, whole, again)
