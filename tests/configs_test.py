@@ -17,7 +17,7 @@ from cinejax.director import Director
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
-from cinejax.training import stages
+from cinejax.training import program, stages
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = [
@@ -76,7 +76,7 @@ def points():
 @pytest.mark.parametrize(('name', 'point'), list(points()))
 def test_a_point_takes_a_step(name, point, monkeypatch, tmp_path):
   module = importlib.import_module(name)
-  monkeypatch.setattr(stages, 'LatentFilms', lambda path: [_film()])
+  monkeypatch.setattr(program, 'LatentFilms', lambda path: [_film()])
   monkeypatch.setattr(stages, 'weights_path', lambda *args: tmp_path)
   monkeypatch.setattr(
     stages, 'load_codec', lambda cfg, path: (make_codec(cfg), None)

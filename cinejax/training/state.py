@@ -98,5 +98,7 @@ def start_from(
     new = placed(tree, branch(params, name))
     params = {**params, name: new} if name else new
   if ships in loaded:
-    state = state.replace(ema=placed(loaded[ships], state.ema))
+    # a copy: parameters and average are donated side by side
+    average = jax.tree.map(jnp.copy, branch(params, ships))
+    state = state.replace(ema=average)
   return state.replace(params=params)
