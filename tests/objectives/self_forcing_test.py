@@ -73,11 +73,16 @@ def _plain(one, batch, params, exit_N):
 @pytest.mark.parametrize(
   ('overrides', 'exit_N'),
   [
-    ({}, (2, 2, 2)),
-    ({'memory__evict': 'oldest', 'dit__remat': 'full'}, (0,) * 5),
-    (FRAME_WISE, (3, 0, 0)),
+    ({}, (1, 1)),
+    pytest.param({}, (2, 2, 2), marks=pytest.mark.slow),
+    pytest.param(
+      {'memory__evict': 'oldest', 'dit__remat': 'full'},
+      (0,) * 5,
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(FRAME_WISE, (3, 0, 0), marks=pytest.mark.slow),
   ],
-  ids=['third', 'first', 'frame-wise'],
+  ids=['second', 'third', 'first', 'frame-wise'],
 )
 def test_the_replay_is_the_gradient_through_the_rollout(
   studio, overrides, exit_N
@@ -104,7 +109,11 @@ def test_the_replay_is_the_gradient_through_the_rollout(
     np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
 
-@pytest.mark.parametrize('overrides', [{}, FRAME_WISE], ids=['four', 'one'])
+@pytest.mark.parametrize(
+  'overrides',
+  [{}, pytest.param(FRAME_WISE, marks=pytest.mark.slow)],
+  ids=['four', 'one'],
+)
 def test_the_last_exit_is_the_film_that_is_served(studio, overrides):
   one = studio(**overrides)
   batch = one.batch(4)
@@ -119,6 +128,7 @@ def test_the_last_exit_is_the_film_that_is_served(studio, overrides):
   assert not frame_N[1:, rollout.steps :].any()  # steps that are not run
 
 
+@pytest.mark.slow
 def test_one_executable_serves_every_exit(studio):
   one = studio()
   batch, films = one.batch(), []
@@ -160,6 +170,7 @@ def _temporary_bytes(one, chunks):
   return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_film_by_its_latents_alone(studio):
   one = studio()
   short, long = (_temporary_bytes(one, chunks) for chunks in (8, 32))
