@@ -117,9 +117,16 @@ def run_stage(
 
 
 def _load_frozen(network: Frozen, mesh: Mesh) -> Params:
-  like = jax.eval_shape(network.init_fn, jax.random.key(0))
-  params = load_params(network.path, like)
-  return jax.device_put(params, param_shardings(like, mesh))
+  """Each device reads its own part."""
+  shapes = jax.eval_shape(network.init_fn, jax.random.key(0))
+  like = jax.tree.map(
+    lambda x, sharding: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding
+    ),
+    shapes,
+    param_shardings(shapes, mesh),
+  )
+  return load_params(network.path, like)
 
 
 def _sampler(program: Program, folder: pathlib.Path):
