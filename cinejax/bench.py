@@ -35,7 +35,7 @@ from cinejax import command
 from cinejax.config import Config
 from cinejax.core.files import atomic_path
 from cinejax.core.sharding import batch_sharding, make_mesh
-from cinejax.director import Director, load_director
+from cinejax.director import Director, load_director, weight_places
 from cinejax.evaluation import throughput
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
@@ -95,6 +95,7 @@ def make_director(cfg: Config, weights: str = '') -> Director:
   cfg = with_any_text(cfg)
   codec, key = make_codec(cfg.codec), jax.random.key(cfg.seed)
   params = denoiser.init_params(cfg.dit, key)
+  params = jax.device_put(params, weight_places(cfg, params))
   return Director(cfg, params, codec, jax.jit(codec.init)(key))
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from cinejax.config import Config, check
+from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
+from cinejax.core.sharding import check_heads, make_mesh, param_shardings
 from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.film.timeline import Timeline
 from cinejax.interop.archive import locate
@@ -26,6 +28,7 @@ from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec, to_bytes
 from cinejax.models.text.select import Text
+from cinejax.rollout.placement import OnMesh, state_shardings
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import (
   ChunkInput,
@@ -83,16 +86,24 @@ class Director:
 
   @functools.cached_property
   def scan_fn(self):
-    return make_scan(self.step)
+    return self._placed(make_scan(self.step))
 
   @functools.cached_property
   def commit_fn(self):
     """commit(params, state, chunk, latents_BFYXC) -> state, jitted."""
-    return jax.jit(self.step.commit, donate_argnums=1)
+    return self._placed(jax.jit(self.step.commit, donate_argnums=1))
+
+  @functools.cached_property
+  def mesh(self) -> Mesh | None:
+    """Of the axes `sequence` and `tensor` of config.mesh; None: one device."""
+    return rollout_mesh(self.cfg)
+
+  def _placed(self, fn):
+    return OnMesh(fn, self.mesh) if self.mesh else fn
 
   def begin(self, seeds: Sequence[int]) -> RolloutState:
     """A film that has not begun, for each seed."""
-    return init_state(
+    state = init_state(
       self.cfg.dit,
       self.cfg.memory,
       key_B=jnp.stack([jax.random.key(seed) for seed in seeds]),
@@ -101,6 +112,9 @@ class Director:
       guided=self.cfg.rollout.guidance != 1,
       fused=self.cfg.rollout.commit == 'fused',
     )
+    if self.mesh is None:
+      return state
+    return jax.device_put(state, state_shardings(state, self.mesh))
 
   def chunk_input(self, prompts: Sequence[ChunkPrompt]) -> ChunkInput:
     """The next chunk of each of B films."""
@@ -233,17 +247,42 @@ def load_director(
     functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
   )
   # placed as they are read: the host never holds the whole
-  here = SingleDeviceSharding(jax.local_devices()[0])
   like = jax.tree.map(
-    lambda x, dtype: jax.ShapeDtypeStruct(x.shape, dtype, sharding=here),
+    lambda x, dtype, place: jax.ShapeDtypeStruct(
+      x.shape, dtype, sharding=place
+    ),
     like,
     denoiser.resting_types(cfg.dit, like),
+    weight_places(cfg, like),
   )
   codec, codec_params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
   if not cfg.text.folder:
     text = dataclasses.replace(cfg.text, folder=str(folder))
     cfg = dataclasses.replace(cfg, text=text)
   return Director(cfg, load_params(file, like, adapters), codec, codec_params)
+
+
+def rollout_mesh(cfg: Config) -> Mesh | None:
+  """The devices that share each pass of a rollout; None: one does it all.
+
+  Films in the making are few, so `data` and `fsdp` have no part in it.
+  """
+  ways = cfg.mesh.sequence * cfg.mesh.tensor
+  if ways == 1:
+    return None
+  axes = MeshConfig(1, 1, cfg.mesh.sequence, cfg.mesh.tensor)
+  mesh = make_mesh(axes, jax.devices()[: max(ways, 1)])
+  check_heads(cfg.dit.heads, mesh)
+  return mesh
+
+
+def weight_places(cfg: Config, shapes: Any) -> Any:
+  """Where a rollout keeps each of the DiT's parameters."""
+  mesh = rollout_mesh(cfg)
+  if mesh is not None:
+    return param_shardings(shapes, mesh)
+  here = SingleDeviceSharding(jax.local_devices()[0])
+  return jax.tree.map(lambda _: here, shapes)
 
 
 def _source(cfg: Config) -> str:

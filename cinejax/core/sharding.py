@@ -110,6 +110,16 @@ def _arranged(sizes: Sequence[int], devices: Sequence[jax.Device]) -> Any:
   )
 
 
+def check_heads(heads: int, mesh: Mesh) -> None:
+  """Raises UserError unless HEAD_AXES of the mesh divide config.dit.heads."""
+  ways = math.prod(mesh.shape[axis] for axis in HEAD_AXES)
+  if heads % ways:
+    raise UserError(
+      f'config.dit.heads is {heads}; it must be a multiple of the {ways} '
+      f'devices along the axes {" and ".join(HEAD_AXES)} of the mesh'
+    )
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """First dimension over data and fsdp, for every array of a batch."""
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))

@@ -4,8 +4,11 @@ Films are split over `data` and `fsdp`, the heads of a bank over `tensor` and
 `sequence`, as attention reads them (models/attention.py).
 """
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from cinejax.core import sharding
@@ -29,3 +32,28 @@ STATE_RULES = (
 def state_shardings(state: Any, mesh: Mesh) -> Any:
   """A sharding for each leaf of a RolloutState, or of its shapes."""
   return sharding.param_shardings(state, mesh, STATE_RULES)
+
+
+def pinned(state: Any) -> Any:
+  """`state` laid out so on the mesh in use: donated, it stays where it is."""
+  mesh = sharding.mesh_in_use()
+  if mesh.size <= 1:
+    return state
+  places = state_shardings(state, mesh)
+  return jax.lax.with_sharding_constraint(state, places)
+
+
+@dataclasses.dataclass(frozen=True)
+class OnMesh:
+  """A jitted function, traced and called within a mesh."""
+
+  fn: Callable[..., Any]
+  mesh: Mesh
+
+  def __call__(self, *args: Any) -> Any:
+    with jax.set_mesh(self.mesh):
+      return self.fn(*args)
+
+  def lower(self, *args: Any) -> jax.stages.Lowered:
+    with jax.set_mesh(self.mesh):
+      return self.fn.lower(*args)

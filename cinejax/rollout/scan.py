@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from cinejax.rollout.placement import pinned
 from cinejax.rollout.state import ChunkInput, ChunkOutput, RolloutState
 from cinejax.rollout.step import Step
 
@@ -25,6 +26,7 @@ def make_scan(step: Step) -> ScanFn:
     def body(state, chunk):
       return step(params, state, chunk)
 
-    return jax.lax.scan(body, state, chunks)
+    state, outputs = jax.lax.scan(body, state, chunks)
+    return pinned(state), outputs
 
   return jax.jit(scan, donate_argnums=1)

@@ -17,11 +17,11 @@ from jax.sharding import Mesh
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_sharding, param_shardings
-from cinejax.director import Director
 from cinejax.models import denoiser
-from cinejax.models.codec.select import make_codec
 from cinejax.rollout.placement import state_shardings
-from cinejax.rollout.state import ChunkInput
+from cinejax.rollout.scan import make_scan
+from cinejax.rollout.state import ChunkInput, init_state
+from cinejax.rollout.step import Step
 from cinejax.training import stages
 from cinejax.training.optim import make_optimizer
 from cinejax.training.state import abstract_state, make_init, shardings
@@ -103,14 +103,9 @@ def _update(name: str, cfg: Config, mesh: Mesh) -> Planned:
 
 
 def _batch(cfg: Config, films: int) -> dict[str, jax.ShapeDtypeStruct]:
-  chunks, stride = cfg.data.chunks, cfg.codec.spatial_stride
+  chunks = cfg.data.chunks
   shapes = {
-    'latents': (
-      chunks * cfg.film.frames_per_chunk,
-      cfg.film.height // stride,
-      cfg.film.width // stride,
-      cfg.dit.channels,
-    ),
+    'latents': (chunks * cfg.film.frames_per_chunk, *_latent(cfg)),
     'text': (chunks, cfg.text.words, cfg.text.features),
     'mask': (chunks,),
     'shots': (chunks,),
@@ -123,11 +118,17 @@ def _batch(cfg: Config, films: int) -> dict[str, jax.ShapeDtypeStruct]:
   }
 
 
+def _latent(cfg: Config) -> tuple[int, int, int]:
+  """(Y, X, C)."""
+  stride = cfg.codec.spatial_stride
+  height, width = cfg.film.height // stride, cfg.film.width // stride
+  return height, width, cfg.dit.channels
+
+
 def _rollout(cfg: Config, mesh: Mesh) -> Planned:
   """One call of a rollout of one film: config.rollout.chunks_per_call."""
-  films = 1
+  films, captions = 1, _Captions(cfg.text)
   check_mesh('rollout', cfg, mesh)
-  director = Director(cfg, None, make_codec(cfg.codec), None)
   shapes = jax.eval_shape(
     functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
   )
@@ -137,7 +138,25 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
     denoiser.resting_types(cfg.dit, shapes),
   )
   params = _on(shapes, param_shardings(shapes, mesh))
-  state = jax.eval_shape(functools.partial(director.begin, range(films)))
+  step = Step(
+    denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
+    memory=cfg.memory,
+    diffusion=cfg.diffusion,
+    rollout=cfg.rollout,
+    latent_shape=(cfg.film.frames_per_chunk, *_latent(cfg)),
+    negative_text_WD=captions.encode([''])[0],
+  )
+  state = jax.eval_shape(
+    lambda: init_state(
+      cfg.dit,
+      cfg.memory,
+      key_B=jax.random.split(jax.random.key(0), films),
+      latent_shape=step.latent_shape,
+      text_shape=(cfg.text.words, cfg.text.features),
+      guided=cfg.rollout.guidance != 1,
+      fused=cfg.rollout.commit == 'fused',
+    )
+  )
   state = _on(state, state_shardings(state, mesh))
   scan = cfg.rollout.chunks_per_call
   chunks = ChunkInput(
@@ -147,7 +166,7 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
     cut_B=jax.ShapeDtypeStruct((scan, films), jnp.bool_),
   )
   kinds = {'params': params, 'bank': state}
-  return Planned(director.scan_fn, (params, state, chunks), kinds)
+  return Planned(make_scan(step), (params, state, chunks), kinds)
 
 
 def _on(tree: Any, places: Any) -> Any:

@@ -14,8 +14,8 @@ from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import (
   BATCH_AXES,
-  HEAD_AXES,
   batch_sharding,
+  check_heads,
   param_shardings,
 )
 from cinejax.interop.tensors import save_tree
@@ -159,12 +159,7 @@ def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
 
   A dimension that is not divided would stay whole: right, and slow.
   """
-  ways = math.prod(mesh.shape[axis] for axis in HEAD_AXES)
-  if cfg.dit.heads % ways:
-    raise UserError(
-      f'config.dit.heads is {cfg.dit.heads}; it must be a multiple of the '
-      f'{ways} devices along the axes {" and ".join(HEAD_AXES)} of the mesh'
-    )
+  check_heads(cfg.dit.heads, mesh)
   settings = getattr(cfg.stage, name, None)
   if settings is not None:
     _check_batch(name, settings.batch, mesh)
