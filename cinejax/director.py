@@ -227,18 +227,18 @@ def varied(cfg: Config, settings: Settings) -> Config:
 
 
 def load_director(
-  cfg: Config, weights: str, name: str = 'base', adapters: Sequence[str] = ()
+  cfg: Config, weights: str, adapters: Sequence[str] = ()
 ) -> Director:
   """A director with weights from disk.
 
-  `weights` is the DiT's file or a folder with it, as NAME.safetensors or as
-  Wan 2.1 and diffusers call it, and with the codec (interop/weights.py);
+  `weights` is the DiT's file or a folder with it, under the name that
+  config.rollout.weights says or as Wan 2.1 and diffusers call it, and with the codec (interop/weights.py);
   config.train.codec_weights, where set, says where else the codec is.
   `adapters` are LoRA files to merge. Raises UserError where a file is missing
   or does not fit.
   """
   try:
-    file = locate(weights, name)
+    file = locate(weights, cfg.rollout.weights)
   except UserError as error:
     raise UserError(f'--weights={weights}: {error}{_source(cfg)}') from error
   path = pathlib.Path(weights)

@@ -1,16 +1,51 @@
 """The story world: every claim of cinejax, measured on a laptop.
 
-Runbook:
-  python data_prep/story.py ...        (see BUILD.md)
-  python -m cinejax.train --config=configs/story.py --workdir=runs/story
+Runbook, from the root of the repository:
+
+1. Films, and the base model (24 steps):
+
+  python -m data_prep.story --config=configs/story.py \
+    --weights=weights/story/codec.safetensors --out=runs/story/films
+  python -m cinejax.train --config=configs/story.py --workdir=runs/story \
+    --config.data.films=runs/story/films
+
+2. A student of four steps, from that base (two: `:two`, one: `:one`):
+
+  python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \
+    --config.data.films=runs/story/films \
+    --config.train.codec_weights=runs/story/codec.safetensors \
+    --config.train.base_weights=runs/story/base.safetensors
+
+3. The same student on long films, of which it sees windows (stage tune):
+
+  python -m data_prep.story --config=configs/story.py --kind=long --seed=1 \
+    --films=512 --weights=weights/story/codec.safetensors --out=runs/long
+  python -m cinejax.train --config=configs/story.py:four --workdir=runs/tune \
+    --config.train.stages="('tune',)" --config.data.films=runs/long \
+    --config.data.chunks=40 \
+    --config.train.codec_weights=runs/story/codec.safetensors \
+    --config.train.base_weights=runs/story/base.safetensors \
+    --config.train.dmd_weights=runs/four/dmd.safetensors
+
+`frame` is a base of one latent frame a chunk, `frame_two` and `frame_one` its
+students, which take four steps for a film's first frame.
 """
 
 from ml_collections import ConfigDict
 
+from cinejax.core.errors import UserError
 from configs import base
 
+STUDENTS = {'four': 4, 'two': 2, 'one': 1, 'frame_two': 2, 'frame_one': 1}
+VARIANTS = ('', 'frame', *STUDENTS)
 
-def get_config() -> ConfigDict:
+
+def get_config(variant: str = '') -> ConfigDict:
+  """`variant` follows the file's name and a colon: one of VARIANTS."""
+  if variant not in VARIANTS:
+    raise UserError(
+      f'there is no variant {variant}; there are {", ".join(VARIANTS[1:])}'
+    )
   config = base.get_config()
   config.name = 'story'
   config.film.fps = 8
@@ -21,4 +56,27 @@ def get_config() -> ConfigDict:
   config.diffusion.shift = 3.0  # of 64 latent cells; 5 is for thousands
   config.stage.base.optimizer = 'muon'
   config.stage.base.learning_rate = 5e-3
+  if variant.startswith('frame'):
+    config.film.frames_per_chunk = 1
+    config.data.chunks = 33
+    config.dmd.window = 21
+    config.dmd.context = 3
+    config.rollout.weights = 'frame'
+  if variant in STUDENTS:
+    _distil(config, variant)
   return config
+
+
+def _distil(config: ConfigDict, variant: str) -> None:
+  steps = STUDENTS[variant]
+  first = 4 if variant.startswith('frame') else 0
+  config.train.stages = ('init', 'dmd')
+  for stage in (config.stage.dmd, config.stage.tune):
+    stage.learning_rate = 5e-5
+  config.dmd.fake_learning_rate = 1e-4
+  config.dmd.guidance = 3.0  # as the base is sampled
+  config.dmd.steps = config.rollout.steps = steps
+  config.dmd.first_steps = config.rollout.first_steps = first
+  config.rollout.weights = variant
+  config.rollout.sampler = 'few_step'
+  config.rollout.guidance = 1.0

@@ -4,7 +4,8 @@
     --weights=weights/story/codec.safetensors --out=runs/story/films
 
 Films are written in parts of 512; a rerun keeps the parts that are there.
-`--kind` makes evaluation films instead (eval, long, strict), `--beam` runs the
+`--kind` makes evaluation films instead (eval, long, strict), with a `--seed` of
+one's own films like them to train on. `--beam` runs the
 parts as a Beam pipeline (pip install cinejax[beam]) for data too large for
 one process.
 """
@@ -45,6 +46,13 @@ def define_flags() -> None:
     'films', None, 'How many; default: config.story.films.', lower_bound=1
   )
   flags.DEFINE_enum('kind', 'train', KINDS, 'How films are cast.')
+  flags.DEFINE_integer(
+    'seed',
+    None,
+    'Of the films; default: config.story.seed, or config.eval.seed for kinds '
+    'that evaluation casts.',
+    lower_bound=0,
+  )
   flags.DEFINE_bool('beam', False, 'Make the parts with Apache Beam.')
 
 
@@ -104,7 +112,7 @@ def _encoder(cfg: Config, weights: str) -> Encode:
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   parts = StoryParts(
-    cfg, args.weights, args.kind, args.films or cfg.story.films
+    cfg, args.weights, args.kind, args.films or cfg.story.films, args.seed
   )
   _encoder(cfg, args.weights)  # a wrong file fails before anything is written
   films.claim(args.out, _settings(parts))

@@ -18,6 +18,7 @@ from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
 from cinejax.training import program, stages
+from configs import story
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = [
@@ -41,6 +42,14 @@ def test_a_config_resolves(name):
   assert load(name).name
   doc = importlib.import_module(name).__doc__
   assert doc, 'the docstring of a config is its runbook'
+
+
+@pytest.mark.parametrize('variant', story.VARIANTS)
+def test_a_story_variant_resolves(variant):
+  cfg = resolve(story.get_config(variant))
+  if variant in story.STUDENTS:  # what is trained is what is rolled out
+    assert cfg.rollout.steps == cfg.dmd.steps == story.STUDENTS[variant]
+    assert cfg.rollout.first_steps == cfg.dmd.first_steps
 
 
 @pytest.mark.parametrize('name', ABLATIONS)

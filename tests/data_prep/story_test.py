@@ -81,6 +81,7 @@ def test_evaluation_films_have_a_seed_of_their_own(cfg):
   train = seeds.pop('train')
   assert train not in seeds.values()
   assert story.StoryParts(cfg, '', 'single', 1).seed == train
+  assert story.StoryParts(cfg, '', 'long', 1, 7).seed == 7  # films to tune on
 
 
 def test_inspect_says_what_is_there(written):
