@@ -232,8 +232,9 @@ def load_director(
   """A director with weights from disk.
 
   `weights` is the DiT's file or a folder with it, under the name that
-  config.rollout.weights says or as Wan 2.1 and diffusers call it, and with the codec (interop/weights.py);
-  config.train.codec_weights, where set, says where else the codec is.
+  config.rollout.weights says or as Wan 2.1 and diffusers call it, and with
+  the codec (interop/weights.py); config.train.codec_weights, where set, says
+  where else the codec is.
   `adapters` are LoRA files to merge. Raises UserError where a file is missing
   or does not fit.
   """
