@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Trains the story world from nothing: codec, films, base and students.
+#
+#   bash launch/story.sh DIR [--config.KEY=VALUE...]
+#
+# with the Python that is active and has cinejax. What is in DIR already is not
+# made again, and a training that was stopped goes on, so that the same line,
+# under `timeout` where a machine is lent for minutes, gets there in the end.
+# Settings go to every training. Films take some 60 KB each; how many there are
+# is STORY_FILMS, how many long ones STORY_LONG_FILMS.
+#
+# DIR/weights is a folder for --weights: codec, base, and the students four,
+# two and one (configs/story.py:four, …).
+set -euo pipefail
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+if [ $# -lt 1 ] || [ "${1#-}" != "$1" ]; then
+  echo 'error: say where to: bash launch/story.sh DIR [FLAG...]' >&2
+  exit 2
+fi
+dir="$1"
+shift
+films="${STORY_FILMS:-65536}" long="${STORY_LONG_FILMS:-2048}"
+weights="$dir/weights"
+mkdir -p "$weights"
+
+# Makes $2 of the shipped folder by training stage $1 of config $3.
+train() {
+  local stage="$1" name="$2" config="$3" run="$dir/$2"
+  shift 3
+  if [ -e "$weights/$name.safetensors" ]; then
+    return
+  fi
+  python -m cinejax.train --config="$config" --workdir="$run" \
+    --config.train.codec_weights="${codec:-}" "$@"
+  cp "$run/$stage.safetensors" "$weights/.$name.part"
+  mv "$weights/.$name.part" "$weights/$name.safetensors"
+}
+
+write_films() {
+  python -m data_prep.story --config=configs/story.py \
+    --weights="$codec" "$@"
+}
+
+train codec codec configs/story.py --config.train.stages="('codec',)" "$@"
+codec="$weights/codec.safetensors"
+write_films --out="$dir/films" --films="$films"
+train base base configs/story.py --config.train.stages="('base',)" \
+  --config.data.films="$dir/films" "$@"
+write_films --out="$dir/long" --films="$long" --kind=long --seed=1
+for student in four two one; do
+  train dmd "short_$student" "configs/story.py:$student" \
+    --config.train.base_weights="$weights/base.safetensors" \
+    --config.data.films="$dir/films" "$@"
+  train tune "$student" "configs/story.py:$student" \
+    --config.train.stages="('tune',)" \
+    --config.train.base_weights="$weights/base.safetensors" \
+    --config.train.dmd_weights="$weights/short_$student.safetensors" \
+    --config.data.films="$dir/long" --config.data.chunks=40 "$@"
+done

@@ -1,0 +1,88 @@
+"""launch/story.sh, with a `python` that makes files instead of training."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PYTHON = """#!/bin/bash
+echo "$*" >> calls
+for argument in "$@"; do
+  case "$argument" in
+    --workdir=*) dir="${argument#*=}" ;;
+  esac
+done
+case "$*" in
+  *data_prep*) exit ;;
+  *codec\\',*) made=codec ;;
+  *base\\',*) made=base ;;
+  *tune\\',*) made=tune ;;
+  *) made=dmd ;;
+esac
+if [ "$made" = "${BREAK:-}" ]; then exit 75; fi
+mkdir -p "$dir" && echo "$dir" > "$dir/$made.safetensors"
+"""
+MADE = ['base', 'codec', 'four', 'one', 'two']
+
+
+@pytest.fixture
+def run(tmp_path):
+  for name in ('launch', 'bin'):
+    (tmp_path / name).mkdir()
+  python = tmp_path / 'bin' / 'python'
+  python.write_text(PYTHON)
+  python.chmod(0o755)
+  script = tmp_path / 'launch' / 'story.sh'
+  script.write_text((ROOT / 'launch' / 'story.sh').read_text())
+
+  def run(*arguments, **variables):
+    path = f'{python.parent}:{os.environ["PATH"]}'
+    done = subprocess.run(
+      ['bash', script, *arguments],
+      env={**os.environ, 'PATH': path, **variables},
+      capture_output=True,
+      text=True,
+    )
+    calls = tmp_path / 'calls'
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    calls.unlink(missing_ok=True)
+    return done, lines
+
+  return run
+
+
+def test_every_network_is_made_once_from_those_before(run, tmp_path):
+  done, calls = run('out', '--config.stage.base.batch=64', STORY_FILMS='9')
+  assert done.returncode == 0, done.stderr
+  weights = tmp_path / 'out' / 'weights'
+  names = [path.stem for path in weights.glob('*.safetensors')]
+  assert sorted(n for n in names if 'short' not in n) == MADE
+  trained = [call for call in calls if 'cinejax.train' in call]
+  assert len(trained) == 8
+  assert all('--config.stage.base.batch=64' in call for call in trained)
+  assert '--films=9' in calls[1] and 'codec.safetensors' in calls[1]
+  assert 'codec_weights=out/weights/codec.safetensors' in trained[1]
+  for call in trained[2:]:
+    assert 'base_weights=out/weights/base.safetensors' in call
+  done, calls = run('out')
+  assert done.returncode == 0
+  assert not any('cinejax.train' in call for call in calls)
+
+
+def test_a_training_that_stops_is_gone_on_with(run, tmp_path):
+  done, _ = run('out', BREAK='tune')
+  assert done.returncode == 75
+  assert not (tmp_path / 'out' / 'weights' / 'four.safetensors').exists()
+  done, calls = run('out')
+  trained = [call for call in calls if 'cinejax.train' in call]
+  assert done.returncode == 0 and len(trained) == 5
+  assert '--workdir=out/four' in trained[0]
+
+
+def test_it_asks_where_to(run):
+  for arguments in ((), ('--config.seed=1',)):
+    done, calls = run(*arguments)
+    assert done.returncode == 2 and not calls
+    assert done.stderr.startswith('error: ')
