@@ -211,4 +211,9 @@ def _stage(
   stage.ema = 0.999  # decay
   stage.ema_warmup = True  # as (1 + n) / (10 + n), n updates done
   stage.drop_text = 0.1  # films trained with the negative prompt
+  lora = stage.lora = ConfigDict()
+  lora.rank = 0  # of adapters trained in place of networks; 0 = none
+  lora.alpha = 16.0  # an adapter counts alpha / rank
+  # regex of the layers that have one: all kernels of blocks
+  lora.targets = 'blocks/((self|cross)_attention/.*|mlp_(in|out))'
   return stage

@@ -3,12 +3,14 @@
 That paper reports one time for a whole film in the base, 100,000 films of
 about 15 s, 64 GPUs with FSDP and sequence parallelism, four steps in chunks of
 three latents. Rates and schedules are not reported: they are those of
-configs/wan_1_3b.py, whose runbook holds here with other weights:
+configs/wan_1_3b.py, whose runbook holds here with this file's name, without
+`wan` (the 1.3B model) and its flags for another real score:
 
   hf download Wan-AI/Wan2.1-T2V-14B --local-dir=wan14b
   python -m cinejax.train --config=configs/wan_14b.py --workdir=runs/wan14b \\
     --config.data.films=films --config.text.folder=wan14b \\
-    --config.train.codec_weights=wan14b --config.train.base_weights=wan14b
+    --config.train.codec_weights=wan14b --config.train.base_weights=wan14b \\
+    --config.train.base_bidirectional_weights=wan14b
 
   python -m cinejax.direct --config=configs/wan_14b.py --weights=wan14b \\
     --screenplay=screenplays/demo.json --out=runs/film --platform=gpu
@@ -31,5 +33,9 @@ def get_config(variant: str = '') -> ConfigDict:
   config.dit.heads = 40
   config.dit.mlp_features = 13824
   config.diffusion.time_per = 'film'
+  config.dmd.real_layers = 0  # the student's sizes
+  config.dmd.real_heads = 0
+  config.dmd.real_mlp_features = 0
+  config.dmd.gan_layers = (17, 27, 39)
   config.mesh.sequence = 8
   return config

@@ -1,36 +1,57 @@
 """Wan 2.1 1.3B at 832x480: films of 60 latents, directed chunk by chunk.
 
 Constants are those of the papers' public code: Causal Forcing and its ++
-(2602.02214, 2605.15141) for base and init. Their scale is 64 GPUs and 64 films
-an update.
+(2602.02214, 2605.15141) for base and init, Self Forcing (2506.08009) for dmd,
+LongLive (2509.22622) for tune. Their scale is 64 GPUs and 64 films an update.
 
-Runbook, from the root of the repository; `wan` is a folder.
+Runbook, from the root of the repository; `wan` and `wan14b` are folders.
 
 0. Weights, and films of one's own clips (captions: see BUILD.md):
 
   hf download Wan-AI/Wan2.1-T2V-1.3B --local-dir=wan
+  hf download Wan-AI/Wan2.1-T2V-14B --local-dir=wan14b
   python -m data_prep.video --config=configs/wan_1_3b.py --weights=wan \\
     --clips=clips --out=films
 
-1. A base that streams, 50 steps a chunk, and from it a first student that
-takes four (init: consistency):
+1. A base that streams, 50 steps a chunk (base), and from it a student that
+takes four (init: consistency; dmd: against the 14B model's score):
 
   python -m cinejax.train --config=configs/wan_1_3b.py --workdir=runs/wan \\
     --config.data.films=films --config.text.folder=wan \\
-    --config.train.codec_weights=wan --config.train.base_weights=wan
+    --config.train.codec_weights=wan --config.train.base_weights=wan \\
+    --config.train.base_bidirectional_weights=wan \\
+    --config.train.real_weights=wan14b
 
 Other ways, each a few flags more:
 
   init by ODE   --config.init.method=ode --config.init.guidance=6 \\
                 --config.stage.init.beta1=0.9 --config.stage.init.ema=0
-  one latent at a time   --config=configs/wan_1_3b.py:frame
+  with a GAN    --config.dmd.gan_weight=0.01
+  fewer steps   --config.dmd.steps=2 (or 1)
+  one latent    --config=configs/wan_1_3b.py:frame; with --config.dmd.steps=2
+  at a time     (or 1) the first latent still takes four
+  not 14B       --config.dmd.real_layers=0 --config.dmd.real_heads=0 \\
+                --config.dmd.real_mlp_features=0 --config.train.real_weights=wan
+  from Self Forcing's student: stages ('dmd',) or ('tune',) with
+                --config.train.init_weights=self_forcing_dmd.pt
 
-2. Films. The base with guidance, the student without:
+2. Longer films, 240 latents, by windows of 21, adapters alone:
+
+  python -m cinejax.train --config=configs/wan_1_3b.py --workdir=runs/wan \\
+    --config.train.stages="('tune',)" --config.data.films=films \\
+    --config.text.folder=wan \\
+    --config.data.chunks=80 \\
+    --config.train.base_bidirectional_weights=wan \\
+    --config.train.real_weights=wan14b \\
+    --config.train.dmd_weights=runs/wan/dmd.safetensors \\
+    --config.dmd.fake_learning_rate=2e-6
+
+3. Films. The base with guidance, the student without:
 
   python -m cinejax.direct --config=configs/wan_1_3b.py --weights=wan \\
     --screenplay=screenplays/demo.json --out=runs/film --platform=gpu
   python -m cinejax.direct --config=configs/wan_1_3b.py \\
-    --weights=runs/wan/init.safetensors \\
+    --weights=runs/wan/dmd.safetensors \\
     --config.train.codec_weights=wan --config.text.folder=wan \\
     --config.rollout.sampler=few_step --config.rollout.steps=4 \\
     --config.rollout.guidance=1 \\
@@ -77,19 +98,35 @@ def get_config(variant: str = '') -> ConfigDict:
   config.rollout.negative_prompt = NEGATIVE_PROMPT
   config.data.chunks = 20  # 60 latents, 237 pixel frames, 14.8 s
   config.init.last_pair = False
-  config.train.stages = ('base', 'init')
+  config.train.stages = ('base', 'init', 'dmd')
   config.train.weights_dtype = 'float32'  # updates are finer than bfloat16
+  _set_scores(config)
   _set_stages(config.stage)
   if variant == 'frame':
     config.film.frames_per_chunk = 1
     config.data.chunks = 60
+    config.rollout.first_steps = 4
+    config.dmd.first_steps = 4
+    config.dmd.window = 21
   return config
+
+
+def _set_scores(config: ConfigDict) -> None:
+  """The 14B model judges; a copy of this one learns what the student does."""
+  config.dmd.scores = 'bidirectional'
+  config.dmd.real_layers = 40
+  config.dmd.real_heads = 40
+  config.dmd.real_mlp_features = 13824
+  config.dmd.gan_layers = (13, 21, 29)
+  config.dmd.gan_features = 1536
 
 
 def _set_stages(stages: ConfigDict) -> None:
   for name, steps in (
     ('base', 20_000),
     ('init', 5_000),
+    ('dmd', 1_000),
+    ('tune', 3_000),
   ):
     stage = stages[name]
     stage.steps = steps
@@ -101,3 +138,6 @@ def _set_stages(stages: ConfigDict) -> None:
     stage.drop_text = 0.0
   stages.base.ema = 0.0  # the papers average no base
   stages.base.ema_warmup = False
+  stages.tune.learning_rate = 1e-5
+  stages.tune.lora.rank = 256
+  stages.tune.lora.alpha = 256.0

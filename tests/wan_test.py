@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import json
 import pathlib
 import re
 import shlex
@@ -15,6 +16,7 @@ import pytest
 from cinejax.config import resolve
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
+from cinejax.core.sharding import make_mesh
 from cinejax.diffusion import timesteps
 from cinejax.director import Director, load_director
 from cinejax.film import screenplay
@@ -23,6 +25,10 @@ from cinejax.memory import router
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
+from cinejax.training import distillation, stages
+from cinejax.training.adaptation import adapted
+from cinejax.training.state import abstract_state, make_init
+from configs import tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAMES = ('wan_1_3b', 'wan_14b')
@@ -133,9 +139,103 @@ def test_what_the_runbook_sets_is_there(name):
     resolve(config)
 
 
+def _shapes_of_batch(cfg):
+  chunks, frames = cfg.data.chunks, cfg.film.frames_per_chunk
+  shapes = {
+    'latents': (1, chunks * frames, 60, 104, 16),
+    'text': (1, chunks, 512, 4096),
+    'mask': (1, chunks),
+  }
+  batch = {k: jax.ShapeDtypeStruct(s, jnp.float32) for k, s in shapes.items()}
+  return batch | {'shots': jax.ShapeDtypeStruct((1, chunks), jnp.int32)}
+
+
+STAGES = {
+  'base': {},
+  'cd': {},
+  'ode': {'init.method': 'ode', 'init.guidance': 6.0},
+  'dmd': {},
+  'gan': {'dmd.gan_weight': 0.01},
+  'tune': {'data.chunks': 80},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('what', STAGES)
+def test_an_update_of_every_stage_traces_at_full_size(
+  name, what, monkeypatch, tmp_path
+):
+  stage = {'cd': 'init', 'ode': 'init', 'gan': 'dmd'}.get(what, what)
+  cfg = load(name, **STAGES[what])
+  words = np.zeros((1, cfg.text.words, cfg.text.features), np.float32)
+  for module in (stages, distillation):
+    monkeypatch.setattr(module, 'weights_path', lambda *args: tmp_path)
+    monkeypatch.setattr(module, 'latent_films', lambda cfg: [None])
+    monkeypatch.setattr(module, 'load_text', lambda cfg: _Text(words))
+  monkeypatch.setattr(stages, 'load_codec', lambda *args: (None, None))
+  monkeypatch.setattr(stages, 'make_film_sampler', lambda *args: None)
+  settings = getattr(cfg.stage, stage)
+  program = stages.find(stage).build(cfg, tmp_path)
+  if settings.lora.rank:
+    program = adapted(program, settings.lora)
+  mesh = make_mesh(resolve(tiny.get_config()).mesh, jax.devices()[:1])
+  init = make_init(
+    program.init_fn, program.optimizer_fn(settings), 0, program.ships
+  )
+  state = abstract_state(init, mesh)
+  frozen = {
+    key: jax.eval_shape(network.init_fn, jax.random.key(0))
+    for key, network in program.frozen.items()
+  }
+  given = {**frozen, 'ema': state.ema, 'step': state.step}
+  grads, _ = jax.eval_shape(
+    jax.grad(program.loss_fn, has_aux=True),
+    state.params,
+    _shapes_of_batch(cfg),
+    jax.random.key(0),
+    given,
+  )
+  assert jax.tree.structure(grads) == jax.tree.structure(state.params)
+  if stage == 'dmd' and name == 'wan_1_3b':
+    assert tree_lib.count(frozen['real']) == 14_288_491_584
+  if stage == 'tune':  # adapters of student and fake score
+    assert tree_lib.count(state.params) < tree_lib.count(params_of(cfg.dit)) / 2
+
+
 HOLOCINE = """[global caption] A harbour at dawn. This scene contains 3 shots.
 [per shot caption] Wide shot of boats. [shot cut] A sailor ties a rope.
 [shot cut] Close-up of the knot."""
+
+
+def test_a_take_whose_prompt_changes_is_one_shot(tmp_path):
+  """LongLive's form; its prompts hold 10 seconds each."""
+  cfg = load('wan_1_3b', 'frame')
+  line = json.dumps({'prompts': ['A boy stands.', 'A boy runs.']})
+  (tmp_path / 'film.jsonl').write_text(line + '\n')
+  (film,) = screenplay.load(tmp_path / 'film.jsonl')
+  said = screenplay.chunk_prompts(
+    film, cfg.film.cut_prefix, director(cfg).timeline.chunk_secs
+  )
+  assert len(said) == 80  # latents, of a quarter of a second
+  assert not any(chunk.cut for chunk in said)
+  assert said[40].prompt == 'A boy runs.'
+
+
+def test_what_is_not_wanted_is_what_wan_samples_against():
+  cfg, asked = load('wan_14b'), []
+  made = director(cfg)
+  encode = made.text.encode
+
+  class Asked:
+    def encode(self, prompts):
+      asked.extend(prompts)
+      return encode(prompts)
+
+  made.__dict__['text'] = Asked()
+  assert made.step.negative_text_WD.shape == (512, 4096)
+  assert asked == [cfg.rollout.negative_prompt]
+  assert asked[0].startswith('色调艳丽，过曝，静态')
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -20,6 +20,13 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class LoraConfig:
+  rank: int  # of the adapters that are trained; 0 = whole networks
+  alpha: float  # an adapter counts alpha / rank
+  targets: str  # regex of the layers that have one
+
+
+@dataclasses.dataclass(frozen=True)
 class StageConfig:
   steps: int  # optimizer updates
   batch: int  # examples an update, over all devices
@@ -34,6 +41,7 @@ class StageConfig:
   ema: float  # decay
   ema_warmup: bool
   drop_text: float  # films trained with the negative prompt
+  lora: LoraConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,6 +54,10 @@ class Program:
   frozen: Mapping[str, Frozen] = dataclasses.field(default_factory=dict)
   # what of the parameters is averaged, sampled and written: a branch, '' = all
   ships: str = ''
+  # (averaged params, frozen networks) -> what is sampled and written
+  ship_fn: Callable[[Params, Mapping[str, Params]], Params] = (
+    lambda average, frozen: average
+  )
   optimizer_fn: Callable[[StageConfig], optax.GradientTransformation] = (
     make_optimizer
   )

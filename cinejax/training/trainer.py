@@ -18,10 +18,13 @@ from cinejax.core.sharding import (
   check_heads,
   param_shardings,
 )
+from cinejax.interop.adapters import save_adapter
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
 from cinejax.training import loop
+from cinejax.training.adaptation import adapted
 from cinejax.training.checkpoint import Checkpoints
+from cinejax.training.config import LoraConfig
 from cinejax.training.metrics import MetricWriter
 from cinejax.training.program import Frozen, Program, weights_path
 from cinejax.training.progress import Watch
@@ -63,6 +66,8 @@ def run_stage(
   settings = getattr(cfg.stage, stage.name)
   check_mesh(stage.name, cfg, mesh)
   program = stage.build(cfg, workdir)
+  if settings.lora.rank:
+    program = adapted(program, settings.lora)
   optimizer = program.optimizer_fn(settings)
   init = make_init(program.init_fn, optimizer, cfg.seed, program.ships)
   checkpoints = Checkpoints(
@@ -111,9 +116,12 @@ def run_stage(
         checkpoints=checkpoints,
         writer=writer,
         watch=watch,
-        sample_fn=_sampler(program, workdir / 'samples' / stage.name),
+        sample_fn=_sampler(program, frozen, workdir / 'samples' / stage.name),
       )
-    _write(program, state, cfg, workdir / stage.makes)
+    shipped = program.ship_fn(state.ema, frozen)
+    if settings.lora.rank:  # before the file that says that all is done
+      _write_adapter(state, settings.lora, workdir / stage.makes)
+    _write(shipped, state, cfg, workdir / stage.makes)
 
 
 def _load_frozen(network: Frozen, mesh: Mesh) -> Params:
@@ -129,20 +137,35 @@ def _load_frozen(network: Frozen, mesh: Mesh) -> Params:
   return load_params(network.path, like)
 
 
-def _sampler(program: Program, folder: pathlib.Path):
+def _sampler(program: Program, frozen: dict[str, Params], folder: pathlib.Path):
   if program.sample_fn is None:
     return None
   return lambda state, step: program.sample_fn(
-    state.ema, folder / f'{step:08d}.mp4'
+    program.ship_fn(state.ema, frozen), folder / f'{step:08d}.mp4'
   )
 
 
-def _write(
-  program: Program, state: TrainState, cfg: Config, path: pathlib.Path
-) -> None:
-  """The averaged weights, and in the metadata how they came about."""
+def _gathered(params: Params) -> Params:
+  """On every host; all of them must ask."""
   gather = functools.partial(multihost_utils.process_allgather, tiled=True)
-  params = jax.tree.map(gather, state.ema)
+  return jax.tree.map(gather, params)
+
+
+def _write_adapter(
+  state: TrainState, lora: LoraConfig, weights: pathlib.Path
+) -> None:
+  """The averaged adapter as a LoRA file beside the weights."""
+  adapter = _gathered(state.ema)
+  if jax.process_index() == 0:
+    path = weights.with_name(f'{weights.stem}_lora.safetensors')
+    save_adapter(path, adapter, lora.rank, lora.alpha)
+
+
+def _write(
+  params: Params, state: TrainState, cfg: Config, path: pathlib.Path
+) -> None:
+  """Averaged weights, and in the metadata how they came about."""
+  params = _gathered(params)
   if jax.process_index() == 0:
     metadata = {
       'config': json.dumps(dataclasses.asdict(cfg)),

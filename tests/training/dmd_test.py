@@ -1,15 +1,21 @@
 """The stages `dmd` and `tune`: two networks and a head, stopped and resumed."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from cinejax.config import resolve
+from cinejax.core import tree as tree_lib
 from cinejax.core.sharding import make_mesh
 from cinejax.data.sources import LatentFilm
+from cinejax.interop.adapters import with_adapter
+from cinejax.interop.mapped import read
 from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.models import denoiser
 from cinejax.training import program, stages, trainer
+from cinejax.training.config import LoraConfig
 from configs import tiny
 
 
@@ -91,3 +97,26 @@ def test_it_resumes_bit_for_bit(made, name):
   trainer.run_stage(stage, cfg, folder, mesh)
   (whole, _), (again, _) = load_tree(aside), load_tree(path)
   jax.tree.map(np.testing.assert_array_equal, whole, again)
+
+
+@pytest.mark.slow
+def test_adapters_of_student_and_fake_score_are_trained(made):
+  """What is written is the start with the LoRA file that lies beside it."""
+  cfg, folder = made
+  lora = LoraConfig(rank=2, alpha=4.0, targets='blocks/.*')
+  settings = dataclasses.replace(cfg.stage.dmd, lora=lora)
+  cfg = dataclasses.replace(
+    cfg, stage=dataclasses.replace(cfg.stage, dmd=settings)
+  )
+  (folder / 'dmd.safetensors').unlink()
+  mesh = make_mesh(cfg.mesh, jax.devices()[:1])
+  trainer.run_stage(stages.find('dmd'), cfg, folder, mesh)
+  start, written = (
+    tree_lib.paths(load_tree(folder / f'{name}.safetensors')[0])
+    for name in ('init', 'dmd')
+  )
+  merged = with_adapter(start, folder / 'dmd_lora.safetensors')
+  name = 'blocks/mlp_in/kernel'
+  assert np.abs(written[name] - start[name]).max() > 1e-4
+  for name, x in written.items():
+    np.testing.assert_allclose(read(merged[name]), x, rtol=1e-5, atol=1e-6)
