@@ -114,6 +114,7 @@ def check(cfg: Config) -> None:
   _one_of('rollout.sampler', cfg.rollout.sampler, ('euler', 'few_step'))
   _one_of('rollout.commit', cfg.rollout.commit, ('separate', 'fused'))
   _one_of('init.method', cfg.init.method, ('ode', 'cd'))
+  _one_of('init.teacher', cfg.init.teacher, ('causal', 'bidirectional'))
   _one_of('dmd.scores', cfg.dmd.scores, ('causal', 'bidirectional'))
   _one_of('dmd.steps', cfg.dmd.steps, (1, 2, 4))
   _one_of('dmd.first_steps', cfg.dmd.first_steps, (0, 1, 2, 4))
@@ -130,6 +131,13 @@ def check(cfg: Config) -> None:
     raise UserError(
       f'config.init.grid is {cfg.init.grid}; it must be a multiple of 4, so '
       "that it passes the student's four times"
+    )
+  bidirectional = cfg.init.teacher == 'bidirectional'
+  if cfg.init.method == 'cd' and (bidirectional or cfg.init.trajectories):
+    raise UserError(
+      'config.init.method is cd, whose teacher is the base, without '
+      'trajectories; config.init.teacher and config.init.trajectories are '
+      'those of ode'
     )
   if not 1 <= cfg.dmd.context < cfg.dmd.window:
     raise UserError(

@@ -101,6 +101,9 @@ def get_config() -> ConfigDict:
 
   init = config.init = ConfigDict()  # the student before distillation
   init.method = 'cd'  # ode | cd (consistency)
+  init.teacher = 'causal'  # causal (base) | bidirectional (base_bidirectional)
+  # ode: folder of data_prep.trajectories; '' = integrated for each batch
+  init.trajectories = ''
   init.grid = 48  # steps of the teacher's solver
   init.guidance = 3.0  # of the teacher; the papers: 6 for ode, 3 for cd
   init.last_pair = True  # cd: also from the last time to 0
@@ -146,6 +149,9 @@ def get_config() -> ConfigDict:
     steps=2500, batch=8, learning_rate=1e-2, optimizer='muon'
   )
   config.stage.base = _stage(steps=1500, batch=8, learning_rate=2e-3)
+  config.stage.base_bidirectional = _stage(
+    steps=1500, batch=8, learning_rate=2e-3
+  )
   config.stage.init = _stage(steps=500, batch=8, learning_rate=2e-4)
   config.stage.init.ema = 0.99
   config.stage.init.ema_warmup = False  # the average is a target from step 0

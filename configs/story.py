@@ -54,8 +54,9 @@ def get_config(variant: str = '') -> ConfigDict:
   config.dit.compute_dtype = 'float32'
   config.dit.positions = (4, 4)  # worlds are small: where is what matters
   config.diffusion.shift = 3.0  # of 64 latent cells; 5 is for thousands
-  config.stage.base.optimizer = 'muon'
-  config.stage.base.learning_rate = 5e-3
+  for stage in (config.stage.base, config.stage.base_bidirectional):
+    stage.optimizer = 'muon'
+    stage.learning_rate = 5e-3
   if variant.startswith('frame'):
     config.film.frames_per_chunk = 1
     config.data.chunks = 33

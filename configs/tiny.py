@@ -27,4 +27,6 @@ def get_config() -> ConfigDict:
   config.stage.codec.batch = 2
   config.stage.base.steps = 4
   config.stage.base.batch = 2
+  config.stage.base_bidirectional.steps = 4
+  config.stage.base_bidirectional.batch = 2
   return config

@@ -39,6 +39,7 @@ class FilmsConfig(tfds.core.BuilderConfig):
   """One part, or with `beam` all of them; `name` is the part's folder."""
 
   frame_shape: tuple[int, int, int] = (1, 1, 1)  # Y, X, C of a latent frame
+  points: int = 0  # of a trajectory over each film; 0 = none
   make_part: MakePart | None = None  # part's number -> its films
   parts: tuple[int, ...] = ()  # the parts to write
   beam: bool = False
@@ -56,7 +57,9 @@ class Films(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return tfds.core.DatasetInfo(
       builder=self,
       description='Films as codec latents, with the prompt of each chunk.',
-      features=film_features(self.builder_config.frame_shape),
+      features=film_features(
+        self.builder_config.frame_shape, self.builder_config.points
+      ),
       disable_shuffling=True,  # films stay in order; Grain shuffles
     )
 
@@ -72,20 +75,28 @@ class Films(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 def film_features(
   frame_shape: tuple[int, int, int],
+  points: int = 0,
 ) -> tfds.features.FeaturesDict:
-  """The record of a film; see cinejax.data.sources.LatentFilm."""
-  return tfds.features.FeaturesDict(
-    {
-      # Raw bytes: TFDS otherwise writes a float at a time, nine times slower.
-      'latents': tfds.features.Tensor(
-        shape=(None, *frame_shape), dtype=np.float16, encoding='bytes'
-      ),
-      'prompts': tfds.features.Sequence(tfds.features.Text()),
-      'cuts': tfds.features.Sequence(np.bool_),
-      'shots': tfds.features.Sequence(np.int32),
-      'film': np.int64,
-    }
-  )
+  """The record of cinejax.data.sources.LatentFilm, or with `points` of
+  TrajectoryFilm."""
+
+  def per_frame(*shape: int) -> tfds.features.Tensor:
+    # Raw bytes: TFDS otherwise writes a float at a time, nine times slower.
+    return tfds.features.Tensor(
+      shape=(None, *shape), dtype=np.float16, encoding='bytes'
+    )
+
+  features = {
+    'latents': per_frame(*frame_shape),
+    'prompts': tfds.features.Sequence(tfds.features.Text()),
+    'cuts': tfds.features.Sequence(np.bool_),
+    'shots': tfds.features.Sequence(np.int32),
+    'film': np.int64,
+  }
+  if points:
+    features['points'] = per_frame(points, *frame_shape)
+    features['end'] = per_frame(*frame_shape)
+  return tfds.features.FeaturesDict(features)
 
 
 def latent_film(
@@ -109,6 +120,7 @@ def write_films(
   numbers: Sequence[int],
   *,
   beam: bool = False,
+  points: int = 0,
 ) -> bool:
   """Writes `OUT/films/<part>`; False if it was there already.
 
@@ -119,12 +131,14 @@ def write_films(
     make_part: gives the films of a number; must pickle when `beam`.
     numbers: the numbers whose films make up this part.
     beam: make them in a Beam pipeline; UserError without apache-beam.
+    points: if not 0, films are TrajectoryFilms of so many.
   """
   if beam and importlib.util.find_spec('apache_beam') is None:
     raise UserError("--beam needs Apache Beam; pip install 'cinejax[beam]'")
   config = FilmsConfig(
     name=part,
     frame_shape=frame_shape,
+    points=points,
     make_part=make_part,
     parts=tuple(numbers),
     beam=beam,
@@ -170,16 +184,17 @@ def _examples(
   config: FilmsConfig, part: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
   for film in config.make_part(part):
-    yield (
-      film.film,
-      {
-        'latents': np.asarray(film.latents, np.float16),
-        'prompts': list(film.prompts),
-        'cuts': np.asarray(film.cuts, bool),
-        'shots': np.asarray(film.shots, np.int32),
-        'film': film.film,
-      },
-    )
+    record = {
+      'latents': np.asarray(film.latents, np.float16),
+      'prompts': list(film.prompts),
+      'cuts': np.asarray(film.cuts, bool),
+      'shots': np.asarray(film.shots, np.int32),
+      'film': film.film,
+    }
+    if config.points:
+      record['points'] = np.asarray(film.points, np.float16)
+      record['end'] = np.asarray(film.end, np.float16)
+    yield film.film, record
 
 
 def _beam_examples(config: FilmsConfig):

@@ -17,7 +17,8 @@ from cinejax.director import Director
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
-from cinejax.training import program, stages
+from cinejax.training import distillation, initialisation, program, stages
+from cinejax.training.state import branch
 from configs import story
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -86,7 +87,9 @@ def points():
 def test_a_point_takes_a_step(name, point, monkeypatch, tmp_path):
   module = importlib.import_module(name)
   monkeypatch.setattr(program, 'LatentFilms', lambda path: [_film()])
-  monkeypatch.setattr(stages, 'weights_path', lambda *args: tmp_path)
+  for part in (stages, initialisation, distillation):
+    monkeypatch.setattr(part, 'weights_path', lambda *args: tmp_path)
+  monkeypatch.setattr(initialisation, '_trajectories', lambda cfg: [_film()])
   monkeypatch.setattr(
     stages, 'load_codec', lambda cfg, path: (make_codec(cfg), None)
   )
@@ -134,7 +137,7 @@ def _rolls(cfg):
 @functools.cache
 def _trains(stage, cfg):
   chunks, frames = 2, cfg.film.frames_per_chunk
-  program = stages.find(stage).build(
+  built = stages.find(stage).build(
     dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, films='made')),
     pathlib.Path(),
   )
@@ -144,11 +147,17 @@ def _trains(stage, cfg):
     'mask': jnp.ones((1, chunks)),
     'shots': jnp.zeros((1, chunks), jnp.int32),
   }
-  params = _params(cfg.dit)
-  given = dict.fromkeys((*program.frozen, 'ema'), params)
-  loss, _ = jax.eval_shape(
-    program.loss_fn, params, batch, jax.random.key(0), given
-  )
+  if cfg.init.trajectories:
+    batch['end'] = batch['latents']
+    batch['points'] = jnp.stack([batch['latents']] * 4, 2)
+  key = jax.random.key(0)
+  params = jax.eval_shape(built.init_fn, key)
+  given = {
+    name: jax.eval_shape(network.init_fn, key)
+    for name, network in built.frozen.items()
+  }
+  given['ema'] = branch(params, built.ships)
+  loss, _ = jax.eval_shape(built.loss_fn, params, batch, key, given)
   assert loss.shape == ()
 
 

@@ -19,7 +19,7 @@ import grain.python as grain
 import numpy as np
 
 from cinejax.core.errors import UserError
-from cinejax.data.sources import LatentFilm
+from cinejax.data.sources import LatentFilm, TrajectoryFilm
 
 Batch = dict[str, np.ndarray]
 EncodeText = Callable[[Sequence[str]], np.ndarray]
@@ -56,8 +56,9 @@ def make_batches(
 
   Yields:
     `latents` float32 [B, N F, Y, X, C], `text` float32 [B, N, W, features],
-    `mask` float32 [B, N] with 1 where a chunk is real, `shots` int32 [B, N];
-    B is batch divided by process_count.
+    `mask` float32 [B, N] with 1 where a chunk is real, `shots` int32 [B, N],
+    -1 where it is not; B is batch divided by process_count. Of trajectories
+    also `points` [B, N F, 4, Y, X, C] and `end` [B, N F, Y, X, C], float32.
 
   Raises:
     UserError: if the batch does not divide, or a film has another F.
@@ -110,18 +111,24 @@ def fit_film(
   real = min(chunks, len(film.prompts))
   latents = film.latents[: real * frames_per_chunk].astype(np.float32)
   text = encode_text(film.prompts[:real])
-  return {
+  row = {
     'latents': _pad(latents, chunks * frames_per_chunk),
     'text': _pad(text, chunks),
     'mask': _pad(np.ones(real, np.float32), chunks),
-    'shots': _pad(film.shots[:real], chunks),
+    'shots': _pad(film.shots[:real], chunks, -1),
   }
+  if isinstance(film, TrajectoryFilm):
+    for name in ('points', 'end'):
+      array = getattr(film, name)[: real * frames_per_chunk]
+      row[name] = _pad(array.astype(np.float32), chunks * frames_per_chunk)
+  return row
 
 
-def _pad(array: np.ndarray, length: int) -> np.ndarray:
-  """Zeros after `array` along its first axis."""
+def _pad(array: np.ndarray, length: int, value: int = 0) -> np.ndarray:
+  """`value` after `array` along its first axis."""
   missing = length - array.shape[0]
-  return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
+  widths = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
+  return np.pad(array, widths, constant_values=value)
 
 
 def _batches(

@@ -30,6 +30,17 @@ class LatentFilm:
   film: int  # its number, unique within a data set
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrajectoryFilm(LatentFilm):
+  """A film with a teacher's ODE over it (data_prep/trajectories.py).
+
+  `latents` are the past that a student sees.
+  """
+
+  points: np.ndarray  # [N F, 4, Y, X, C], float16: at the student's times
+  end: np.ndarray  # [N F, Y, X, C], float16
+
+
 class LatentFilms:
   """The films of every TFDS data set below a folder, in order of path.
 
@@ -63,13 +74,16 @@ class LatentFilms:
 
 def film_from_record(record: dict[str, Any]) -> LatentFilm:
   """A decoded TFDS example (text as bytes) as a film."""
-  return LatentFilm(
-    latents=record['latents'],
-    prompts=tuple(prompt.decode() for prompt in record['prompts']),
-    cuts=np.asarray(record['cuts'], bool),
-    shots=np.asarray(record['shots'], np.int32),
-    film=int(record['film']),
-  )
+  fields = {
+    'latents': record['latents'],
+    'prompts': tuple(prompt.decode() for prompt in record['prompts']),
+    'cuts': np.asarray(record['cuts'], bool),
+    'shots': np.asarray(record['shots'], np.int32),
+    'film': int(record['film']),
+  }
+  if 'points' not in record:
+    return LatentFilm(**fields)
+  return TrajectoryFilm(**fields, points=record['points'], end=record['end'])
 
 
 def _finished_parts(path: pathlib.Path) -> list[pathlib.Path]:

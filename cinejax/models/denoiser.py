@@ -88,16 +88,37 @@ def resting_types(cfg: DiTConfig, params: Params) -> Params:
 
 
 def make_bidirectional_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
-  """-> fn(params, x_BSFYXC, t_BSF, text_BNWD) -> velocity_BSFYXC."""
+  """-> fn(params, x_BSFYXC, t_BSF, text_BNWD, real_B) -> velocity_BSFYXC.
 
-  def bidirectional_fn(params, x_BSFYXC, t_BSF, text_BNWD):
+  real_B: how many segments of a film are no padding, its first ones; None
+  (default): all.
+  """
+
+  def bidirectional_fn(params, x_BSFYXC, t_BSF, text_BNWD, real_B=None):
     model = DiT(cfg, mixing.Bidirectional(_grid(cfg, x_BSFYXC)))
     velocity, _, _ = model.apply(
-      {'params': params}, x_BSFYXC, t_BSF, text_BNWD, None, None, None
+      {'params': params}, x_BSFYXC, t_BSF, text_BNWD, real_B, None, None
     )
     return velocity
 
   return bidirectional_fn
+
+
+def make_bidirectional_film_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
+  """The same as a film_fn: it reads neither the clean film nor a key.
+
+  Chunks of shot -1 are padding, which no other chunk sees.
+  """
+  bidirectional_fn = make_bidirectional_fn(cfg)
+
+  def film_fn(
+    params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
+  ):
+    del clean_BNFYXC, key
+    real_B = (shot_BN >= 0).sum(1)
+    return bidirectional_fn(params, noisy_BNFYXC, t_BNF, text_BNWD, real_B)
+
+  return film_fn
 
 
 def make_film_fn(

@@ -54,10 +54,13 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True)
 class Bidirectional:
+  """`shared` is how many segments are real, [B]; None: all. Padding is last."""
+
   grid: Grid
 
   def __call__(self, q, k, v, shared, layer, rank):
-    batch, segments = q.shape[:2]
+    batch, segments, tokens = q.shape[:3]
+    length_B = None if shared is None else (shared * tokens).astype(jnp.int32)
     q, k, v = (
       einops.rearrange(x, 'b s t h k -> b (s t) h k') for x in (q, k, v)
     )
@@ -66,7 +69,7 @@ class Bidirectional:
       (batch, segments * self.grid.frames),
     )
     q, k = self.grid.rotate(q, frame_BF), self.grid.rotate(k, frame_BF)
-    out = attend(q, k, v, implementation=self.grid.implementation)
+    out = attend(q, k, v, length_B, self.grid.implementation)
     out = einops.rearrange(out, 'b (s t) h k -> b s t h k', s=segments)
     return out, rank, None
 

@@ -3,10 +3,15 @@
   x(1) ~ N(0, 1),   dx/dt = v_teacher(x, t), 48 Euler steps from 1 to 0     (1)
   L = E || f_theta(x(t), t) - x(0) ||^2,   f(x, t) = x - t v                (2)
 
-at one t of the student's four for the whole batch. Teacher and student see the
-clean past, so that a noisy chunk has one end: a bidirectional teacher's would
-depend on what comes later, and the student would learn an average. (Causal
-Forcing, section 4; Self Forcing's initialisation with a causal teacher.)
+at one t of the student's four for the whole batch. A causal teacher and the
+student see the same clean past, so that a noisy chunk has one end. A
+bidirectional one makes a film of its own, all of it at once: that film is the
+student's past, but a chunk's end now hangs on the noise of chunks to come,
+which no causal student sees, so it can only learn an average. (Causal Forcing,
+section 4; Self Forcing starts from a bidirectional teacher.)
+
+Trajectories are integrated for each batch, or read with it where they were
+written down (data_prep/trajectories.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,10 +25,12 @@ from cinejax.diffusion import flow, solver, timesteps
 from cinejax.objectives import guidance as guidance_lib
 
 Batch = dict[str, jax.Array]
+# (params of the teacher, batch, noise_BFYXC, key) -> batch with trajectories
+IntegrateFn = Callable[[Any, Batch, jax.Array, jax.Array], Batch]
 STUDENT_STEPS = 4
 
 
-def make_causal_ode_loss(
+def make_integrate(
   film_fn: Callable[..., jax.Array],
   *,
   frames: int,
@@ -31,34 +38,73 @@ def make_causal_ode_loss(
   grid: int,
   guidance: float,
   negative_text_WD: jax.Array,
+  causal: bool,
+) -> IntegrateFn:
+  """-> integrate(params, batch, noise_BFYXC, key) -> batch, eq. (1).
+
+  Args:
+    film_fn: the teacher, of the signature of `models.denoiser`'s film_fn.
+    frames: F.
+    shift: of the grid of times.
+    grid: how many steps it has, a multiple of 4; 48 in the papers.
+    guidance: of the teacher, 6 in the papers.
+    negative_text_WD: what its other branch reads.
+    causal: whether the teacher sees the films of the batch as the past.
+
+  The batch of teacher forcing gains `points` [B, N F, 4, Y, X, C], the states
+  at the student's times, and `end` [B, N F, Y, X, C]. Unless `causal`, the end
+  takes the place of `latents`: the past that the student will see.
+  """
+
+  def integrate(params, batch, noise_BFYXC, key):
+    films = guidance_lib.films(batch, frames)
+    teacher = guidance_lib.guided(
+      film_fn, films, key, negative_text_WD, guidance
+    )
+    points_J, end = trajectory(
+      lambda x, t: teacher(params, x, t),
+      noise_BFYXC.reshape(films.clean_BNFYXC.shape),
+      grid=grid,
+      shift=shift,
+    )
+    shape = noise_BFYXC.shape
+    points = jnp.moveaxis(points_J.reshape(-1, *shape), 0, 2)
+    made = batch | {'points': points, 'end': end.reshape(shape)}
+    return made if causal else made | {'latents': made['end']}
+
+  return integrate
+
+
+def make_causal_ode_loss(
+  film_fn: Callable[..., jax.Array],
+  integrate: IntegrateFn | None,
+  *,
+  frames: int,
+  shift: float,
 ) -> Callable[
   [Any, Batch, jax.Array, Mapping[str, Any]], tuple[jax.Array, Batch]
 ]:
   """-> loss_fn(params, batch, key, given) -> (loss, metrics), eq. (2).
 
-  Arguments as in `make_consistency_loss`; `grid` is a multiple of 4. The
-  trajectory is integrated anew for each batch.
+  `film_fn` is the student; `integrate` is `make_integrate`'s and reads the
+  network `teacher` of `given`; None: batches come with their trajectories.
   """
 
   def loss_fn(params, batch, key, given):
-    films = guidance_lib.films(batch, frames)
     for_point, for_noise, for_routing = jax.random.split(key, 3)
-    teacher = guidance_lib.guided(
-      film_fn, films, for_routing, negative_text_WD, guidance
-    )
-    points_J, end = trajectory(
-      lambda x, t: teacher(given['teacher'], x, t),
-      jax.random.normal(for_noise, films.clean_BNFYXC.shape, jnp.float32),
-      grid=grid,
-      shift=shift,
-    )
+    if integrate is not None:
+      noise = jax.random.normal(for_noise, batch['latents'].shape, jnp.float32)
+      batch = integrate(given['teacher'], batch, noise, for_routing)
+      batch = jax.lax.stop_gradient(batch)
+    films = guidance_lib.films(batch, frames)
+    shape = films.clean_BNFYXC.shape
     index = jax.random.randint(for_point, (), 0, STUDENT_STEPS)
     times = jnp.asarray(timesteps.student_grid(STUDENT_STEPS, shift))
     t = jnp.broadcast_to(times[index], films.shape_BNF)
-    x, end = jax.lax.stop_gradient((points_J[index], end))
+    x = batch['points'][:, :, index].reshape(shape)
     student = guidance_lib.conditional(film_fn, films, for_routing)
     guess = flow.x0_of_velocity(x, student(params, x, t), t)
-    loss = films.mean(jnp.square(guess - end))
+    loss = films.mean(jnp.square(guess - batch['end'].reshape(shape)))
     return loss, {'loss': loss}
 
   return loss_fn

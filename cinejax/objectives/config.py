@@ -6,6 +6,8 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class InitConfig:
   method: str  # ode | cd
+  teacher: str  # causal | bidirectional (ode)
+  trajectories: str  # ode: folder of stored ones; '' = on the fly
   grid: int  # steps of the teacher's solver
   guidance: float  # of the teacher
   last_pair: bool  # cd: also from the last time to 0

@@ -48,6 +48,7 @@ class StageConfig:
 class Stages:
   codec: StageConfig
   base: StageConfig
+  base_bidirectional: StageConfig
   init: StageConfig
   dmd: StageConfig
   tune: StageConfig

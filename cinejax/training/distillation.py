@@ -140,12 +140,7 @@ def _step_maker(cfg: Config, negative_text_WD):
 def _score_fn(cfg: Config, dit: DiTConfig) -> Callable[..., jax.Array]:
   if cfg.dmd.scores == 'causal':
     return denoiser.make_film_fn(dit, cfg.memory)
-  bidirectional_fn = denoiser.make_bidirectional_fn(dit)
-
-  def score_fn(params, clean, noisy, t_BNF, text, shots, key):
-    return bidirectional_fn(params, noisy, t_BNF, text)
-
-  return score_fn
+  return denoiser.make_bidirectional_film_fn(dit)
 
 
 def _adversary(cfg: Config) -> tuple[InitFn | None, Adversary | None]:

@@ -18,11 +18,13 @@ from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_sharding, param_shardings
 from cinejax.models import denoiser
+from cinejax.objectives.causal_ode import STUDENT_STEPS
 from cinejax.rollout.placement import state_shardings
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import ChunkInput, init_state
 from cinejax.rollout.step import Step
 from cinejax.training import stages
+from cinejax.training.initialisation import make_init_loss
 from cinejax.training.optim import make_optimizer
 from cinejax.training.state import abstract_state, make_init, shardings
 from cinejax.training.steps import make_train_step
@@ -78,10 +80,11 @@ def _update(name: str, cfg: Config, mesh: Mesh) -> Planned:
   settings = getattr(cfg.stage, name)
   check_mesh(name, cfg, mesh)
   optimizer = make_optimizer(settings)
-  make_loss = {'base': stages.make_base_loss, 'init': stages.make_init_loss}
+  make_loss = {'base': stages.make_base_loss, 'init': make_init_loss}
   init_fn = functools.partial(denoiser.init_params, cfg.dit)
   state = abstract_state(make_init(init_fn, optimizer, cfg.seed), mesh)
-  frozen = {'teacher': state.params} if name == 'init' else {}
+  stored = name == 'init' and bool(cfg.init.trajectories)
+  frozen = {'teacher': state.params} if name == 'init' and not stored else {}
   step = make_train_step(
     make_loss[name](cfg, _Captions(cfg.text)),
     optimizer,
@@ -91,7 +94,7 @@ def _update(name: str, cfg: Config, mesh: Mesh) -> Planned:
     shardings(frozen),
     batch_sharding(mesh),
   )
-  batch = _on(_batch(cfg, settings.batch), batch_sharding(mesh))
+  batch = _on(_batch(cfg, settings.batch, stored), batch_sharding(mesh))
   kinds = {
     'params': state.params,
     'optimizer': state.opt_state,
@@ -102,7 +105,10 @@ def _update(name: str, cfg: Config, mesh: Mesh) -> Planned:
   return Planned(step, (state, frozen, batch), kinds)
 
 
-def _batch(cfg: Config, films: int) -> dict[str, jax.ShapeDtypeStruct]:
+def _batch(
+  cfg: Config, films: int, stored: bool
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """As the pipeline makes it; with trajectories where they are `stored`."""
   chunks = cfg.data.chunks
   shapes = {
     'latents': (chunks * cfg.film.frames_per_chunk, *_latent(cfg)),
@@ -110,6 +116,9 @@ def _batch(cfg: Config, films: int) -> dict[str, jax.ShapeDtypeStruct]:
     'mask': (chunks,),
     'shots': (chunks,),
   }
+  if stored:
+    frames, *rest = shapes['end'] = shapes['latents']
+    shapes['points'] = (frames, STUDENT_STEPS, *rest)
   return {
     name: jax.ShapeDtypeStruct(
       (films, *shape), jnp.int32 if name == 'shots' else jnp.float32

@@ -8,10 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.config import Config
+from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm
+from cinejax.diffusion.solver import euler_step
+from cinejax.diffusion.timesteps import euler_grid
 from cinejax.director import Director
 from cinejax.film.media import write_video
 from cinejax.models.codec.base import Codec, from_bytes, to_bytes
+from cinejax.objectives import guidance
 from cinejax.rollout.state import ChunkInput
 from cinejax.rollout.stream import stream
 from cinejax.training.state import Params
@@ -62,5 +66,42 @@ def make_film_sampler(
 
   def sample_fn(params: Params, path: pathlib.Path) -> None:
     write_video(path, frames(params), cfg.film.fps)
+
+  return sample_fn
+
+
+def make_whole_film_sampler(
+  cfg: Config,
+  film_fn: Callable[..., jax.Array],
+  film: LatentFilm,
+  codec: Codec,
+  codec_params: Params,
+) -> SampleFn:
+  """As `make_film_sampler`, of a bidirectional base: all chunks at once."""
+  director = Director(cfg, None, codec, codec_params)
+  frames = cfg.film.frames_per_chunk
+  times = euler_grid(cfg.rollout.steps, cfg.diffusion.shift)
+  row = fit_film(film, director.text.encode, len(film.prompts), frames)
+  films = guidance.films({name: x[None] for name, x in row.items()}, frames)
+  negative_text_WD = director.text.encode([cfg.rollout.negative_prompt])[0]
+  key = jax.random.key(cfg.seed)
+  velocity_fn = guidance.guided(
+    film_fn, films, key, negative_text_WD, cfg.rollout.guidance
+  )
+
+  @jax.jit
+  def make(params: Params) -> jax.Array:
+    def step(x, pair):
+      t, t_next = (jnp.broadcast_to(time, films.shape_BNF) for time in pair)
+      return euler_step(x, velocity_fn(params, x, t), t, t_next), None
+
+    pairs = jnp.asarray(np.stack([times[:-1], times[1:]], 1))
+    x = jax.random.normal(key, films.clean_BNFYXC.shape)
+    return jax.lax.scan(step, x, pairs)[0]
+
+  def sample_fn(params: Params, path: pathlib.Path) -> None:
+    chunks = np.moveaxis(np.asarray(make(params)), 1, 0)
+    video = (frame for part in director.decode(chunks) for frame in part[0])
+    write_video(path, video, cfg.film.fps)
 
   return sample_fn

@@ -21,14 +21,12 @@ from cinejax.models import denoiser
 from cinejax.models.codec.patch import Components, PatchCodec
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text.select import Text
-from cinejax.objectives.causal_ode import make_causal_ode_loss
-from cinejax.objectives.consistency import make_consistency_loss
 from cinejax.objectives.reconstruction import make_reconstruction_loss
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
 from cinejax.training.distillation import build_dmd, build_tune
+from cinejax.training.initialisation import build_init
 from cinejax.training.program import (
-  Frozen,
   Program,
   film_batches,
   init_dit,
@@ -36,7 +34,11 @@ from cinejax.training.program import (
   started,
   weights_path,
 )
-from cinejax.training.samples import make_codec_sampler, make_film_sampler
+from cinejax.training.samples import (
+  make_codec_sampler,
+  make_film_sampler,
+  make_whole_film_sampler,
+)
 from cinejax.training.steps import LossFn, alone
 
 _FITTED_CLIPS = 256  # that a codec's encoder is measured on
@@ -121,31 +123,25 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   )
 
 
-def _build_init(cfg: Config, workdir: pathlib.Path) -> Program:
-  base = weights_path(cfg, workdir, 'base')
+def _build_base_bidirectional(cfg: Config, workdir: pathlib.Path) -> Program:
+  codec_weights = weights_path(cfg, workdir, 'codec')
   films, text = latent_films(cfg), load_text(cfg.text)
+  codec = load_codec(cfg.codec, codec_weights)
+  film_fn = denoiser.make_bidirectional_film_fn(cfg.dit)
+  loss_fn = make_teacher_forcing_loss(
+    film_fn,
+    dataclasses.replace(cfg.diffusion, time_per='film'),
+    frames=cfg.film.frames_per_chunk,
+    negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
+    drop_text=cfg.stage.base_bidirectional.drop_text,
+  )
   return Program(
     init_fn=init_dit(cfg.dit),
-    loss_fn=make_init_loss(cfg, text),
-    batches_fn=film_batches(cfg, cfg.stage.init, films, text),
-    start={'': base},
-    frozen={'teacher': Frozen(base, init_dit(cfg.dit))},
+    loss_fn=alone(loss_fn),
+    batches_fn=film_batches(cfg, cfg.stage.base_bidirectional, films, text),
+    sample_fn=make_whole_film_sampler(cfg, film_fn, films[0], *codec),
+    start=started(cfg.train.base_bidirectional_weights),
   )
-
-
-def make_init_loss(cfg: Config, text: Text) -> LossFn:
-  """What the stage init minimises."""
-  shared = {
-    'frames': cfg.film.frames_per_chunk,
-    'shift': cfg.diffusion.shift,
-    'grid': cfg.init.grid,
-    'guidance': cfg.init.guidance,
-    'negative_text_WD': text.encode([cfg.rollout.negative_prompt])[0],
-  }
-  film_fn = denoiser.make_film_fn(cfg.dit, cfg.memory)
-  if cfg.init.method == 'ode':
-    return make_causal_ode_loss(film_fn, **shared)
-  return make_consistency_loss(film_fn, last_pair=cfg.init.last_pair, **shared)
 
 
 def make_base_loss(cfg: Config, text: Text) -> LossFn:
@@ -163,7 +159,10 @@ def make_base_loss(cfg: Config, text: Text) -> LossFn:
 STAGES = (
   Stage('codec', consumes=(), build=_build_codec),
   Stage('base', consumes=('codec',), build=_build_base),
-  Stage('init', consumes=('base',), build=_build_init),
+  Stage(
+    'base_bidirectional', consumes=('codec',), build=_build_base_bidirectional
+  ),
+  Stage('init', consumes=('base',), build=build_init),
   Stage('dmd', consumes=('base', 'init'), build=build_dmd),
   Stage('tune', consumes=('base', 'dmd'), build=build_tune),
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.data.sources import LatentFilm, LatentFilms
+from cinejax.data.sources import LatentFilm, LatentFilms, TrajectoryFilm
 from data_prep import films
 
 SHAPE = (2, 3, 4)
@@ -52,6 +52,21 @@ def test_parts_read_back_as_one(tmp_path):
   assert len(source) == 12
   for index in (11, 0, 5):  # in any order
     assert_equal(source[index], film(index))
+
+
+def test_trajectories_read_back(tmp_path):
+  rng = np.random.default_rng(0)
+  whole = film(0)
+  trajectory = TrajectoryFilm(
+    **vars(whole),
+    points=rng.normal(size=(6, 4, *SHAPE)).astype(np.float16),
+    end=rng.normal(size=(6, *SHAPE)).astype(np.float16),
+  )
+  write(tmp_path, 0, lambda part: [trajectory], points=4)
+  (found,) = LatentFilms(tmp_path)
+  assert_equal(found, whole)
+  np.testing.assert_array_equal(found.points, trajectory.points)
+  np.testing.assert_array_equal(found.end, trajectory.end)
 
 
 def test_a_written_part_is_kept(tmp_path):

@@ -105,6 +105,42 @@ def _agree(form, dense):
     assert jnp.linalg.norm(a - b) <= 1e-5 * jnp.linalg.norm(b)
 
 
+@pytest.mark.parametrize('form', ['full', 'routed'])
+def test_a_film_of_one_chunk_is_bidirectional_in_every_form(cfg, params, form):
+  memory = dataclasses.replace(cfg.memory, training=form)
+  x = jax.random.normal(jax.random.key(2), (2, 2, 1, 3, 4, 4, cfg.dit.channels))
+  t = jnp.full((2, 1, 3), 0.7)
+  text = jax.random.normal(jax.random.key(3), (2, 1, 5, cfg.dit.text_features))
+  arguments = (*x, t, text, jnp.zeros((2, 1), jnp.int32), jax.random.key(4))
+  forced, whole = (
+    jax.jit(film_fn)(params, *arguments)
+    for film_fn in (
+      denoiser.make_film_fn(cfg.dit, memory),
+      denoiser.make_bidirectional_film_fn(cfg.dit),
+    )
+  )
+  np.testing.assert_allclose(forced, whole, atol=1e-5)
+  assert jnp.abs(whole).max() > 0.1
+
+
+def test_padding_is_seen_by_no_frame_of_a_bidirectional_film(cfg, params):
+  film_fn = jax.jit(denoiser.make_bidirectional_film_fn(cfg.dit))
+  x = jax.random.normal(jax.random.key(2), (2, 4, 3, 4, 4, cfg.dit.channels))
+  t = jnp.full((2, 4, 3), 0.7)
+  text = jax.random.normal(jax.random.key(3), (2, 4, 5, cfg.dit.text_features))
+  shots = jnp.array([[0, 1, 1, 2], [0, 0, -1, -1]], jnp.int32)
+  v = film_fn(params, None, x, t, text, shots, None)
+  other = x.at[1, 2:].add(1.0)
+  padded = film_fn(params, None, other, t, text, shots, None)
+  np.testing.assert_array_equal(padded[0], v[0])
+  np.testing.assert_array_equal(padded[1, :2], v[1, :2])
+  alone = film_fn(
+    params, None, x[:, :2], t[:, :2], text[:, :2], shots[:, :2], None
+  )
+  np.testing.assert_allclose(alone[1], v[1, :2], atol=1e-5)
+  assert jnp.abs(alone[0] - v[0, :2]).max() > 1e-3  # all of a whole film
+
+
 def test_full_form_is_the_masked_dense_one():
   mixer = mixing.FullHistory(GRID)
   _agree(

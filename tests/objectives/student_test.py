@@ -9,7 +9,11 @@ import pytest
 
 from cinejax.diffusion import timesteps
 from cinejax.objectives import guidance
-from cinejax.objectives.causal_ode import make_causal_ode_loss, trajectory
+from cinejax.objectives.causal_ode import (
+  make_causal_ode_loss,
+  make_integrate,
+  trajectory,
+)
 from cinejax.objectives.consistency import make_consistency_loss
 
 FRAMES, CHUNKS = 3, 4
@@ -44,15 +48,21 @@ def _consistency(film_fn, weight=1.0, last_pair=True, grid=48):
   )
 
 
-def _ode(film_fn, weight=1.0, grid=8):
-  return make_causal_ode_loss(
+def _integrate(film_fn, causal=True):
+  return make_integrate(
     film_fn,
     frames=FRAMES,
     shift=5.0,
-    grid=grid,
-    guidance=weight,
+    grid=8,
+    guidance=1.0,
     negative_text_WD=NEGATIVE,
+    causal=causal,
   )
+
+
+def _ode(film_fn, causal=True):
+  integrate = _integrate(film_fn, causal)
+  return make_causal_ode_loss(film_fn, integrate, frames=FRAMES, shift=5.0)
 
 
 @pytest.mark.parametrize('make', [_consistency, _ode])
@@ -151,6 +161,38 @@ def test_a_trajectory_passes_the_students_times():
   np.testing.assert_allclose(end, x, atol=1e-5)
   np.testing.assert_allclose(seen, [1, 0.9375, 5 / 6, 0.625], atol=1e-6)
   np.testing.assert_allclose(timesteps.student_grid(4, 5.0)[:4], seen, 1e-6)
+
+
+@pytest.mark.parametrize('causal', [True, False])
+def test_stored_trajectories_are_those_made_on_the_way(causal):
+  def film_fn(params, clean, x, t, text, shots, key):
+    return params * x + clean * t[..., None, None, None]
+
+  key = jax.random.key(3)
+  _, for_noise, for_routing = jax.random.split(key, 3)
+  noise = jax.random.normal(for_noise, _batch()['latents'].shape)
+  stored = _integrate(film_fn, causal)(0.5, _batch(), noise, for_routing)
+  assert stored['points'].shape == (2, 12, 4, 2, 2, 4)
+  np.testing.assert_array_equal(stored['points'][:, :, 0], noise)
+  read = make_causal_ode_loss(film_fn, None, frames=FRAMES, shift=5.0)
+  on_the_way = _ode(film_fn, causal)(0.7, _batch(), key, {'teacher': 0.5})
+  np.testing.assert_allclose(read(0.7, stored, key, {})[0], on_the_way[0], 1e-6)
+  assert on_the_way[0] > 0.1
+
+
+def test_a_bidirectional_teachers_own_film_is_the_past():
+  pasts = []
+
+  def film_fn(params, clean, x, t, text, shots, key):
+    if params == 2.0:
+      pasts.append(clean)
+    return jnp.zeros_like(x)  # the film is the noise
+
+  key = jax.random.key(0)
+  noise = jax.random.normal(jax.random.split(key, 3)[1], (2, 12, 2, 2, 4))
+  for causal, past in ((True, _batch()['latents']), (False, noise)):
+    _ode(film_fn, causal)(2.0, _batch(), key, {'teacher': 1.0})
+    np.testing.assert_array_equal(pasts.pop().reshape(past.shape), past)
 
 
 def test_guidance_of_one_is_the_prompted_velocity():

@@ -1,0 +1,124 @@
+"""The stage `init`: a first few-step student of a teacher, before it is
+distilled from its own films.
+
+The teacher of consistency distillation is the base. That of ODE distillation
+is the base or, for comparison, the bidirectional base; its trajectories are
+integrated on the way, or read from config.init.trajectories, in which case the
+teacher itself is not needed. Students start from the base.
+"""
+
+import json
+import pathlib
+from collections.abc import Callable
+
+import jax
+
+from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.data.sources import LatentFilms, TrajectoryFilm
+from cinejax.interop.texts import load_text
+from cinejax.models import denoiser
+from cinejax.models.text.select import Text
+from cinejax.objectives.causal_ode import (
+  IntegrateFn,
+  make_causal_ode_loss,
+  make_integrate,
+)
+from cinejax.objectives.consistency import make_consistency_loss
+from cinejax.training.program import (
+  Frozen,
+  Program,
+  film_batches,
+  init_dit,
+  latent_films,
+  weights_path,
+)
+from cinejax.training.steps import LossFn
+
+# stage that makes it
+TEACHERS = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
+
+
+def build_init(cfg: Config, workdir: pathlib.Path) -> Program:
+  text = load_text(cfg.text)
+  stored = bool(cfg.init.trajectories)
+  films = _trajectories(cfg) if stored else latent_films(cfg)
+  frozen = {}
+  if not stored:
+    path = weights_path(cfg, workdir, TEACHERS[cfg.init.teacher])
+    frozen = {'teacher': Frozen(path, init_dit(cfg.dit))}
+  return Program(
+    init_fn=init_dit(cfg.dit),
+    loss_fn=make_init_loss(cfg, text),
+    batches_fn=film_batches(cfg, cfg.stage.init, films, text),
+    start={'': weights_path(cfg, workdir, 'base')},
+    frozen=frozen,
+  )
+
+
+def teacher_fn(cfg: Config) -> Callable[..., jax.Array]:
+  """The film_fn of config.init.teacher."""
+  if cfg.init.teacher == 'bidirectional':
+    return denoiser.make_bidirectional_film_fn(cfg.dit)
+  return denoiser.make_film_fn(cfg.dit, cfg.memory)
+
+
+def teacher_trajectories(cfg: Config, text: Text) -> IntegrateFn:
+  """How config.init.teacher is integrated."""
+  return make_integrate(
+    teacher_fn(cfg),
+    frames=cfg.film.frames_per_chunk,
+    shift=cfg.diffusion.shift,
+    grid=cfg.init.grid,
+    guidance=cfg.init.guidance,
+    negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
+    causal=cfg.init.teacher == 'causal',
+  )
+
+
+def trajectory_settings(cfg: Config) -> dict[str, object]:
+  """What trajectories must have been made with to serve `cfg`."""
+  names = ('teacher', 'grid', 'guidance')
+  return {f'init.{name}': getattr(cfg.init, name) for name in names} | {
+    'diffusion.shift': cfg.diffusion.shift
+  }
+
+
+def make_init_loss(cfg: Config, text: Text) -> LossFn:
+  """What the stage minimises, given `teacher` unless what it did is stored."""
+  film_fn = denoiser.make_film_fn(cfg.dit, cfg.memory)
+  if cfg.init.method == 'ode':
+    integrate = teacher_trajectories(cfg, text)
+    return make_causal_ode_loss(
+      film_fn,
+      None if cfg.init.trajectories else integrate,
+      frames=cfg.film.frames_per_chunk,
+      shift=cfg.diffusion.shift,
+    )
+  return make_consistency_loss(
+    film_fn,
+    frames=cfg.film.frames_per_chunk,
+    shift=cfg.diffusion.shift,
+    grid=cfg.init.grid,
+    last_pair=cfg.init.last_pair,
+    guidance=cfg.init.guidance,
+    negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
+  )
+
+
+def _trajectories(cfg: Config) -> LatentFilms:
+  folder = pathlib.Path(cfg.init.trajectories)
+  films = LatentFilms(folder)
+  if not isinstance(films[0], TrajectoryFilm):
+    raise UserError(
+      f'config.init.trajectories is {folder}, which holds films without '
+      'trajectories; write some with python -m data_prep.trajectories'
+    )
+  made_with = json.loads((folder / 'settings.json').read_text())
+  for name, value in trajectory_settings(cfg).items():
+    if made_with[name] != value:
+      raise UserError(
+        f'config.{name} is {value}, but the trajectories in {folder} were made '
+        f'with {made_with[name]}; set it so, or write others'
+      )
+  return films

@@ -1,0 +1,216 @@
+"""Trajectories of a teacher as a data set: what ODE distillation reads.
+
+  python -m data_prep.trajectories --config=configs/story.py \\
+    --config.data.films=runs/story/films --config.init.guidance=6 \\
+    --weights=runs/story --out=runs/story/trajectories [--films=N]
+
+For each film: its prompts, the clean past that a student will see, the states
+of the teacher's ODE at the student's four times, and where it ends, float16:
+six times the bytes of the film. `--config.init.teacher=bidirectional` takes
+the other teacher, whose past is the film that it makes itself (equations in
+cinejax/objectives/causal_ode.py). A film's noise depends on config.seed and its
+number alone.
+
+Films are written in parts; a rerun keeps the parts that are there. Machine i
+of n adds --shard=i --shards=n and may write to the same folder. On several
+devices config.mesh divides batch and teacher. A batch of trajectories is all
+that is held at a time.
+"""
+
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.progress import Progress
+
+from cinejax import command
+from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.core.sharding import batch_sharding, make_mesh, param_shardings
+from cinejax.data.pipeline import fit_film
+from cinejax.data.sources import LatentFilm, LatentFilms, TrajectoryFilm
+from cinejax.interop.texts import load_text
+from cinejax.interop.weights import load_params
+from cinejax.models.text.select import Text
+from cinejax.objectives.causal_ode import STUDENT_STEPS
+from cinejax.training.initialisation import (
+  TEACHERS,
+  teacher_trajectories,
+  trajectory_settings,
+)
+from cinejax.training.program import init_dit, latent_films
+from cinejax.training.steps import place
+from cinejax.training.trainer import check_mesh
+from data_prep import films as films_lib
+from data_prep.encode import fingerprint, frame_shape
+
+# films of data.chunks chunks -> the same with trajectories
+Teach = Callable[[Sequence[LatentFilm]], list[TrajectoryFilm]]
+_PART_BYTES = 2**28
+
+
+def define_flags() -> None:
+  """Not at import, so that one process can import several commands."""
+  flags.DEFINE_string(
+    'weights', None, "The teacher's, a file or a run's folder.", required=True
+  )
+  flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
+  flags.DEFINE_integer('films', None, 'How many; default: all.', lower_bound=1)
+  flags.DEFINE_integer('shard', 0, 'Which of the shards.', lower_bound=0)
+  flags.DEFINE_integer('shards', 1, 'Between machines.', lower_bound=1)
+
+
+def main() -> None:
+  args, cfg = flags.FLAGS, command.config()
+  if args.shard >= args.shards:
+    raise UserError(
+      f'--shard={args.shard} of --shards={args.shards}: they count from 0'
+    )
+  source, mesh = latent_films(cfg), make_mesh(cfg.mesh)
+  check_mesh('init', cfg, mesh)
+  weights = _file(args.weights, TEACHERS[cfg.init.teacher])
+  count = min(args.films or len(source), len(source))
+  films_lib.claim(args.out, _settings(cfg, weights, count))
+  with jax.set_mesh(mesh):
+    teach = make_teach(cfg, weights, mesh)
+    write_parts(cfg, source, count, teach, args.out, (args.shard, args.shards))
+  print(f'trajectories of {count} films in {args.out}')
+
+
+def write_parts(
+  cfg: Config,
+  source: LatentFilms,
+  count: int,
+  teach: Teach,
+  out: str,
+  shard: tuple[int, int] = (0, 1),
+) -> None:
+  """Writes the parts of `shard` (which, of how many) that are not there.
+
+  `count` are the films of all shards.
+  """
+  batch, size = cfg.stage.init.batch, part_films(cfg)
+  parts = range(shard[0], -(-count // size), shard[1])
+  with Progress(console=Console(stderr=True)) as progress:
+    task = progress.add_task('trajectories', total=len(parts) * size)
+
+    def make_part(part: int) -> Iterator[TrajectoryFilm]:
+      end = min(count, (part + 1) * size)
+      for start in range(part * size, end, batch):
+        group = [source[i] for i in range(start, min(start + batch, end))]
+        yield from teach(group)
+        progress.advance(task, len(group))
+
+    for part in parts:
+      films_lib.write_films(
+        out,
+        f'part-{part:05d}',
+        frame_shape(cfg),
+        make_part,
+        [part],
+        points=STUDENT_STEPS,
+      )
+
+
+def part_films(cfg: Config) -> int:
+  """Films of a part: whole batches, of about _PART_BYTES in all."""
+  batch = cfg.stage.init.batch
+  frames = cfg.data.chunks * cfg.film.frames_per_chunk
+  numbers = frames * math.prod(frame_shape(cfg)) * (STUDENT_STEPS + 2)
+  return batch * max(1, _PART_BYTES // (2 * numbers * batch))
+
+
+def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
+  """Call it, and what it returns, within `jax.set_mesh(mesh)`."""
+  text = load_text(cfg.text)
+  integrate = teacher_trajectories(cfg, text)
+  shapes = jax.eval_shape(init_dit(cfg.dit), jax.random.key(0))
+  params = load_params(
+    weights,
+    jax.tree.map(
+      lambda x, sharding: jax.ShapeDtypeStruct(
+        x.shape, x.dtype, sharding=sharding
+      ),
+      shapes,
+      param_shardings(shapes, mesh),
+    ),
+  )
+
+  @jax.jit
+  def integrated(params, batch):
+    key = jax.random.key(cfg.seed)
+    shape = batch['latents'].shape[1:]
+    noise = jax.vmap(
+      lambda number: jax.random.normal(jax.random.fold_in(key, number), shape)
+    )(batch['number'])
+    made = integrate(params, batch, noise, key)
+    names = ('latents', 'points', 'end')
+    return {name: made[name].astype(jnp.float16) for name in names}
+
+  def teach(group: Sequence[LatentFilm]) -> list[TrajectoryFilm]:
+    short = cfg.stage.init.batch - len(group)
+    rows = [_row(cfg, text, film) for film in [*group, *group[-1:] * short]]
+    batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    made = jax.device_get(
+      integrated(params, place(batch, batch_sharding(mesh)))
+    )
+    return [
+      _film(cfg, film, {name: array[i] for name, array in made.items()})
+      for i, film in enumerate(group)
+    ]
+
+  return teach
+
+
+def _row(cfg: Config, text: Text, film: LatentFilm) -> dict[str, np.ndarray]:
+  row = fit_film(film, text.encode, cfg.data.chunks, cfg.film.frames_per_chunk)
+  return row | {'number': np.int32(film.film)}
+
+
+def _film(
+  cfg: Config, film: LatentFilm, made: dict[str, np.ndarray]
+) -> TrajectoryFilm:
+  """`film` as the batch had it: cut to data.chunks, without padding."""
+  chunks = min(cfg.data.chunks, len(film.prompts))
+  frames = chunks * cfg.film.frames_per_chunk
+  return TrajectoryFilm(
+    latents=made['latents'][:frames],
+    prompts=film.prompts[:chunks],
+    cuts=film.cuts[:chunks],
+    shots=film.shots[:chunks],
+    film=film.film,
+    points=made['points'][:frames],
+    end=made['end'][:frames],
+  )
+
+
+def _file(weights: str, name: str) -> pathlib.Path:
+  path = pathlib.Path(weights)
+  file = path / f'{name}.safetensors'
+  return file if file.exists() else path
+
+
+def _settings(
+  cfg: Config, weights: pathlib.Path, count: int
+) -> dict[str, object]:
+  return trajectory_settings(cfg) | {
+    'source': 'trajectories',
+    'of': cfg.data.films,
+    'films': count,
+    'chunks': cfg.data.chunks,
+    'seed': cfg.seed,
+    'frames_per_chunk': cfg.film.frames_per_chunk,
+    'batch': cfg.stage.init.batch,  # parts are of whole ones
+    'teacher_weights': fingerprint(weights),
+  }
+
+
+if __name__ == '__main__':
+  define_flags()
+  command.run(main)
