@@ -7,6 +7,12 @@ nearest). Sections are named like the packages that read them.
 
 from ml_collections import ConfigDict
 
+from cinejax.core.errors import UserError
+
+# Students, by what follows a config's name and a colon: steps of a chunk.
+STUDENTS = {'four': 4, 'two': 2, 'one': 1, 'frame_two': 2, 'frame_one': 1}
+VARIANTS = ('', 'frame', *STUDENTS)  # `frame`: a base of one latent a chunk
+
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
@@ -198,6 +204,25 @@ def get_config() -> ConfigDict:
   # from one client; ten times as many at once
   serving.messages_per_sec = 20.0
   return config
+
+
+def check_variant(variant: str) -> None:
+  """Raises UserError unless it is one of VARIANTS."""
+  if variant not in VARIANTS:
+    raise UserError(
+      f'there is no variant {variant}; there are {", ".join(VARIANTS[1:])}'
+    )
+
+
+def make_student(config: ConfigDict, variant: str) -> None:
+  """Sets what distilling the student `variant`, and directing it, need."""
+  steps = STUDENTS[variant]
+  first = 4 if variant.startswith('frame') else 0
+  config.train.stages = ('init', 'dmd')
+  config.dmd.steps = config.rollout.steps = steps
+  config.dmd.first_steps = config.rollout.first_steps = first
+  config.rollout.sampler = 'few_step'
+  config.rollout.guidance = 1.0
 
 
 def _stage(

@@ -33,19 +33,12 @@ students, which take four steps for a film's first frame.
 
 from ml_collections import ConfigDict
 
-from cinejax.core.errors import UserError
 from configs import base
-
-STUDENTS = {'four': 4, 'two': 2, 'one': 1, 'frame_two': 2, 'frame_one': 1}
-VARIANTS = ('', 'frame', *STUDENTS)
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """`variant` follows the file's name and a colon: one of VARIANTS."""
-  if variant not in VARIANTS:
-    raise UserError(
-      f'there is no variant {variant}; there are {", ".join(VARIANTS[1:])}'
-    )
+  """`variant` follows the file's name and a colon: one of base.VARIANTS."""
+  base.check_variant(variant)
   config = base.get_config()
   config.name = 'story'
   config.film.fps = 8
@@ -63,21 +56,15 @@ def get_config(variant: str = '') -> ConfigDict:
     config.dmd.window = 21
     config.dmd.context = 3
     config.rollout.weights = 'frame'
-  if variant in STUDENTS:
+  if variant in base.STUDENTS:
     _distil(config, variant)
   return config
 
 
 def _distil(config: ConfigDict, variant: str) -> None:
-  steps = STUDENTS[variant]
-  first = 4 if variant.startswith('frame') else 0
-  config.train.stages = ('init', 'dmd')
+  base.make_student(config, variant)
   for stage in (config.stage.dmd, config.stage.tune):
     stage.learning_rate = 5e-5
   config.dmd.fake_learning_rate = 1e-4
   config.dmd.guidance = 3.0  # as the base is sampled
-  config.dmd.steps = config.rollout.steps = steps
-  config.dmd.first_steps = config.rollout.first_steps = first
   config.rollout.weights = variant
-  config.rollout.sampler = 'few_step'
-  config.rollout.guidance = 1.0

@@ -3,17 +3,23 @@
 That paper reports one time for a whole film in the base, 100,000 films of
 about 15 s, 64 GPUs with FSDP and sequence parallelism, four steps in chunks of
 three latents. Rates and schedules are not reported: they are those of
-configs/wan_1_3b.py, whose runbook holds here with this file's name, without
-`wan` (the 1.3B model) and its flags for another real score:
+configs/wan_1_3b.py, whose runbook holds here, without its flags for another
+real score:
 
   hf download Wan-AI/Wan2.1-T2V-14B --local-dir=wan14b
-  python -m cinejax.train --config=configs/wan_14b.py --workdir=runs/wan14b \\
+  python -m cinejax.train --config=configs/wan_14b.py --workdir=runs/base \\
     --config.data.films=films --config.text.folder=wan14b \\
-    --config.train.codec_weights=wan14b --config.train.base_weights=wan14b \\
+    --config.train.codec_weights=wan14b --config.train.base_weights=wan14b
+  python -m cinejax.train --config=configs/wan_14b.py:four \\
+    --workdir=runs/four --config.data.films=films \\
+    --config.text.folder=wan14b \\
+    --config.train.base_weights=runs/base/base.safetensors \\
     --config.train.base_bidirectional_weights=wan14b
 
-  python -m cinejax.direct --config=configs/wan_14b.py --weights=wan14b \\
-    --screenplay=screenplays/demo.json --out=runs/film --platform=gpu
+  python -m cinejax.direct --config=configs/wan_14b.py:four \\
+    --weights=runs/four --config.train.codec_weights=wan14b \\
+    --config.text.folder=wan14b --screenplay=screenplays/demo.json \\
+    --out=runs/film --platform=gpu
 
 A group of 8 devices shares the tokens and heads of a film
 (config.mesh.sequence), and the batch is over groups. A bank of 64 latents is

@@ -13,49 +13,55 @@ Runbook, from the root of the repository; `wan` and `wan14b` are folders.
   python -m data_prep.video --config=configs/wan_1_3b.py --weights=wan \\
     --clips=clips --out=films
 
-1. A base that streams, 50 steps a chunk (base), and from it a student that
-takes four (init: consistency; dmd: against the 14B model's score):
+1. A base that streams, 50 steps a chunk:
 
-  python -m cinejax.train --config=configs/wan_1_3b.py --workdir=runs/wan \\
+  python -m cinejax.train --config=configs/wan_1_3b.py --workdir=runs/base \\
     --config.data.films=films --config.text.folder=wan \\
-    --config.train.codec_weights=wan --config.train.base_weights=wan \\
+    --config.train.codec_weights=wan --config.train.base_weights=wan
+
+2. From it a student of four steps (`:two`, `:one`): init by consistency, then
+dmd against the 14B model's score:
+
+  python -m cinejax.train --config=configs/wan_1_3b.py:four \\
+    --workdir=runs/four --config.data.films=films --config.text.folder=wan \\
+    --config.train.base_weights=runs/base/base.safetensors \\
     --config.train.base_bidirectional_weights=wan \\
     --config.train.real_weights=wan14b
-
-Other ways, each a few flags more:
 
   init by ODE   --config.init.method=ode --config.init.guidance=6 \\
                 --config.stage.init.beta1=0.9 --config.stage.init.ema=0
   with a GAN    --config.dmd.gan_weight=0.01
-  fewer steps   --config.dmd.steps=2 (or 1)
-  one latent    --config=configs/wan_1_3b.py:frame; with --config.dmd.steps=2
-  at a time     (or 1) the first latent still takes four
-  not 14B       --config.dmd.real_layers=0 --config.dmd.real_heads=0 \\
+  without 14B   --config.dmd.real_layers=0 --config.dmd.real_heads=0 \\
                 --config.dmd.real_mlp_features=0 --config.train.real_weights=wan
-  from Self Forcing's student: stages ('dmd',) or ('tune',) with
+  from a student of Self Forcing or Causal Forcing, without init: \\
+                --config.train.stages="('dmd',)" \\
                 --config.train.init_weights=self_forcing_dmd.pt
 
-2. Longer films, 240 latents, by windows of 21, adapters alone:
+3. The same student on films of 240 latents, by windows of 21, adapters alone:
 
-  python -m cinejax.train --config=configs/wan_1_3b.py --workdir=runs/wan \\
-    --config.train.stages="('tune',)" --config.data.films=films \\
-    --config.text.folder=wan \\
-    --config.data.chunks=80 \\
-    --config.train.base_bidirectional_weights=wan \\
+  python -m cinejax.train --config=configs/wan_1_3b.py:four \\
+    --workdir=runs/four --config.train.stages="('tune',)" \\
+    --config.data.films=films --config.data.chunks=80 \\
+    --config.text.folder=wan --config.train.base_bidirectional_weights=wan \\
+    --config.train.base_weights=runs/base/base.safetensors \\
     --config.train.real_weights=wan14b \\
-    --config.train.dmd_weights=runs/wan/dmd.safetensors \\
+    --config.train.dmd_weights=runs/four/dmd.safetensors \\
     --config.dmd.fake_learning_rate=2e-6
 
-3. Films. The base with guidance, the student without:
+`frame` is a base of one latent a chunk; `frame_two` and `frame_one` are its
+students, which take four steps for a film's first latent.
+
+4. Films, of the base as it was fetched (it is not causal yet: step 1), of the
+base, and of the student:
 
   python -m cinejax.direct --config=configs/wan_1_3b.py --weights=wan \\
     --screenplay=screenplays/demo.json --out=runs/film --platform=gpu
-  python -m cinejax.direct --config=configs/wan_1_3b.py \\
-    --weights=runs/wan/dmd.safetensors \\
+  python -m cinejax.direct --config=configs/wan_1_3b.py --weights=runs/base \\
     --config.train.codec_weights=wan --config.text.folder=wan \\
-    --config.rollout.sampler=few_step --config.rollout.steps=4 \\
-    --config.rollout.guidance=1 \\
     --screenplay=screenplays/demo.json --out=runs/film
+  python -m cinejax.direct --config=configs/wan_1_3b.py:four \\
+    --weights=runs/four --config.train.codec_weights=wan \\
+    --config.text.folder=wan --screenplay=screenplays/demo.json --out=runs/film
 
 A bank of 64 latents is 18.4 GB (bfloat16), 9.3 GB with
 --config.memory.dtype=int8; with guidance there are two.
@@ -63,7 +69,6 @@ A bank of 64 latents is 18.4 GB (bfloat16), 9.3 GB with
 
 from ml_collections import ConfigDict
 
-from cinejax.core.errors import UserError
 from configs import base
 
 # What Wan 2.1 samples against; guidance was tuned with it.
@@ -76,9 +81,8 @@ NEGATIVE_PROMPT = (
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """`variant` follows the file's name and a colon: `frame`, or nothing."""
-  if variant not in ('', 'frame'):
-    raise UserError(f'there is no variant {variant}; there is frame')
+  """`variant` follows the file's name and a colon: one of base.VARIANTS."""
+  base.check_variant(variant)
   config = base.get_config()
   config.name = 'wan_1_3b'
   config.codec.name = 'wan_vae'
@@ -98,16 +102,18 @@ def get_config(variant: str = '') -> ConfigDict:
   config.rollout.negative_prompt = NEGATIVE_PROMPT
   config.data.chunks = 20  # 60 latents, 237 pixel frames, 14.8 s
   config.init.last_pair = False
-  config.train.stages = ('base', 'init', 'dmd')
+  config.train.stages = ('base',)
   config.train.weights_dtype = 'float32'  # updates are finer than bfloat16
   _set_scores(config)
   _set_stages(config.stage)
-  if variant == 'frame':
+  if variant.startswith('frame'):
     config.film.frames_per_chunk = 1
     config.data.chunks = 60
-    config.rollout.first_steps = 4
-    config.dmd.first_steps = 4
     config.dmd.window = 21
+    config.dmd.context = 3
+  if variant in base.STUDENTS:
+    base.make_student(config, variant)
+    config.rollout.weights = 'dmd'
   return config
 
 

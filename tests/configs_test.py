@@ -19,7 +19,7 @@ from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
 from cinejax.training import distillation, initialisation, program, stages
 from cinejax.training.state import branch
-from configs import story
+from configs import base, story
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = [
@@ -45,11 +45,11 @@ def test_a_config_resolves(name):
   assert doc, 'the docstring of a config is its runbook'
 
 
-@pytest.mark.parametrize('variant', story.VARIANTS)
+@pytest.mark.parametrize('variant', base.VARIANTS)
 def test_a_story_variant_resolves(variant):
   cfg = resolve(story.get_config(variant))
-  if variant in story.STUDENTS:  # what is trained is what is rolled out
-    assert cfg.rollout.steps == cfg.dmd.steps == story.STUDENTS[variant]
+  if variant in base.STUDENTS:  # what is trained is what is rolled out
+    assert cfg.rollout.steps == cfg.dmd.steps == base.STUDENTS[variant]
     assert cfg.rollout.first_steps == cfg.dmd.first_steps
 
 

@@ -28,7 +28,7 @@ from cinejax.rollout.state import ChunkInput
 from cinejax.training import distillation, stages
 from cinejax.training.adaptation import adapted
 from cinejax.training.state import abstract_state, make_init
-from configs import tiny
+from configs import base, tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAMES = ('wan_1_3b', 'wan_14b')
@@ -91,17 +91,16 @@ def test_a_chunk_of_a_film_traces_at_full_size(name, count, bank_gb):
   assert output.frame_JLBR.shape == (50, cfg.dit.layers, 1, 5)
 
 
-@pytest.mark.parametrize(('variant', 'steps'), [('', 4), ('frame', 1)])
-def test_students_trace_in_chunks_of_three_and_of_one(variant, steps):
-  few = {'sampler': 'few_step', 'steps': steps, 'guidance': 1.0}
-  cfg = load('wan_1_3b', variant, **{f'rollout.{k}': v for k, v in few.items()})
+@pytest.mark.parametrize('variant', ['four', 'frame_one'])
+def test_students_trace_in_chunks_of_three_and_of_one(variant):
+  cfg = load('wan_1_3b', variant)
   # as deep as a trace needs
   cfg = dataclasses.replace(cfg, dit=dataclasses.replace(cfg.dit, layers=2))
   made = director(cfg)
   state = jax.eval_shape(lambda: made.begin([0]))
   assert state.negative is None
   _, output = jax.eval_shape(made.step, params_of(cfg.dit), state, CHUNK)
-  frames = 1 if variant else 3
+  frames = 1 if variant == 'frame_one' else 3
   assert output.latents_BFYXC.shape == (1, frames, 60, 104, 16)
   assert cfg.data.chunks * frames == 60
 
@@ -112,6 +111,16 @@ def test_the_times_are_those_of_the_papers():
   np.testing.assert_allclose(grid, [1, 0.9375, 5 / 6, 0.625, 0], atol=1e-6)
   ode = timesteps.euler_grid(cfg.init.grid, cfg.diffusion.shift)
   np.testing.assert_allclose(ode[[0, 12, 24, 36]], grid[:4], atol=1e-6)
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('variant', base.VARIANTS)
+def test_every_variant_makes_films_of_60_latents(name, variant):
+  cfg = load(name, variant)
+  assert cfg.data.chunks * cfg.film.frames_per_chunk == 60
+  if variant in base.STUDENTS:  # what is trained is what is rolled out
+    assert cfg.rollout.steps == cfg.dmd.steps == base.STUDENTS[variant]
+    assert cfg.rollout.first_steps == cfg.dmd.first_steps
 
 
 def commands(name):
@@ -127,7 +136,8 @@ def test_what_the_runbook_sets_is_there(name):
   assert len(found) >= 2
   for line in found:
     module = importlib.import_module(f'configs.{name}')
-    config = module.get_config().lock()
+    variant = re.search(rf'configs/{name}\.py:(\w+)', line)
+    config = module.get_config(variant[1] if variant else '').lock()
     for key, value in re.findall(r'--config\.([\w.]+)=(\S+)', line):
       value = shlex.split(value)[0].rstrip('.;')
       kept = config
@@ -167,7 +177,7 @@ def test_an_update_of_every_stage_traces_at_full_size(
   name, what, monkeypatch, tmp_path
 ):
   stage = {'cd': 'init', 'ode': 'init', 'gan': 'dmd'}.get(what, what)
-  cfg = load(name, **STAGES[what])
+  cfg = load(name, '' if what == 'base' else 'four', **STAGES[what])
   words = np.zeros((1, cfg.text.words, cfg.text.features), np.float32)
   for module in (stages, distillation):
     monkeypatch.setattr(module, 'weights_path', lambda *args: tmp_path)
