@@ -16,7 +16,7 @@ from cinejax.core.errors import UserError
 from cinejax.serving.guard import MOST_BYTES, Guard
 from cinejax.serving.openapi import describe
 from cinejax.serving.room import Full, Missing
-from cinejax.serving.routes import ENDPOINTS, JSON, Endpoint
+from cinejax.serving.routes import ENDPOINTS, JPEG, JSON, Endpoint
 from cinejax.serving.socket import live
 from cinejax.serving.studio import Studio
 
@@ -57,7 +57,9 @@ def _route(studio: Studio, endpoint: Endpoint) -> Route:
     made = await run_in_threadpool(
       endpoint.handler, studio, request.path_params, body
     )
-    headers = {'cache-control': 'no-store'}
+    # a still's address names its take, so it never changes
+    keep = 'private, max-age=86400' if endpoint.kind == JPEG else 'no-store'
+    headers = {'cache-control': keep}
     if endpoint.download:
       name = f'attachment; filename="{endpoint.download}"'
       headers['content-disposition'] = name

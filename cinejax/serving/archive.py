@@ -50,6 +50,17 @@ class Archive:
     paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.stem for path in paths]
 
+  def titles(self) -> dict[str, str]:
+    """By name, the newest first; of the first prompt where there is none."""
+    found = {}
+    for name in self.names():
+      try:
+        (film,) = screenplay.load(self._path(name, 'json'))
+      except UserError:
+        continue
+      found[name] = film.title or film.segments[0].prompt
+    return found
+
   def save_journal(self, name: str, film: Film) -> None:
     """Nothing is written of a film that has not begun."""
     if film.segments:

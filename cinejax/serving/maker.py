@@ -7,6 +7,7 @@ asks for that is not compiled yet is compiled by another thread meanwhile.
 """
 
 import concurrent.futures
+import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -66,23 +67,21 @@ class Maker:
       )
 
   def compile(
-    self, settings: Settings, then: Callable[[], None] | None = None
+    self, settings: Settings, then: Callable[[Exception | None], None]
   ) -> None:
-    """Meanwhile; `then` is called under the lock."""
+    """Meanwhile; `then` is called under the lock, with what went wrong."""
 
     def work() -> None:
+      failed: Exception | None = None
       try:
         self.slots.prepare(settings)
-      except Exception:
+      except Exception as error:
         logging.exception('cannot compile %s', settings)
-        return
-      finally:
-        with self._room.changed:
-          self._compiling.discard(settings)
-          self._room.changed.notify_all()
-      if then is not None:
-        with self._room.changed:
-          then()
+        failed = error
+      with self._room.changed:
+        self._compiling.discard(settings)
+        then(failed)
+        self._room.changed.notify_all()
 
     self._compiling.add(settings)
     self._compiler.submit(work)
@@ -127,11 +126,16 @@ class Maker:
       if self.slots.prepared(settings):
         shares.setdefault(settings, []).append(session)
       elif settings not in self._compiling:
-        self.compile(settings)
+        self.compile(settings, functools.partial(self._compiled, session))
     for settings, together in shares.items():
       begun = [self._begun(one, now) for one in together[: self.slots.slots]]
       return settings, [one for one in begun if one is not None]
     return Settings(), []
+
+  def _compiled(self, session: Session, failed: Exception | None) -> None:
+    """For a session that waits for it; the others will ask again."""
+    if failed is not None and not session.ended:
+      self._room.fail(session, failed)
 
   def _begun(self, session: Session, now: float) -> _Begun | None:
     try:

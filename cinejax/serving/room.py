@@ -16,6 +16,8 @@ from cinejax.serving.budget import model_name
 from cinejax.serving.reel import Reel
 from cinejax.serving.session import Session
 
+_LEFT_SECS = 15.0  # a film that stands so long may make room for another
+
 
 class Missing(UserError):
   """There is no such session."""
@@ -54,10 +56,28 @@ class Room:
   def check_room(self) -> None:
     if self.closing:
       raise Full('the server is closing')
-    if len(self.sessions) >= self.cfg.sessions:
+    if len(self.sessions) >= self.cfg.sessions and not self._make_room():
       raise Full(
         f'all {self.cfg.sessions} sessions are taken; close one or come back'
       )
+
+  def _make_room(self) -> bool:
+    """Saves and frees the film that was left longest ago, if one was."""
+    before = self.clock() - _LEFT_SECS
+    left = [
+      session
+      for session in self.sessions.values()
+      if not session.viewers
+      and not session.rolling
+      and not session.reel.away
+      and session.seen < before
+    ]
+    if not left:
+      return False
+    oldest = min(left, key=lambda session: session.seen)
+    self.save(oldest)
+    self.drop(oldest, {'type': 'saved', 'id': oldest.name})
+    return True
 
   def add(self, reel: Reel, title: str, name: str = '') -> Session:
     self.check_room()

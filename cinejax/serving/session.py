@@ -47,7 +47,9 @@ class Session:
     self.status, self.reason = 'waiting', 'a film begins with its first prompt'
     self.plan: list[Planned] = []
     self.until: int | None = None  # a screenplay's end
-    self.take = 0  # grows when the film goes back: what was made is void
+    # grows when the film goes back: what was made is void. No number comes
+    # twice, so that a browser may keep the stills of a take.
+    self.take = secrets.randbelow(2**30)
     self.seen, self.served = now, now
     self.viewers: list[Viewer] = []
     self.latency_secs: float | None = None  # of the last direction

@@ -4,6 +4,7 @@ Whatever a client may mend is a UserError of one sentence; `Missing` and
 `Full` (room.py) are those that are not about the words.
 """
 
+import logging
 import pathlib
 import secrets
 import tempfile
@@ -23,7 +24,9 @@ from cinejax.serving.room import Full, Missing, Room
 from cinejax.serving.session import UNWATCHED, Session
 from cinejax.serving.viewer import Viewer
 
+_LISTED = ('id', 'title', 'status', 'secs', 'viewers')
 _NEXT = 'say what comes next'
+_DOWNLOAD_SECS = 5.0  # that a download waits for others
 
 
 class Studio:
@@ -42,7 +45,10 @@ class Studio:
     self._lock = self.room.changed
     self._download = threading.Lock()  # one at a time: they cost computing
     for name in self.room.archive.open()[: self.room.cfg.sessions]:
-      self.restore(name)
+      try:
+        self.restore(name)
+      except UserError as error:  # somebody changed the file
+        logging.warning('session %s is not taken up: %s', name, error)
 
   def start(self) -> None:
     self.maker.start()
@@ -92,12 +98,14 @@ class Studio:
   def listed(self) -> dict[str, Any]:
     with self._lock:
       sessions = self.room.sessions
-      names = ('id', 'title', 'status', 'secs', 'viewers')
       live = [session.told() for session in sessions.values()]
-      saved = [n for n in self.room.archive.names() if n not in sessions]
       return {
-        'live': [{key: told[key] for key in names} for told in live],
-        'saved': saved,
+        'live': [{key: told[key] for key in _LISTED} for told in live],
+        'saved': [
+          {'id': name, 'title': title}
+          for name, title in self.room.archive.titles().items()
+          if name not in sessions
+        ],
         'most': self.room.cfg.sessions,
       }
 
@@ -130,10 +138,12 @@ class Studio:
       self.room.tell(session)
       return chunk
 
-    def say_later() -> None:
+    def say_later(failed: Exception | None) -> None:
       try:
+        if failed is not None:
+          raise UserError(f'that cannot be compiled ({failed})')
         say()
-      except UserError as error:  # it has ended meanwhile
+      except UserError as error:  # or the film has ended meanwhile
         self.room.post(session, {'type': 'error', 'error': str(error)})
 
     settings = session.next_settings().then(said.settings)
@@ -206,10 +216,15 @@ class Studio:
       frames = reel.frames()
     film = self.director.cfg.film
     scale = media.watchable_scale(film.height)
-    with self._download, tempfile.TemporaryDirectory() as folder:
-      path = pathlib.Path(folder) / 'film.mp4'
-      media.write_video(path, frames, film.fps, scale=scale)
-      return path.read_bytes()
+    if not self._download.acquire(timeout=_DOWNLOAD_SECS):
+      raise Full('other films are being written; try again')
+    try:
+      with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / 'film.mp4'
+        media.write_video(path, frames, film.fps, scale=scale)
+        return path.read_bytes()
+    finally:
+      self._download.release()
 
   def watch(self, name: str, viewer: Viewer) -> None:
     """Its frames go to `viewer` from now on; a film that waited rolls."""

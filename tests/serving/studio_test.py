@@ -218,7 +218,7 @@ def test_nobody_watching_stops_it_and_idle_saves_it(
     studio.room, 'cfg', dataclasses.replace(studio.room.cfg, idle_secs=0.05)
   )
   until(lambda: session not in studio.room.sessions)
-  assert session in studio.listed()['saved']
+  assert {'id': session, 'title': 'a'} in studio.listed()['saved']
   with pytest.raises(Missing):
     studio.told(session)
   monkeypatch.undo()
@@ -227,6 +227,37 @@ def test_nobody_watching_stops_it_and_idle_saves_it(
   assert back['chunks'] in (made, made + 1) and back['status'] == 'paused'
   studio.direct(session, {'do': 'resume'})
   _chunks(studio, session, made + 2)
+
+
+def test_a_film_that_was_left_makes_room(studio, monkeypatch):
+  first = studio.create(film=Film((Segment('left', chunks=1),), seed=1))['id']
+  until(lambda: studio.told(first)['status'] == 'paused')
+  names = [studio.create()['id'] for _ in range(2)]
+  with pytest.raises(Full):
+    studio.create()
+  monkeypatch.setattr('cinejax.serving.room._LEFT_SECS', 0.0)
+  names.append(studio.create()['id'])
+  assert first not in studio.room.sessions
+  studio.close(names.pop())
+  assert studio.restore(first)['chunks'] == 1
+  for name in (first, *names):
+    studio.close(name)
+
+
+def test_what_cannot_be_compiled_ends_no_film(studio, session, monkeypatch):
+  def fail(settings):
+    raise RuntimeError('no')
+
+  said = {'do': 'prompt', 'prompt': 'a', 'policy': 'sink'}
+  monkeypatch.setattr(studio.maker.slots, 'prepare', fail)
+  assert studio.direct(session, said)['compiling']
+  until(lambda: not studio.maker._compiling)
+  studio.direct(session, {'do': 'prompt', 'prompt': 'a'})
+  _chunks(studio, session, 1)
+  film = Film((Segment('a', chunks=1, policy='sink'),), seed=1)
+  name = studio.create(film=film)['id']
+  until(lambda: studio.told(name)['status'] == 'failed')
+  studio.close(name)
 
 
 def test_a_server_that_stops_takes_its_sessions_up_again(director, tmp_path):

@@ -30,6 +30,7 @@ export class Live {
     const url = `${scheme}://${location.host}/sessions/${this.id}/live?${kind}`;
     this.socket = new WebSocket(url);
     this.socket.binaryType = 'arraybuffer';
+    this.open = new Promise((done) => { this.socket.onopen = done; });
     this.socket.onmessage = ({ data }) => {
       this.tries = 0;
       if (typeof data === 'string') return this.on.event(JSON.parse(data));

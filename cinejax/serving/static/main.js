@@ -10,6 +10,7 @@ const film = new Film(at('film'), model);
 let session = null; // as the server told it last
 let live = null;
 let chunk = null; // the event of the chunk on screen
+let asleep = false; // the server has saved the film and forgotten it
 
 // --- the session -----------------------------------------------------------
 
@@ -17,6 +18,7 @@ function enter(told) {
   live?.close();
   film.clear();
   chunk = null;
+  asleep = false;
   session = told;
   history.replaceState(null, '', `#${told.id}`);
   at('screenplay').href = `/sessions/${told.id}/screenplay.json`;
@@ -67,9 +69,9 @@ function event(told) {
     slate('That is being prepared; the film goes on meanwhile.');
     setTimeout(show, 4000);
   } else if (told.type === 'saved') {
-    slate('Nobody was here, so the film was saved.');
+    asleep = true;
     live.close();
-    restore(told.id);
+    slate('Nobody was here, so the film was saved. Roll takes it up again.');
   } else if (told.type === 'closing') {
     slate('The server is closing; the film is saved.');
   }
@@ -153,7 +155,11 @@ setInterval(() => {
 
 // --- what is said ----------------------------------------------------------
 
-function say(direction) {
+async function say(direction) {
+  if (asleep) {
+    await restore(session.id);
+    await live.open;
+  }
   if (!live.send(direction)) fail(new Error('there is no connection yet'));
 }
 
@@ -199,6 +205,26 @@ at('policy').onchange = () => say({ do: 'set', policy: at('policy').value });
 for (const id of ['steps', 'guidance']) {
   at(id).onchange = () => say({ do: 'set', [id]: Number(at(id).value) });
 }
+at('films').onclick = async () => {
+  const { live: others, saved } = await ask('GET', '/sessions');
+  const row = (one, how) =>
+    make('li', {},
+      make('button', {
+        type: 'button',
+        textContent: one.title || 'Untitled',
+        onclick: () => {
+          at('shelf').close();
+          if (how === 'saved') restore(one.id);
+          else ask('GET', `/sessions/${one.id}`).then(enter, fail);
+        },
+      }),
+      make('span', { className: 'dim', textContent: how }));
+  at('shelved').replaceChildren(
+    ...others.map((one) => row(one, `${one.status} · ${clock(one.secs)}`)),
+    ...saved.map((one) => row(one, 'saved')));
+  at('shelf').showModal();
+};
+at('close').onclick = () => at('shelf').close();
 at('new').onclick = () => begin({});
 at('open').onclick = () => at('file').click();
 at('file').onchange = () => run(at('file').files[0]);
