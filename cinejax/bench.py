@@ -15,6 +15,9 @@ time. Rows (equations in evaluation/throughput.py):
   first    first_ms, from a prompt to the first frames of its film, fetched
   stream   chunk_ms early and late in a long film; compilations and bytes of
            the bank, which stay as they are from chunk 3 on
+  serve    --batch directors at once for --secs seconds, by sessions of
+           cinejax.serve: frames a second on screen, latency_ms of directions
+           (serving/load.py)
 
 Milliseconds are {median, min, max, n}. Nothing comes from the cache of
 compiled programs, so that compile_secs is honest.
@@ -40,6 +43,7 @@ from cinejax.evaluation import throughput
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
+from cinejax.serving import load
 from cinejax.training.optim import make_optimizer
 from cinejax.training.stages import make_base_loss
 from cinejax.training.state import abstract_state, make_init, shardings
@@ -54,7 +58,7 @@ def define_flags() -> None:
   flags.DEFINE_multi_enum(
     'what',
     None,
-    ['train', 'rollout', 'first', 'stream'],
+    ['train', 'rollout', 'first', 'stream', 'serve'],
     'Rows.',
     required=True,
   )
@@ -65,6 +69,7 @@ def define_flags() -> None:
   flags.DEFINE_integer(
     'chunks', 210, 'Length of a stream.', lower_bound=throughput.SHORTEST
   )
+  flags.DEFINE_float('secs', 60.0, 'Of serving.', lower_bound=10.0)
 
 
 def main() -> None:
@@ -79,6 +84,9 @@ def main() -> None:
     elif what == 'first':
       director = make_director(cfg, args.weights)
       row = throughput.first_row(director, args.batch, args.repeats)
+    elif what == 'serve':
+      director = make_director(cfg, args.weights)
+      row = serve_row(director, args.batch, args.secs)
     else:
       director = make_director(cfg, args.weights)
       row = throughput.stream_row(director, args.batch, args.chunks)
@@ -103,6 +111,26 @@ def with_any_text(cfg: Config) -> Config:
   """Hashed captions of the same size: prompts are encoded ahead of time."""
   text = dataclasses.replace(cfg.text, name='hashed')
   return dataclasses.replace(cfg, text=text)
+
+
+def serve_row(director: Director, directors: int, secs: float) -> Row:
+  """What the least and all of `directors` get; they share one Studio."""
+  got = load.serve(director, directors, secs)
+  return {
+    'batch': directors,
+    'secs': secs,
+    'slots': director.cfg.serving.slots,
+    'steps': director.cfg.rollout.steps,
+    'film_fps': director.cfg.film.fps,
+    'screen_fps_least': min(one.screen_fps for one in got),
+    'screen_fps_all': sum(one.screen_fps for one in got),
+    'latency_ms': throughput.spread(
+      [secs for one in got for secs in one.latency_secs]
+    ),
+    'ahead_ms_most': 1e3 * max(one.ahead_secs for one in got),
+    'frames_dropped': sum(one.dropped for one in got),
+    **throughput.ran(director.cfg),
+  }
 
 
 def train_row(cfg: Config, repeats: int) -> Row:

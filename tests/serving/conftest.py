@@ -40,14 +40,25 @@ def _random(init_fn):
 
 
 @pytest.fixture(scope='session')
-def slow_paced(director):
-  """The same at 8 frames a second: it waits for its time on screen."""
-  film = dataclasses.replace(director.cfg.film, fps=8.0)
-  other = dataclasses.replace(
-    director, cfg=dataclasses.replace(director.cfg, film=film)
-  )
-  # a compiled step knows no frame rate
-  other.__dict__.update(
-    {key: director.__dict__[key] for key in ('scan_fn', 'decode_fn', 'text')}
-  )
-  return other
+def with_settings(director):
+  """The same director, with settings that no compiled program knows."""
+
+  def change(film=None, serving=None):
+    cfg = director.cfg
+    cfg = dataclasses.replace(
+      cfg,
+      film=dataclasses.replace(cfg.film, **(film or {})),
+      serving=dataclasses.replace(cfg.serving, **(serving or {})),
+    )
+    other = dataclasses.replace(director, cfg=cfg)
+    for name in ('step', 'scan_fn', 'decode_fn'):
+      other.__dict__[name] = getattr(director, name)
+    return other
+
+  return change
+
+
+@pytest.fixture(scope='session')
+def slow_paced(with_settings):
+  """At 8 frames a second: it waits for its time on screen."""
+  return with_settings(film={'fps': 8.0})

@@ -1,0 +1,21 @@
+import pytest
+
+from cinejax.serving import load
+
+
+def test_two_directors_at_once(director):
+  got = load.serve(director, directors=2, secs=1.0)
+  assert len(got) == 2
+  rate, chunk_secs = director.cfg.film.fps, director.timeline.chunk_secs
+  for one in got:
+    assert one.frames >= 21 and 0 < one.screen_fps < 1.01 * rate
+    assert one.latency_secs and min(one.latency_secs) > 0
+    # at most one chunk is ahead of the one on screen
+    assert one.ahead_secs <= chunk_secs + 0.01
+
+
+@pytest.mark.slow
+def test_a_film_that_can_be_made_in_time_is_on_screen_at_its_rate(slow_paced):
+  (one,) = load.serve(slow_paced, directors=1, secs=20.0)
+  assert one.screen_fps == pytest.approx(slow_paced.cfg.film.fps, rel=0.03)
+  assert one.dropped == 0

@@ -1,0 +1,207 @@
+"""The page in a real browser, directed with the shipped weights."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cinejax.film import media
+from cinejax.film.timeline import Timeline
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROMPTS = (
+  'Ada walks left in the forest, wide shot',
+  'Ben jumps on the beach, medium shot',
+  'Ben stands on the beach, medium shot',
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def url(tmp_path_factory):
+  line = [sys.executable, '-m', 'cinejax.serve', '--config=configs/story.py']
+  line += ['--config.rollout.steps=2', '--port=0', '--platform=cpu']
+  line += [f'--workdir={tmp_path_factory.mktemp("sessions")}']
+  running = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+  while 'directing at' not in (told := running.stdout.readline()):
+    assert running.poll() is None
+  yield told.split()[-1]
+  running.terminate()
+  assert running.wait(10) == 0
+
+
+@pytest.fixture(scope='module')
+def browser():
+  api = pytest.importorskip('playwright.sync_api')
+  chromium = shutil.which('chromium') or shutil.which('google-chrome')
+  if chromium is None:
+    pytest.skip('no Chromium here: apt install chromium')
+  with api.sync_playwright() as playwright:
+    yield playwright.chromium.launch(
+      executable_path=chromium, args=['--no-sandbox']
+    )
+
+
+@pytest.fixture
+def page(browser, url):
+  page = browser.new_page(viewport={'width': 1280, 'height': 900})
+  page.set_default_timeout(60_000)
+  page.errors = []
+  page.on('pageerror', lambda error: page.errors.append(str(error)))
+  page.goto(url)
+  page.wait_for_selector('#prompt:focus')
+  yield page
+  assert not page.errors
+  page.context.close()
+
+
+def _picture(page):
+  """What is on the canvas, as one number."""
+  return page.evaluate(
+    "() => document.getElementById('film').toDataURL().length"
+  )
+
+
+def _shots(page, count):
+  page.wait_for_function(
+    f"document.querySelectorAll('#strip li').length >= {count}"
+  )
+
+
+def test_three_prompts_with_a_cut(page, tmp_path):
+  blank = _picture(page)
+  page.fill('#prompt', PROMPTS[0])
+  page.press('#prompt', 'Enter')
+  _shots(page, 1)
+  page.wait_for_timeout(3000)
+  first = _picture(page)
+  assert first != blank
+  page.fill('#prompt', PROMPTS[1])
+  page.press('#prompt', 'Shift+Enter')
+  _shots(page, 2)
+  page.fill('#prompt', PROMPTS[2])
+  page.wait_for_timeout(3500)
+  page.click('#continue')
+  _shots(page, 3)
+  page.wait_for_timeout(3500)
+  assert _picture(page) != first
+  assert page.inner_text('#fps').endswith('fps')
+  assert page.inner_text('#latency').endswith('ms')
+  assert page.locator('#looks img').count() > 0  # what the memory reads
+  page.click('#play')
+  page.wait_for_function(
+    "document.getElementById('play').textContent.includes('Roll')"
+  )
+  assert [card.strip() for card in page.locator('.said').all_inner_texts()] == [
+    *PROMPTS
+  ]
+  page.wait_for_function(
+    "[...document.querySelectorAll('#strip img')].every(i => i.naturalWidth)"
+  )
+
+  with page.expect_download() as started:
+    page.click('#screenplay')
+  film = json.loads(pathlib.Path(started.value.path()).read_text())
+  segments = film['segments']
+  assert [one['prompt'] for one in segments] == [*PROMPTS]
+  assert [one['cut'] for one in segments] == [False, True, False]
+  with page.expect_download() as started:
+    page.click('#mp4')
+  started.value.save_as(tmp_path / 'film.mp4')
+  video = media.read_video(tmp_path / 'film.mp4').astype(np.float32)
+  cut = Timeline(3, 4, 8).chunk_start_pixel(segments[0]['chunks'])
+  change = np.abs(np.diff(video, axis=0)).mean((1, 2, 3))
+  assert np.argmax(change) + 1 == cut
+
+
+def test_a_screenplay_runs_and_a_shot_is_taken_again(page, tmp_path):
+  play = tmp_path / 'play.json'
+  segments = [{'prompt': prompt, 'chunks': 1} for prompt in PROMPTS[:2]]
+  play.write_text(json.dumps({'title': 'Two', 'seed': 7, 'segments': segments}))
+  page.set_input_files('#file', play)
+  page.wait_for_function("document.title.startsWith('Two')")
+  page.wait_for_function(
+    "document.getElementById('slate').textContent.includes('has ended')"
+  )
+  assert 'seed 7' in page.inner_text('#about')
+  page.click("button:has-text('Retake')")
+  page.wait_for_function("document.querySelectorAll('#strip li').length === 1")
+  page.fill('#prompt', PROMPTS[2])
+  page.press('#prompt', 'Shift+Enter')
+  _shots(page, 2)
+  assert PROMPTS[2] in page.locator('.said').all_inner_texts()[1]
+  page.set_input_files(
+    '#file', {'name': 'x.json', 'mimeType': 'text/json', 'buffer': b'{'}
+  )
+  page.wait_for_function(
+    "document.getElementById('error').textContent.includes('not JSON')"
+  )
+
+
+def test_it_can_be_used_by_keyboard_and_ear(page):
+  page.fill('#prompt', PROMPTS[0])
+  page.press('#prompt', 'Enter')
+  page.wait_for_function(
+    "document.getElementById('say-aloud').textContent.includes('Shot 1')"
+  )
+  nameless = page.evaluate(
+    """() => [...document.querySelectorAll(
+      'button, input, select, textarea, a, img, canvas')]
+      .filter(node => !node.hidden && !(node.labels?.length ||
+        node.textContent.trim() || node.getAttribute('aria-label') ||
+        node.hasAttribute('alt')))
+      .map(node => node.outerHTML)"""
+  )
+  assert nameless == []
+  page.press('#prompt', 'Tab')
+  for _ in range(20):
+    if page.evaluate('document.activeElement.id') == 'cut':
+      break
+    page.keyboard.press('Tab')
+  assert page.evaluate('document.activeElement.id') == 'cut'
+  page.evaluate('document.activeElement.blur()')
+  page.keyboard.press('/')
+  assert page.evaluate('document.activeElement.id') == 'prompt'
+  page.evaluate('document.activeElement.blur()')
+  page.keyboard.press(' ')
+  page.wait_for_function(
+    "document.getElementById('play').textContent.includes('Roll')"
+  )
+
+
+@pytest.mark.parametrize('width', [400, 1280])
+def test_nothing_sticks_out_and_both_themes_can_be_read(page, width):
+  page.set_viewport_size({'width': width, 'height': 900})
+  for theme in ('light', 'dark'):
+    page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+    wide = page.evaluate('document.documentElement.scrollWidth')
+    assert wide <= width
+    assert page.evaluate(CONTRAST) >= 4.5
+
+
+CONTRAST = """() => {
+  const channels = name => {
+    const probe = document.createElement('i');
+    probe.style.color = `var(${name})`;
+    document.body.append(probe);
+    const found = getComputedStyle(probe).color.match(/[\\d.]+/g);
+    probe.remove();
+    return found.slice(0, 3).map(v => {
+      v /= 255;
+      return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    });
+  };
+  const light = name => {
+    const [r, g, b] = channels(name);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  };
+  const pairs = [['--ink', '--paper'], ['--dim', '--paper'],
+    ['--dim', '--card'], ['--accent', '--card'], ['--on-accent', '--accent']];
+  return Math.min(...pairs.map(([a, b]) =>
+    Math.max(light(a), light(b)) / Math.min(light(a), light(b))));
+}"""

@@ -1,0 +1,148 @@
+"""A server under bad manners and for a long time, over real sockets.
+
+CINEJAX_SOAK_SECS says how long the soak lasts; a minute by default.
+"""
+
+import json
+import os
+import pathlib
+import random
+import socket
+import threading
+import time
+import urllib.request
+
+import pytest
+import uvicorn
+from websockets.sync.client import connect
+
+from cinejax.serving.app import make_app
+from cinejax.serving.guard import LOOPBACK
+from cinejax.serving.studio import Studio
+
+pytestmark = pytest.mark.slow
+MALFORMED = 10_000
+SOAK_SECS = float(os.environ.get('CINEJAX_SOAK_SECS', '60'))
+
+
+@pytest.fixture(scope='module')
+def server(with_settings, tmp_path_factory):
+  """Its address, and its studio."""
+  director = with_settings(
+    film={'fps': 8.0},
+    serving={
+      'messages_per_sec': 1e6,
+      'film_chunks': 100_000,
+      'sessions': 4,
+    },
+  )
+  studio = Studio(director, tmp_path_factory.mktemp('sessions'))
+  studio.start()
+  listening = socket.create_server(('127.0.0.1', 0))
+  config = uvicorn.Config(make_app(studio, LOOPBACK), log_level='error')
+  running = uvicorn.Server(config)
+  thread = threading.Thread(
+    target=running.run, kwargs={'sockets': [listening]}, daemon=True
+  )
+  thread.start()
+  yield f'127.0.0.1:{listening.getsockname()[1]}', studio
+  running.should_exit = True
+  thread.join(10)
+  studio.stop(10)
+
+
+def _ask(address, path, body=None, method=None):
+  data = None if body is None else json.dumps(body).encode()
+  url = f'http://{address}{path}'
+  request = urllib.request.Request(url, data, method=method)
+  with urllib.request.urlopen(request) as answer:
+    return json.load(answer)
+
+
+def _noise(draw):
+  """A message that no client should send."""
+  keys = ('do', 'prompt', 'cut', 'chunk', 'at_secs', 'policy', 'x')
+  values = (None, True, -1, 1e308, 'a', '', [], {}, 'hold ', [[[]]])
+  kind = draw.randrange(4)
+  if kind == 0:
+    return bytes(draw.randrange(256) for _ in range(draw.randrange(64)))
+  if kind == 1:
+    return ''.join(chr(draw.randrange(32, 0x2FFF)) for _ in range(50))
+  if kind == 2:
+    return '[' * draw.randrange(5000)
+  fields = {draw.choice(keys): draw.choice(values) for _ in range(3)}
+  return json.dumps(fields | {'do': draw.choice(['prompt', 'rewind', 7, 'no'])})
+
+
+def test_every_malformed_message_gets_an_error(server):
+  address, _ = server
+  name = _ask(address, '/sessions', {'seed': 1})['id']
+  draw, errors = random.Random(0), 0
+  with connect(f'ws://{address}/sessions/{name}/live') as live:
+    for _ in range(MALFORMED):
+      live.send(_noise(draw))
+      while json.loads(live.recv())['type'] == 'session':
+        pass
+      errors += 1
+    live.send('{"do": "prompt", "prompt": "still here"}')
+    while not isinstance(live.recv(), bytes):
+      pass
+  assert errors == MALFORMED
+  _ask(address, f'/sessions/{name}', method='DELETE')
+
+
+def _resident_bytes():
+  status = pathlib.Path('/proc/self/status')
+  if not status.exists():
+    pytest.skip('resident memory is read from /proc')
+  line = next(s for s in status.read_text().splitlines() if 'VmRSS' in s)
+  return 1024 * int(line.split()[1])
+
+
+def _watch(address, name, stop, seen, slow):
+  """One reads all that comes; a slow one, nothing."""
+  with connect(
+    f'ws://{address}/sessions/{name}/live', max_queue=4, close_timeout=1
+  ) as live:
+    live.send('{"do": "prompt", "prompt": "a dog"}')
+    while not stop.is_set():
+      if slow:
+        stop.wait(0.2)
+        continue
+      try:
+        message = live.recv(timeout=1)
+      except TimeoutError:
+        continue
+      if isinstance(message, str) and '"chunk"' in message[:20]:
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] % 5 == 0:
+          live.send('{"do": "cut"}')
+
+
+def test_memory_stays_flat_and_no_session_is_lost(server):
+  address, studio = server
+  names = [_ask(address, '/sessions', {'seed': n})['id'] for n in range(3)]
+  stop, seen = threading.Event(), {}
+  threads = [
+    threading.Thread(target=_watch, args=(address, name, stop, seen, slow))
+    for name in names
+    for slow in (False, True)
+  ]
+  for thread in threads:
+    thread.start()
+  try:
+    time.sleep(min(20.0, SOAK_SECS / 3))
+    before, start = _resident_bytes(), time.monotonic()
+    told = [_ask(address, f'/sessions/{name}')['chunks'] for name in names]
+    time.sleep(SOAK_SECS)
+    after, secs = _resident_bytes(), time.monotonic() - start
+  finally:
+    stop.set()
+    for thread in threads:
+      thread.join(10)
+  assert after < 1.05 * before
+  chunk_secs = studio.director.timeline.chunk_secs
+  for name, chunks in zip(names, told, strict=True):
+    made = _ask(address, f'/sessions/{name}')['chunks'] - chunks
+    assert made == pytest.approx(secs / chunk_secs, rel=0.1, abs=2)
+    assert seen[name] > 0
