@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -67,10 +68,16 @@ def _picture(page):
   )
 
 
+def _until(page, condition, secs=60):
+  """Polls from here: the page lets nobody evaluate strings inside it."""
+  end = time.monotonic() + secs
+  while not page.evaluate(condition):
+    assert time.monotonic() < end, condition
+    page.wait_for_timeout(50)
+
+
 def _shots(page, count):
-  page.wait_for_function(
-    f"document.querySelectorAll('#strip li').length >= {count}"
-  )
+  _until(page, f"document.querySelectorAll('#strip li').length >= {count}")
 
 
 def test_three_prompts_with_a_cut(page, tmp_path):
@@ -94,14 +101,13 @@ def test_three_prompts_with_a_cut(page, tmp_path):
   assert page.inner_text('#latency').endswith('ms')
   assert page.locator('#looks img').count() > 0  # what the memory reads
   page.click('#play')
-  page.wait_for_function(
-    "document.getElementById('play').textContent.includes('Roll')"
-  )
+  _until(page, "document.getElementById('play').textContent.includes('Roll')")
   assert [card.strip() for card in page.locator('.said').all_inner_texts()] == [
     *PROMPTS
   ]
-  page.wait_for_function(
-    "[...document.querySelectorAll('#strip img')].every(i => i.naturalWidth)"
+  _until(
+    page,
+    "[...document.querySelectorAll('#strip img')].every(i => i.naturalWidth)",
   )
 
   with page.expect_download() as started:
@@ -124,13 +130,13 @@ def test_a_screenplay_runs_and_a_shot_is_taken_again(page, tmp_path):
   segments = [{'prompt': prompt, 'chunks': 1} for prompt in PROMPTS[:2]]
   play.write_text(json.dumps({'title': 'Two', 'seed': 7, 'segments': segments}))
   page.set_input_files('#file', play)
-  page.wait_for_function("document.title.startsWith('Two')")
-  page.wait_for_function(
-    "document.getElementById('slate').textContent.includes('has ended')"
+  _until(page, "document.title.startsWith('Two')")
+  _until(
+    page, "document.getElementById('slate').textContent.includes('has ended')"
   )
   assert 'seed 7' in page.inner_text('#about')
   page.click("button:has-text('Retake')")
-  page.wait_for_function("document.querySelectorAll('#strip li').length === 1")
+  _until(page, "document.querySelectorAll('#strip li').length === 1")
   page.fill('#prompt', PROMPTS[2])
   page.press('#prompt', 'Shift+Enter')
   _shots(page, 2)
@@ -138,16 +144,16 @@ def test_a_screenplay_runs_and_a_shot_is_taken_again(page, tmp_path):
   page.set_input_files(
     '#file', {'name': 'x.json', 'mimeType': 'text/json', 'buffer': b'{'}
   )
-  page.wait_for_function(
-    "document.getElementById('error').textContent.includes('not JSON')"
+  _until(
+    page, "document.getElementById('error').textContent.includes('not JSON')"
   )
 
 
 def test_it_can_be_used_by_keyboard_and_ear(page):
   page.fill('#prompt', PROMPTS[0])
   page.press('#prompt', 'Enter')
-  page.wait_for_function(
-    "document.getElementById('say-aloud').textContent.includes('Shot 1')"
+  _until(
+    page, "document.getElementById('say-aloud').textContent.includes('Shot 1')"
   )
   nameless = page.evaluate(
     """() => [...document.querySelectorAll(
@@ -169,9 +175,7 @@ def test_it_can_be_used_by_keyboard_and_ear(page):
   assert page.evaluate('document.activeElement.id') == 'prompt'
   page.evaluate('document.activeElement.blur()')
   page.keyboard.press(' ')
-  page.wait_for_function(
-    "document.getElementById('play').textContent.includes('Roll')"
-  )
+  _until(page, "document.getElementById('play').textContent.includes('Roll')")
 
 
 @pytest.mark.parametrize('width', [400, 1280])
