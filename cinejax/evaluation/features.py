@@ -6,13 +6,14 @@
   clip:FOLDER     CLIP's image features, which prompts can be compared with
 
 The last two are read from a local folder by `transformers` (the extra
-`features`), never fetched. Frames are resized as VBench does: the short side
+`torch`), never fetched. Frames are resized as VBench does: the short side
 to 224 pixels, bicubic; CLIP sees the middle square, DINOv2 all of the frame,
 down to a multiple of its patches.
 """
 
 import dataclasses
 import functools
+import importlib.util
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -162,20 +163,20 @@ def _clip(folder: str) -> Features:
 def _local(folder: str, kind: str) -> tuple[Any, Any]:
   """PyTorch, and the model of that kind in `folder`, for inference."""
   model = _pretrained(kind, folder)
-  import torch  # comes with the extra
+  import torch
 
   return torch, model.eval()
 
 
 def _pretrained(kind: str, folder: str) -> Any:
-  try:
-    import torch  # noqa: F401 (transformers' models need it)
-    import transformers
-  except ModuleNotFoundError as error:
-    raise UserError(
-      f'the features in {folder} need {error.name}; pip install '
-      "'cinejax[features]', or take pixels or taef2"
-    ) from error
+  for package in ('torch', 'transformers'):
+    if not importlib.util.find_spec(package):
+      raise UserError(
+        f'the features in {folder} need {package}; pip install '
+        "'cinejax[torch]', or take pixels or taef2"
+      )
+  import transformers  # optional, as is torch
+
   try:
     return getattr(transformers, kind).from_pretrained(
       folder, local_files_only=True

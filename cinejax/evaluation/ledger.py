@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,9 +79,17 @@ def digest(params: Any) -> str:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes `value`, whole or not at all."""
+  """Writes `value`, whole or not at all; a list of numbers on one line."""
+  text = json.dumps(value, indent=1, allow_nan=False)
+  # a line break is never inside a string of JSON
+  text = re.sub(r'\[\n[^][{}]*\]', _one_line, text)
   with atomic_path(path) as partial:
-    partial.write_text(json.dumps(value, indent=1, allow_nan=False) + '\n')
+    partial.write_text(text + '\n')
+
+
+def _one_line(match: re.Match) -> str:
+  items = re.sub(r'\n *', ' ', match[0][1:-1]).strip()
+  return f'[{items}]'
 
 
 def _read(path: pathlib.Path) -> Any:

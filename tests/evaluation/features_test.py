@@ -65,7 +65,7 @@ def test_missing_packages_and_models_are_named(name, tmp_path):
 
     sentence = f'{tmp_path} holds no '
   except ModuleNotFoundError:
-    sentence = r"pip install 'cinejax\[features\]'"
+    sentence = r"pip install 'cinejax\[torch\]'"
   with pytest.raises(UserError, match=sentence):
     features.make_features([f'{name}:{tmp_path}'])
 
@@ -104,7 +104,7 @@ def test_taef2_tells_shots_of_a_real_film_apart(shared_data):
 
 @pytest.fixture
 def dinov2(tmp_path):
-  pytest.importorskip('torch', reason="the extra 'features'")
+  pytest.importorskip('torch', reason="the extra 'torch'")
   transformers = pytest.importorskip('transformers')
   config = transformers.Dinov2Config(
     hidden_size=16,
@@ -131,7 +131,7 @@ def test_dinov2_sees_the_whole_frame(dinov2):
 
 @pytest.fixture
 def clip(tmp_path):
-  pytest.importorskip('torch', reason="the extra 'features'")
+  pytest.importorskip('torch', reason="the extra 'torch'")
   transformers = pytest.importorskip('transformers')
   text = {
     'vocab_size': 64,

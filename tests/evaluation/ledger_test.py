@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.evaluation.ledger import Ledger, digest
+from cinejax.evaluation.ledger import Ledger, digest, write_json
 from cinejax.evaluation.recall import Draw
 from cinejax.evaluation.scores import FilmScore
 
@@ -79,3 +79,10 @@ def test_networks_that_differ_anywhere_have_other_digests():
   ):
     assert digest(other) != digest(params)
   assert digest(None) == digest({})
+
+
+def test_lists_of_numbers_take_one_line(tmp_path):
+  value = {'a': [[1, 2], [3, -1]], 'b': ['x  [ y', 'ü'], 'c': [], 'd': [{}]}
+  write_json(tmp_path / 'a.json', value)
+  text = (tmp_path / 'a.json').read_text()
+  assert '[1, 2]' in text and json.loads(text) == value

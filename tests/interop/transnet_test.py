@@ -85,7 +85,7 @@ def test_logits_are_those_of_the_authors_network(path):
 
 
 def test_pth_files_hold_the_same(tmp_path, path):
-  torch = pytest.importorskip('torch', reason="the extra 'features'")
+  torch = pytest.importorskip('torch', reason="the extra 'torch'")
   tensors = {k: torch.from_numpy(x) for k, x in state_dict().items()}
   torch.save(tensors, tmp_path / 'weights.pth')
   ours, theirs = load_transnet(path), load_transnet(tmp_path / 'weights.pth')
