@@ -1,4 +1,4 @@
-"""Measures a model on story films that no training has seen.
+"""Measures a model on films that no training has seen.
 
   python -m cinejax.evaluate --config=configs/story.py \\
     --weights=weights/story --out=DIR [--films=N] [--seeds=K] \\
@@ -21,7 +21,11 @@ returns the main one alone counts, but for drift.
              each X of config.eval.features, text_X where X knows words; drift
   codec      psnr, read_clean, read_codec: no base weights are needed
 
-and a chance for each recall. Definitions stand in evaluation/ (recall.py,
+With --screenplay=FILE the films of that file are generated instead, at any
+size: all of `generated` that needs no look at the story world, which is also
+read where prompts and size are its own.
+
+There is a chance for each recall. Definitions stand in evaluation/ (recall.py,
 scores.py, shots.py, consistency.py, drift.py, speed.py, story.py). Chunks are
 committed on their own whatever config.rollout.commit says: `fused` makes the
 same films.
@@ -32,6 +36,8 @@ refused if its scores are of other weights or settings.
 """
 
 import dataclasses
+import hashlib
+import json
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -46,10 +52,11 @@ from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.director import Director, load_director
 from cinejax.evaluation import plots, tables
+from cinejax.evaluation.footage import make_instruments
 from cinejax.evaluation.ledger import Ledger, digest, write_json
-from cinejax.evaluation.scores import make_instruments
 from cinejax.examiner import examine
 from cinejax.exams import Exam
+from cinejax.film import screenplay
 from cinejax.interop.weights import load_codec
 from cinejax.memory.config import POLICIES
 from cinejax.story import world
@@ -65,27 +72,33 @@ def define_flags() -> None:
   flags.DEFINE_integer('seeds', 1, 'Sampling seeds a film.', lower_bound=1)
   flags.DEFINE_list('policies', None, 'Default: config.memory.policy.')
   flags.DEFINE_list(
-    'metrics', list(exams.PARTS[:3]), f'Some of {", ".join(exams.PARTS)}.'
+    'metrics', None, f'Some of {", ".join(exams.PARTS)}; default: three.'
   )
+  flags.DEFINE_string('screenplay', None, 'Films to make instead of cast ones.')
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
-  parts = _some_of('metrics', args.metrics, exams.PARTS)
+  known = ('generated',) if args.screenplay else exams.PARTS
+  parts = _some_of('metrics', args.metrics or known[:3], known)
   policies = _some_of(
     'policies', args.policies or [cfg.memory.policy], POLICIES
   )
-  if (cfg.film.height, cfg.film.width) != (world.HEIGHT, world.WIDTH):
+  own = screenplay.load(args.screenplay) if args.screenplay else ()
+  size = (cfg.film.height, cfg.film.width)
+  if not own and size != (world.HEIGHT, world.WIDTH):
     raise UserError(
-      f'config.film is {cfg.film.width}x{cfg.film.height} pixels; evaluate '
-      f'measures story films, {world.WIDTH}x{world.HEIGHT}'
+      f'config.film is {cfg.film.width}x{cfg.film.height} pixels; story '
+      f'films are {world.WIDTH}x{world.HEIGHT}; give others by --screenplay'
     )
   out = check_folder(args.out)
   instruments = make_instruments(cfg.eval)
   director = _load(cfg, args.weights, parts)
-  films = exams.cast_films(director, args.films or cfg.eval.films)
-  ledger = Ledger(out, _settings(director))
-  report = _facts(cfg, args.weights, len(films), args.seeds)
+  films = own[: args.films] or exams.cast_films(
+    director, args.films or cfg.eval.films
+  )
+  ledger = Ledger(out, _settings(director, own))
+  report = _facts(cfg, args, len(films))
   try:
     exam = Exam(director, films, instruments)
     for change in examine(exam, ledger, parts, policies, args.seeds, out):
@@ -117,7 +130,9 @@ def _load(cfg: Config, weights: str, parts: Sequence[str]) -> Director:
   return Director(cfg, None, *load_codec(cfg.codec, path))
 
 
-def _settings(director: Director) -> dict[str, Any]:
+def _settings(
+  director: Director, films: Sequence[screenplay.Film]
+) -> dict[str, Any]:
   """What scores depend on, beside policy, film and seed."""
   kept = ('film', 'codec', 'text', 'dit', 'memory', 'diffusion', 'rollout')
   cfg = dataclasses.asdict(director.cfg)
@@ -135,17 +150,24 @@ def _settings(director: Director) -> dict[str, Any]:
     'config': settings,
     'network': digest(director.params),
     'codec': digest(director.codec_params),
+    'screenplay': _name_of(films),
   }
 
 
-def _facts(cfg: Config, weights: str, count: int, seeds: int) -> dict[str, Any]:
+def _name_of(films: Sequence[screenplay.Film]) -> str:
+  """The same for the same films, '' for none."""
+  told = json.dumps([screenplay.document(film) for film in films])
+  return hashlib.sha256(told.encode()).hexdigest()[:16] if films else ''
+
+
+def _facts(cfg: Config, args: Any, count: int) -> dict[str, Any]:
   return {
     'name': cfg.name,
-    'weights': weights,
-    'kind': cfg.eval.kind,
+    'weights': args.weights,
+    'kind': args.screenplay or cfg.eval.kind,
     'films': count,
     'seed': cfg.eval.seed,
-    'seeds': seeds,
+    'seeds': args.seeds,
     'sampler': cfg.rollout.sampler,
     'steps': cfg.rollout.steps,
     'guidance': cfg.rollout.guidance,

@@ -6,10 +6,9 @@ stopped goes on, and one that grows only adds.
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import (
   BarColumn,
@@ -21,13 +20,14 @@ from rich.progress import (
 
 from cinejax import exams
 from cinejax.director import Director
-from cinejax.evaluation import report
+from cinejax.evaluation import kept, report
+from cinejax.evaluation.footage import FilmScore
 from cinejax.evaluation.ledger import Ledger
-from cinejax.evaluation.scores import FilmScore
 from cinejax.exams import Exam
 from cinejax.film import media, sheet
 from cinejax.story import world
 
+_RANKED = ('recall', 'place', 'sca')  # what makes a film good, in order
 _SHEET_ROWS = 24  # of a longer film the first and the last ones are shown
 
 
@@ -61,9 +61,20 @@ def examine(
     ]
     if 'generated' in parts:
       _sheets(own, by_seed[0], out / policy)
-    secs = exam.director.timeline.chunk_secs
-    done = done | {policy: report.policy_report(exam.films, by_seed, secs)}
+    done = done | {policy: _section(exam, by_seed)}
     yield {'policies': done}
+
+
+def _section(exam: Exam, by_seed: report.BySeed) -> dict[str, Any]:
+  line = exam.director.timeline
+  lengths = [
+    sheet.film_rows(exams.as_screenplay(film), line)[-1].stop / line.fps
+    for film in exam.films
+  ]
+  cast = [film for film in exam.films if isinstance(film, world.StoryFilm)]
+  return report.policy_report(
+    by_seed, lengths, [film.events[0] for film in cast]
+  )
 
 
 def _merged(
@@ -99,7 +110,7 @@ def _scores(
     number
     for number in range(total)
     if number not in known
-    or (keep and not exams.film_path(keep, number).is_file())
+    or (keep and not kept.film_path(keep, number).is_file())
   ]
   what = name.replace('.', ', ')
   with _bar() as bar:
@@ -130,45 +141,36 @@ def _bar() -> Progress:
 def _sheets(
   exam: Exam, found: Sequence[FilmScore], folder: pathlib.Path
 ) -> None:
-  """The best, median and worst film, by recall and then place."""
-  director = exam.director
+  """The best, median and worst film, by recall, then place, then cuts."""
 
-  def rank(number: int) -> tuple[float, ...]:
+  def known(number: int) -> dict[str, float]:
     values = found[number].values
-    return values['recall'], values['place'], values['sca']
+    return {n: values[n] for n in _RANKED if values.get(n) is not None}
+
+  def rank(number: int) -> list[float]:
+    return [known(number).get(name, -1.0) for name in _RANKED]
 
   order = sorted(range(len(found)), key=rank)
   chosen = {'worst': 0, 'median': len(order) // 2, 'best': -1}
+  cfg, line = exam.director.cfg.film, exam.director.timeline
   for name, at in chosen.items():
     number = order[at]
-    recalled, place, _ = rank(number)
-    rows = sheet.film_rows(exam.films[number].screenplay(), director.timeline)
+    rows = sheet.film_rows(exams.as_screenplay(exam.films[number]), line)
     if len(rows) > _SHEET_ROWS:
       rows = rows[: _SHEET_ROWS // 2] + rows[-_SHEET_ROWS // 2 :]
-    path = exams.film_path(_films(folder), number)
+    path = kept.film_path(_films(folder), number)
+    told = [f'{key} {value:.2f}' for key, value in known(number).items()]
     page = sheet.contact_sheet(
-      _original(media.read_frames(path)),
+      kept.read(path, cfg.height, cfg.width),
       rows,
-      director.cfg.film.fps,
-      f'{folder.name}, {name}: film {number}, recall {recalled:.0f}, '
-      f'place {place:.2f}',
+      cfg.fps,
+      f'{folder.name}, {name}: film {number}, {", ".join(told)}',
     )
     media.save_image(folder / f'{name}.png', page)
 
 
 def _films(folder: pathlib.Path) -> pathlib.Path:
   return folder / 'films'
-
-
-def _original(frames: Iterable[np.ndarray]) -> np.ndarray:
-  """uint8 video_TYXC of films that were kept enlarged."""
-  return np.stack(
-    [
-      frame[step // 2 :: step, step // 2 :: step]
-      for frame in frames
-      for step in [len(frame) // world.HEIGHT]
-    ]
-  )
 
 
 def _with(director: Director, policy: str) -> Director:

@@ -1,9 +1,12 @@
-"""What a director is put through: story films, in batches, scored.
+"""What a director is put through: films, in batches, scored.
 
   given      the return shot of each film, after its rendered past
   swap       the same after a past in which she wears another look
   generated  all of each film
   codec      no film of the director's own: its codec
+
+Films are cast in the story world, or screenplays, of which there is no
+rendered truth: they are only generated.
 
 Batches have one size, the last filled up by repeating a film, so that one
 executable serves. A film's noise depends on its number and the sampling seed
@@ -15,25 +18,23 @@ import functools
 import pathlib
 import tempfile
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
 
 from cinejax import takes
 from cinejax.director import Director
-from cinejax.evaluation import scores
-from cinejax.evaluation.scores import FilmScore, Instruments
-from cinejax.evaluation.speed import Speed
-from cinejax.film import media
-from cinejax.film.screenplay import ChunkPrompt, chunk_prompts
+from cinejax.evaluation import kept, scores, story
+from cinejax.evaluation.footage import FilmScore, Instruments, look_at
+from cinejax.film.journal import Settings
+from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
+from cinejax.film.sheet import film_rows
 from cinejax.models.codec.base import from_bytes
-from cinejax.story import casting, render, world
+from cinejax.story import casting, read_back, render, world
 
 PARTS = ('given', 'swap', 'generated', 'codec')
 
 _SEEDS = 1 << 20  # between the sampling seeds of a film; films are fewer
-_SCALE = 2  # of films kept: H.264 keeps the colour of every second pixel
 
 
 def cast_films(director: Director, count: int) -> list[world.StoryFilm]:
@@ -46,9 +47,9 @@ def cast_films(director: Director, count: int) -> list[world.StoryFilm]:
   ]
 
 
-def film_path(folder: pathlib.Path, number: int) -> pathlib.Path:
-  """Where `Exam.take` keeps a generated film."""
-  return folder / f'{number:03d}.mp4'
+def as_screenplay(film: world.StoryFilm | Film) -> Film:
+  """What it asks for."""
+  return film.screenplay() if isinstance(film, world.StoryFilm) else film
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Exam:
   """Films for one director, and how they are looked at."""
 
   director: Director
-  films: Sequence[world.StoryFilm]
+  films: Sequence[world.StoryFilm | Film]
   instruments: Instruments
 
   def batches(self, part: str, numbers: Sequence[int]) -> list[list[int]]:
@@ -65,11 +66,15 @@ class Exam:
     def length(number: int) -> int:
       film = self.films[number]
       of_past = part in ('given', 'swap')
-      return film.events[0].chunk if of_past else film.chunks
+      return film.events[0].chunk if of_past else len(self._prompts(film))
 
-    order = sorted(numbers, key=length)
-    size = min(self.director.cfg.eval.batch, len(self.films))
-    return [order[i : i + size] for i in range(0, len(order), size)]
+    # films of a batch share what changes on the way
+    changing = [n for n in numbers if self._changes(self.films[n])]
+    order = sorted(set(numbers) - set(changing), key=length)
+    groups = [
+      order[i : i + self._size] for i in range(0, len(order), self._size)
+    ]
+    return groups + [[number] for number in changing]
 
   def take(
     self,
@@ -84,10 +89,9 @@ class Exam:
       part: one of PARTS.
       numbers: of the films, as many as a batch has at most.
       seed: sampling seed, from 0.
-      keep: folder for the generated films, as `film_path` says; None = none.
+      keep: folder for the generated films, see evaluation/kept.py; None = none.
     """
-    size = min(self.director.cfg.eval.batch, len(self.films))
-    full = [*numbers, *[numbers[-1]] * (size - len(numbers))]
+    full = [*numbers, *[numbers[-1]] * (self._size - len(numbers))]
     if part == 'generated':
       return self._generated(full, seed, keep)
     if part == 'codec':
@@ -130,23 +134,32 @@ class Exam:
     said = [self._prompts(film) for film in films]
     noise = [self._noise(number, seed) for number in numbers]
     chunks = takes.roll(self.director, said, noise)
-    frames = line.pixel_frames(max(film.chunks for film in films))
+    frames = line.pixel_frames(max(map(len, said)))
     found = {}
     # pixels wait on disk, and are scored when the clock has stopped
     with tempfile.TemporaryFile() as file:
-      video_BTYXC, pixel_fps = _spool(file, chunks, len(films), frames)
+      video_BTYXC, pixel_fps = takes.spool(file, chunks, len(films), frames)
       for i, number in enumerate(numbers):
         if number in found:  # repeated, to fill the batch
           continue
-        video_TYXC = video_BTYXC[i, : line.pixel_frames(films[i].chunks)]
-        score = scores.score_generated(
-          films[i], video_TYXC, line, self.instruments
-        )
+        video_TYXC = video_BTYXC[i, : line.pixel_frames(len(said[i]))]
+        score = self._look(films[i], video_TYXC)
         found[number] = score | FilmScore({'pixel_fps': pixel_fps}, {})
         if keep:
-          path = film_path(keep, number)
-          media.write_video(path, video_TYXC, line.fps, _SCALE)
+          kept.write(kept.film_path(keep, number), video_TYXC, line.fps)
     return found
+
+  def _look(
+    self, film: world.StoryFilm | Film, video_TYXC: np.ndarray
+  ) -> FilmScore:
+    line = self.director.timeline
+    if isinstance(film, world.StoryFilm):
+      return scores.score_generated(film, video_TYXC, line, self.instruments)
+    rows = film_rows(film, line)
+    readings = None
+    if story.is_readable(video_TYXC, rows):
+      readings = read_back.read_frames(video_TYXC)
+    return look_at(video_TYXC, rows, line.fps, self.instruments, readings)
 
   def _through_codec(self, numbers: Sequence[int]) -> dict[int, FilmScore]:
     films = [self.films[number] for number in numbers]
@@ -189,28 +202,26 @@ class Exam:
     line = self.director.timeline
     return render.render_batch(films, line.frames_per_chunk, line.stride)
 
-  def _prompts(self, film: world.StoryFilm) -> tuple[ChunkPrompt, ...]:
+  @property
+  def _size(self) -> int:
+    """Of a batch."""
+    return min(self.director.cfg.eval.batch, len(self.films))
+
+  def _prompts(self, film: world.StoryFilm | Film) -> tuple[ChunkPrompt, ...]:
     prefix = self.director.cfg.film.cut_prefix
     secs = self.director.timeline.chunk_secs
-    return chunk_prompts(film.screenplay(), prefix, secs)
+    return chunk_prompts(as_screenplay(film), prefix, secs)
+
+  def _changes(self, film: world.StoryFilm | Film) -> bool:
+    """Whether policy, steps or guidance change on the way."""
+    return any(prompt.settings != Settings() for prompt in self._prompts(film))
 
   def _noise(self, number: int, seed: int) -> int:
-    return self.director.cfg.eval.seed + number + _SEEDS * seed
-
-
-def _spool(
-  file: Any, chunks: Any, count: int, frames: int
-) -> tuple[np.ndarray, float | None]:
-  """Chunks [B, T, Y, X, 3] of B films as one array on disk; pixel_fps."""
-  speed, video_BTYXC, at = Speed(), None, 0
-  for chunk_BTYXC in chunks:
-    if video_BTYXC is None:
-      shape = (count, frames, *chunk_BTYXC.shape[2:])
-      video_BTYXC = np.memmap(file, np.uint8, 'w+', shape=shape)
-    video_BTYXC[:, at : at + chunk_BTYXC.shape[1]] = chunk_BTYXC
-    at += chunk_BTYXC.shape[1]
-    speed.mark(count * chunk_BTYXC.shape[1])
-  return video_BTYXC, speed.pixel_fps
+    own = getattr(self.films[number], 'seed', None)
+    cast = isinstance(self.films[number], world.StoryFilm)
+    if own is None or cast:  # a story film's is of its world, not of noise
+      own = self.director.cfg.eval.seed + number
+    return own + _SEEDS * seed
 
 
 def _lengthen(video: np.ndarray, frames: int) -> np.ndarray:

@@ -6,7 +6,7 @@ film's noise and context are its own, so its company changes nothing.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.director import Director
+from cinejax.evaluation.speed import Speed
 from cinejax.film.screenplay import ChunkPrompt
 
 CommitFn = Callable[..., Any]
@@ -32,6 +33,31 @@ def roll(
   longest = max(map(len, prompts))
   held = [hold(said, longest) for said in prompts]
   return director.roll(zip(*held, strict=True), seeds)
+
+
+def spool(
+  file: Any, chunks: Iterable[np.ndarray], count: int, frames: int
+) -> tuple[np.ndarray, float | None]:
+  """Frames as they are made, as one array [B, T, Y, X, 3] on disk.
+
+  Args:
+    file: open for writing and reading; the array lives as long as it does.
+    chunks: uint8 [B, T, Y, X, 3] of each chunk.
+    count: B films.
+    frames: of all chunks.
+
+  Returns:
+    The array, and pixel_fps (evaluation/speed.py).
+  """
+  speed, video_BTYXC, at = Speed(), None, 0
+  for chunk_BTYXC in chunks:
+    if video_BTYXC is None:
+      shape = (count, frames, *chunk_BTYXC.shape[2:])
+      video_BTYXC = np.memmap(file, np.uint8, 'w+', shape=shape)
+    video_BTYXC[:, at : at + chunk_BTYXC.shape[1]] = chunk_BTYXC
+    at += chunk_BTYXC.shape[1]
+    speed.mark(count * chunk_BTYXC.shape[1])
+  return video_BTYXC, speed.pixel_fps
 
 
 def hold(said: Sequence[ChunkPrompt], chunks: int) -> tuple[ChunkPrompt, ...]:

@@ -2,6 +2,7 @@ import json
 import types
 
 import jax
+import numpy as np
 import pytest
 from absl import flags
 
@@ -9,9 +10,11 @@ from cinejax import evaluate, exams
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.director import load_director
-from cinejax.evaluation import report
+from cinejax.evaluation import kept, report
+from cinejax.evaluation.footage import FilmScore, Instruments
 from cinejax.evaluation.recall import Draw
-from cinejax.evaluation.scores import FilmScore
+from cinejax.film.screenplay import Film, Segment
+from cinejax.film.timeline import Timeline
 from cinejax.interop.tensors import save_tree
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
@@ -46,7 +49,8 @@ def command(tmp_path, monkeypatch):
       'films': None,
       'seeds': 1,
       'policies': None,
-      'metrics': ['given', 'swap', 'generated'],
+      'metrics': None,
+      'screenplay': None,
     }
     args = types.SimpleNamespace(**(given | changes))
     monkeypatch.setattr(flags, 'FLAGS', args)
@@ -136,6 +140,9 @@ def takes(monkeypatch):
       raise KeyboardInterrupt
     policy = self.director.cfg.memory.policy
     asked.append((policy, part, seed, *numbers))
+    for n in numbers if keep else ():
+      frames = np.zeros((21, 64, 128, 3), np.uint8)
+      kept.write(kept.film_path(keep, n), frames, fps=8)
     return {
       n: FilmScore({f'recall_{part}': 1.0}, {f'recall_{part}': Draw(n, n)})
       for n in numbers
@@ -181,6 +188,26 @@ def _split(asked):
   return policy, part, seed, numbers
 
 
+def test_screenplays_of_any_size(weights, command, takes, tmp_path):
+  path = tmp_path / 'films.jsonl'
+  film = '{"segments": [{"prompt": "a cat", "chunks": 2}]}\n'
+  path.write_text(film * 3)
+  cfg = make_cfg(**{'film.width': 128})
+  command(cfg, screenplay=str(path), films=2)
+  assert takes.asked == [('camr', 'generated', 0, 0, 1)]
+  command(cfg, screenplay=str(path))
+  assert takes.asked[1:] == [('camr', 'generated', 0, 2)]
+  found = json.loads((tmp_path / 'out' / 'report.json').read_text())
+  section = found['policies']['camr']
+  assert section['kind'] == section['absent_chunks'] == {}
+  assert [row['film'] for row in section['films']] == [0, 1, 2]
+  with pytest.raises(UserError, match='--metrics names given; it takes some'):
+    command(cfg, screenplay=str(path), metrics=['given'])
+  path.write_text(film.replace('cat', 'dog'))
+  with pytest.raises(UserError, match='screenplay was'):
+    command(cfg, screenplay=str(path))
+
+
 def test_scores_of_another_network_or_config_are_not_mixed(
   weights, command, takes
 ):
@@ -207,7 +234,7 @@ def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
   director = load_director(make_cfg(), str(weights))
   exam = exams.Exam(director, exams.cast_films(director, 5), None)
   for seed in (0, 1):
-    for batch in ([0, 4], [4]):
+    for batch in ([0, 1], [1]):
       with pytest.raises(KeyboardInterrupt):
         exam.take('generated', batch, seed)
   (a, b), (c, d), (e, f), (g, h) = seen
@@ -216,9 +243,47 @@ def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
   assert a == make_cfg().eval.seed
 
 
+def test_screenplays_are_looked_at_frame_by_frame(
+  weights, monkeypatch, tmp_path
+):
+  films = [
+    Film((Segment('a cat', chunks=1), Segment('a dog', chunks=2)), seed=5),
+    Film((Segment('a cow', chunks=2, steps=2), Segment('a fox', chunks=1))),
+    Film((Segment('Ada stands in the cave, wide shot', chunks=2),)),
+  ]
+  seen = []
+
+  def roll(director, said, seeds):
+    seen.append((len(said), *seeds))
+    for chunk in range(max(map(len, said))):
+      frames, grey = (12, 160) if chunk else (9, 0)  # cuts after chunk 0
+      yield np.full((len(said), frames, 64, 64, 3), grey, np.uint8)
+
+  monkeypatch.setattr(exams.takes, 'roll', roll)
+  exam = exams.Exam(
+    load_director(make_cfg(), str(weights)), films, Instruments()
+  )
+  batches = exam.batches('generated', [0, 1, 2])
+  assert batches == [[2, 0], [1]]  # one changes its steps, so it is alone
+  found = {}
+  for batch in batches:
+    found |= exam.take('generated', batch, 1, tmp_path)
+  stride, own = 1 << 20, make_cfg().eval.seed
+  alone = own + 1 + stride
+  assert seen == [(2, own + 2 + stride, 5 + stride), (2, alone, alone)]
+  assert found[0].values['sca'] == 1 and 'place' not in found[0].values
+  assert found[1].values['transition_deviation'] == 12
+  assert found[2].values['place'] is not None  # a prompt of the story world
+  kept_films = {
+    n: kept.read(kept.film_path(tmp_path, n), 64, 64) for n in found
+  }
+  assert [len(video) for _, video in sorted(kept_films.items())] == [33, 33, 21]
+  assert abs(int(kept_films[0][20, 5, 5, 0]) - 160) < 4
+
+
 def test_batches_have_neighbours_of_one_length():
   cfg = make_cfg()
-  director = types.SimpleNamespace(cfg=cfg)
+  director = types.SimpleNamespace(cfg=cfg, timeline=Timeline(3, 4, 8))
   films = [casting.cast('strict', 3, index) for index in range(5)]
   exam = exams.Exam(director, films, None)
   batches = exam.batches('generated', [4, 2, 0, 3])
@@ -240,7 +305,11 @@ def test_batches_have_neighbours_of_one_length():
     ({}, {'metrics': []}, '--metrics is empty'),
     ({}, {}, 'there is no .*base.safetensors'),
     ({}, {'metrics': ['codec']}, 'there is no weights file .*codec'),
-    ({'film.width': 128}, {}, 'evaluate measures story films, 64x64'),
+    (
+      {'film.width': 128},
+      {},
+      'story films are 64x64; give others by --screenplay',
+    ),
     ({}, {'out': __file__}, 'evaluate_test.py is a file'),
     ({'eval.cuts': 'x'}, {}, 'config.eval.cuts is x; it must be content'),
     ({'eval.features': ('x',)}, {}, 'config.eval.features has x; each must'),

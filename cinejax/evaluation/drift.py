@@ -15,7 +15,7 @@ X; cut, 1 where a requested cut was found within four frames; and recall, of
 every shot that brings somebody back, against the look of her first shot.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def sample(
   video_TYXC: np.ndarray,
   rows: Sequence[Row],
   fps: float,
-  readings: read_back.Readings,
+  readings: read_back.Readings | None,
   detected: Sequence[int],
   features: Mapping[str, np.ndarray],
 ) -> Series:
@@ -45,7 +45,7 @@ def sample(
     video_TYXC: uint8.
     rows: its segments.
     fps: its frames a second.
-    readings: of its frames.
+    readings: of its frames; None where they cannot be read.
     detected: frames of the cuts found in it.
     features: [T, D] of its frames, by name.
   """
@@ -55,12 +55,8 @@ def sample(
     if value is not None:
       series.setdefault(name, []).append((row.start / fps, float(value)))
 
-  seen = story.read_segments(readings, rows)
-  for row, want, shown in zip(rows, story.asked(rows), seen, strict=True):
+  for row in rows:
     own = slice(row.start, row.stop)
-    for name in ('place', 'size', 'action') if want else ():
-      add(name, row, getattr(want, name) == getattr(shown, name))
-    add('unreadable', row, 1 - readings.readable[own].mean())
     for name, value in _pixels(video_TYXC[own]).items():
       add(name, row, value)
     for name, features_TD in features.items():
@@ -69,24 +65,39 @@ def sample(
     if row.cut:
       near = [abs(cut - row.start) <= _TOLERANCE for cut in detected]
       add('cut', row, any(near))
+  if readings is not None:
+    _sample_story(rows, readings, add)
+  return series
+
+
+def _sample_story(
+  rows: Sequence[Row],
+  readings: read_back.Readings,
+  add: Callable[[str, Row, float], None],
+) -> None:
+  """What can be read of story films."""
+  seen = story.read_segments(readings, rows)
+  for row, want, shown in zip(rows, story.asked(rows), seen, strict=True):
+    for name in ('place', 'size', 'action') if want else ():
+      add(name, row, getattr(want, name) == getattr(shown, name))
+    own = slice(row.start, row.stop)
+    add('unreadable', row, 1 - readings.readable[own].mean())
   start_of = {row.shot: row for row in reversed(rows)}
   for first, again in recall.return_shots(rows):
     draw = recall.film_draw(readings, rows, first, again)
     add('recall', start_of[again], recall.is_right(draw))
-  return series
 
 
 def curve(
-  series: Sequence[Series], length_secs: float, least_secs: float
+  series: Sequence[Series], length_secs: float
 ) -> dict[str, list[dict[str, float]]]:
   """Eq. (1): for each metric, {secs, mean, std, n} of the spans with samples.
 
   Args:
     series: of each film.
     length_secs: of the longest.
-    least_secs: of a span.
   """
-  width = max(least_secs, length_secs / _SPANS)
+  width = length_secs / _SPANS
   curves = {}
   for name in _names(series):
     pairs = [pair for one in series for pair in one.get(name, ())]

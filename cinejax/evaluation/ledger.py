@@ -21,8 +21,8 @@ import numpy as np
 from cinejax.core import tree
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
+from cinejax.evaluation.footage import FilmScore
 from cinejax.evaluation.recall import Draw
-from cinejax.evaluation.scores import FilmScore
 
 _DIGESTED = 64  # numbers of each array
 

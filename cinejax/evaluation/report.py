@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from cinejax.evaluation import drift, recall
-from cinejax.evaluation.scores import FilmScore
+from cinejax.evaluation.footage import FilmScore
 from cinejax.story import world
 
 Summary = dict[str, float | int | None]
@@ -70,12 +70,23 @@ def spread(scores: BySeed) -> Metrics:
 
 
 def policy_report(
-  films: Sequence[world.StoryFilm], scores: BySeed, chunk_secs: float
+  scores: BySeed,
+  lengths_secs: Sequence[float],
+  events: Sequence[world.ReturnEvent] = (),
 ) -> dict[str, Any]:
-  """All of a policy's figures; its films, in each seed, are `films`."""
-  events = [film.events[0] for film in films]
+  """All of a policy's figures.
+
+  Args:
+    scores: of its films.
+    lengths_secs: of the films.
+    events: the main return of each film, if they are films of the story world.
+  """
   kinds = [event.kind for event in events]
   absent = [event.absent_chunks for event in events]
+  about = [
+    {'kind': k, 'absent_chunks': a} for k, a in zip(kinds, absent, strict=True)
+  ]
+  about = about or [{}] * len(lengths_secs)
   section: dict[str, Any] = {'all': metrics(scores)}
   if len(scores) > 1:
     section['seeds'] = spread(scores)
@@ -85,17 +96,11 @@ def policy_report(
     'confusion': _confusion(scores),
   }
   if any(score.series for own in scores for score in own):
-    section['drift'] = _drift(films, scores, chunk_secs)
+    section['drift'] = _drift(scores, lengths_secs)
   section['films'] = [
-    {
-      'film': number,
-      'seed': seed,
-      'kind': event.kind,
-      'absent_chunks': event.absent_chunks,
-      **score.values,
-    }
+    {'film': number, 'seed': seed, **facts, **score.values}
     for seed, own in enumerate(scores)
-    for number, (event, score) in enumerate(zip(events, own, strict=True))
+    for number, (facts, score) in enumerate(zip(about, own, strict=True))
   ]
   return section
 
@@ -143,15 +148,12 @@ def _confusion(scores: BySeed) -> dict[str, Any]:
   return {'looks': [str(look) for look in world.LOOKS], **counts}
 
 
-def _drift(
-  films: Sequence[world.StoryFilm], scores: BySeed, chunk_secs: float
-) -> dict[str, Any]:
-  lengths = [film.chunks * chunk_secs for film in films]
+def _drift(scores: BySeed, lengths_secs: Sequence[float]) -> dict[str, Any]:
   series = [score.series for own in scores for score in own]
   pairs = [
     drift.ends(score.series, secs)
     for own in scores
-    for score, secs in zip(own, lengths, strict=True)
+    for score, secs in zip(own, lengths_secs, strict=True)
   ]
   names = dict.fromkeys(name for found in pairs for name in found)
   first, last = (
@@ -159,8 +161,8 @@ def _drift(
     for end in (0, 1)
   )
   return {
-    'span_secs': drift.end_span(max(lengths)),
+    'span_secs': drift.end_span(max(lengths_secs)),
     'first': first,
     'last': last,
-    'curve': drift.curve(series, max(lengths), chunk_secs),
+    'curve': drift.curve(series, max(lengths_secs)),
   }

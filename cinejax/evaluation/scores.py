@@ -9,56 +9,14 @@ yes or no a film, so that films weigh the same and draws are independent.
   codec       rendered, and rendered then encoded and decoded
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-
 import numpy as np
 
-from cinejax.evaluation import consistency, cuts, drift, recall, story
-from cinejax.evaluation.config import EvalConfig
-from cinejax.evaluation.features import PIXELS, Features, make_features
+from cinejax.evaluation import recall, story
+from cinejax.evaluation.footage import FilmScore, Instruments, look_at
 from cinejax.evaluation.recall import Draw
-from cinejax.film.sheet import Row, film_rows
+from cinejax.film.sheet import film_rows
 from cinejax.film.timeline import Timeline
 from cinejax.story import motion, read_back, render, world
-
-
-@dataclasses.dataclass(frozen=True)
-class Instruments:
-  """With what a film is looked at."""
-
-  detector_fn: Callable[[], cuts.Detector] = cuts.Content
-  features: tuple[Features, ...] = (PIXELS,)
-  matching: str = 'greedy'
-  penalty_frames: float | None = None  # None = the mean length of a shot
-
-
-def make_instruments(cfg: EvalConfig) -> Instruments:
-  """Those of config.eval; raises UserError where weights are missing."""
-  return Instruments(
-    cuts.make_detector_fn(cfg.cuts),
-    make_features(cfg.features),
-    cfg.matching,
-    cfg.penalty_frames or None,
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class FilmScore:
-  """What was measured of a film, or a part of it; parts add up by `|`."""
-
-  values: Mapping[str, float | None]  # None: undefined for this film
-  draws: Mapping[str, Draw]  # by name; their rightness is among the values
-  looks: tuple[int, ...] = ()  # read in the first shot of each character
-  series: drift.Series = dataclasses.field(default_factory=dict)
-
-  def __or__(self, other: 'FilmScore') -> 'FilmScore':
-    return FilmScore(
-      {**self.values, **other.values},
-      {**self.draws, **other.draws},
-      self.looks + other.looks,
-      {**self.series, **other.series},
-    )
 
 
 def return_shot(film: world.StoryFilm) -> tuple[int, int, int]:
@@ -82,39 +40,19 @@ def score_generated(
   timeline: Timeline,
   instruments: Instruments,
 ) -> FilmScore:
-  """A wholly generated film, uint8.
-
-  The video may lie on disk (np.memmap): frames are looked at a few at a time,
-  and some numbers a frame are all that is kept of them.
-  """
+  """A wholly generated film, uint8, perhaps on disk: see `look_at`."""
   rows = film_rows(film.screenplay(), timeline)
   readings = read_back.read_frames(video_TYXC)
-  detected = cuts.detect_cuts(video_TYXC, instruments.detector_fn())
-  features = {f.name: f.of(video_TYXC) for f in instruments.features}
   first = recall.first_shots(rows)
   draw = recall.film_draw(
     readings, rows, first[film.events[0].character], return_shot(film)[0]
   )
-  asked_for = story.cut_frames(rows)
-  values = {
-    **story.cut_figures(
-      detected, rows, instruments.matching, instruments.penalty_frames
-    ),
-    **story.prompt_figures(readings, rows),
-    'flicker': consistency.flicker(video_TYXC, asked_for),
-    'motion': consistency.motion(video_TYXC, asked_for),
-    'unreadable': float(1 - readings.readable.mean()),
-    **_consistency(rows, detected, features),
-    **_alignment(rows, features, instruments.features),
-    'recall': float(recall.is_right(draw)),
-  }
   looks = tuple(
     recall.shot_look(readings, rows, shot) for shot in first.values()
   )
-  series = drift.sample(
-    video_TYXC, rows, timeline.fps, readings, detected, features
-  )
-  return FilmScore(values, {'recall': draw}, looks, series)
+  seen = look_at(video_TYXC, rows, timeline.fps, instruments, readings)
+  main = {'recall': float(recall.is_right(draw))}
+  return seen | FilmScore(main, {'recall': draw}, looks)
 
 
 def score_given(
@@ -169,42 +107,6 @@ def score_codec(
     for field, share in _read_right(film, video_TYXC, timeline).items():
       values[f'read_{name}{field}'] = share
   return FilmScore(values, {})
-
-
-def _consistency(
-  rows: Sequence[Row],
-  detected: Sequence[int],
-  features: Mapping[str, np.ndarray],
-) -> story.Figures:
-  """Within the shots that are seen, and across those that were asked for."""
-  faces = recall.shot_characters(rows)
-  asked_for, figures = story.cut_frames(rows), {}
-  for name, features_TD in features.items():
-    figures |= {
-      f'intra_{name}': consistency.intra_shot(features_TD, detected),
-      f'inter_{name}': consistency.inter_shot(features_TD, asked_for),
-      f'inter_same_{name}': consistency.inter_shot(
-        features_TD, asked_for, faces
-      ),
-    }
-  return figures
-
-
-def _alignment(
-  rows: Sequence[Row],
-  features: Mapping[str, np.ndarray],
-  instruments: Sequence[Features],
-) -> story.Figures:
-  """Segments and their prompts, by features that know words."""
-  spans = [(row.start, row.stop) for row in rows]
-  captions = [row.caption for row in rows]
-  return {
-    f'text_{one.name}': consistency.text_alignment(
-      features[one.name], spans, one.text_fn(captions)
-    )
-    for one in instruments
-    if one.text_fn
-  }
 
 
 def _given_draw(film: world.StoryFilm, readings: read_back.Readings) -> Draw:

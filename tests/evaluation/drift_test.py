@@ -57,11 +57,11 @@ def test_what_goes_wrong_shows_where_it_does(film, video):
 
 def test_a_curve_pools_films_in_spans():
   series = [{'a': [(0.0, 1.0), (1.4, 3.0), (9.0, 7.0)]}, {'a': [(1.0, 5.0)]}]
-  got = drift.curve(series, length_secs=12.0, least_secs=1.5)['a']
+  got = drift.curve(series, length_secs=18.0)['a']
   assert [(span['secs'], span['n']) for span in got] == [(0.75, 3), (9.75, 1)]
   assert got[0]['mean'] == 3 and got[1]['mean'] == 7
   assert got[0]['std'] == pytest.approx(np.std([1, 3, 5]))
-  got = drift.curve(series, length_secs=120.0, least_secs=1.5)['a']
+  got = drift.curve(series, length_secs=120.0)['a']
   assert [span['n'] for span in got] == [4]
 
 

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import pytest
 
 from cinejax.core.errors import UserError
+from cinejax.evaluation.footage import FilmScore
 from cinejax.evaluation.ledger import Ledger, digest, write_json
 from cinejax.evaluation.recall import Draw
-from cinejax.evaluation.scores import FilmScore
 
 SETTINGS = {'config': {'rollout': {'steps': 4}, 'patch': (1, 2)}, 'codec': 'x'}
 SCORE = FilmScore(

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from cinejax.evaluation import plots, report, style
+from cinejax.evaluation.footage import FilmScore
 from cinejax.evaluation.recall import Draw
-from cinejax.evaluation.scores import FilmScore
 from cinejax.story import casting
 
 
@@ -22,7 +22,8 @@ def section(right, seeds=1, routed=True):
       values |= {'route_hit_1': 0.5, 'route_share_1': 0.25}
     series = {'place': [(0.0, 1.0), (14.0, i / 5)]}
     own.append(FilmScore(values, {'recall_given': draw}, (i,), series))
-  return report.policy_report(films, [own] * seeds, 1.5)
+  events = [film.events[0] for film in films]
+  return report.policy_report([own] * seeds, [16.5] * 6, events)
 
 
 @pytest.fixture(scope='module')

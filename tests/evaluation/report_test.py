@@ -3,9 +3,11 @@ import json
 import pytest
 
 from cinejax.evaluation import recall, report, tables
+from cinejax.evaluation.footage import FilmScore
 from cinejax.evaluation.recall import Draw
-from cinejax.evaluation.scores import FilmScore
 from cinejax.story import casting
+
+SECS = [16.5] * 6
 
 
 def score(place, drawn, wanted, looks=(), series=None):
@@ -57,13 +59,17 @@ def films():
   return [casting.cast('eval', 5, index) for index in range(6)]
 
 
+def events(films):
+  return [film.events[0] for film in films]
+
+
 @pytest.fixture(scope='module')
 def whole(films):
   found = [
     score(i / 5, i, i % 2, series={'place': [(0.0, 1.0), (14.0, i / 5)]})
     for i in range(6)
   ]
-  return report.policy_report(films, [found], 1.5)
+  return report.policy_report([found], SECS, events(films))
 
 
 def test_splits_part_the_films(films, whole):
@@ -98,7 +104,7 @@ def test_drift_compares_both_ends(whole):
 
 def test_seeds_of_a_policy(films, whole):
   found = [[score(seed, 1, 1) for _ in films] for seed in (0, 1)]
-  section = report.policy_report(films, found, 1.5)
+  section = report.policy_report(found, SECS, events(films))
   assert section['seeds']['place'] == {'mean': 0.5, 'std': 0.5, 'n': 2}
   assert [row['seed'] for row in section['films']] == [0] * 6 + [1] * 6
   assert 'drift' not in section  # nothing was sampled

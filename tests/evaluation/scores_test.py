@@ -7,11 +7,16 @@ import pytest
 
 from cinejax.evaluation import cuts, features, scores
 from cinejax.evaluation.config import EvalConfig
+from cinejax.evaluation.footage import (
+  FilmScore,
+  Instruments,
+  make_instruments,
+)
 from cinejax.film.timeline import Timeline
 from cinejax.story import casting, render, world
 
 LINE = Timeline(3, 4, world.FPS)
-TOOLS = scores.Instruments()
+TOOLS = Instruments()
 FILMS = [casting.cast('eval', 31, index) for index in range(3)]
 
 
@@ -127,18 +132,18 @@ def test_long_films_may_lie_on_disk(videos, tmp_path):
 
 def test_instruments_are_those_of_the_config(videos):
   config = EvalConfig(0, 1, 'eval', 1, 'content', 'optimal', 3.0, ('pixels',))
-  tools = scores.make_instruments(config)
+  tools = make_instruments(config)
   assert (tools.matching, tools.penalty_frames) == ('optimal', 3.0)
   assert tools.features == (features.PIXELS,)
   mean = dataclasses.replace(config, penalty_frames=0.0)
-  assert scores.make_instruments(mean).penalty_frames is None
+  assert make_instruments(mean).penalty_frames is None
 
   words = features.Features(
     'words',
     lambda video: np.ones((len(video), 2)),
     lambda prompts: np.array([[1.0, 1 - 2 * ('Ada' in p)] for p in prompts]),
   )
-  blind = scores.Instruments(cuts.Content, (words,), 'greedy', 3.0)
+  blind = Instruments(cuts.Content, (words,), 'greedy', 3.0)
   black = np.zeros_like(videos[0])
   values = scores.score_generated(FILMS[0], black, LINE, blind).values
   missed = FILMS[0].segment_shots()[-1]
@@ -150,8 +155,8 @@ def test_instruments_are_those_of_the_config(videos):
 
 
 def test_parts_of_a_score_add_up():
-  a = scores.FilmScore({'x': 1.0}, {}, (3,))
-  b = scores.FilmScore({'y': None}, {'recall': scores.Draw(1, 2)}, (4,))
+  a = FilmScore({'x': 1.0}, {}, (3,))
+  b = FilmScore({'y': None}, {'recall': scores.Draw(1, 2)}, (4,))
   both = dataclasses.asdict(a | b)
   assert both['values'] == {'x': 1.0, 'y': None}
   assert both['looks'] == (3, 4) and (a | b).draws == b.draws
