@@ -80,7 +80,8 @@ def define_flags() -> None:
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   known = ('generated',) if args.screenplay else exams.PARTS
-  parts = _some_of('metrics', args.metrics or known[:3], known)
+  chosen = known[:3] if args.metrics is None else args.metrics
+  parts = _some_of('metrics', chosen, known)
   policies = _some_of(
     'policies', args.policies or [cfg.memory.policy], POLICIES
   )
@@ -141,6 +142,7 @@ def _settings(
     ('memory', 'policy'),
     ('memory', 'training'),
     ('rollout', 'commit'),
+    ('rollout', 'weights'),
     ('rollout', 'chunks_per_call'),
     ('eval', 'films'),
     ('eval', 'batch'),

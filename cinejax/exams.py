@@ -40,11 +40,12 @@ _SEEDS = 1 << 20  # between the sampling seeds of a film; films are fewer
 def cast_films(director: Director, count: int) -> list[world.StoryFilm]:
   """The first `count` films of config.eval, cast for this network's memory."""
   cfg = director.cfg
-  window = cfg.memory.window_frames // cfg.film.frames_per_chunk
-  return [
+  window = -(-cfg.memory.window_frames // world.CHUNK_FRAMES)
+  films = [
     casting.cast(cfg.eval.kind, cfg.eval.seed, i, cfg.dit.layers, window)
     for i in range(count)
   ]
+  return [film.in_chunks_of(cfg.film.frames_per_chunk) for film in films]
 
 
 def as_screenplay(film: world.StoryFilm | Film) -> Film:

@@ -87,7 +87,10 @@ def make_films(
   cfg: Config, encode: Encode, kind: str, seed: int, numbers: range
 ) -> list[LatentFilm]:
   """The films cast(kind, seed, number), as latents with their prompts."""
-  cast_films = [cast(kind, seed, number) for number in numbers]
+  frames = cfg.film.frames_per_chunk
+  cast_films = [
+    cast(kind, seed, number).in_chunks_of(frames) for number in numbers
+  ]
   timeline = Timeline(
     cfg.film.frames_per_chunk, cfg.codec.temporal_stride, cfg.film.fps
   )

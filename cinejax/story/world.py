@@ -14,6 +14,7 @@ import itertools
 import re
 from typing import NamedTuple
 
+from cinejax.core.errors import UserError
 from cinejax.film import screenplay as film_screenplay
 
 CHARACTERS = ('Ada', 'Ben', 'Cleo', 'Dan', 'Eve', 'Finn', 'Gus', 'Hana')
@@ -25,6 +26,7 @@ HUES = ('red', 'yellow', 'green', 'blue')
 SHAPES = ('round', 'square', 'pointed')
 PATTERNS = ('plain', 'belted')
 
+CHUNK_FRAMES = 3  # latent frames of a chunk as films are cast
 FPS = 8
 HEIGHT = WIDTH = 64
 
@@ -119,6 +121,35 @@ class StoryFilm:
   def segment_shots(self) -> tuple[int, ...]:
     """The shot index of each segment; a cut opens a new shot."""
     return tuple(itertools.accumulate(int(s.cut) for s in self.segments))
+
+  def in_chunks_of(self, frames: int) -> 'StoryFilm':
+    """The same film in chunks of `frames` latents.
+
+    Films are cast in chunks of CHUNK_FRAMES. Raises UserError unless `frames`
+    divides that.
+    """
+    if CHUNK_FRAMES % frames:
+      raise UserError(
+        f'story films have chunks of {CHUNK_FRAMES} latent frames; '
+        f'config.film.frames_per_chunk is {frames}, which does not divide it'
+      )
+    times = CHUNK_FRAMES // frames
+    return dataclasses.replace(
+      self,
+      segments=tuple(
+        dataclasses.replace(segment, chunks=times * segment.chunks)
+        for segment in self.segments
+      ),
+      events=tuple(
+        dataclasses.replace(
+          event,
+          chunk=times * event.chunk,
+          last_chunk=times * event.last_chunk + times - 1,
+          absent_chunks=times * event.absent_chunks,
+        )
+        for event in self.events
+      ),
+    )
 
   def screenplay(self) -> film_screenplay.Film:
     """The film as what a user would write: prompts, chunks and cuts."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.story import casting, staging, world
+from cinejax.story import casting, render, staging, world
 
 _COUNTS = {'train': 200, 'eval': 120, 'long': 24, 'strict': 60, 'minutes': 3}
 _MANY_SHOTS = tuple(_COUNTS)
@@ -160,3 +160,27 @@ def test_looks_do_not_depend_on_the_cast(films):
   counts = np.bincount(looks, minlength=len(world.LOOKS))
   expected = len(looks) / len(world.LOOKS)
   assert ((counts - expected) ** 2 / expected).sum() < 60
+
+
+@pytest.mark.parametrize('kind', ['eval', 'strict'])
+def test_films_in_smaller_chunks_are_the_same_films(films, kind):
+  for film in films[kind][:9]:
+    small = film.in_chunks_of(1)
+    assert film.in_chunks_of(3) == film
+    assert small.chunks == 3 * film.chunks
+    seen = small.chunk_characters()
+    assert seen[::3] == seen[2::3] == film.chunk_characters()
+    for event in small.events:
+      r, a = event.chunk, event.last_chunk
+      assert seen[r] == seen[a] == event.character != seen[r - 1]
+      assert event.character not in seen[a + 1 : r]
+      assert event.absent_chunks == r - a - 1
+  with pytest.raises(UserError, match='frames_per_chunk is 2'):
+    films['eval'][0].in_chunks_of(2)
+
+
+def test_smaller_chunks_paint_the_same_frames(films):
+  film = films['eval'][0]
+  np.testing.assert_array_equal(
+    render.render(film), render.render(film.in_chunks_of(1), frames_per_chunk=1)
+  )
