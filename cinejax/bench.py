@@ -175,7 +175,7 @@ def _random_films(cfg: Config) -> dict[str, np.ndarray]:
   height, width = throughput.latent_size(cfg)
   frames = chunks * film.frames_per_chunk
   latents = (batch, frames, height, width, cfg.dit.channels)
-  text = (batch, chunks, cfg.text.words, cfg.text.features)
+  text = (batch, chunks, cfg.text.rows, cfg.text.features)
   shots_N = np.arange(chunks, dtype=np.int32) // 2
   return {
     'latents': rng.standard_normal(latents, np.float32),

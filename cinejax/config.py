@@ -139,6 +139,12 @@ def check(cfg: Config) -> None:
       'trajectories; config.init.teacher and config.init.trajectories are '
       'those of ode'
     )
+  if not len(cfg.text.actions) == cfg.dit.actions <= cfg.text.features:
+    raise UserError(
+      f'config.text.actions names {len(cfg.text.actions)} actions and '
+      f'config.dit.actions is {cfg.dit.actions}; they must agree, and be at '
+      f'most config.text.features = {cfg.text.features}'
+    )
   if not 1 <= cfg.dmd.context < cfg.dmd.window:
     raise UserError(
       f'config.dmd.context is {cfg.dmd.context}; it must be at least 1 and '

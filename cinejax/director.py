@@ -108,7 +108,7 @@ class Director:
       self.cfg.memory,
       key_B=jnp.stack([jax.random.key(seed) for seed in seeds]),
       latent_shape=self.latent_shape,
-      text_shape=(self.cfg.text.words, self.cfg.text.features),
+      text_shape=(self.cfg.text.rows, self.cfg.text.features),
       guided=self.cfg.rollout.guidance != 1,
       fused=self.cfg.rollout.commit == 'fused',
     )

@@ -44,6 +44,9 @@ def get_config() -> ConfigDict:
   text.features = 64  # of one caption token
   # of umt5's or transformers' weights and tokenizer; '' = of --weights
   text.folder = ''
+  # names of actions that steer single frames, at most text.features; () = none
+  text.actions = ()
+  text.frames = film.get_oneway_ref('frames_per_chunk')  # F
 
   dit = config.dit = ConfigDict()
   dit.layers = 6  # L
@@ -51,6 +54,7 @@ def get_config() -> ConfigDict:
   dit.head_features = 32  # K; even, and a multiple of 8 for cuDNN
   dit.mlp_features = 512  # G
   dit.patch = (1, 2, 2)  # latent frames, rows, columns a token
+  dit.actions = 0  # kinds of actions it takes: as many as text.actions names
   # rows and columns, in tokens, of a learnt table of absolute positions beside
   # the rotary ones; (0, 0) = none, as in Wan
   dit.positions = (0, 0)
@@ -206,11 +210,11 @@ def get_config() -> ConfigDict:
   return config
 
 
-def check_variant(variant: str) -> None:
-  """Raises UserError unless it is one of VARIANTS."""
-  if variant not in VARIANTS:
+def check_variant(variant: str, variants: tuple[str, ...] = VARIANTS) -> None:
+  """Raises UserError unless it is one of `variants`, of which '' is one."""
+  if variant not in variants:
     raise UserError(
-      f'there is no variant {variant}; there are {", ".join(VARIANTS[1:])}'
+      f'there is no variant {variant}; there are {", ".join(variants[1:])}'
     )
 
 

@@ -27,6 +27,8 @@ Runbook, from the root of the repository:
     --config.train.base_weights=runs/story/base.safetensors \
     --config.train.dmd_weights=runs/four/dmd.safetensors
 
+`steered` is a base that reads what each frame does from actions beside the
+prompt, `Ada is in the forest, wide shot [left|left|jump]`: films `--steered`.
 `frame` is a base of one latent frame a chunk, `frame_two` and `frame_one` its
 students, which take four steps for a film's first frame.
 """
@@ -35,10 +37,12 @@ from ml_collections import ConfigDict
 
 from configs import base
 
+VARIANTS = (*base.VARIANTS, 'steered')
+
 
 def get_config(variant: str = '') -> ConfigDict:
-  """`variant` follows the file's name and a colon: one of base.VARIANTS."""
-  base.check_variant(variant)
+  """`variant` follows the file's name and a colon: one of VARIANTS."""
+  base.check_variant(variant, VARIANTS)
   config = base.get_config()
   config.name = 'story'
   config.film.fps = 8
@@ -56,6 +60,10 @@ def get_config(variant: str = '') -> ConfigDict:
     config.dmd.window = 21
     config.dmd.context = 3
     config.rollout.weights = 'frame'
+  if variant == 'steered':
+    config.text.actions = ('left', 'right', 'jump', 'camera')
+    config.dit.actions = len(config.text.actions)
+    config.rollout.weights = 'steered'
   if variant in base.STUDENTS:
     _distil(config, variant)
   return config

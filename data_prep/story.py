@@ -12,7 +12,7 @@ one process.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
 from rich.console import Console
@@ -21,11 +21,15 @@ from rich.progress import Progress
 from cinejax import command
 from cinejax.config import Config
 from cinejax.data.sources import LatentFilm
+from cinejax.film.journal import ChunkPrompt
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.interop.weights import load_codec
+from cinejax.models.text import actions
 from cinejax.story.casting import KINDS, cast
 from cinejax.story.render import render_batch
+from cinejax.story.steering import bare_prompt, chunk_actions, steer
+from cinejax.story.world import StoryFilm
 from data_prep import films
 from data_prep.encode import (
   Encode,
@@ -53,6 +57,9 @@ def define_flags() -> None:
     'that evaluation casts.',
     lower_bound=0,
   )
+  flags.DEFINE_bool(
+    'steered', False, 'Say what each frame does beside the prompt, not in it.'
+  )
   flags.DEFINE_bool('beam', False, 'Make the parts with Apache Beam.')
 
 
@@ -64,10 +71,14 @@ class StoryParts:
   weights: str
   kind: str
   films: int  # in all parts
+  given_seed: int | None = None
+  steered: bool = False
 
   @property
   def seed(self) -> int:
     """Training films are never evaluation films."""
+    if self.given_seed is not None:
+      return self.given_seed
     is_train = self.kind in ('train', 'single')
     return self.cfg.story.seed if is_train else self.cfg.eval.seed
 
@@ -80,11 +91,18 @@ class StoryParts:
     end = min(self.films, (part + 1) * _PART)
     for start in range(part * _PART, end, _BATCH):
       numbers = range(start, min(start + _BATCH, end))
-      yield from make_films(self.cfg, encode, self.kind, self.seed, numbers)
+      yield from make_films(
+        self.cfg, encode, self.kind, self.seed, numbers, self.steered
+      )
 
 
 def make_films(
-  cfg: Config, encode: Encode, kind: str, seed: int, numbers: range
+  cfg: Config,
+  encode: Encode,
+  kind: str,
+  seed: int,
+  numbers: range,
+  steered: bool = False,
 ) -> list[LatentFilm]:
   """The films cast(kind, seed, number), as latents with their prompts."""
   frames = cfg.film.frames_per_chunk
@@ -103,8 +121,26 @@ def make_films(
     said = chunk_prompts(
       film.screenplay(), cfg.film.cut_prefix, timeline.chunk_secs
     )
+    if steered:
+      said = _steered(film, said, timeline)
     made.append(films.latent_film(number, z, said))
   return made
+
+
+def _steered(
+  film: StoryFilm, said: Sequence[ChunkPrompt], timeline: Timeline
+) -> list[ChunkPrompt]:
+  """Prompts that leave what the character does to actions of frames."""
+  done = chunk_actions(
+    steer(film, timeline.frames_per_chunk, timeline.stride),
+    timeline.frames_per_chunk,
+  )
+  return [
+    dataclasses.replace(
+      chunk, prompt=actions.write(bare_prompt(film, i, chunk.prompt), done[i])
+    )
+    for i, chunk in enumerate(said)
+  ]
 
 
 @functools.lru_cache(maxsize=1)
@@ -115,7 +151,12 @@ def _encoder(cfg: Config, weights: str) -> Encode:
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   parts = StoryParts(
-    cfg, args.weights, args.kind, args.films or cfg.story.films, args.seed
+    cfg,
+    args.weights,
+    args.kind,
+    args.films or cfg.story.films,
+    args.seed,
+    args.steered,
   )
   _encoder(cfg, args.weights)  # a wrong file fails before anything is written
   films.claim(args.out, _settings(parts))
@@ -150,6 +191,7 @@ def _settings(parts: StoryParts) -> dict[str, object]:
     'kind': parts.kind,
     'seed': parts.seed,
     'films': parts.films,
+    'steered': parts.steered,
     'cut_prefix': cfg.film.cut_prefix,
     'frames_per_chunk': cfg.film.frames_per_chunk,
     'temporal_stride': cfg.codec.temporal_stride,

@@ -45,7 +45,7 @@ def test_a_config_resolves(name):
   assert doc, 'the docstring of a config is its runbook'
 
 
-@pytest.mark.parametrize('variant', base.VARIANTS)
+@pytest.mark.parametrize('variant', story.VARIANTS)
 def test_a_story_variant_resolves(variant):
   cfg = resolve(story.get_config(variant))
   if variant in base.STUDENTS:  # what is trained is what is rolled out

@@ -31,7 +31,8 @@ _FSDP = ('fsdp', 'sequence')  # what a layer's weights are gathered from
 # Layers in pairs, into heads or mlp features and back: `tensor` splits what
 # lies between, so that nothing moves there.
 _INTO = (
-  'query|key|value|mlp_in|time_in|time_projection|text_in|patch_embedding|head'
+  'query|key|value|mlp_in|time_in|time_projection|text_in|patch_embedding|'
+  'action_embedding|head'
 )
 _BACK = '(self|cross)_attention/out|(mlp|time|text)_out'
 

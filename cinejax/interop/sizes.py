@@ -47,6 +47,7 @@ def read_sizes(archive: Archive, layout: str) -> DiTConfig:
     mlp_features=shape('blocks/mlp_in/kernel')[1],
     patch=names.PATCH,
     positions=(0, 0),
+    actions=0,
     time_features=shape('time_in/kernel')[0],
     channels=rows // (names.PATCH[1] * names.PATCH[2]),
     text_features=shape('text_in/kernel')[0],

@@ -22,6 +22,13 @@ class TextConfig:
   words: int  # W
   features: int  # of one caption token
   folder: str  # of umt5's or transformers' weights and tokenizer
+  actions: tuple[str, ...] = ()  # that steer single frames; () = none
+  frames: int = 1  # F, for actions
+
+  @property
+  def rows(self) -> int:
+    """Of a caption: W, and F more where actions are read."""
+    return self.words + (self.frames if self.actions else 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +38,7 @@ class DiTConfig:
   head_features: int  # K
   mlp_features: int  # G
   patch: tuple[int, int, int]  # latent frames, rows, columns a token
+  actions: int  # kinds of actions of single frames; 0 = none
   positions: tuple[int, int]  # rows, columns of a learnt table; (0, 0) = none
   time_features: int  # of the sinusoid
   channels: int  # C

@@ -63,7 +63,7 @@ def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
     for patch, places in zip(cfg.patch[1:], cfg.positions, strict=True)
   )
   x = jnp.zeros((1, 1, 1, rows, columns, cfg.channels))
-  text = jnp.zeros((1, 1, 1, cfg.text_features))
+  text = jnp.zeros((1, 1, 1 + bool(cfg.actions), cfg.text_features))
   model = DiT(cfg, mixing.Bidirectional(_grid(cfg, x)))
   arguments = (x, jnp.zeros((1, 1, 1)), text, None, None, None)
   return jax.jit(model.init)(key, *arguments)['params']

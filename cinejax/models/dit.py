@@ -172,7 +172,8 @@ class Block(nn.Module):
 class DiT(nn.Module):
   """x_BSFYXC at t_BSF with captions text_BNWD -> velocity, rank carry, kept.
 
-  S is a multiple of N: segment u N + n reads caption n. The first `skip`
+  S is a multiple of N: segment u N + n reads caption n, whose last F rows are
+  actions of its frames where cfg.actions says so. The first `skip`
   segments have no output. `shared`, `layers` and `rank` belong to the mixer;
   the leaves of `layers` have a leading L.
   """
@@ -194,6 +195,9 @@ class DiT(nn.Module):
       px=px,
     )
     x = _dense(cfg, cfg.features, 'patch_embedding')(x).astype(jnp.float32)
+    if cfg.actions:
+      text_BNWD, rows = jnp.split(text_BNWD, [-x_BSFYXC.shape[2]], 2)
+      x += self._embed_actions(rows, x.shape[1])
     if any(cfg.positions):
       x += self._positions(rows, columns)
     x = constrain(x, *_TOKENS)
@@ -271,6 +275,20 @@ class DiT(nn.Module):
     modulation = x.reshape(*x.shape[:-1], 6, cfg.features)
     # small, and read whole by every token
     return constrain(embedded, BATCH_AXES), constrain(modulation, BATCH_AXES)
+
+  def _embed_actions(self, rows_BNFD, segments):
+    """[B, S, F, 1, D]: one for all tokens of a frame (text/actions.py)."""
+    embed = _dense(
+      self.cfg,
+      self.cfg.features,
+      'action_embedding',
+      use_bias=False,
+      kernel_init=nn.initializers.zeros,  # a model may learn them later
+    )
+    rows_BNFA = rows_BNFD[..., : self.cfg.actions]
+    x_BNFD = embed(rows_BNFA.astype(self.cfg.compute_dtype))
+    uses = segments // x_BNFD.shape[1]
+    return jnp.tile(x_BNFD, (1, uses, 1, 1)).astype(jnp.float32)[..., None, :]
 
   def _embed_text(self, text_BNWD):
     cfg = self.cfg

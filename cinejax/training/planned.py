@@ -72,7 +72,7 @@ class _Captions:
   cfg: Any
 
   def encode(self, prompts):
-    shape = (len(prompts), self.cfg.words, self.cfg.features)
+    shape = (len(prompts), self.cfg.rows, self.cfg.features)
     return np.zeros(shape, np.float32)
 
 
@@ -112,7 +112,7 @@ def _batch(
   chunks = cfg.data.chunks
   shapes = {
     'latents': (chunks * cfg.film.frames_per_chunk, *_latent(cfg)),
-    'text': (chunks, cfg.text.words, cfg.text.features),
+    'text': (chunks, cfg.text.rows, cfg.text.features),
     'mask': (chunks,),
     'shots': (chunks,),
   }
@@ -161,7 +161,7 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
       cfg.memory,
       key_B=jax.random.split(jax.random.key(0), films),
       latent_shape=step.latent_shape,
-      text_shape=(cfg.text.words, cfg.text.features),
+      text_shape=(cfg.text.rows, cfg.text.features),
       guided=cfg.rollout.guidance != 1,
       fused=cfg.rollout.commit == 'fused',
     )
@@ -170,7 +170,7 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
   scan = cfg.rollout.chunks_per_call
   chunks = ChunkInput(
     text_BWD=jax.ShapeDtypeStruct(
-      (scan, films, cfg.text.words, cfg.text.features), jnp.float32
+      (scan, films, cfg.text.rows, cfg.text.features), jnp.float32
     ),
     cut_B=jax.ShapeDtypeStruct((scan, films), jnp.bool_),
   )

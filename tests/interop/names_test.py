@@ -42,6 +42,7 @@ def fixture():
     mlp_features=wan['ffn_dim'],
     patch=tuple(wan['patch_size']),
     positions=(0, 0),
+    actions=0,
     time_features=wan['freq_dim'],
     channels=wan['in_channels'],
     text_features=wan['text_dim'],

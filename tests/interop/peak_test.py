@@ -23,6 +23,7 @@ DIT = DiTConfig(
   mlp_features=3072,
   patch=(1, 2, 2),
   positions=(0, 0),
+  actions=0,
   time_features=256,
   channels=16,
   text_features=1024,

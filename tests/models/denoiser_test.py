@@ -335,3 +335,28 @@ def test_resting_types_change_nothing_in_bfloat16(cfg, params):
   t = jnp.full((1, 1, 3), 0.5)
   rested = jax.tree.map(lambda x, dtype: x.astype(dtype), params, types)
   np.testing.assert_array_equal(fn(rested, x, t, text), fn(params, x, t, text))
+
+
+def test_actions_steer_their_own_frames(cfg, params):
+  steered = dataclasses.replace(cfg.dit, actions=4)
+  fresh = denoiser.init_params(steered, jax.random.key(0))
+  x = jax.random.normal(jax.random.key(2), (1, 2, FRAMES, 4, 4, 16))
+  t = jnp.full((1, 2, FRAMES), 0.5)
+  words = jax.random.normal(
+    jax.random.key(3), (1, 2, cfg.text.words, cfg.text.features)
+  )
+  rows = jnp.zeros((1, 2, FRAMES, cfg.text.features))
+  jump = rows.at[0, 1, 2, 1].set(1.0)
+
+  def velocity(params, rows):
+    fn = denoiser.make_bidirectional_fn(steered)
+    return fn(params, x, t, jnp.concatenate([words, rows], 2))
+
+  learnt = params | {'action_embedding': fresh['action_embedding']}
+  plain = denoiser.make_bidirectional_fn(cfg.dit)(params, x, t, words)
+  run = jax.jit(velocity)
+  np.testing.assert_allclose(run(learnt, jump), plain, atol=1e-5)
+  learnt['action_embedding'] = {'kernel': jnp.ones((4, cfg.dit.features))}
+  np.testing.assert_allclose(run(learnt, rows), plain, atol=1e-5)
+  moved = np.abs(run(learnt, jump) - plain).mean((0, 3, 4, 5))
+  assert moved.argmax() == FRAMES + 2 and moved.max() > 1e-2

@@ -8,6 +8,7 @@ import numpy as np
 from cinejax.core.errors import UserError
 from cinejax.models.config import TextConfig
 from cinejax.models.text import transformers
+from cinejax.models.text.actions import SteeredText
 from cinejax.models.text.hashed import HashedText
 from cinejax.models.text.prompts import CachedText
 
@@ -29,6 +30,13 @@ def make_text(
 
   `umt5_fn` is UMT5's, prompt -> [w, D]: interop/texts.py makes it from files.
   """
+  text = _encoder(cfg, umt5_fn)
+  if not cfg.actions:
+    return text
+  return SteeredText(text, cfg.actions, cfg.frames)
+
+
+def _encoder(cfg: TextConfig, umt5_fn) -> Text:
   match cfg.name:
     case 'hashed':
       return HashedText(cfg.words, cfg.features)

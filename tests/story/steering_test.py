@@ -1,0 +1,55 @@
+"""Actions of frames, against what the renderer's own states do."""
+
+import pytest
+
+from cinejax.story import motion, steering
+from cinejax.story.casting import cast
+from cinejax.story.world import ACTIONS, CAMERAS
+
+FILMS = [cast('train', 1, index) for index in range(12)]
+
+
+@pytest.mark.parametrize(('frames', 'stride'), [(3, 4), (1, 4), (3, 1)])
+def test_every_latent_frame_has_its_actions(frames, stride):
+  for film in FILMS[:3]:
+    said = steering.steer(film, frames, stride)
+    assert len(said) == film.chunks * frames
+    chunks = steering.chunk_actions(said, frames)
+    assert len(chunks) == film.chunks
+    assert [name for chunk in chunks for name in chunk] == said
+
+
+def test_who_walks_or_runs_moves_as_is_said():
+  moved = {'left': [], 'right': []}
+  for film in FILMS:
+    x = motion.describe(film, 3, 4).x
+    starts = {film.chunk_segments().index(s) for s in range(len(film.segments))}
+    for frame, names in enumerate(steering.steer(film)):
+      if frame // 3 in starts:
+        continue  # its first pixel frame may still be the shot's before
+      step = x[4 * frame] - x[4 * frame - 3]
+      for name in moved:
+        if name in names:
+          moved[name].append(step)
+      if not {'left', 'right'} & set(names):
+        assert abs(step) < 1e-6
+  assert max(moved['left']) < 0 < min(moved['right'])
+
+
+def test_camera_and_jumps_are_those_of_the_segment():
+  for film in FILMS:
+    said = steering.steer(film)
+    for frame, names in enumerate(said):
+      segment = film.segments[film.chunk_segments()[frame // 3]]
+      pans = CAMERAS[segment.camera] == 'pan'
+      assert pans or 'camera' not in names
+      assert ('jump' in names) <= (ACTIONS[segment.action] == 'jumps')
+    first = film.segments[0]
+    assert ('camera' in said[1]) == (CAMERAS[first.camera] == 'pan')
+
+
+def test_the_prompt_leaves_it_to_them():
+  film = FILMS[0]
+  prompt = film.screenplay().segments[0].prompt
+  bare = steering.bare_prompt(film, 0, prompt)
+  assert ' is ' in bare and not any(action in bare for action in ACTIONS)
