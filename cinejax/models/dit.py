@@ -196,8 +196,9 @@ class DiT(nn.Module):
     )
     x = _dense(cfg, cfg.features, 'patch_embedding')(x).astype(jnp.float32)
     if cfg.actions:
-      text_BNWD, rows = jnp.split(text_BNWD, [-x_BSFYXC.shape[2]], 2)
-      x += self._embed_actions(rows, x.shape[1])
+      words = text_BNWD.shape[2] - x.shape[2]
+      text_BNWD, rows_BNFD = jnp.split(text_BNWD, [words], 2)
+      x += self._embed_actions(rows_BNFD, x.shape[1])
     if any(cfg.positions):
       x += self._positions(rows, columns)
     x = constrain(x, *_TOKENS)

@@ -356,7 +356,8 @@ def test_actions_steer_their_own_frames(cfg, params):
   plain = denoiser.make_bidirectional_fn(cfg.dit)(params, x, t, words)
   run = jax.jit(velocity)
   np.testing.assert_allclose(run(learnt, jump), plain, atol=1e-5)
-  learnt['action_embedding'] = {'kernel': jnp.ones((4, cfg.dit.features))}
+  kernel = jax.random.normal(jax.random.key(4), (4, cfg.dit.features))
+  learnt['action_embedding'] = {'kernel': kernel}
   np.testing.assert_allclose(run(learnt, rows), plain, atol=1e-5)
   moved = np.abs(run(learnt, jump) - plain).mean((0, 3, 4, 5))
   assert moved.argmax() == FRAMES + 2 and moved.max() > 1e-2
