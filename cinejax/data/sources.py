@@ -56,8 +56,8 @@ class LatentFilms:
         f'{path} holds no films; write some with python -m data_prep.story '
         'or python -m data_prep.video'
       )
-    builder = tfds.builder_from_directories([str(part) for part in parts])
-    self._records = builder.as_data_source('train')
+    self._builder = tfds.builder_from_directories([str(part) for part in parts])
+    self._records = self._builder.as_data_source('train')
 
   def __len__(self) -> int:
     return len(self._records)
@@ -67,6 +67,14 @@ class LatentFilms:
 
   def __iter__(self) -> Iterator[LatentFilm]:
     return (self[index] for index in range(len(self)))
+
+  def prompts(self) -> frozenset[str]:
+    """All that is said in them; latents are not decoded for it."""
+    skip = {'latents': tfds.decode.SkipDecoding()}
+    records = self._builder.as_data_source('train', decoders=skip)
+    return frozenset(
+      prompt.decode() for record in records for prompt in record['prompts']
+    )
 
   def __repr__(self) -> str:
     return f'LatentFilms({str(self.path)!r}, films={len(self)})'
