@@ -6,8 +6,8 @@ Floors (a package imports only from lower floors, inside a package one way):
      plan convert serve
   4  training                           state, steps, checkpoint, loop, stages
   3  objectives evaluation interop serving
-     examiner exams takes director      what commands share
-     command
+     examiner exams takes opening       what commands share
+     director command
      config                             where ConfigDict ends
   2  models rollout data story
   1  core diffusion memory film

@@ -7,6 +7,9 @@
 DIR/film.mp4 is written while it is made; contact_sheet.png and report.json
 follow. Several films in one screenplay go to DIR/00, DIR/01 and so on.
 
+--image=FILE is the first frame of every film; --video=FILE is a clip that they
+go on from, under their first prompt (opening.py).
+
 With --live, lines of standard input are prompts (film/directions.py): at a
 terminal one is held until the next comes, from a pipe each takes its chunks;
 the end of the input (Ctrl-D) ends the film, and DIR/screenplay.json makes it
@@ -26,12 +29,13 @@ import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
+import jax
 import numpy as np
 from absl import flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cinejax import command, live
+from cinejax import command, live, opening
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.director import Director, load_director
@@ -47,6 +51,8 @@ def define_flags() -> None:
   flags.DEFINE_string('weights', None, 'File or folder.', required=True)
   flags.DEFINE_multi_string('lora', [], 'LoRA file to merge; may be repeated.')
   flags.DEFINE_string('screenplay', None, 'File or folder of films.')
+  flags.DEFINE_string('image', None, 'What every film begins with, a file.')
+  flags.DEFINE_string('video', None, 'A clip that every film goes on from.')
   flags.DEFINE_bool('live', False, 'Direct by lines of standard input.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer(
@@ -58,15 +64,21 @@ def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   if args.live == bool(args.screenplay):
     raise UserError('give either --screenplay=FILE or --live')
+  if args.image and args.video:
+    raise UserError('give either --image=FILE or --video=FILE')
   films = screenplay.load(args.screenplay) if args.screenplay else ()
   out = check_folder(args.out)
   director = load_director(cfg, args.weights, adapters=args.lora)
   for film in films:
     check_settings(director, film)
+  given_BFYXC = _given(director, args.image, args.video)
+  if args.live and opening.whole_chunks(director, given_BFYXC):
+    raise UserError('--live cannot go on from given chunks; use --screenplay')
   facts = {
     'policy': cfg.memory.policy,
     'steps': cfg.rollout.steps,
     'weights': args.weights,
+    'opening': args.image or args.video,
   }
 
   def seed_of(film: screenplay.Film | None) -> int:
@@ -81,11 +93,12 @@ def main() -> None:
 
   try:
     if args.live:
-      tell(out, seed_of(None), direct_live(director, out, seed_of(None)))
+      report = direct_live(director, out, seed_of(None), given_BFYXC)
+      tell(out, seed_of(None), report)
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
       seed = seed_of(film)
-      tell(folder, seed, direct(director, film, folder, seed))
+      tell(folder, seed, direct(director, film, folder, seed, given_BFYXC))
   except KeyboardInterrupt:
     print(f'stopped; whatever is in {out} is whole', file=sys.stderr)
     sys.exit(130)
@@ -97,19 +110,38 @@ def check_settings(director: Director, film: screenplay.Film) -> None:
     director.variant(segment.settings)
 
 
+def _given(
+  director: Director, image: str | None, video: str | None
+) -> jax.Array | None:
+  """The latents that films begin with."""
+  if image:
+    return opening.from_image(director, image)
+  return opening.from_video(director, video) if video else None
+
+
 def direct(
-  director: Director, film: screenplay.Film, folder: pathlib.Path, seed: int
+  director: Director,
+  film: screenplay.Film,
+  folder: pathlib.Path,
+  seed: int,
+  given_BFYXC: jax.Array | None = None,
 ) -> dict[str, object]:
   """Makes one film, its MP4 and its sheet; returns what was measured."""
+  film = opening.after(film, opening.whole_chunks(director, given_BFYXC))
   said = screenplay.chunk_prompts(
     film, director.cfg.film.cut_prefix, director.timeline.chunk_secs
   )
-  video_TYXC, speed = _make(director, said, folder, seed, total=len(said))
+  video_TYXC, speed = _make(
+    director, said, folder, seed, len(said), given_BFYXC
+  )
   return _account(director, film, folder, video_TYXC, speed)
 
 
 def direct_live(
-  director: Director, folder: pathlib.Path, seed: int
+  director: Director,
+  folder: pathlib.Path,
+  seed: int,
+  given_BFYXC: jax.Array | None = None,
 ) -> dict[str, object]:
   """The same by standard input; its screenplay is written beside it.
 
@@ -123,7 +155,7 @@ def direct_live(
   if first is None:
     raise UserError('standard input holds no prompt; give one a line')
   said = itertools.chain([first], said)
-  video_TYXC, speed = _make(director, said, folder, seed, total=None)
+  video_TYXC, speed = _make(director, said, folder, seed, None, given_BFYXC)
   film = directions.film(seed)
   screenplay.save(film, folder / 'screenplay.json')
   return _account(director, film, folder, video_TYXC, speed)
@@ -135,11 +167,14 @@ def _make(
   folder: pathlib.Path,
   seed: int,
   total: int | None,
+  given_BFYXC: jax.Array | None,
 ) -> tuple[np.ndarray, Speed]:
   """Writes the MP4 while it is made; -> its frames, how long they took."""
   speed, chunks, fps = Speed(), [], director.cfg.film.fps
   scale = media.watchable_scale(director.cfg.film.height)
-  frames = _frames(director, said, seed, speed, chunks, total)
+  rolled = director.roll(([chunk] for chunk in said), [seed], given_BFYXC)
+  given = opening.whole_chunks(director, given_BFYXC)
+  frames = _frames(rolled, given, speed, chunks, total)
   media.write_video(folder / 'film.mp4', frames, fps, scale=scale)
   return np.concatenate(chunks), speed
 
@@ -188,14 +223,14 @@ def measure(
 
 
 def _frames(
-  director: Director,
-  said: Iterable[screenplay.ChunkPrompt],
-  seed: int,
+  rolled: Iterable[np.ndarray],
+  given: int,
   speed: Speed,
   chunks: list[np.ndarray],
   total: int | None,
 ) -> Iterator[np.ndarray]:
-  """Frame after frame; `chunks` keeps them and `speed` takes their time."""
+  """Frame after frame; `chunks` keeps them, and `speed` takes the time of
+  those that were not `given`."""
   console = Console(stderr=True)
   bar = Progress(
     TextColumn('directing'),
@@ -207,8 +242,9 @@ def _frames(
   )
   with bar:
     task = bar.add_task('', total=total, note='')
-    for video_BTYXC in director.roll(([chunk] for chunk in said), [seed]):
-      speed.mark(len(video_BTYXC[0]))
+    for number, video_BTYXC in enumerate(rolled):
+      if number >= given:
+        speed.mark(len(video_BTYXC[0]))
       chunks.append(video_BTYXC[0])
       rate = speed.pixel_fps
       bar.update(task, advance=1, note=f'{rate:.3g} fps' if rate else '')

@@ -153,15 +153,24 @@ class Director:
     return stream(self.scan_fn, self.params, state, chunks, per_call)
 
   def roll(
-    self, prompts: Iterable[Sequence[ChunkPrompt]], seeds: Sequence[int]
+    self,
+    prompts: Iterable[Sequence[ChunkPrompt]],
+    seeds: Sequence[int],
+    given_BFYXC: jax.Array | None = None,
   ) -> Iterator[np.ndarray]:
     """Frames uint8 [B, T, Y, X, 3] of chunk after chunk of B new films.
 
     `prompts` are those of all films, chunk by chunk, drawn as they are needed.
+    What they begin with may be given (opening.py): whole chunks, or the first
+    latent frame of the first.
     """
+    prompts = iter(prompts)
 
     def latents() -> Iterator[jax.Array]:
       state = self.begin(seeds)
+      if given_BFYXC is not None:
+        state, opened = self._open(state, prompts, given_BFYXC)
+        yield from opened
       for settings, group in itertools.groupby(prompts, _settings):
         chunks = map(self.chunk_input, group)
         for after, output in self.variant(settings).stream(state, chunks):
@@ -169,6 +178,26 @@ class Director:
           yield output.latents_BFYXC
 
     return self.decode(latents())
+
+  def _open(
+    self,
+    state: RolloutState,
+    prompts: Iterator[Sequence[ChunkPrompt]],
+    given_BFYXC: jax.Array,
+  ) -> tuple[RolloutState, list[jax.Array]]:
+    """The state after what is given, and the latents of its chunks."""
+    frames = self.cfg.film.frames_per_chunk
+    if given_BFYXC.shape[1] < frames:
+      said = next(prompts)
+      chunk = self.chunk_input(said).replace(image_BYXC=given_BFYXC[:, 0])
+      made = self.variant(_settings(said)).stream(state, [chunk])
+      ((state, output),) = made
+      return state, [output.latents_BFYXC]
+    chunks = jnp.split(given_BFYXC, given_BFYXC.shape[1] // frames, 1)
+    for z_BFYXC, said in zip(chunks, prompts, strict=False):
+      chunk = self.chunk_input(said)
+      state = self.commit_fn(self.params, state, chunk, z_BFYXC)
+    return state, chunks
 
   @functools.cached_property
   def decode_fn(self):

@@ -92,7 +92,7 @@ def get_config() -> ConfigDict:
 
   rollout = config.rollout = ConfigDict()
   rollout.weights = 'base'  # which network of a --weights folder
-  rollout.sampler = 'euler'  # euler (base) | few_step (student)
+  rollout.sampler = 'euler'  # euler | unipc (base) | few_step (student)
   rollout.steps = 24  # J; few_step knows 1, 2 and 4
   rollout.first_steps = 0  # few_step: of a film's first chunk; 0 = steps
   rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch

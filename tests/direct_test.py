@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
 from cinejax import direct
 from cinejax.config import resolve
@@ -62,6 +63,8 @@ def command(cfg, weights, tmp_path, monkeypatch):
       'seed': 5,
       'live': False,
       'lora': [],
+      'image': None,
+      'video': None,
     }
     args = types.SimpleNamespace(**(given | changes))
     monkeypatch.setattr(flags, 'FLAGS', args)
@@ -89,7 +92,7 @@ def test_a_film_a_sheet_and_a_report(command, cfg, weights, tmp_path, capsys):
 
 
 def test_several_films_have_folders(command, tmp_path, monkeypatch):
-  def roll(director, prompts, seeds):
+  def roll(director, prompts, seeds, given):
     assert (len(list(prompts)), seeds) == (1, [5])
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
 
@@ -216,7 +219,7 @@ def test_a_rendered_film_measures_as_right():
 def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
   seen = []
 
-  def roll(prompts, seeds):
+  def roll(prompts, seeds, given):
     seen.extend(p.prompt for (p,) in prompts)
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
     yield np.zeros((1, 12, 16, 16, 3), np.uint8)
@@ -232,3 +235,25 @@ def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
   report = direct.direct(director, screenplay.Film(segments), Path('.'), 0)
   assert seen == ['a', 'Cut to: b']
   assert report['frames'] == 21 and report['shots'] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['image', 'video'])
+def test_a_film_begins_with_what_is_given(command, cfg, tmp_path, kind):
+  rng = np.random.default_rng(0)
+  video_TYXC = rng.integers(0, 255, (23, 16, 16, 3), np.uint8)
+  path = tmp_path / ('a.png' if kind == 'image' else 'a.mp4')
+  if kind == 'image':
+    media.save_image(path, Image.fromarray(video_TYXC[0]))
+  else:
+    media.write_video(path, video_TYXC, cfg.film.fps)
+  command(**{kind: str(path)})
+  report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+  # 3 chunks of the screenplay, and 2 of the clip
+  assert report['frames'] == (33 if kind == 'image' else 57)
+  assert report['shots'] == 2 and report['opening'] == str(path)
+
+
+def test_openings_that_clash_are_refused(command):
+  with pytest.raises(UserError, match='either --image=FILE or --video=FILE'):
+    command(image='a.png', video='a.mp4')

@@ -96,6 +96,7 @@ RULES = (
 )
 
 
+@functools.lru_cache(maxsize=1)  # it may be large: variants share it
 def load_text(cfg: TextConfig) -> Text:
   """The encoder of `cfg`, with what it needs from config.text.folder.
 

@@ -6,7 +6,7 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class RolloutConfig:
   weights: str  # its network, a file's stem in a folder of weights
-  sampler: str  # euler | few_step
+  sampler: str  # euler | unipc | few_step
   steps: int  # J
   first_steps: int  # few_step: of a film's first chunk; 0 = steps
   guidance: float  # w of u + w (c - u); 1 = no negative branch

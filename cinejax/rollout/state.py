@@ -19,6 +19,8 @@ class ChunkInput:
 
   text_BWD: jax.Array  # float32, its prompt
   cut_B: jax.Array  # bool, it opens a new shot
+  # float32, its first latent frame where that is given: an image; None: noise
+  image_BYXC: jax.Array | None = None
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)

@@ -14,6 +14,9 @@ Students may take more steps for a film's first chunk (`rollout.first_steps`),
 and in training end a chunk early, at an exit step: both are said by a grid of
 times that reaches 0 early, so that one executable serves all.
 
+A chunk's first frame may be given, an image: it is then at t = 0 throughout,
+while the others are denoised beside it (`ChunkInput.image_BYXC`).
+
 With guidance there are two banks, v = u + w (c - u); the negative branch
 takes the conditional one's routing unless `memory.cfg_routing` is `own`.
 """
@@ -26,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinejax.diffusion import flow, solver, timesteps
+from cinejax.diffusion import flow, solver, timesteps, unipc
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict, router
@@ -82,15 +85,15 @@ class Step:
     state = self.open(params, state, chunk)
     grid_BJ = self._grid(state, exit_step)
     noise_JBFYXC = self._noise(state)
+    x = _hold(chunk, noise_JBFYXC[0])
     last = LastPass(
-      x_BFYXC=noise_JBFYXC[0],
-      t_B=grid_BJ[:, 0],
-      ranks_LBSR=self._no_ranks(state),
+      x_BFYXC=x, t_B=grid_BJ[:, 0], ranks_LBSR=self._no_ranks(state)
     )
-    x, first, routed = noise_JBFYXC[0], 0, self._none_routed(state)
+    first, routed = 0, self._none_routed(state)
+    history = unipc.no_history(x) if self.rollout.sampler == 'unipc' else None
     if state.pending is not None:
-      state, x, ranks, frame_LBR = self._first_and_commit(
-        params, state, before, chunk, x, grid_BJ, noise_JBFYXC
+      state, x, history, ranks, frame_LBR = self._first_and_commit(
+        params, state, before, chunk, x, history, grid_BJ, noise_JBFYXC
       )
       last, routed = last.replace(ranks_LBSR=ranks), routed.at[0].set(frame_LBR)
       first = 1
@@ -98,7 +101,7 @@ class Step:
       params,
       state,
       chunk,
-      (x, last, routed),
+      (x, history, last, routed),
       first,
       grid_BJ,
       noise_JBFYXC,
@@ -125,13 +128,14 @@ class Step:
       params,
       state,
       last.x_BFYXC[:, None],
-      self._times(last.t_B),
+      self._times(chunk, last.t_B),
       chunk.text_BWD[:, None],
       view,
       last.ranks_LBSR,
       False,
     )
-    return flow.x0_of_velocity(last.x_BFYXC, done.velocity_BFYXC, last.t_B)
+    x = flow.x0_of_velocity(last.x_BFYXC, done.velocity_BFYXC, last.t_B)
+    return _hold(chunk, x)
 
   def close(
     self,
@@ -161,10 +165,18 @@ class Step:
     """The state after a chunk that is given, not generated.
 
     A film may so begin with real frames: an image, a clip, a rendered film.
-    Commits must be separate (state.pending is None).
     """
-    state = self._reserve(state, chunk)
-    state = self._commit(params, state, chunk, latents_BFYXC)
+    before, state = state, self._reserve(state, chunk)
+    if before.pending is None:
+      state = self._commit(params, state, chunk, latents_BFYXC)
+    else:
+      # what was pending has a pass of its own, and this chunk waits instead
+      before = before.replace(start_B=before.start_B - self._frames)
+      kept = self._clean_pass(
+        params, before, before.pending.text_BWD, before.pending.latents_BFYXC
+      ).kept
+      pending = Pending(latents_BFYXC=latents_BFYXC, text_BWD=chunk.text_BWD)
+      state = self._write(state, before.start_B, kept).replace(pending=pending)
     return self._next(state, chunk, latents_BFYXC)
 
   def _next(self, state, chunk, x) -> RolloutState:
@@ -224,10 +236,10 @@ class Step:
       return grid_BJ
     return jnp.where(jnp.arange(self._steps + 1)[None] <= exit_step, grid_BJ, 0)
 
-  def _times(self, t_B) -> jax.Array:
-    """[B, 1, F] of one segment."""
-    shape = (t_B.shape[0], 1, self._frames)
-    return jnp.broadcast_to(t_B[:, None, None], shape)
+  def _times(self, chunk, t_B) -> jax.Array:
+    """[B, 1, F] of one segment; a given frame is clean."""
+    t_B1F = jnp.repeat(t_B[:, None, None], self._frames, 2)
+    return t_B1F if chunk.image_BYXC is None else t_B1F.at[:, :, 0].set(0)
 
   def _noise(self, state) -> jax.Array:
     """[J, B, F, Y, X, C]: the start, then what each later step renoises with.
@@ -326,10 +338,21 @@ class Step:
     shape = (self._steps, layers, batch, self.memory.context_frames)
     return jnp.full(shape, bank_lib.EMPTY, jnp.int32)
 
-  def _advance(self, x, v, t_B, next_B, noise):
-    if self.rollout.sampler == 'few_step':
-      return solver.few_step(x, v, t_B, next_B, noise)
-    return solver.euler_step(x, v, t_B, next_B)
+  def _advance(self, chunk, j, x, v, history, grid_BJ, noise_JBFYXC):
+    """Step j by the sampler: (x at the next time, the sampler's history)."""
+    t_B, next_B = grid_BJ[:, j], grid_BJ[:, j + 1]
+    match self.rollout.sampler:
+      case 'few_step':
+        # The last step goes to t = 0, where no noise is added: any will do.
+        noise = noise_JBFYXC[(j + 1) % len(noise_JBFYXC)]
+        x = solver.few_step(x, v, t_B, next_B, noise)
+      case 'unipc':
+        grid_J = timesteps.euler_grid(self.rollout.steps, self.diffusion.shift)
+        row_C = jnp.asarray(unipc.table(grid_J))[j]
+        x, history = unipc.step(x, v, t_B, history, row_C)
+      case _:
+        x = solver.euler_step(x, v, t_B, next_B)
+    return _hold(chunk, x), history
 
   def _denoise(
     self, params, state, chunk, start, first, grid_BJ, noise_JBFYXC, uneven
@@ -340,32 +363,33 @@ class Step:
     view = self._view(state, state.bank, state.start_B)
 
     def body(j, carry):
-      x, last, frame_JLBR = carry
-      t_B, next_B = grid_BJ[:, j], grid_BJ[:, j + 1]
+      x, history, last, frame_JLBR = carry
+      t_B = grid_BJ[:, j]
       done = self._pass(
         params,
         state,
         x[:, None],
-        self._times(t_B),
+        self._times(chunk, t_B),
         chunk.text_BWD[:, None],
         view,
         last.ranks_LBSR,
         (j == 0) | (self.memory.reroute == 'step'),
       )
       last = LastPass(x_BFYXC=x, t_B=t_B, ranks_LBSR=done.ranks)
-      # The last step goes to t = 0, where no noise is added: any will do.
-      noise = noise_JBFYXC[(j + 1) % len(noise_JBFYXC)]
-      x = self._advance(x, done.velocity_BFYXC, t_B, next_B, noise)
+      x, history = self._advance(
+        chunk, j, x, done.velocity_BFYXC, history, grid_BJ, noise_JBFYXC
+      )
       routed = jax.vmap(router.routed_frames, (None, 0))(view, done.ranks[0])
       ended_B = (t_B == 0)[None, :, None]
       routed = jnp.where(ended_B, bank_lib.EMPTY, routed[:, :, 0])
-      return x, last, frame_JLBR.at[j].set(routed)
+      return x, history, last, frame_JLBR.at[j].set(routed)
 
     steps = (grid_BJ > 0).sum(-1).max() if uneven else self._steps
-    return jax.lax.fori_loop(first, steps, body, start)
+    x, _, last, frame_JLBR = jax.lax.fori_loop(first, steps, body, start)
+    return x, last, frame_JLBR
 
   def _first_and_commit(
-    self, params, state, before, chunk, x, grid_BJ, noise_JBFYXC
+    self, params, state, before, chunk, x, history, grid_BJ, noise_JBFYXC
   ):
     """The packed pass: the pending chunk's commit and this one's first step.
 
@@ -377,7 +401,7 @@ class Step:
       self._view(state, before, clean_start_B),
       self._view(state, state.bank, state.start_B, pending=True),
     )
-    t_B1F = self._times(grid_BJ[:, 0])
+    t_B1F = self._times(chunk, grid_BJ[:, 0])
     done = self._pass(
       params,
       state,
@@ -389,13 +413,12 @@ class Step:
       True,
     )
     state = self._write(state, clean_start_B, done.kept)
-    noise = noise_JBFYXC[1 % len(noise_JBFYXC)]
-    x = self._advance(
-      x, done.velocity_BFYXC, grid_BJ[:, 0], grid_BJ[:, 1], noise
+    x, history = self._advance(
+      chunk, 0, x, done.velocity_BFYXC, history, grid_BJ, noise_JBFYXC
     )
     routed = jax.vmap(router.routed_frames, (None, 0))(view, done.ranks[0])
     ranks = tuple(rank_LBSR[:, :, 1:] for rank_LBSR in done.ranks)
-    return state, x, ranks, routed[:, :, 1]
+    return state, x, history, ranks, routed[:, :, 1]
 
   def _commit(self, params, state, chunk, x) -> RolloutState:
     done = self._clean_pass(params, state, chunk.text_BWD, x)
@@ -427,3 +450,10 @@ class Step:
     bank = write(state.bank, kept[0])
     negative = state.negative and write(state.negative, kept[1])
     return state.replace(bank=bank, negative=negative)
+
+
+def _hold(chunk: ChunkInput, x_BFYXC: jax.Array) -> jax.Array:
+  """With the first frame that is given, if one is."""
+  if chunk.image_BYXC is None:
+    return x_BFYXC
+  return x_BFYXC.at[:, 0].set(chunk.image_BYXC)

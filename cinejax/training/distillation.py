@@ -16,7 +16,6 @@ import optax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 from cinejax.models.discriminator import make_discriminator
@@ -31,6 +30,7 @@ from cinejax.training.program import (
   Frozen,
   InitFn,
   Program,
+  captions,
   film_batches,
   init_dit,
   latent_films,
@@ -71,7 +71,7 @@ def _build(
   score_name = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
   score = weights_path(cfg, workdir, score_name[cfg.dmd.scores])
   real = cfg.train.real_weights or score
-  films, text = latent_films(cfg), load_text(cfg.text)
+  films, text = latent_films(cfg), captions(cfg)
   negative_text_WD = text.encode([cfg.rollout.negative_prompt])[0]
   init_head, adversary = _adversary(cfg)
 

@@ -16,7 +16,6 @@ import jax
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.data.sources import LatentFilms, TrajectoryFilm
-from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import (
@@ -28,6 +27,7 @@ from cinejax.objectives.consistency import make_consistency_loss
 from cinejax.training.program import (
   Frozen,
   Program,
+  captions,
   film_batches,
   init_dit,
   latent_films,
@@ -40,7 +40,7 @@ TEACHERS = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
 
 
 def build_init(cfg: Config, workdir: pathlib.Path) -> Program:
-  text = load_text(cfg.text)
+  text = captions(cfg)
   stored = bool(cfg.init.trajectories)
   films = _trajectories(cfg) if stored else latent_films(cfg)
   frozen = {}

@@ -15,8 +15,10 @@ import optax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
+from cinejax.data import texts
 from cinejax.data.pipeline import make_batches
 from cinejax.data.sources import LatentFilms
+from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 from cinejax.models.text.select import Text
@@ -106,6 +108,13 @@ def film_batches(
     )
 
   return batches
+
+
+def captions(cfg: Config) -> Text:
+  """Those encoded ahead (data_prep/texts.py), or else the encoder."""
+  if cfg.text.name != 'hashed' and texts.is_stored(cfg.data.films):
+    return texts.StoredText(cfg.data.films, cfg.text.words, cfg.text.features)
+  return load_text(cfg.text)
 
 
 def latent_films(cfg: Config) -> LatentFilms:

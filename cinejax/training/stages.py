@@ -15,7 +15,6 @@ import jax
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.data.pipeline import make_clip_batches
-from cinejax.interop.texts import load_text
 from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
 from cinejax.models.codec.patch import Components, PatchCodec
@@ -28,6 +27,7 @@ from cinejax.training.distillation import build_dmd, build_tune
 from cinejax.training.initialisation import build_init
 from cinejax.training.program import (
   Program,
+  captions,
   film_batches,
   init_dit,
   latent_films,
@@ -112,7 +112,7 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
 
 def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   codec_weights = weights_path(cfg, workdir, 'codec')
-  films, text = latent_films(cfg), load_text(cfg.text)
+  films, text = latent_films(cfg), captions(cfg)
   codec = load_codec(cfg.codec, codec_weights)
   return Program(
     init_fn=init_dit(cfg.dit),
@@ -125,7 +125,7 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
 
 def _build_base_bidirectional(cfg: Config, workdir: pathlib.Path) -> Program:
   codec_weights = weights_path(cfg, workdir, 'codec')
-  films, text = latent_films(cfg), load_text(cfg.text)
+  films, text = latent_films(cfg), captions(cfg)
   codec = load_codec(cfg.codec, codec_weights)
   film_fn = denoiser.make_bidirectional_film_fn(cfg.dit)
   loss_fn = make_teacher_forcing_loss(

@@ -1,0 +1,89 @@
+"""How a film begins with what is given: an image, or a clip that goes on.
+
+A clip is trimmed to whole chunks, the last ones it has, and they are committed
+as if they had been generated: with F frames a chunk and temporal stride s, n
+chunks are s (n F - 1) + 1 pixel frames (film/timeline.py). An image is a latent
+frame. It fills a chunk if F = 1, and is committed; else it is held as the
+first frame of the first chunk while the others are denoised.
+
+Pictures are scaled to fill the film's and cropped evenly.
+"""
+
+import dataclasses
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL
+from PIL import Image, ImageOps
+
+from cinejax.core.errors import UserError
+from cinejax.director import Director
+from cinejax.film import media
+from cinejax.film.screenplay import Film, Segment
+from cinejax.models.codec.base import from_bytes
+
+
+def from_image(director: Director, path: str | os.PathLike) -> jax.Array:
+  """[1, 1, Y, X, C], the latent of an image file; UserError if it is none."""
+  try:
+    with Image.open(path) as image:
+      frame_YXC = _fitted(director, image.convert('RGB'))
+  except (OSError, PIL.UnidentifiedImageError) as error:
+    raise UserError(f'--image={path} is no image ({error})') from error
+  return _encode(director, frame_YXC[None])
+
+
+def from_video(director: Director, path: str | os.PathLike) -> jax.Array:
+  """[1, N F, Y, X, C], the latents of the last N chunks of a video file.
+
+  Raises UserError if it cannot be read or is shorter than a chunk.
+  """
+  timeline = director.timeline
+  frames = [
+    _fitted(director, Image.fromarray(frame_YXC))
+    for frame_YXC in media.read_frames(path, fps=director.cfg.film.fps)
+  ]
+  chunks = timeline.whole_chunks_in(len(frames))
+  if not chunks:
+    raise UserError(
+      f'--video={path} has {len(frames)} frames at {timeline.fps:g} a second; '
+      f'a chunk needs {timeline.pixel_frames(1)}'
+    )
+  return _encode(director, np.stack(frames[-timeline.pixel_frames(chunks) :]))
+
+
+def whole_chunks(director: Director, given_BFYXC: jax.Array | None) -> int:
+  """Chunks that are given whole, and so are not generated."""
+  if given_BFYXC is None:
+    return 0
+  return given_BFYXC.shape[1] // director.cfg.film.frames_per_chunk
+
+
+def after(film: Film, chunks: int) -> Film:
+  """The film with `chunks` given ones before it, under its first prompt."""
+  if not chunks:
+    return film
+  first, *rest = film.segments
+  given = Segment(
+    first.prompt,
+    chunks=chunks,
+    cut=first.cut,
+    global_prompt=first.global_prompt,
+  )
+  first = dataclasses.replace(first, cut=False)
+  return dataclasses.replace(film, segments=(given, first, *rest))
+
+
+def _encode(director: Director, video_TYXC: np.ndarray) -> jax.Array:
+  encode = jax.jit(director.codec.encode)
+  video_BTYXC = from_bytes(video_TYXC[None])
+  return jnp.asarray(encode(director.codec_params, video_BTYXC), jnp.float32)
+
+
+def _fitted(director: Director, image: Image.Image) -> np.ndarray:
+  """uint8 [Y, X, 3] of the film's size."""
+  film = director.cfg.film
+  size = (film.width, film.height)
+  return np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS))
