@@ -56,7 +56,7 @@ def test_a_clip_gives_its_last_whole_chunks(director, tmp_path):
   kept_F = grey_T[4::4].astype(np.float32) / 127.5 - 1
   np.testing.assert_allclose(z_BFYXC[0, :, 0, 0, 0], kept_F, atol=0.04)
   media.write_video(path, list(map(np.ascontiguousarray, frames[:8])), fps=8)
-  with pytest.raises(UserError, match='has 8 frames .* a chunk needs 9'):
+  with pytest.raises(UserError, match=r'has 8 frames .* a chunk needs 9'):
     opening.from_video(director, path)
 
 
