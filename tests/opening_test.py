@@ -35,7 +35,7 @@ def director():
 
 def test_an_image_fills_the_frame_and_is_one_latent(director, tmp_path):
   picture_YXC = np.zeros((64, 64, 3), np.uint8)
-  picture_YXC[16:48] = 255  # what a 2:1 frame keeps of a square
+  picture_YXC[10:54] = 255  # more than a 2:1 frame keeps of a square
   Image.fromarray(picture_YXC).save(tmp_path / 'a.png')
   z_BFYXC = opening.from_image(director, tmp_path / 'a.png')
   assert z_BFYXC.shape == (1, 1, 2, 4, 3)

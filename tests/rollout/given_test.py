@@ -21,6 +21,7 @@ def _rest(studio, state, start):
   return make_scan(studio.step)(studio.params, state, chunks)
 
 
+@pytest.mark.slow
 def test_given_chunks_are_committed_alike_in_both_forms(studio):
   """Fused, what is pending gets a pass of its own."""
   films = []
@@ -39,6 +40,7 @@ def test_given_chunks_are_committed_alike_in_both_forms(studio):
   np.testing.assert_array_equal(separate.bank.frame_BE, fused.bank.frame_BE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sampler', ['euler', 'few_step'])
 def test_a_given_frame_stays_and_is_seen(studio, sampler):
   one = studio(rollout__sampler=sampler, rollout__commit='fused')
@@ -75,6 +77,7 @@ def test_a_given_frame_is_at_time_0_and_the_others_are_not(studio):
     assert not t_BSF[..., 0].any() and (t_BSF[..., 1:] > 0).all()
 
 
+@pytest.mark.slow
 def test_unipc_is_fused_as_it_is_separate(studio):
   films = [
     studio(
