@@ -44,11 +44,11 @@ from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.serving import load
+from cinejax.training import planned
 from cinejax.training.optim import make_optimizer
 from cinejax.training.stages import make_base_loss
 from cinejax.training.state import abstract_state, make_init, shardings
 from cinejax.training.steps import make_train_step, place
-from cinejax.training.trainer import check_mesh
 
 Row = dict[str, Any]
 
@@ -136,7 +136,7 @@ def serve_row(director: Director, directors: int, secs: float) -> Row:
 def train_row(cfg: Config, repeats: int) -> Row:
   """An update of the base stage as `cinejax.train` does it, on cfg.mesh."""
   settings, mesh = cfg.stage.base, make_mesh(cfg.mesh)
-  check_mesh('base', cfg, mesh)
+  planned.check_mesh('base', cfg, mesh)
   optimizer = make_optimizer(settings)
   init_fn = functools.partial(denoiser.init_params, cfg.dit)
   init = make_init(init_fn, optimizer, cfg.seed)

@@ -66,8 +66,12 @@ def platform() -> str | None:
   return _PLATFORM.value
 
 
-def run(main: Callable[[], None]) -> None:
+def run(
+  main: Callable[[], None], before: Callable[[], None] = lambda: None
+) -> None:
   """Parses the command line, wakes JAX, calls `main` and exits.
+
+  `before` is called while JAX has not looked for devices yet.
 
   Exit codes: 0; 2 with `error: …` on stderr for what the user can mend; a
   traceback is a fault of ours.
@@ -78,6 +82,7 @@ def run(main: Callable[[], None]) -> None:
   def start(_: Sequence[str]) -> None:
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)  # libraries tell each step
+    before()
     _wake(_PLATFORM.value)
     main()
 

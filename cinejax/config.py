@@ -85,6 +85,9 @@ def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
   )
 
 
+_FLOATS = ('float32', 'bfloat16')
+
+
 def _one_of(path: str, value: Any, choices: typing.Iterable[Any]) -> None:
   if value not in choices:
     listed = ', '.join(str(choice) for choice in choices)
@@ -95,10 +98,9 @@ def check(cfg: Config) -> None:
   """Raises UserError, one sentence, for what does not go together."""
   codecs = ('patch', 'taef2', 'wan_vae', 'taehv')
   _one_of('codec.name', cfg.codec.name, codecs)
-  dtypes = ('float32', 'bfloat16')
-  _one_of('codec.compute_dtype', cfg.codec.compute_dtype, dtypes)
+  _one_of('codec.compute_dtype', cfg.codec.compute_dtype, _FLOATS)
   _one_of('text.name', cfg.text.name, ('hashed', 'umt5', 'transformers'))
-  _one_of('dit.compute_dtype', cfg.dit.compute_dtype, dtypes)
+  _one_of('dit.compute_dtype', cfg.dit.compute_dtype, _FLOATS)
   _one_of('dit.remat', cfg.dit.remat, ('none', 'attention', 'dots', 'full'))
   _one_of(
     'dit.attention', cfg.dit.attention, ('auto', 'xla', 'cudnn', 'splash')
@@ -122,6 +124,7 @@ def check(cfg: Config) -> None:
   _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict', 'minutes'))
   _one_of('eval.matching', cfg.eval.matching, ('greedy', 'optimal'))
   _check_frames(cfg)
+  _check_stages(cfg)
   _check_serving(cfg)
   if cfg.codec.tile and cfg.codec.tile <= cfg.codec.tile_overlap:
     raise UserError(
@@ -163,6 +166,18 @@ def _check_serving(cfg: Config) -> None:
     value = getattr(cfg.serving, field.name)
     if value <= 0:
       raise UserError(f'config.serving.{field.name} is {value}; it must be > 0')
+
+
+def _check_stages(cfg: Config) -> None:
+  for field in dataclasses.fields(cfg.stage):
+    path, stage = f'stage.{field.name}', getattr(cfg.stage, field.name)
+    _one_of(f'{path}.moments_dtype', stage.moments_dtype, _FLOATS)
+    _one_of(f'{path}.on_spike', stage.on_spike, ('stop', 'skip'))
+    if stage.accumulate < 1 or stage.batch % stage.accumulate:
+      raise UserError(
+        f'config.{path}.accumulate is {stage.accumulate}; it must divide the '
+        f'batch of {stage.batch}'
+      )
 
 
 def _check_frames(cfg: Config) -> None:

@@ -29,8 +29,7 @@ from rich.table import Table
 
 from cinejax import command
 from cinejax.config import Config
-from cinejax.core import flops, hlo, topology
-from cinejax.core.config import MeshConfig
+from cinejax.core import hlo, topology
 from cinejax.core.sharding import make_mesh
 from cinejax.evaluation.resources import versions
 from cinejax.training import planned
@@ -77,8 +76,8 @@ def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
     'batch': getattr(cfg.stage, stage).batch if stage != 'rollout' else 1,
     'training': cfg.memory.training,
     'remat': cfg.dit.remat,
-    'flops': count(stage, cfg, remat='none'),
-    'flops_computed': count(stage, cfg, remat=cfg.dit.remat),
+    'flops': planned.count_flops(stage, cfg, remat='none'),
+    'flops_computed': planned.count_flops(stage, cfg, remat=cfg.dit.remat),
     'hbm_bytes': chip.hbm_bytes,
   }
   start = time.perf_counter()
@@ -105,16 +104,6 @@ def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
     'change': [] if fits else changes(stage, cfg, used, mesh),
     **versions(),
   }
-
-
-def count(stage: str, cfg: Config, remat: str) -> int:
-  """Floating point operations of one call, over all devices."""
-  dit = dataclasses.replace(cfg.dit, attention='xla', remat=remat)
-  alone = make_mesh(MeshConfig(1, 1, 1, 1), jax.devices()[:1])
-  program = planned.make_planned(
-    stage, dataclasses.replace(cfg, dit=dit), alone
-  )
-  return flops.count(program.fn, *program.args)
 
 
 def changes(

@@ -142,8 +142,10 @@ def get_config() -> ConfigDict:
   train.stages = ('codec', 'base')
   train.log_every_steps = 20
   train.save_every_steps = 200
-  train.sample_every_steps = 1000  # sample films; 0 = never
-  train.keep_checkpoints = 2
+  train.sample_every_steps = 1000  # films, if one process trains; 0 = never
+  train.keep_checkpoints = 2  # the newest
+  train.keep_best = 0  # besides those, by mean loss since the save before
+  train.wandb_project = ''  # of Weights & Biases; '' = none
   train.weights_dtype = 'bfloat16'  # float32 | bfloat16: of weights written
   # weights files ('' = none): where a stage starts from, or, if no stage of
   # this run makes them, what is used
@@ -235,14 +237,22 @@ def _stage(
   stage = ConfigDict()
   stage.steps = steps  # optimizer updates
   stage.batch = batch  # examples an update, over all devices
+  # parts of a batch computed one after another, for their memory's sake; the
+  # gradient is the mean of theirs
+  stage.accumulate = 1
   stage.optimizer = optimizer  # adamw | muon (matrices of blocks only)
   stage.learning_rate = learning_rate  # at its peak
   stage.warmup_steps = 100
   stage.schedule = 'cosine'  # constant | cosine (to a tenth)
   stage.beta1 = 0.9
   stage.beta2 = 0.95
+  # float32 | bfloat16: of the optimizer's state at rest. bfloat16 forgets
+  # changes below a 256th: for beta2 of .95, not of .999
+  stage.moments_dtype = 'float32'
   stage.weight_decay = 0.01  # of matrices only
   stage.clip_norm = 1.0  # global gradient norm
+  stage.spike_norm = 0.0  # a gradient norm above it is no update's; 0 = any
+  stage.on_spike = 'stop'  # stop | skip: what a spike, or a NaN, does
   stage.ema = 0.999  # decay
   stage.ema_warmup = True  # as (1 + n) / (10 + n), n updates done
   stage.drop_text = 0.1  # films trained with the negative prompt

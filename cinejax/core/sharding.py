@@ -126,6 +126,31 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def batch_part() -> tuple[int, int]:
+  """(index, count): which rows of a batch this process feeds, of how many.
+
+  Processes whose devices share a film, along `sequence` or `tensor`, feed the
+  same rows. Raises UserError if a process's rows are not one part of equals.
+  """
+  mesh = jax.sharding.get_mesh()
+  if mesh.empty or jax.process_count() == 1:
+    return 0, 1
+  split = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+  here = [
+    row
+    for row, devices in enumerate(mesh.devices.reshape(split, -1))
+    if any(device.process_index == jax.process_index() for device in devices)
+  ]
+  first, size = here[0], len(here)
+  if here != list(range(first, first + size)) or first % size or split % size:
+    raise UserError(
+      f'process {jax.process_index()} has devices of the rows {here} of '
+      f'{split}; make config.mesh.tensor times config.mesh.sequence a divisor '
+      'or a multiple of the devices of a host'
+    )
+  return first // size, split // size
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec())
 

@@ -7,8 +7,10 @@ resolved config lies in each checkpoint as JSON.
 """
 
 import json
+import math
 import os
 import pathlib
+import sys
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -17,24 +19,40 @@ from cinejax.core.errors import UserError
 from cinejax.training.state import TrainState
 
 
+def _policy(keep: int, best: int) -> Any:
+  policies = ocp.checkpoint_managers
+  newest = policies.LatestN(n=keep)
+  if not best:
+    return newest
+  least = policies.BestN(
+    get_metric_fn=lambda metrics: metrics['loss'], reverse=True, n=best
+  )
+  return policies.AnyPreservationPolicy([newest, least])
+
+
 class Checkpoints:
   """The newest checkpoints of one stage, in one folder.
 
   Args:
     folder: made if missing.
-    keep: how many are kept.
+    keep: how many of the newest are kept.
+    best: how many of the others, those of least loss.
     config: what was asked for, stored beside each state.
   """
 
   def __init__(
-    self, folder: str | os.PathLike, keep: int, config: dict[str, Any]
+    self,
+    folder: str | os.PathLike,
+    keep: int,
+    config: dict[str, Any],
+    best: int = 0,
   ):
     self._folder = pathlib.Path(folder).resolve()
     self._config = json.loads(json.dumps(config))
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
+        preservation_policy=_policy(keep, best),
         enable_async_checkpointing=True,
         cleanup_tmp_directories=True,
       ),
@@ -45,8 +63,11 @@ class Checkpoints:
     """Updates done in the newest whole checkpoint; None before the first."""
     return self._manager.latest_step()
 
-  def save(self, step: int, state: TrainState) -> None:
-    """Starts a save and returns; waits for the one before, if needed."""
+  def save(self, step: int, state: TrainState, loss: float = math.inf) -> None:
+    """Starts a save and returns; waits for the one before, if needed.
+
+    `loss` is what the best are chosen by.
+    """
     if step == self.latest_step:
       return
     self._manager.save(
@@ -55,6 +76,7 @@ class Checkpoints:
         state=ocp.args.StandardSave(state),
         config=ocp.args.JsonSave(self._config),
       ),
+      metrics={'loss': loss if math.isfinite(loss) else sys.float_info.max},
     )
 
   def restore(self, abstract: TrainState) -> TrainState | None:

@@ -7,6 +7,7 @@ score's optimizer runs at every update, the student's at its turns alone.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from cinejax.core.errors import UserError
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 from cinejax.models.discriminator import make_discriminator
+from cinejax.models.text.select import Text
 from cinejax.objectives import self_forcing
 from cinejax.objectives.adversarial import Adversary
 from cinejax.objectives.dmd import make_dmd_loss
@@ -40,7 +42,7 @@ from cinejax.training.program import (
 
 def build_dmd(cfg: Config, workdir: pathlib.Path) -> Program:
   """A few-step student of the films of data, from the stage `init`."""
-  return _build(cfg, workdir, 'dmd', 'init', self_forcing.make_student_fn)
+  return _build(cfg, workdir, 'dmd', 'init')
 
 
 def build_tune(cfg: Config, workdir: pathlib.Path) -> Program:
@@ -51,27 +53,34 @@ def build_tune(cfg: Config, workdir: pathlib.Path) -> Program:
       f'config.data.chunks is {cfg.data.chunks}; the films that stage tune '
       f'draws windows from need at least config.dmd.window = {cfg.dmd.window}'
     )
-
-  def make_window_fn(make_step, dit):
-    return self_forcing.make_window_fn(
-      make_step, dit, window=cfg.dmd.window, context=cfg.dmd.context
-    )
-
-  return _build(cfg, workdir, 'tune', 'dmd', make_window_fn)
+  return _build(cfg, workdir, 'tune', 'dmd')
 
 
 def _build(
-  cfg: Config,
-  workdir: pathlib.Path,
-  name: str,
-  student: str,
-  make_student_fn: Callable[..., self_forcing.StudentFn],
+  cfg: Config, workdir: pathlib.Path, name: str, student: str
 ) -> Program:
-  settings = getattr(cfg.stage, name)
   score_name = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
   score = weights_path(cfg, workdir, score_name[cfg.dmd.scores])
-  real = cfg.train.real_weights or score
+  real = pathlib.Path(cfg.train.real_weights or score)
   films, text = latent_films(cfg), captions(cfg)
+  described = describe(cfg, name, text)
+  return dataclasses.replace(
+    described,
+    batches_fn=film_batches(cfg, getattr(cfg.stage, name), films, text),
+    start={'student': weights_path(cfg, workdir, student), 'fake': score},
+    frozen={'real': dataclasses.replace(described.frozen['real'], path=real)},
+  )
+
+
+def describe(cfg: Config, name: str, text: Text) -> Program:
+  """The stage `dmd` or `tune` without its data and weights."""
+  make_student_fn = self_forcing.make_student_fn
+  if name == 'tune':
+    make_student_fn = functools.partial(
+      self_forcing.make_window_fn,
+      window=cfg.dmd.window,
+      context=cfg.dmd.context,
+    )
   negative_text_WD = text.encode([cfg.rollout.negative_prompt])[0]
   init_head, adversary = _adversary(cfg)
 
@@ -94,9 +103,7 @@ def _build(
       every=cfg.dmd.every,
       adversary=adversary,
     ),
-    batches_fn=film_batches(cfg, settings, films, text),
-    start={'student': weights_path(cfg, workdir, student), 'fake': score},
-    frozen={'real': Frozen(pathlib.Path(real), init_dit(real_dit(cfg)))},
+    frozen={'real': Frozen(None, init_dit(real_dit(cfg)))},
     ships='student',
     optimizer_fn=lambda stage: _optimizer(cfg, stage),
   )

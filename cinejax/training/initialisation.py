@@ -7,6 +7,7 @@ integrated on the way, or read from config.init.trajectories, in which case the
 teacher itself is not needed. Students start from the base.
 """
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Callable
@@ -43,16 +44,27 @@ def build_init(cfg: Config, workdir: pathlib.Path) -> Program:
   text = captions(cfg)
   stored = bool(cfg.init.trajectories)
   films = _trajectories(cfg) if stored else latent_films(cfg)
-  frozen = {}
-  if not stored:
-    path = weights_path(cfg, workdir, TEACHERS[cfg.init.teacher])
-    frozen = {'teacher': Frozen(path, init_dit(cfg.dit))}
+  described = describe(cfg, text)
+  return dataclasses.replace(
+    described,
+    batches_fn=film_batches(cfg, cfg.stage.init, films, text),
+    start={'': weights_path(cfg, workdir, 'base')},
+    frozen={
+      name: dataclasses.replace(
+        network, path=weights_path(cfg, workdir, TEACHERS[cfg.init.teacher])
+      )
+      for name, network in described.frozen.items()
+    },
+  )
+
+
+def describe(cfg: Config, text: Text) -> Program:
+  """The stage without its data and weights."""
+  teacher = Frozen(None, init_dit(cfg.dit))
   return Program(
     init_fn=init_dit(cfg.dit),
     loss_fn=make_init_loss(cfg, text),
-    batches_fn=film_batches(cfg, cfg.stage.init, films, text),
-    start={'': weights_path(cfg, workdir, 'base')},
-    frozen=frozen,
+    frozen={} if cfg.init.trajectories else {'teacher': teacher},
   )
 
 

@@ -1,25 +1,35 @@
 """The loop of a stage: updates, rows of metrics, saves, and a clean stop.
 
 SIGTERM (a preemption notice) and SIGINT save and stop; a second one acts as
-usual. A loss or gradient that is not a number stops the run before it can
-reach a checkpoint, with the identity of the batch: its `films_consumed`.
+usual. Of several processes one that is told to stop stops all, after the same
+update. A bad update, not finite or a spike, stops the run before it can reach
+a checkpoint, with the identity of the batch: its `films_consumed`; or, by
+config.stage.NAME.on_spike, it is told and skipped.
 """
 
 import contextlib
 import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
 from cinejax.core.errors import UserError
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.config import TrainConfig
-from cinejax.training.metrics import MetricWriter, OneLate, Pace, Row
+from cinejax.training.metrics import MetricWriter, OneLate, Pace, Row, Work
+from cinejax.training.profile import Profile
 from cinejax.training.progress import Watch
 from cinejax.training.state import TrainState
 from cinejax.training.steps import Batch, Metrics, place
+
+MOST_SKIPPED = 10  # bad updates in a row: then the run is lost, not a batch
 
 StepFn = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -47,6 +57,13 @@ class StopSignal:
     for number, handler in self._usual.items():
       signal.signal(number, handler)
 
+  def anywhere(self) -> bool:
+    """Whether it has come to any process: all learn it in the same call."""
+    if jax.process_count() == 1:
+      return self._came
+    came = multihost_utils.process_allgather(np.array(self._came))
+    return bool(came.any())
+
   def _note(self, *_: object) -> None:
     self._came = True
     self.__exit__()
@@ -64,6 +81,9 @@ def train(
   checkpoints: Checkpoints,
   writer: MetricWriter,
   watch: Watch,
+  work: Work = Work(),  # noqa: B008
+  skips: bool = False,
+  profile: Profile | None = None,
   sample_fn: Callable[[TrainState, int], None] | None = None,
 ) -> TrainState:
   """Updates `state` until `steps` are done, and saves the last one.
@@ -78,20 +98,24 @@ def train(
     checkpoints: where to save.
     writer: where metrics go.
     watch: what shows them.
+    work: what an update does, for rates.
+    skips: whether bad updates change nothing, and may be gone on from.
+    profile: what traces some updates.
     sample_fn: (state, step) -> None, called every `cfg.sample_every_steps`.
 
   Raises:
     Stopped: a signal came; the state is saved.
-    UserError: a loss is not a number.
+    UserError: an update is bad, or, where they are skipped, too many are.
   """
   step = int(state.step)
-  late, pace = OneLate(), Pace(step, steps)
+  late, pace = OneLate(), Pace(step, steps, work)
+  guard = Guard(name, skips, checkpoints)
 
   def account(ready: tuple[int, Row] | None) -> None:
     if ready is None:
       return
     done, row = ready
-    _check_finite(name, done, row, checkpoints)
+    guard.look(done, row)
     watch.advance(done)
     if done % cfg.log_every_steps == 0 or done == steps:
       row |= pace.look(done)
@@ -100,14 +124,24 @@ def train(
 
   with StopSignal() as stop, contextlib.ExitStack() as last:
     last.callback(checkpoints.wait)
+    if profile is not None:
+      last.callback(profile.close)
     while step < steps:
-      state, metrics = step_fn(state, place(next(batches), batch_sharding))
+      start = time.monotonic()
+      rows = next(batches)
+      pace.waited(time.monotonic() - start)
+      if profile is not None:
+        profile.before(step + 1)
+      state, metrics = step_fn(state, place(rows, batch_sharding))
       step += 1
+      if profile is not None:
+        profile.after(step, metrics)
       account(late.swap(step, metrics))
-      if stop or step == steps or step % cfg.save_every_steps == 0:
+      stopping = stop.anywhere()
+      if stopping or step == steps or step % cfg.save_every_steps == 0:
         account(late.take())
-        checkpoints.save(step, state)
-      if stop and step < steps:
+        checkpoints.save(step, state, guard.mean_loss())
+      if stopping and step < steps:
         raise Stopped(
           f'{name} stopped at step {step} of {steps} and saved; the same '
           'command goes on from there'
@@ -118,14 +152,34 @@ def train(
   return state
 
 
-def _check_finite(
-  name: str, step: int, row: Row, checkpoints: Checkpoints
-) -> None:
-  if math.isfinite(row['loss']) and math.isfinite(row['grad_norm']):
-    return
-  raise UserError(
-    f'{name}: loss {row["loss"]}, gradient norm {row["grad_norm"]} at step '
-    f'{step}, films_consumed {row["films_consumed"]}; the last checkpoint, of '
-    f'step {checkpoints.latest_step}, is sound: try a lower '
-    f'config.stage.{name}.learning_rate'
-  )
+class Guard:
+  """Looks at every update for what must not be trained on."""
+
+  def __init__(self, name: str, skips: bool, checkpoints: Checkpoints):
+    self._name, self._skips, self._checkpoints = name, skips, checkpoints
+    self._bad = 0  # in a row
+    self._losses: list[float] = []
+
+  def look(self, step: int, row: Row) -> None:
+    """Raises UserError if update `step` was bad and that is the end."""
+    if not row['bad']:
+      self._bad = 0
+      self._losses.append(row['loss'])
+      return
+    self._bad += 1
+    said = (
+      f'{self._name}: loss {row["loss"]}, gradient norm {row["grad_norm"]} at '
+      f'step {step}, films_consumed {row["films_consumed"]}'
+    )
+    if self._skips and self._bad < MOST_SKIPPED:
+      logging.warning('%s; skipped', said)
+      return
+    raise UserError(
+      f'{said}; the last checkpoint, of step {self._checkpoints.latest_step}, '
+      f'is sound: try a lower config.stage.{self._name}.learning_rate'
+    )
+
+  def mean_loss(self) -> float:
+    """Of good updates since it was asked before; infinite if there are none."""
+    losses, self._losses = self._losses, []
+    return sum(losses) / len(losses) if losses else math.inf

@@ -33,8 +33,37 @@ def make_optimizer(cfg: StageConfig) -> optax.GradientTransformation:
       f'{", ".join(_OPTIMIZERS)}'
     )
   return optax.chain(
-    optax.clip_by_global_norm(cfg.clip_norm), _OPTIMIZERS[cfg.optimizer](cfg)
+    optax.clip_by_global_norm(cfg.clip_norm),
+    _resting(_OPTIMIZERS[cfg.optimizer](cfg), cfg.moments_dtype),
   )
+
+
+def _resting(
+  optimizer: optax.GradientTransformation, dtype: str
+) -> optax.GradientTransformation:
+  """`optimizer` with moments kept in `dtype` and computed in float32."""
+  if dtype == 'float32':
+    return optimizer
+
+  def cast(state, dtype):
+    def leaf(path, x):
+      # constants of Muon's polynomial are no moments
+      moment = 'ns_coeffs' not in tree_lib.path_name(path)
+      floating = jnp.issubdtype(x.dtype, jnp.floating)
+      return x.astype(dtype) if moment and floating else x
+
+    return jax.tree_util.tree_map_with_path(leaf, state)
+
+  def init(params):
+    return cast(optimizer.init(params), dtype)
+
+  def update(updates, state, params=None, **extra):
+    updates, state = optax.with_extra_args_support(optimizer).update(
+      updates, cast(state, jnp.float32), params, **extra
+    )
+    return updates, cast(state, dtype)
+
+  return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _adamw(cfg: StageConfig) -> optax.GradientTransformation:

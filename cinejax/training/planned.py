@@ -6,17 +6,27 @@ by its shape, type and place on a mesh. No data and no weights are read.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
 from cinejax.config import Config
+from cinejax.core import flops
+from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import batch_sharding, param_shardings
+from cinejax.core.sharding import (
+  BATCH_AXES,
+  batch_sharding,
+  check_heads,
+  make_mesh,
+  param_shardings,
+)
 from cinejax.models import denoiser
 from cinejax.objectives.causal_ode import STUDENT_STEPS
 from cinejax.rollout.placement import state_shardings
@@ -24,13 +34,10 @@ from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import ChunkInput, init_state
 from cinejax.rollout.step import Step
 from cinejax.training import stages
-from cinejax.training.initialisation import make_init_loss
-from cinejax.training.optim import make_optimizer
 from cinejax.training.state import abstract_state, make_init, shardings
 from cinejax.training.steps import make_train_step
-from cinejax.training.trainer import check_mesh
 
-PROGRAMS = ('base', 'init', 'rollout')
+PROGRAMS = (*stages.DESCRIBED, 'rollout')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +49,50 @@ class Planned:
   kinds: dict[str, Any]  # what the arguments hold, by name
 
 
-def make_planned(name: str, cfg: Config, mesh: Mesh) -> Planned:
+def make_planned(
+  name: str,
+  cfg: Config,
+  mesh: Mesh,
+  optimizer: optax.GradientTransformation | None = None,
+) -> Planned:
   """The program `name`, of PROGRAMS, of `cfg` on `mesh`.
+
+  `optimizer` stands in for the stage's own.
 
   Raises UserError where the mesh does not divide the model or the batch.
   """
   if name == 'rollout':
     return _rollout(cfg, mesh)
   if name in PROGRAMS:
-    return _update(name, cfg, mesh)
+    return _update(name, cfg, mesh, optimizer)
   raise UserError(f'--stage={name} is none of {", ".join(PROGRAMS)}')
+
+
+def count_flops(name: str, cfg: Config, remat: str) -> int:
+  """Floating point operations of one call, over all devices."""
+  dit = dataclasses.replace(cfg.dit, attention='xla', remat=remat)
+  alone = make_mesh(MeshConfig(1, 1, 1, 1), jax.local_devices()[:1])
+  planned = make_planned(name, dataclasses.replace(cfg, dit=dit), alone)
+  return flops.count(planned.fn, *planned.args)
+
+
+def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
+  """Raises UserError unless the mesh divides what program `name` splits.
+
+  A dimension that is not divided would stay whole: right, and slow.
+  """
+  check_heads(cfg.dit.heads, mesh)
+  settings = getattr(cfg.stage, name, None)
+  if settings is None:
+    return
+  split = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+  if settings.batch % (split * settings.accumulate):
+    parts = f' {settings.accumulate} times' if settings.accumulate > 1 else ''
+    raise UserError(
+      f'config.stage.{name}.batch is {settings.batch}; it must be a multiple '
+      f'of{parts} the {split} devices along the axes '
+      f'{" and ".join(BATCH_AXES)} of the mesh'
+    )
 
 
 def bytes_of(tree: Any) -> int:
@@ -76,24 +117,28 @@ class _Captions:
     return np.zeros(shape, np.float32)
 
 
-def _update(name: str, cfg: Config, mesh: Mesh) -> Planned:
+def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> Planned:
   settings = getattr(cfg.stage, name)
   check_mesh(name, cfg, mesh)
-  optimizer = make_optimizer(settings)
-  make_loss = {'base': stages.make_base_loss, 'init': make_init_loss}
-  init_fn = functools.partial(denoiser.init_params, cfg.dit)
-  state = abstract_state(make_init(init_fn, optimizer, cfg.seed), mesh)
-  stored = name == 'init' and bool(cfg.init.trajectories)
-  frozen = {'teacher': state.params} if name == 'init' and not stored else {}
+  program = stages.describe(cfg, name, _Captions(cfg.text))
+  optimizer = optimizer or program.optimizer_fn(settings)
+  init = make_init(program.init_fn, optimizer, cfg.seed, program.ships)
+  state = abstract_state(init, mesh)
+  frozen = {
+    name: _placed(network.init_fn, mesh)
+    for name, network in program.frozen.items()
+  }
   step = make_train_step(
-    make_loss[name](cfg, _Captions(cfg.text)),
+    program.loss_fn,
     optimizer,
     settings,
     mesh,
     shardings(state),
     shardings(frozen),
     batch_sharding(mesh),
+    program.ships,
   )
+  stored = name == 'init' and bool(cfg.init.trajectories)
   batch = _on(_batch(cfg, settings.batch, stored), batch_sharding(mesh))
   kinds = {
     'params': state.params,
@@ -138,15 +183,12 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
   """One call of a rollout of one film: config.rollout.chunks_per_call."""
   films, captions = 1, _Captions(cfg.text)
   check_mesh('rollout', cfg, mesh)
-  shapes = jax.eval_shape(
-    functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
+  params = _placed(functools.partial(denoiser.init_params, cfg.dit), mesh)
+  params = jax.tree.map(
+    lambda x, dtype: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding),
+    params,
+    denoiser.resting_types(cfg.dit, params),
   )
-  shapes = jax.tree.map(
-    lambda x, dtype: jax.ShapeDtypeStruct(x.shape, dtype),
-    shapes,
-    denoiser.resting_types(cfg.dit, shapes),
-  )
-  params = _on(shapes, param_shardings(shapes, mesh))
   step = Step(
     denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
     memory=cfg.memory,
@@ -176,6 +218,11 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
   )
   kinds = {'params': params, 'bank': state}
   return Planned(make_scan(step), (params, state, chunks), kinds)
+
+
+def _placed(init_fn: Callable[[jax.Array], Any], mesh: Mesh) -> Any:
+  shapes = jax.eval_shape(init_fn, jax.random.key(0))
+  return _on(shapes, param_shardings(shapes, mesh))
 
 
 def _on(tree: Any, places: Any) -> Any:

@@ -15,6 +15,7 @@ import optax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
+from cinejax.core.sharding import batch_part
 from cinejax.data import texts
 from cinejax.data.pipeline import make_batches
 from cinejax.data.sources import LatentFilms
@@ -35,7 +36,7 @@ InitFn = Callable[[jax.Array], Params]  # key -> params
 class Frozen:
   """A network that a loss is given and that no update touches."""
 
-  path: pathlib.Path  # of its weights
+  path: pathlib.Path | None  # of its weights; None: only described
   init_fn: InitFn  # of which only the shapes matter
 
 
@@ -45,8 +46,9 @@ class Program:
 
   init_fn: InitFn
   loss_fn: LossFn
-  # examples consumed -> this process's batches from there on
-  batches_fn: Callable[[int], Iterator[dict[str, Any]]]
+  # examples consumed -> this process's batches from there on; None: a program
+  # that is only described, to be compiled or counted
+  batches_fn: Callable[[int], Iterator[dict[str, Any]]] | None = None
   sample_fn: SampleFn | None = None  # (averaged params, path of an mp4)
   # weights files to start from: branch of the parameters -> path; '' = all of
   # them. Branches that are not named start as init_fn makes them.
@@ -95,6 +97,7 @@ def film_batches(
   """Program.batches_fn of a stage that reads latent films."""
 
   def batches(consumed: int) -> Iterator[dict[str, Any]]:
+    index, count = batch_part()
     return make_batches(
       films,
       text.encode,
@@ -103,8 +106,8 @@ def film_batches(
       batch=settings.batch,
       seed=cfg.seed,
       films_consumed=consumed,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
+      process_index=index,
+      process_count=count,
     )
 
   return batches

@@ -1,5 +1,6 @@
 """What a stage can do so far, as films to look at while it trains."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.config import Config
+from cinejax.core.config import MeshConfig
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm
 from cinejax.diffusion.solver import euler_step
@@ -50,7 +52,9 @@ def make_film_sampler(
   what was learnt between them.
   """
   # one director for all samples, so that its programs are compiled once
-  director = Director(cfg, None, codec, codec_params)
+  # it shares out no pass by itself: parameters are split as they train
+  alone = dataclasses.replace(cfg, mesh=MeshConfig(1, 1, 1, 1))
+  director = Director(alone, None, codec, codec_params)
   text_NWD = director.text.encode(film.prompts)
   chunks = [
     ChunkInput(text_BWD=jnp.asarray(text_WD)[None], cut_B=jnp.asarray([cut]))

@@ -10,10 +10,9 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
-
 from cinejax.config import Config
 from cinejax.core.errors import UserError
+from cinejax.core.sharding import batch_part
 from cinejax.data.pipeline import make_clip_batches
 from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
@@ -23,8 +22,7 @@ from cinejax.models.text.select import Text
 from cinejax.objectives.reconstruction import make_reconstruction_loss
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
-from cinejax.training.distillation import build_dmd, build_tune
-from cinejax.training.initialisation import build_init
+from cinejax.training import distillation, initialisation
 from cinejax.training.program import (
   Program,
   captions,
@@ -86,13 +84,14 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
   )
 
   def batches(consumed: int) -> Iterator[dict[str, Any]]:
+    index, count = batch_part()
     return make_clip_batches(
       clips,
       batch=cfg.stage.codec.batch,
       seed=cfg.seed,
       clips_consumed=consumed,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
+      process_index=index,
+      process_count=count,
     )
 
   @functools.cache
@@ -114,9 +113,8 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   codec_weights = weights_path(cfg, workdir, 'codec')
   films, text = latent_films(cfg), captions(cfg)
   codec = load_codec(cfg.codec, codec_weights)
-  return Program(
-    init_fn=init_dit(cfg.dit),
-    loss_fn=make_base_loss(cfg, text),
+  return dataclasses.replace(
+    describe(cfg, 'base', text),
     batches_fn=film_batches(cfg, cfg.stage.base, films, text),
     sample_fn=make_film_sampler(cfg, films[0], *codec),
     start=started(cfg.train.base_weights),
@@ -144,6 +142,15 @@ def _build_base_bidirectional(cfg: Config, workdir: pathlib.Path) -> Program:
   )
 
 
+def describe(cfg: Config, name: str, text: Text) -> Program:
+  """A stage of DESCRIBED without its data and weights."""
+  if name == 'base':
+    return Program(init_dit(cfg.dit), make_base_loss(cfg, text))
+  if name == 'init':
+    return initialisation.describe(cfg, text)
+  return distillation.describe(cfg, name, text)
+
+
 def make_base_loss(cfg: Config, text: Text) -> LossFn:
   """What the base stage minimises."""
   loss_fn = make_teacher_forcing_loss(
@@ -156,13 +163,14 @@ def make_base_loss(cfg: Config, text: Text) -> LossFn:
   return alone(loss_fn)
 
 
+DESCRIBED = ('base', 'init', 'dmd', 'tune')
 STAGES = (
   Stage('codec', consumes=(), build=_build_codec),
   Stage('base', consumes=('codec',), build=_build_base),
   Stage(
     'base_bidirectional', consumes=('codec',), build=_build_base_bidirectional
   ),
-  Stage('init', consumes=('base',), build=build_init),
-  Stage('dmd', consumes=('base', 'init'), build=build_dmd),
-  Stage('tune', consumes=('base', 'dmd'), build=build_tune),
+  Stage('init', consumes=('base',), build=initialisation.build_init),
+  Stage('dmd', consumes=('base', 'init'), build=distillation.build_dmd),
+  Stage('tune', consumes=('base', 'dmd'), build=distillation.build_tune),
 )

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding
 
 from cinejax.core import tree as tree_lib
-from cinejax.core.sharding import replicated
+from cinejax.core.sharding import BATCH_AXES, constrain, replicated
 from cinejax.training.config import StageConfig
 from cinejax.training.optim import ema_decay
 from cinejax.training.state import Params, TrainState, branch
@@ -48,30 +49,44 @@ def make_train_step(
 
   Call (or lower) it within `jax.set_mesh(mesh)`, where a model's own
   sharding constraints find the mesh. The metrics are those of the loss, and
-  `loss`, `grad_norm` before clipping, `films_consumed`; all replicated.
+  `loss`, `grad_norm` before clipping, `bad` (not finite, or a spike: such an
+  update changes nothing where `cfg.on_spike` is `skip`), `films_consumed`;
+  all replicated.
   """
+
+  gradient = _accumulated(loss_fn, cfg.accumulate)
+  limit = cfg.spike_norm or jnp.finfo(jnp.float32).max
 
   def train_step(
     state: TrainState, frozen: dict[str, Params], batch: Batch
   ) -> tuple[TrainState, Metrics]:
     given = {**frozen, 'ema': state.ema, 'step': state.step}
-    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-      state.params, batch, state.key, given
-    )
+    (loss, metrics), grads = gradient(state.params, batch, state.key, given)
+    norm = optax.tree.norm(grads)
+    bad = ~jnp.isfinite(loss) | ~(norm <= limit)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    ema = tree_lib.ema(
+      state.ema, branch(params, ships), ema_decay(cfg, state.step)
+    )
+    made, kept = (
+      (params, opt_state, ema),
+      (state.params, state.opt_state, state.ema),
+    )
+    if cfg.on_spike == 'skip':
+      made = jax.tree.map(lambda x, old: jnp.where(bad, old, x), made, kept)
+    params, opt_state, ema = made
     state = state.replace(
       step=state.step + 1,
       films_consumed=state.films_consumed + cfg.batch,
       params=params,
       opt_state=opt_state,
-      ema=tree_lib.ema(
-        state.ema, branch(params, ships), ema_decay(cfg, state.step)
-      ),
+      ema=ema,
     )
     return state, metrics | {
       'loss': loss,
-      'grad_norm': optax.tree.norm(grads),
+      'grad_norm': norm,
+      'bad': bad.astype(jnp.float32),
       'films_consumed': state.films_consumed,
     }
 
@@ -81,6 +96,38 @@ def make_train_step(
     out_shardings=(state_shardings, replicated(mesh)),
     donate_argnums=0,
   )
+
+
+def _accumulated(loss_fn: LossFn, parts: int) -> Callable[..., Any]:
+  """value_and_grad of `loss_fn`, over `parts` of the batch in turn.
+
+  Losses, metrics and gradients are means of the parts', each of which has a
+  key of its own.
+  """
+  gradient = jax.value_and_grad(loss_fn, has_aux=True)
+  if parts == 1:
+    return gradient
+
+  def accumulated(params, batch, key, given):
+    def part(x):  # every parts-th row, so that rows stay on their devices
+      rows = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+      return constrain(rows, None, BATCH_AXES)
+
+    def add(total, part):
+      batch, index = part
+      made, grads = gradient(
+        params, batch, jax.random.fold_in(key, index), given
+      )
+      return jax.tree.map(jnp.add, total, grads), made
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    total, made = jax.lax.scan(
+      add, zeros, (jax.tree.map(part, batch), jnp.arange(parts))
+    )
+    mean = lambda x: jnp.mean(x, 0, dtype=jnp.float32)  # noqa: E731
+    return jax.tree.map(mean, made), jax.tree.map(lambda x: x / parts, total)
+
+  return accumulated
 
 
 def alone(

@@ -1,34 +1,30 @@
 """Runs the stages of a config in order: build, restore, train, write."""
 
 import dataclasses
-import functools
 import json
-import math
 import pathlib
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from cinejax.config import Config
-from cinejax.core.errors import UserError
-from cinejax.core.sharding import (
-  BATCH_AXES,
-  batch_sharding,
-  check_heads,
-  param_shardings,
-)
+from cinejax.core.sharding import batch_sharding, param_shardings
+from cinejax.core.topology import chip_of
 from cinejax.interop.adapters import save_adapter
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
-from cinejax.training import loop
+from cinejax.training import loop, planned
 from cinejax.training.adaptation import adapted
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.config import LoraConfig
-from cinejax.training.metrics import MetricWriter
+from cinejax.training.metrics import MetricWriter, Work
+from cinejax.training.profile import Profile
 from cinejax.training.program import Frozen, Program, weights_path
 from cinejax.training.progress import Watch
-from cinejax.training.stages import Stage, find
+from cinejax.training.stages import DESCRIBED, Stage, find
 from cinejax.training.state import (
   Params,
   TrainState,
@@ -41,8 +37,12 @@ from cinejax.training.state import (
 from cinejax.training.steps import make_train_step
 
 
-def run(cfg: Config, workdir: pathlib.Path, mesh: Mesh) -> None:
+def run(
+  cfg: Config, workdir: pathlib.Path, mesh: Mesh, profile: str = ''
+) -> None:
   """Trains what of `cfg.train.stages` is not done yet, into `workdir`.
+
+  `profile` is 'first:last', updates of each stage to trace; '' = none.
 
   Raises:
     UserError: a stage is unknown, or lacks what it consumes.
@@ -55,16 +55,20 @@ def run(cfg: Config, workdir: pathlib.Path, mesh: Mesh) -> None:
       continue
     for name in stage.consumes:
       weights_path(cfg, workdir, name)
-    run_stage(stage, cfg, workdir, mesh)
+    run_stage(stage, cfg, workdir, mesh, profile)
     _say(f'{stage.name}: wrote {path}')
 
 
 def run_stage(
-  stage: Stage, cfg: Config, workdir: pathlib.Path, mesh: Mesh
+  stage: Stage,
+  cfg: Config,
+  workdir: pathlib.Path,
+  mesh: Mesh,
+  profile: str = '',
 ) -> None:
   """Trains one stage from its newest checkpoint, and writes its weights."""
   settings = getattr(cfg.stage, stage.name)
-  check_mesh(stage.name, cfg, mesh)
+  planned.check_mesh(stage.name, cfg, mesh)
   program = stage.build(cfg, workdir)
   if settings.lora.rank:
     program = adapted(program, settings.lora)
@@ -74,6 +78,7 @@ def run_stage(
     workdir / 'checkpoints' / stage.name,
     cfg.train.keep_checkpoints,
     dataclasses.asdict(cfg),
+    best=cfg.train.keep_best,
   )
   with jax.set_mesh(mesh), checkpoints:
     abstract = abstract_state(init, mesh)
@@ -92,7 +97,9 @@ def run_stage(
     }
     step, steps = int(state.step), settings.steps
     with (
-      MetricWriter(workdir, stage.name, step) as writer,
+      MetricWriter(
+        workdir, stage.name, step, cfg.train.wandb_project
+      ) as writer,
       Watch(stage.name, step, steps, jax.process_index() == 0) as watch,
     ):
       train_step = make_train_step(
@@ -116,6 +123,9 @@ def run_stage(
         checkpoints=checkpoints,
         writer=writer,
         watch=watch,
+        work=_work(stage.name, cfg, mesh),
+        skips=settings.on_spike == 'skip',
+        profile=Profile(profile, workdir / 'profile' / stage.name),
         sample_fn=_sampler(program, frozen, workdir / 'samples' / stage.name),
       )
     shipped = program.ship_fn(state.ema, frozen)
@@ -138,24 +148,63 @@ def _load_frozen(network: Frozen, mesh: Mesh) -> Params:
 
 
 def _sampler(program: Program, frozen: dict[str, Params], folder: pathlib.Path):
-  if program.sample_fn is None:
+  # frames are fetched, and a process sees only its own devices
+  if program.sample_fn is None or jax.process_count() > 1:
     return None
   return lambda state, step: program.sample_fn(
     program.ship_fn(state.ema, frozen), folder / f'{step:08d}.mp4'
   )
 
 
-def _gathered(params: Params) -> Params:
-  """On every host; all of them must ask."""
-  gather = functools.partial(multihost_utils.process_allgather, tiled=True)
-  return jax.tree.map(gather, params)
+def _gathered(tree: Params, dtype: str) -> Params:
+  """`tree` on the first process; elsewhere no more than a layer at a time.
+
+  All processes must ask.
+  """
+
+  def whole(x: jax.Array) -> np.ndarray:
+    return multihost_utils.process_allgather(x, tiled=True)
+
+  def leaf(x: jax.Array) -> np.ndarray | None:
+    x = x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    if jax.process_count() == 1:
+      return np.asarray(x)
+    # layers are stacked; what is no matrix is small
+    parts = [x] if x.ndim < 3 else (x[i] for i in range(len(x)))
+    if jax.process_index():
+      for part in parts:
+        whole(part)
+      return None
+    rows = [whole(part) for part in parts]
+    return rows[0] if x.ndim < 3 else np.stack(rows)
+
+  return jax.tree.map(leaf, tree)
+
+
+def _work(name: str, cfg: Config, mesh: Mesh) -> Work:
+  """What an update does, as far as it can be told."""
+  if name not in DESCRIBED:
+    return Work()
+  rows, columns = (
+    size // (cfg.codec.spatial_stride * patch)
+    for size, patch in zip(
+      (cfg.film.height, cfg.film.width), cfg.dit.patch[1:], strict=True
+    )
+  )
+  chunks = getattr(cfg.stage, name).batch * cfg.data.chunks
+  tokens = chunks * cfg.film.frames_per_chunk * rows * columns
+  chip = chip_of(mesh.devices.flat[0].device_kind)
+  if chip is None:
+    return Work(tokens=tokens)
+  flops = planned.count_flops(name, cfg, remat='none')
+  return Work(tokens, flops, chip.flops * mesh.size)
 
 
 def _write_adapter(
   state: TrainState, lora: LoraConfig, weights: pathlib.Path
 ) -> None:
   """The averaged adapter as a LoRA file beside the weights."""
-  adapter = _gathered(state.ema)
+  adapter = _gathered(state.ema, 'float32')
   if jax.process_index() == 0:
     path = weights.with_name(f'{weights.stem}_lora.safetensors')
     save_adapter(path, adapter, lora.rank, lora.alpha)
@@ -165,7 +214,7 @@ def _write(
   params: Params, state: TrainState, cfg: Config, path: pathlib.Path
 ) -> None:
   """Averaged weights, and in the metadata how they came about."""
-  params = _gathered(params)
+  params = _gathered(params, cfg.train.weights_dtype)
   if jax.process_index() == 0:
     metadata = {
       'config': json.dumps(dataclasses.asdict(cfg)),
@@ -174,27 +223,7 @@ def _write(
       'films_consumed': str(int(state.films_consumed)),
       'seed': str(cfg.seed),
     }
-    save_tree(path, params, metadata, dtype=cfg.train.weights_dtype)
-
-
-def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
-  """Raises UserError unless the mesh divides what program `name` splits.
-
-  A dimension that is not divided would stay whole: right, and slow.
-  """
-  check_heads(cfg.dit.heads, mesh)
-  settings = getattr(cfg.stage, name, None)
-  if settings is not None:
-    _check_batch(name, settings.batch, mesh)
-
-
-def _check_batch(name: str, batch: int, mesh: Mesh) -> None:
-  split = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
-  if batch % split:
-    raise UserError(
-      f'config.stage.{name}.batch is {batch}; it must be a multiple of the '
-      f'{split} devices along the axes {" and ".join(BATCH_AXES)} of the mesh'
-    )
+    save_tree(path, params, metadata)
 
 
 def _say(sentence: str) -> None:

@@ -87,3 +87,12 @@ def test_another_model_is_a_sentence(make_toy, tmp_path):
     )
     with pytest.raises(UserError, match='does not fit this config'):
       checkpoints.restore(wider)
+
+
+def test_the_best_are_kept_besides_the_newest(make_toy, tmp_path):
+  state = make_toy().fresh()
+  with Checkpoints(tmp_path, 1, {}, best=1) as checkpoints:
+    for step, loss in enumerate((3.0, 1.0, float('inf'), 2.0), 1):
+      checkpoints.save(step, state, loss)
+    checkpoints.wait()
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['2', '4']

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -117,3 +118,31 @@ def test_samples_are_asked_for(make_toy, tmp_path):
   seen = []
   train(make_toy(), tmp_path, sample_fn=lambda state, step: seen.append(step))
   assert seen == [3]
+
+
+def test_bad_updates_may_be_skipped_but_not_for_ever(
+  make_toy, tmp_path, caplog
+):
+  toy = make_toy()
+  stage = dataclasses.replace(toy.settings, on_spike='skip')
+  stages = dataclasses.replace(toy.cfg.stage, base=stage)
+  toy = dataclasses.replace(toy, cfg=dataclasses.replace(toy.cfg, stage=stages))
+
+  def poisoned(bad):
+    def batches(consumed):
+      for i, batch in enumerate(toy.batches(consumed)):
+        yield {'x': batch['x'] * (np.nan if i in bad else 1)}
+
+    return batches
+
+  state = train(toy, tmp_path / 'few', batches=poisoned({1}), skips=True)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+  assert 'films_consumed 16' in caplog.text and 'skipped' in caplog.text
+  with pytest.raises(UserError, match='step 10, films_consumed 80'):
+    train(
+      toy,
+      tmp_path / 'all',
+      steps=20,
+      batches=poisoned(range(20)),
+      skips=True,
+    )

@@ -1,8 +1,13 @@
 import json
+import sys
+import types
 
+import jax
 import jax.numpy as jnp
+import pytest
 
-from cinejax.training.metrics import MetricWriter, OneLate, Pace
+from cinejax.core.errors import UserError
+from cinejax.training.metrics import MetricWriter, OneLate, Pace, Work
 
 
 def test_metrics_come_one_update_late():
@@ -29,6 +34,50 @@ def test_rows_are_appended(tmp_path):
 def test_pace_counts_from_the_last_look(monkeypatch):
   clock = iter([0.0, 2.0, 3.0])
   monkeypatch.setattr('time.monotonic', lambda: next(clock))
-  pace = Pace(10, 20)
-  assert pace.look(14) == {'steps_per_sec': 2.0, 'secs_left': 3.0}
-  assert pace.look(15) == {'steps_per_sec': 1.0, 'secs_left': 5.0}
+  pace = Pace(10, 20, Work(tokens=7, flops=100, peak_flops=1000.0))
+  pace.waited(0.25)
+  pace.waited(0.75)
+  assert pace.look(14) == {
+    'steps_per_sec': 2.0,
+    'secs_left': 3.0,
+    'data_wait_secs': 0.25,
+    'tokens_per_sec': 14.0,
+    'mfu': 0.2,
+  }
+  assert pace.look(15)['data_wait_secs'] == 0
+
+
+def test_what_is_not_known_is_not_told(monkeypatch):
+  clock = iter([0.0, 2.0])
+  monkeypatch.setattr('time.monotonic', lambda: next(clock))
+  row = Pace(0, 2).look(1)
+  assert row.keys() == {'steps_per_sec', 'secs_left', 'data_wait_secs'}
+
+
+def test_only_the_first_process_writes(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax, 'process_index', lambda: 1)
+  with MetricWriter(tmp_path, 'base', 0, 'project') as writer:
+    writer.write(1, {'loss': 0.5})
+  assert not list(tmp_path.iterdir())
+
+
+def test_rows_go_to_weights_and_biases(tmp_path, monkeypatch):
+  told = []
+  run = types.SimpleNamespace(
+    log=lambda row, step: told.append((step, row)),
+    finish=lambda: told.append('finished'),
+  )
+  fake = types.SimpleNamespace(init=lambda **given: told.append(given) or run)
+  monkeypatch.setitem(sys.modules, 'wandb', fake)
+  with MetricWriter(tmp_path / 'run', 'base', 0, 'films') as writer:
+    writer.write(3, {'loss': 0.5})
+  assert told[0]['project'] == 'films' and told[0]['id'] == 'run-base'
+  assert told[1:] == [(3, {'loss': 0.5}), 'finished']
+
+
+def test_weights_and_biases_that_is_not_there_is_a_sentence(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setitem(sys.modules, 'wandb', None)
+  with pytest.raises(UserError, match=r'cinejax\[wandb\]'):
+    MetricWriter(tmp_path, 'base', 0, 'films')

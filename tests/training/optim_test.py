@@ -131,3 +131,26 @@ def test_what_has_no_gradient_and_is_no_matrix_stays(settings, name):
 def test_an_unknown_optimizer_is_refused(settings):
   with pytest.raises(UserError, match='optimizer is sgd; it must be one of'):
     optim.make_optimizer(dataclasses.replace(settings, optimizer='sgd'))
+
+
+@pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
+def test_moments_at_rest_in_bfloat16_step_nearly_as_in_float32(
+  settings, optimizer
+):
+  key = jax.random.key(0)
+  params = {'blocks': {'query': {'kernel': jax.random.normal(key, (2, 8, 8))}}}
+  updates = []
+  for dtype in ('float32', 'bfloat16'):
+    stage = dataclasses.replace(
+      settings, optimizer=optimizer, moments_dtype=dtype
+    )
+    made = optim.make_optimizer(stage)
+    state = made.init(params)
+    for i in range(3):
+      grads = jax.tree.map(lambda x, i=i: jnp.sin(x * (i + 1)), params)
+      update, state = jax.jit(made.update)(grads, state, params)
+    updates.append(update['blocks']['query']['kernel'])
+    moments = [x.dtype for x in jax.tree.leaves(state) if x.shape == (2, 8, 8)]
+    assert moments and set(moments) == {jnp.dtype(dtype)}
+  apart = jnp.linalg.norm(updates[1] - updates[0])
+  assert 0 < apart < 0.03 * jnp.linalg.norm(updates[0])

@@ -1,10 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cinejax.training.state import start_from
-from cinejax.training.steps import place
+from cinejax.training.state import shardings, start_from
+from cinejax.training.steps import make_train_step, place
 
 
 def run(toy, updates=1):
@@ -95,3 +97,56 @@ def test_start_from_weights(make_toy):
     batch = place(next(toy.batches(0)), toy.batch_sharding)
     after, _ = toy.step_fn()(started, batch)
   assert after.step == 1
+
+
+def plain_loss(params, batch, key, given):
+  h = jnp.tanh(batch['x'] @ params['mlp_in']['kernel'])
+  error = h @ params['mlp_out']['kernel'] - batch['x']
+  return jnp.mean(error**2), {'worst': jnp.mean(jnp.abs(error))}
+
+
+def one_update(toy, **settings):
+  """A state after an update of `plain_loss` with changed settings."""
+  stage = dataclasses.replace(toy.settings, **settings)
+  step_fn = make_train_step(
+    plain_loss,
+    toy.optimizer,
+    stage,
+    toy.mesh,
+    shardings(toy.abstract),
+    {},
+    toy.batch_sharding,
+  )
+  with jax.set_mesh(toy.mesh):
+    batch = place(next(toy.batches(0)), toy.batch_sharding)
+    return step_fn(toy.fresh(), {}, batch)
+
+
+def test_a_batch_in_parts_is_the_batch(make_toy):
+  toy = make_toy(optax.sgd(0.1), devices=4, fsdp=2, tensor=2)
+  (whole, told), (parts, told_parts) = (
+    one_update(toy, accumulate=n) for n in (1, 4)
+  )
+  for name in ('loss', 'worst', 'grad_norm'):
+    np.testing.assert_allclose(told_parts[name], told[name], rtol=1e-5)
+  for a, b in zip(
+    jax.tree.leaves(parts.params), jax.tree.leaves(whole.params), strict=True
+  ):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_spike_is_told_and_changes_nothing_if_skipped(make_toy):
+  toy = make_toy()
+  before = jax.device_get(toy.fresh())
+  _, told = one_update(toy)
+  assert told['bad'] == 0
+  norm = float(told['grad_norm'])
+  state, told = one_update(toy, spike_norm=norm / 2, on_spike='skip')
+  assert told['bad'] == 1 and state.step == 1 and state.films_consumed == 8
+  for name in ('params', 'opt_state', 'ema'):
+    for a, b in zip(
+      jax.tree.leaves(getattr(state, name)),
+      jax.tree.leaves(getattr(before, name)),
+      strict=True,
+    ):
+      np.testing.assert_array_equal(a, b)

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Trains on one or more GPU hosts, each with the repository at the same path
+# and installed in .venv (pip install -e '.[cuda]'):
+#
+#   bash launch/gpu_node.sh -- --config=… --workdir=…            this host
+#   HOSTS='a b' bash launch/gpu_node.sh -- --config=… --workdir=…   by ssh
+#   sbatch --nodes=4 --ntasks-per-node=1 --gpus-per-node=8 --signal=TERM@120 \
+#     --requeue launch/gpu_node.sh -- --config=… --workdir=…      by Slurm
+#
+# --dry_run before -- prints the commands. Flags are those of cinejax.train;
+# the workdir must be one that all hosts see. The same command resumes. Under
+# Slurm a job that is told to end saves first and, requeued, goes on.
+# Environment: PORT of the first host (12345); PYTHON (.venv/bin/python).
+set -euo pipefail
+
+fail() {
+  echo "error: $*" >&2
+  exit 2
+}
+
+DRY=0
+if [ "${1:-}" = --dry_run ]; then
+  DRY=1
+  shift
+fi
+if [ "${1:-}" = -- ]; then shift; fi
+[ $# -gt 0 ] || fail 'give the flags of cinejax.train after --'
+if [ -z "${SLURM_JOB_ID:-}" ]; then # Slurm runs a copy of this file
+  CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
+fi
+PYTHON="${PYTHON:-.venv/bin/python}"
+TRAIN=("$PYTHON" -m cinejax.train --platform=gpu)
+# collectives run while matrices are multiplied
+export XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_enable_latency_hiding_scheduler=true"
+export XLA_PYTHON_CLIENT_MEM_FRACTION="${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92}"
+
+run() {
+  if [ "$DRY" = 1 ]; then
+    printf '%q ' "$@"
+    echo
+  else
+    "$@"
+  fi
+}
+
+if [ -n "${SLURM_JOB_ID:-}" ]; then
+  run exec srun --kill-on-bad-exit=1 "${TRAIN[@]}" --coordinator=auto "$@"
+  exit
+fi
+if [ -z "${HOSTS:-}" ]; then
+  run exec "${TRAIN[@]}" "$@"
+  exit
+fi
+
+read -r -a HOST <<<"$HOSTS"
+PIDS=()
+for i in "${!HOST[@]}"; do
+  words="$(printf '%q ' "${TRAIN[@]}" \
+    --coordinator="${HOST[0]}:${PORT:-12345}" --processes="${#HOST[@]}" \
+    --process="$i" "$@")"
+  there="cd $(printf '%q' "$PWD") && XLA_FLAGS=$(printf '%q' "$XLA_FLAGS") \
+XLA_PYTHON_CLIENT_MEM_FRACTION=$XLA_PYTHON_CLIENT_MEM_FRACTION exec $words"
+  if [ "$DRY" = 1 ]; then
+    run ssh -tt "${HOST[$i]}" "$there"
+  else
+    # with a terminal, so that what ends ssh ends what it started
+    ssh -tt "${HOST[$i]}" "$there" </dev/null &
+    PIDS+=("$!")
+  fi
+done
+if [ "$DRY" = 1 ]; then exit; fi
+# one that falls takes all with it: the others would wait for it for ever
+trap 'kill "${PIDS[@]}" 2>/dev/null || true' EXIT TERM INT
+for _ in "${PIDS[@]}"; do wait -n "${PIDS[@]}"; done
