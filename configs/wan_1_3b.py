@@ -28,6 +28,8 @@ dmd against the 14B model's score:
     --config.train.base_bidirectional_weights=wan \\
     --config.train.real_weights=wan14b
 
+  multi-shot scores: train the stage base_bidirectional on the films first, and
+                give its file instead of `wan`
   init by ODE   --config.init.method=ode --config.init.guidance=6 \\
                 --config.stage.init.beta1=0.9 --config.stage.init.ema=0
   with a GAN    --config.dmd.gan_weight=0.01
@@ -130,6 +132,7 @@ def _set_scores(config: ConfigDict) -> None:
 def _set_stages(stages: ConfigDict) -> None:
   for name, steps in (
     ('base', 20_000),
+    ('base_bidirectional', 20_000),
     ('init', 5_000),
     ('dmd', 1_000),
     ('tune', 3_000),
@@ -142,8 +145,9 @@ def _set_stages(stages: ConfigDict) -> None:
     stage.beta1, stage.beta2 = 0.0, 0.999
     stage.clip_norm = 10.0
     stage.drop_text = 0.0
-  stages.base.ema = 0.0  # the papers average no base
-  stages.base.ema_warmup = False
+  for base_stage in (stages.base, stages.base_bidirectional):
+    base_stage.ema = 0.0  # the papers average no base
+    base_stage.ema_warmup = False
   stages.tune.learning_rate = 1e-5
   stages.tune.lora.rank = 256
   stages.tune.lora.alpha = 256.0

@@ -25,7 +25,7 @@ from cinejax.memory import router
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
-from cinejax.training import distillation, stages
+from cinejax.training import distillation, initialisation, stages
 from cinejax.training.adaptation import adapted
 from cinejax.training.state import abstract_state, make_init
 from configs import base, tiny
@@ -162,6 +162,7 @@ def _shapes_of_batch(cfg):
 
 STAGES = {
   'base': {},
+  'base_bidirectional': {},
   'cd': {},
   'ode': {'init.method': 'ode', 'init.guidance': 6.0},
   'dmd': {},
@@ -177,14 +178,19 @@ def test_an_update_of_every_stage_traces_at_full_size(
   name, what, monkeypatch, tmp_path
 ):
   stage = {'cd': 'init', 'ode': 'init', 'gan': 'dmd'}.get(what, what)
-  cfg = load(name, '' if what == 'base' else 'four', **STAGES[what])
+  cfg = load(name, '' if 'base' in what else 'four', **STAGES[what])
   words = np.zeros((1, cfg.text.words, cfg.text.features), np.float32)
-  for module in (stages, distillation):
-    monkeypatch.setattr(module, 'weights_path', lambda *args: tmp_path)
-    monkeypatch.setattr(module, 'latent_films', lambda cfg: [None])
-    monkeypatch.setattr(module, 'load_text', lambda cfg: _Text(words))
-  monkeypatch.setattr(stages, 'load_codec', lambda *args: (None, None))
-  monkeypatch.setattr(stages, 'make_film_sampler', lambda *args: None)
+  stand_ins = {
+    'weights_path': lambda *args: tmp_path,
+    'latent_films': lambda cfg: [None],
+    'load_text': lambda cfg: _Text(words),
+    'load_codec': lambda *args: (None, None),
+    'make_film_sampler': lambda *args: None,
+    'make_whole_film_sampler': lambda *args: None,
+  }
+  for module in (stages, initialisation, distillation):
+    for imported in stand_ins.keys() & vars(module).keys():
+      monkeypatch.setattr(module, imported, stand_ins[imported])
   settings = getattr(cfg.stage, stage)
   program = stages.find(stage).build(cfg, tmp_path)
   if settings.lora.rank:
