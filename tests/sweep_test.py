@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from cinejax import points as points_lib
 from cinejax import sweep
 from cinejax.core.errors import UserError
 from configs import ablations
@@ -104,7 +105,7 @@ def answers(tmp_path_factory):
 def test_a_dry_run_is_a_line_of_shell_a_point(answers):
   workdir, done = answers
   code, out, err = done['dry']
-  assert (code, err) == (0, '')
+  assert code == 0, err
   lines = out.splitlines()
   for name, line in zip(('sink', 'camr'), lines, strict=True):
     folder = workdir / name
@@ -113,7 +114,7 @@ def test_a_dry_run_is_a_line_of_shell_a_point(answers):
       '--config=configs/ablations/policy.py --platform=cpu '
       f'--config.eval.films=4 --config.name={name} '
       f'--config.memory.policy={name} --weights=weights/story '
-      f'--out={folder}/eval && touch {folder}/done)'
+      f'--out={folder}/eval --seeds=3 && touch {folder}/done)'
     )
 
 
@@ -133,7 +134,9 @@ def test_points_are_chosen_by_name(tmp_path):
 def program(tmp_path, name, *programs):
   folder = tmp_path / name
   folder.mkdir(exist_ok=True)
-  return sweep.Point(name, folder, {}, tuple(('-c', text) for text in programs))
+  return points_lib.Point(
+    name, folder, {}, tuple(('-c', text) for text in programs)
+  )
 
 
 def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, capsys):
@@ -142,11 +145,13 @@ def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, capsys):
   good = program(tmp_path, 'good', note.format(str(said)))
   bad = program(tmp_path, 'bad', 'import sys; sys.exit("no luck")', 'never')
   for _ in range(2):
-    assert asyncio.run(sweep.run_points([good, bad], 2)) == [bad]
+    assert asyncio.run(points_lib.run_points([good, bad], 2)) == [bad]
   assert said.read_text() == 'once;'
   assert good.done.exists() and not bad.done.exists()
   log = (tmp_path / 'bad' / 'log.txt').read_text().splitlines()
   assert log.count('no luck') == 2 and '$ python -c never' not in log
+  spent = json.loads((tmp_path / 'bad' / 'seconds.json').read_text())
+  assert len(spent) == 1 and 0 <= sum(spent.values()) < 60
   assert 'good: done before' in capsys.readouterr().out
 
 
@@ -162,7 +167,7 @@ def test_k_points_run_at_a_time(tmp_path):
     program(tmp_path, 'one', wait.format(a, b)),
     program(tmp_path, 'other', wait.format(b, a)),
   ]
-  assert not asyncio.run(sweep.run_points(points, 2))
+  assert not asyncio.run(points_lib.run_points(points, 2))
 
 
 def test_a_line_of_shell_is_the_point(tmp_path):
@@ -203,9 +208,9 @@ def test_every_point_goes_to_one_slice(tmp_path):
 
 def test_devices_are_divided_among_slots(monkeypatch):
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0,2,4,6')
-  shares = [sweep._devices(slot, 2) for slot in range(2)]
+  shares = [points_lib._devices(slot, 2) for slot in range(2)]
   assert [share['CUDA_VISIBLE_DEVICES'] for share in shares] == ['0,2', '4,6']
-  assert sweep._devices(0, 1) == {} == sweep._devices(0, 8)
+  assert points_lib._devices(0, 1) == {} == points_lib._devices(0, 8)
 
 
 @pytest.mark.slow

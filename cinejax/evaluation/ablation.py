@@ -2,16 +2,18 @@
 
 A point's figures are read from its folder:
 
-  eval/report.json   the mean of each metric, `METRIC`; recalls also by kind of
-                     return, `METRIC KIND`; with several policies each name is
-                     preceded by its own; `codec METRIC`
-  bench.jsonl        the numbers of each row, `WHAT KEY` (medians of spreads)
-  metrics/STAGE.jsonl  `STAGE steps`, `STAGE secs` of training (those that were
-                     repeated after a stop not counted), `STAGE loss`
-  trajectories/      `stored bytes`, where there is one
+  eval/report.json     each metric, `METRIC`; recalls also by kind of return,
+                       `METRIC KIND`; `codec METRIC`; with several policies
+                       preceded by theirs; those of eval-X/ by `X`
+  bench.jsonl          the numbers of each row, `WHAT KEY` (medians of spreads)
+  metrics/STAGE.jsonl  `STAGE steps`, `STAGE secs` of training (what a stop
+                       made it repeat not counted), `STAGE loss`
+  seconds.json         `MODULE secs` of each command, as the sweep saw it
+  trajectories/        `stored bytes`
 
-Points that differ in nothing but the seed of training are one row of the
-table: {mean, std, n} over seeds.
+Each is {mean, std, n} over sampling seeds, where there were several. Points
+that differ in nothing but the seed of training are one row of the table, and
+mean and spread are over those.
 """
 
 import dataclasses
@@ -23,10 +25,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cinejax.core.files import atomic_path
-from cinejax.evaluation.report import Metrics, summary
-
-Figures = dict[str, float]
-_PANEL_INCHES = 2.4
+from cinejax.evaluation import style
+from cinejax.evaluation.report import Metrics, Summary, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +46,8 @@ def write(
 ) -> str:
   """Writes table.json, table.md and plot.png; returns the Markdown.
 
-  `names` are the figures of Markdown and plot, () = all; those that no row
-  has are left out. The JSON has all.
+  `names` are the figures of Markdown and plot, () = all; what no row has is
+  left out. The JSON has all.
   """
   found = {row.name: figures(row.folder) for row in rows}
   table = grouped(rows, found)
@@ -63,33 +63,39 @@ def write(
     path.write_text(json.dumps(content, indent=2) + '\n')
   with atomic_path(folder / 'table.md') as path:
     path.write_text(text)
-  with atomic_path(folder / 'plot.png') as path:
-    plot(question, table, shown).savefig(path, dpi=150)
+  style.save_figure(plot(question, table, shown), folder / 'plot.png')
   return text
 
 
-def figures(folder: pathlib.Path) -> Figures:
+def figures(folder: pathlib.Path) -> Metrics:
   """Everything that is known of the point in `folder`, by name."""
-  found: Figures = {}
-  report = folder / 'eval' / 'report.json'
-  if report.exists():
-    found |= dict(_evaluated(json.loads(report.read_text())))
+  found: Metrics = {}
+  for report in sorted(folder.glob('eval*/report.json')):
+    of = report.parent.name.removeprefix('eval').removeprefix('-')
+    prefix = f'{of} ' if of else ''
+    for name, value in _evaluated(json.loads(report.read_text())):
+      found[prefix + name] = value
+  numbers: dict[str, float] = {}
   for row in _lines(folder / 'bench.jsonl'):
-    found |= dict(_benched(row))
+    numbers |= dict(_benched(row))
   for path in sorted((folder / 'metrics').glob('*.jsonl')):
-    found |= _trained(path.stem, _lines(path))
+    numbers |= _trained(path.stem, _lines(path))
+  seconds = folder / 'seconds.json'
+  if seconds.exists():
+    spent = json.loads(seconds.read_text())
+    numbers |= {f'{module} secs': secs for module, secs in spent.items()}
   stored = folder / 'trajectories'
   if stored.exists():
     files = [path for path in stored.rglob('*') if path.is_file()]
-    found['stored bytes'] = sum(path.stat().st_size for path in files)
-  return found
+    numbers['stored bytes'] = sum(path.stat().st_size for path in files)
+  return found | {name: summary([value]) for name, value in numbers.items()}
 
 
 def grouped(
-  rows: Sequence[Row], found: Mapping[str, Figures]
+  rows: Sequence[Row], found: Mapping[str, Metrics]
 ) -> dict[str, Metrics]:
   """Rows of the table; those of several seeds become one."""
-  groups: dict[str, tuple[str, list[Figures]]] = {}
+  groups: dict[str, tuple[str, list[Metrics]]] = {}
   for row in rows:
     rest = {k: v for k, v in row.changes.items() if k not in ('name', 'seed')}
     name = row.name
@@ -97,17 +103,23 @@ def grouped(
       name = name.removesuffix(f'-seed{row.changes["seed"]}')
     key = json.dumps(rest, sort_keys=True)
     groups.setdefault(key, (name, []))[1].append(found[row.name])
-  table = {}
-  for name, members in groups.values():
-    known = dict.fromkeys(key for figures in members for key in figures)
-    table[name] = {key: summary(m.get(key) for m in members) for key in known}
-  return table
+  return {name: _over(members) for name, members in groups.values()}
+
+
+def _over(members: Sequence[Metrics]) -> Metrics:
+  """Mean and spread of the means of several seeds; one as it is."""
+  if len(members) == 1:
+    return dict(members[0])
+  known = dict.fromkeys(key for figures in members for key in figures)
+  return {
+    key: summary(m[key]['mean'] for m in members if key in m) for key in known
+  }
 
 
 def markdown(
   question: str, table: Mapping[str, Metrics], names: Sequence[str]
 ) -> str:
-  """A line for each row; mean ± standard deviation over seeds of training."""
+  """A line for each row; mean ± standard deviation over seeds."""
   lines = [
     f'# {question}',
     '',
@@ -123,30 +135,22 @@ def markdown(
 def plot(
   question: str, table: Mapping[str, Metrics], names: Sequence[str]
 ) -> Figure:
-  """A panel for each figure, a dot for each row, whiskers over seeds."""
-  height = 1.1 + 0.25 * len(table)
-  page = Figure((1.5 + _PANEL_INCHES * len(names), height), layout='tight')
-  page.suptitle(question, fontsize='medium')
-  places = range(len(table))
-  for panel, name in zip(
-    page.subplots(1, len(names), sharey=True, squeeze=False)[0],
-    names,
-    strict=True,
-  ):
-    cells = [cells.get(name) or summary([]) for cells in table.values()]
-    known = [(y, c) for y, c in zip(places, cells, strict=True) if c['n']]
-    panel.errorbar(
-      [cell['mean'] for _, cell in known],
-      [y for y, _ in known],
-      xerr=[cell['std'] for _, cell in known],
-      fmt='o',
-      capsize=3,
-    )
-    panel.set_xlabel(name)
-    panel.set_yticks(places, table)
+  """A panel for each figure, a dot for each row, whiskers of one std."""
+  page, axes = style.grid(1, len(names), (2.4, 0.8 + 0.25 * len(table)))
+  page.suptitle(question, fontsize=10, color=style.INK)
+  for panel, name in zip(axes[0], names, strict=True):
+    style.title(panel, name)
+    for place, (row, cells) in enumerate(table.items()):
+      cell = cells.get(name) or summary([])
+      if cell['n']:
+        whisker = cell['std'] or None
+        panel.errorbar(
+          cell['mean'], place, xerr=whisker, fmt='o', color=style.colour(row)
+        )
+    first = panel is axes[0, 0]
+    panel.set_yticks(range(len(table)), table if first else [''] * len(table))
     panel.set_ylim(len(table) - 0.5, -0.5)  # first row on top
     panel.locator_params(axis='x', nbins=4)
-    panel.grid(axis='x', alpha=0.3)
   return page
 
 
@@ -157,19 +161,19 @@ def _cell(found: Mapping[str, Any] | None) -> str:
   return f'{found["mean"]:.4g}{spread}'
 
 
-def _evaluated(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _evaluated(report: Mapping[str, Any]) -> Iterator[tuple[str, Summary]]:
   for name, value in report.get('codec', {}).items():
-    yield f'codec {name}', value['mean']
+    yield f'codec {name}', summary([value['mean']])
   policies = report['policies']
   for policy, section in policies.items():
     prefix = f'{policy} ' if len(policies) > 1 else ''
-    parts = [('', section['all'])]
-    parts += [(f' {kind}', part) for kind, part in section['kind'].items()]
-    for suffix, metrics in parts:
-      for name, value in metrics.items():
-        whole = not suffix or name.startswith('recall')
-        if whole and value['mean'] is not None:
-          yield f'{prefix}{name}{suffix}', value['mean']
+    seeds = section.get('seeds', {})
+    for name, value in section['all'].items():
+      yield f'{prefix}{name}', seeds.get(name) or summary([value['mean']])
+    for kind, part in section['kind'].items():
+      for name, value in part.items():
+        if name.startswith('recall'):
+          yield f'{prefix}{name} {kind}', summary([value['mean']])
 
 
 def _benched(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -180,7 +184,7 @@ def _benched(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
       yield f'{row["what"]} {name}', value
 
 
-def _trained(stage: str, rows: Sequence[Mapping[str, Any]]) -> Figures:
+def _trained(stage: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
   rows = {row['step']: row for row in rows}  # of one step the later counts
   if not rows:
     return {}

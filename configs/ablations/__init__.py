@@ -12,12 +12,15 @@ In overrides and flags {dir} is the point's own folder. What `cinejax.sweep`
 collects from there: {dir}/eval/report.json, {dir}/bench.jsonl, the metrics of
 a training into {dir}, and the size of {dir}/trajectories.
 
-Lists of points are added with `+`; here is the rest of the algebra.
+Other evaluations of a point may go to {dir}/eval-NAME. Lists of points are
+added with `+`; here is the rest of the algebra.
 """
 
 import itertools
 from collections.abc import Iterable
 from typing import Any
+
+from ml_collections import ConfigDict
 
 Point = dict[str, Any]  # key of the config -> value
 
@@ -40,6 +43,21 @@ def zipped(*sweeps: list[Point]) -> list[Point]:
 def seeded(points: list[Point], seeds: Iterable[int]) -> list[Point]:
   """Each point with each seed of training; tables show mean and spread."""
   return product(points, over('seed', seeds, 'seed'))
+
+
+def variant(name: str, config: ConfigDict, of: ConfigDict) -> Point:
+  """What `config` has that `of` has not: a whole config as a point."""
+  known = _flat(of)
+  differing = {k: v for k, v in _flat(config).items() if known[k] != v}
+  return differing | {'name': name}
+
+
+def _flat(config: ConfigDict, path: str = '') -> Point:
+  flat: Point = {}
+  for key, value in config.items():
+    inner = isinstance(value, ConfigDict)
+    flat |= _flat(value, f'{path}{key}.') if inner else {path + key: value}
+  return flat
 
 
 def _joined(points: Iterable[Point]) -> Point:

@@ -1,55 +1,77 @@
-"""What is a first few-step student worth, and what does it cost?
+"""Which first student should be distilled, and what does it cost to get there?
 
   python -m cinejax.sweep configs/ablations/initialisation.py \\
     --workdir=runs/initialisation
 
-The shipped base, asked for four steps as it is (none), and after 500 updates
-of each way: causal ODE distillation, causal consistency distillation. Needs
-the films of small.py. None costs 3 minutes on 2 CPU cores, CD some 40 minutes;
-ODE makes 96 passes of its teacher an update: give it a GPU.
+Four steps from the shipped base: from the base as it is (none), from ODE
+distillation of it or of a bidirectional base, and from consistency
+distillation (cd). Each is measured before (`init ...`) and after 1,000 updates
+of distribution matching; costs are updates, seconds and bytes stored. Needs
+the films of small.py and
+
+  python -m cinejax.train --config=configs/story.py --workdir=runs/story \\
+    --config.train.stages="('base_bidirectional',)" \\
+    --config.train.codec_weights=weights/story/codec.safetensors \\
+    --config.data.films=runs/story/films
+
+A trajectory is 96 passes of its teacher over a film: give it a GPU.
 """
 
 from ml_collections import ConfigDict
 
-from configs import ablations
+from configs import ablations, story
 from configs.ablations import small
 
 FIGURES = (
+  'init place',
   'place',
-  'size',
+  'init recall_given',
   'recall_given',
   'look_bits',
   'sca',
   'init steps',
   'init secs',
+  'data_prep.trajectories secs',
   'stored bytes',
 )
-BASE = 'weights/story/base.safetensors'
+BIDIRECTIONAL = 'runs/story/base_bidirectional.safetensors'
+EVALUATE = 'cinejax.evaluate --metrics=given,generated'
 
 
 def get_config() -> ConfigDict:
-  config = small.get_config()
-  config.train.stages = ('init',)
-  config.train.base_weights = BASE
-  config.rollout.sampler = 'few_step'
-  config.rollout.steps = 4
-  config.rollout.guidance = 1.0
+  config = small.shared(story.get_config('four'))
+  config.train.base_weights = small.BASE
   return config
 
 
 def sweep() -> list[ablations.Point]:
-  return [
-    {'name': 'none', 'train.stages': ()},
-    {'name': 'ode', 'init.method': 'ode', 'init.guidance': 6.0},
-    {'name': 'cd', 'init.method': 'cd', 'init.guidance': 3.0},
-  ]
+  none = {
+    'name': 'none',
+    'train.stages': ('dmd',),
+    'train.init_weights': small.BASE,
+  }
+  ode = {
+    'init.method': 'ode',
+    'init.guidance': 6.0,
+    'init.trajectories': '{dir}/trajectories',
+  }
+  teachers = ablations.over('init.teacher', ('causal', 'bidirectional'), 'ode-')
+  cd = {'name': 'cd', 'init.method': 'cd', 'init.guidance': 3.0}
+  return [none, *(teacher | ode for teacher in teachers), cd]
 
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
-  evaluate = 'cinejax.evaluate --out={dir}/eval --metrics=given,generated'
-  if point['name'] == 'none':
-    return (f'{evaluate} --weights={BASE}',)
+  first = small.BASE if point['name'] == 'none' else '{dir}/init.safetensors'
+  teacher = small.BASE
+  if point.get('init.teacher') == 'bidirectional':
+    teacher = BIDIRECTIONAL
+  trajectories = (
+    f'data_prep.trajectories --weights={teacher} --out={{dir}}/trajectories '
+    '--films=512'
+  )
   return (
+    *([trajectories] if 'init.teacher' in point else []),
     'cinejax.train --workdir={dir}',
-    f'{evaluate} --weights={{dir}}/init.safetensors',
+    f'{EVALUATE} --weights={first} --out={{dir}}/eval-init',
+    f'{EVALUATE} --weights={{dir}}/dmd.safetensors --out={{dir}}/eval',
   )

@@ -21,20 +21,17 @@ FIGURES = (
 
 
 def get_config() -> ConfigDict:
-  config = story.get_config()
-  config.rollout.sampler = 'few_step'
-  config.rollout.steps = 4
-  config.rollout.guidance = 1.0
-  return config
+  return story.get_config()
 
 
 def sweep() -> list[ablations.Point]:
-  frames = ablations.over('film.frames_per_chunk', (1, 3), 'F')
-  steps = ablations.over('rollout.steps', (2, 4), 'steps')
-  return ablations.product(
-    ablations.zipped(frames, steps),
-    ablations.over('rollout.commit', ('separate', 'fused')),
-  )
+  base = story.get_config()
+  students = [
+    ablations.variant(name, story.get_config(name), base)
+    for name in ('frame_two', 'four')
+  ]
+  commits = ablations.over('rollout.commit', ('separate', 'fused'))
+  return ablations.product(students, commits)
 
 
 def runs(point: ablations.Point) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
   python -m cinejax.sweep configs/ablations/policy.py --workdir=runs/policy
 
 Every policy but `full` reads at most R frames outside the window. Films whose
-returns are 20 chunks apart: --config.eval.kind=long. About 10 minutes a
-policy on 2 CPU cores.
+returns are far apart: --config.eval.kind=long. Three sampling seeds; about 30
+minutes a policy on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -33,4 +33,6 @@ def sweep() -> list[ablations.Point]:
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
-  return ('cinejax.evaluate --weights=weights/story --out={dir}/eval',)
+  return (
+    'cinejax.evaluate --weights=weights/story --out={dir}/eval --seeds=3',
+  )

@@ -20,14 +20,19 @@ RUNS = (
   '--metrics=given,generated',
 )
 SEEDS = (0, 1, 2)  # of training
-
 FILMS = 'runs/story/films'
+BASE = 'weights/story/base.safetensors'  # that ships
 
 
 def get_config() -> ConfigDict:
-  config = story.get_config()
+  config = shared(story.get_config())
   config.train.stages = ('base',)
+  config.stage.base.steps = 1000
+  return config
+
+
+def shared(config: ConfigDict) -> ConfigDict:
+  """`config` with what all that train here read."""
   config.train.codec_weights = 'weights/story/codec.safetensors'
   config.data.films = FILMS
-  config.stage.base.steps = 1000
   return config

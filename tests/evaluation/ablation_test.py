@@ -34,17 +34,32 @@ def rows(tmp_path):
   return found
 
 
+def means(folder):
+  return {k: v['mean'] for k, v in ablation.figures(folder).items()}
+
+
 def test_points_of_one_setting_are_a_row_over_seeds(rows):
-  figures = {row.name: ablation.figures(row.folder) for row in rows}
-  assert figures['sink-seed0'] == {
+  assert means(rows[2].folder) == {
     'recall_given': 0.25,
     'sca': 0.9,
     'recall_given later': 0.1,
   }
+  figures = {row.name: ablation.figures(row.folder) for row in rows}
   table = ablation.grouped(rows, figures)
   assert list(table) == ['camr', 'sink']
   camr = table['camr']['recall_given']
   assert camr == pytest.approx({'mean': 0.6, 'std': 0.1, 'n': 2})
+
+
+def test_sampling_seeds_are_the_spread_of_a_single_point(rows):
+  path = rows[2].folder / 'eval' / 'report.json'
+  report = json.loads(path.read_text())
+  report['policies']['sink']['seeds'] = {'sca': cell(0.9) | {'n': 3}}
+  path.write_text(json.dumps(report))
+  figures = {row.name: ablation.figures(row.folder) for row in rows}
+  table = ablation.grouped(rows, figures)
+  assert table['sink']['sca'] == {'mean': 0.9, 'std': 0.5, 'n': 3}
+  assert table['sink']['recall_given'] == {'mean': 0.25, 'std': 0.0, 'n': 1}
 
 
 def test_costs_are_read_from_where_they_were_paid(rows):
@@ -61,7 +76,11 @@ def test_costs_are_read_from_where_they_were_paid(rows):
   (folder / 'bench.jsonl').write_text(json.dumps(bench) + '\n')
   (folder / 'trajectories' / 'part').mkdir(parents=True)
   (folder / 'trajectories' / 'part' / 'a').write_bytes(b'12345')
-  found = ablation.figures(folder)
+  (folder / 'seconds.json').write_text('{"cinejax.train": 9.5}')
+  (folder / 'eval').rename(folder / 'eval-init')
+  found = means(folder)
+  assert found['init sca'] == 0.9 and 'sca' not in found
+  assert found['cinejax.train secs'] == 9.5
   assert found['base steps'] == 40 and found['base loss'] == 1.5
   assert found['base secs'] == 20 / 2 + 20 / 2
   assert found['rollout chunk_ms'] == 7.0

@@ -1,0 +1,46 @@
+"""Does an adversary help distribution matching, and at which weight?
+
+  python -m cinejax.sweep configs/ablations/adversary.py \\
+    --workdir=runs/adversary
+
+Four-step students from one first student (runs/four/init.safetensors, made by
+the runbook of configs/story.py) and the shipped base, for 1,000 updates each.
+Needs the films of small.py. Nine distillations: give it a GPU.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ablations, story
+from configs.ablations import small
+
+FIGURES = (
+  'place',
+  'action',
+  'recall_given',
+  'look_bits',
+  'sca',
+  'flicker',
+  'dmd secs',
+)
+
+
+def get_config() -> ConfigDict:
+  config = small.shared(story.get_config('four'))
+  config.train.stages = ('dmd',)
+  config.train.base_weights = small.BASE
+  config.train.init_weights = 'runs/four/init.safetensors'
+  return config
+
+
+def sweep() -> list[ablations.Point]:
+  weights = ablations.over('dmd.gan_weight', (0.0, 0.01, 0.1), 'gan')
+  return ablations.seeded(weights, small.SEEDS)
+
+
+def runs(point: ablations.Point) -> tuple[str, ...]:
+  del point
+  return (
+    'cinejax.train --workdir={dir}',
+    'cinejax.evaluate --weights={dir}/dmd.safetensors --out={dir}/eval '
+    '--metrics=given,generated',
+  )
