@@ -26,7 +26,6 @@ compiled programs, so that compile_secs is honest.
 import dataclasses
 import functools
 import json
-import pathlib
 import statistics
 from typing import Any
 
@@ -36,7 +35,7 @@ from absl import flags
 
 from cinejax import command
 from cinejax.config import Config
-from cinejax.core.files import atomic_path
+from cinejax.core.files import append_line
 from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.director import Director, load_director, weight_places
 from cinejax.evaluation import throughput
@@ -93,7 +92,7 @@ def main() -> None:
     line = json.dumps({'what': what, 'config': cfg.name} | row)
     print(line, flush=True)
     if args.out:
-      _add(pathlib.Path(args.out), line)
+      append_line(args.out, line)
 
 
 def make_director(cfg: Config, weights: str = '') -> Director:
@@ -183,12 +182,6 @@ def _random_films(cfg: Config) -> dict[str, np.ndarray]:
     'mask': np.ones((batch, chunks), np.float32),
     'shots': np.tile(shots_N, (batch, 1)),
   }
-
-
-def _add(path: pathlib.Path, line: str) -> None:
-  before = path.read_text() if path.exists() else ''
-  with atomic_path(path) as partial:
-    partial.write_text(f'{before}{line}\n')
 
 
 if __name__ == '__main__':

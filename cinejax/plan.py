@@ -30,6 +30,7 @@ from rich.table import Table
 from cinejax import command
 from cinejax.config import Config
 from cinejax.core import hlo, topology
+from cinejax.core.files import append_line
 from cinejax.core.sharding import make_mesh
 from cinejax.evaluation.resources import versions
 from cinejax.training import planned
@@ -46,6 +47,8 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'topology', None, 'Such as v5p:4x4x4 or h100:1x8x8.', required=True
   )
+  flags.DEFINE_string('out', '', 'File to add the line of JSON to.')
+  flags.DEFINE_string('key', '', 'Named in the line, to find it by.')
 
 
 def main() -> None:
@@ -53,7 +56,10 @@ def main() -> None:
   jax.config.update('jax_platforms', 'cpu')  # of this machine
   row = plan(args.stage, cfg, args.topology)
   _show(row)
-  print(json.dumps(row), flush=True)
+  line = json.dumps(({'key': args.key} if args.key else {}) | row)
+  print(line, flush=True)
+  if args.out:
+    append_line(args.out, line)
 
 
 def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:

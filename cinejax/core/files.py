@@ -31,6 +31,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     partial.unlink(missing_ok=True)
 
 
+def append_line(path: str | os.PathLike, line: str) -> None:
+  """Adds a line to a small file, which is made if it is not there."""
+  path = pathlib.Path(path)
+  before = path.read_text() if path.exists() else ''
+  with atomic_path(path) as partial:
+    partial.write_text(f'{before}{line}\n')
+
+
 def check_folder(path: str | os.PathLike) -> pathlib.Path:
   """`path` as a folder that can be written to; makes nothing.
 

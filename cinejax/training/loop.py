@@ -1,10 +1,10 @@
 """The loop of a stage: updates, rows of metrics, saves, and a clean stop.
 
 SIGTERM (a preemption notice) and SIGINT save and stop; a second one acts as
-usual. Of several processes one that is told to stop stops all, after the same
-update. A bad update, not finite or a spike, stops the run before it can reach
-a checkpoint, with the identity of the batch: its `films_consumed`; or, by
-config.stage.NAME.on_spike, it is told and skipped.
+usual. Of several processes one that is told to stop stops all, after the next
+update that is logged. A bad update, not finite or a spike, stops the run before
+it can reach a checkpoint, with the identity of the batch: its `films_consumed`;
+or, by config.stage.NAME.on_spike, it is told and skipped.
 """
 
 import contextlib
@@ -137,7 +137,10 @@ def train(
       if profile is not None:
         profile.after(step, metrics)
       account(late.swap(step, metrics))
-      stopping = stop.anywhere()
+      # asking other processes waits for the device, so it is done where rows
+      # of metrics do
+      alone = jax.process_count() == 1
+      stopping = (alone or step % cfg.log_every_steps == 0) and stop.anywhere()
       if stopping or step == steps or step % cfg.save_every_steps == 0:
         account(late.take())
         checkpoints.save(step, state, guard.mean_loss())

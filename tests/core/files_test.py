@@ -3,7 +3,7 @@ import os
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path, check_folder
+from cinejax.core.files import append_line, atomic_path, check_folder
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -34,3 +34,10 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
   monkeypatch.setattr(os, 'access', lambda *_: False)  # root may do anything
   with pytest.raises(UserError, match=f'{tmp_path} cannot be written to'):
     check_folder(tmp_path / 'a')
+
+
+def test_lines_are_added(tmp_path):
+  path = tmp_path / 'rows' / 'a.jsonl'
+  for line in ('1', '2'):
+    append_line(path, line)
+  assert path.read_text() == '1\n2\n'
