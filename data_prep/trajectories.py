@@ -35,7 +35,6 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_sharding, make_mesh, param_shardings
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm, LatentFilms, TrajectoryFilm
-from cinejax.interop.texts import load_text
 from cinejax.interop.weights import load_params
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import STUDENT_STEPS
@@ -44,9 +43,9 @@ from cinejax.training.initialisation import (
   teacher_trajectories,
   trajectory_settings,
 )
-from cinejax.training.program import init_dit, latent_films
+from cinejax.training.planned import check_mesh
+from cinejax.training.program import captions, init_dit, latent_films
 from cinejax.training.steps import place
-from cinejax.training.trainer import check_mesh
 from data_prep import films as films_lib
 from data_prep.encode import fingerprint, frame_shape
 
@@ -128,7 +127,7 @@ def part_films(cfg: Config) -> int:
 
 def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
   """Call it, and what it returns, within `jax.set_mesh(mesh)`."""
-  text = load_text(cfg.text)
+  text = captions(cfg)
   integrate = teacher_trajectories(cfg, text)
   shapes = jax.eval_shape(init_dit(cfg.dit), jax.random.key(0))
   params = load_params(

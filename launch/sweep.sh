@@ -4,8 +4,9 @@
 #   bash launch/sweep.sh configs/ablations/FILE.py --workdir=DIR [FLAG...]
 #
 # Slice i of n takes the points i, i + n, i + 2n, …, as `python -m cinejax.sweep
-# --dry_run` numbers them; every host of a slice runs the same line. DIR is a
-# folder that all of them see. Which slice this is comes from the first of
+# --dry_run` numbers them. A slice is one host with its devices, such as a
+# v5litepod-8 or a node of GPUs: evaluate and bench are one process. DIR is a
+# folder that all slices see. Which slice this is comes from the first of
 #
 #   SLICE / SLICES                                 given by hand, from 0
 #   MEGASCALE_SLICE_ID / MEGASCALE_NUM_SLICES      several TPU slices
