@@ -32,3 +32,19 @@ def test_a_bank_too_small_is_refused():
   config.memory.bank_frames = 10
   with pytest.raises(UserError, match='at least 11'):
     config_lib.resolve(config)
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'accumulate': 3},
+    {'accumulate': 0},
+    {'on_spike': 'hope'},
+    {'moments_dtype': 'int8'},
+  ],
+)
+def test_what_a_stage_cannot_do_is_a_sentence(changes):
+  config = tiny.get_config()
+  config.stage.base.update(changes)
+  with pytest.raises(UserError, match=r'config\.stage\.base\.'):
+    config_lib.resolve(config)

@@ -1,3 +1,5 @@
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,3 +89,46 @@ def test_constrain_needs_no_mesh_and_heeds_one():
     y = jax.jit(constrain)(x)
   # six columns do not divide over four devices
   assert y.sharding.shard_shape(y.shape) == (4, 6)
+
+
+@pytest.mark.parametrize(
+  ('sizes', 'hosts', 'parts'),
+  [
+    # two hosts of four: each has its own films
+    ((1, 4, 2, 1), 2, [(0, 2), (1, 2)]),
+    # a film is shared by both hosts, which feed the same rows
+    ((1, 1, 8, 1), 2, [(0, 1), (0, 1)]),
+    # four hosts of two, in pairs that share films
+    ((1, 2, 4, 1), 4, [(0, 2), (0, 2), (1, 2), (1, 2)]),
+  ],
+)
+def test_processes_feed_the_rows_of_their_devices(
+  sizes, hosts, parts, monkeypatch
+):
+  devices = np.array(
+    [types.SimpleNamespace(process_index=i * hosts // 8) for i in range(8)]
+  )
+  mesh = types.SimpleNamespace(
+    empty=False,
+    shape=dict(zip(sharding.AXES, sizes, strict=True)),
+    devices=devices.reshape(sizes),
+  )
+  monkeypatch.setattr(jax.sharding, 'get_mesh', lambda: mesh)
+  monkeypatch.setattr(jax, 'process_count', lambda: hosts)
+  for process, part in enumerate(parts):
+    monkeypatch.setattr(jax, 'process_index', lambda process=process: process)
+    assert sharding.batch_part() == part
+
+
+def test_rows_that_are_no_part_are_a_sentence(monkeypatch):
+  # three films over two hosts of three devices, each with half of one
+  devices = [types.SimpleNamespace(process_index=i // 3) for i in range(6)]
+  mesh = types.SimpleNamespace(
+    empty=False,
+    shape=dict(zip(sharding.AXES, (1, 3, 2, 1), strict=True)),
+    devices=np.array(devices).reshape(1, 3, 2, 1),
+  )
+  monkeypatch.setattr(jax.sharding, 'get_mesh', lambda: mesh)
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  with pytest.raises(UserError, match='make config'):
+    sharding.batch_part()
