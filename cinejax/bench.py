@@ -30,6 +30,7 @@ import statistics
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -41,6 +42,7 @@ from cinejax.director import Director, load_director, weight_places
 from cinejax.evaluation import throughput
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
+from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
 from cinejax.serving import load
 from cinejax.training import planned
@@ -103,7 +105,18 @@ def make_director(cfg: Config, weights: str = '') -> Director:
   codec, key = make_codec(cfg.codec), jax.random.key(cfg.seed)
   params = denoiser.init_params(cfg.dit, key)
   params = jax.device_put(params, weight_places(cfg, params))
-  return Director(cfg, params, codec, jax.jit(codec.init)(key))
+  return Director(cfg, params, codec, _random_codec(codec, cfg.seed))
+
+
+def _random_codec(codec: Codec, seed: int) -> Any:
+  """By numpy: to compile a large codec's `init` takes minutes."""
+  rng = np.random.default_rng(seed)
+  shapes = jax.eval_shape(codec.init, jax.random.key(0))
+  params = jax.tree.map(
+    lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)),
+    shapes,
+  )
+  return params | {'std_C': jnp.ones(codec.channels)}
 
 
 def with_any_text(cfg: Config) -> Config:

@@ -48,6 +48,7 @@ class Director:
   params: Any  # of the DiT
   codec: Codec
   codec_params: Any
+  given_text: Text | None = None  # None: the encoder of cfg.text
 
   @property
   def timeline(self) -> Timeline:
@@ -70,7 +71,7 @@ class Director:
 
   @functools.cached_property
   def text(self) -> Text:
-    return load_text(self.cfg.text)
+    return self.given_text or load_text(self.cfg.text)
 
   @functools.cached_property
   def step(self) -> Step:

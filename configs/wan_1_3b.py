@@ -12,6 +12,8 @@ Runbook, from the root of the repository; `wan` and `wan14b` are folders.
   hf download Wan-AI/Wan2.1-T2V-14B --local-dir=wan14b
   python -m data_prep.video --config=configs/wan_1_3b.py --weights=wan \\
     --clips=clips --out=films
+  python -m data_prep.texts --config=configs/wan_1_3b.py --films=films \\
+    --config.text.folder=wan  # or captions are encoded in training
 
 1. A base that streams, 50 steps a chunk:
 
@@ -100,6 +102,7 @@ def get_config(variant: str = '') -> ConfigDict:
   config.dit.mlp_features = 8960
   config.dit.remat = 'full'
   config.memory.training = 'full'
+  config.rollout.sampler = 'unipc'
   config.rollout.steps = 50
   config.rollout.negative_prompt = NEGATIVE_PROMPT
   config.data.chunks = 20  # 60 latents, 237 pixel frames, 14.8 s

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.config import Config
+from cinejax.interop import codecs
 from cinejax.models.codec.base import Codec, from_bytes
 
 # n videos of [T, Y, X, 3] uint8, and the pixel frames to pad them to
@@ -51,9 +52,14 @@ def frame_shape(cfg: Config) -> tuple[int, int, int]:
   return rows, columns, cfg.codec.channels
 
 
-def fingerprint(weights: str | os.PathLike) -> str:
-  """Twelve hex digits that tell weights (a file or a folder) apart."""
+def fingerprint(weights: str | os.PathLike, codec: str = '') -> str:
+  """Twelve hex digits that tell weights (a file or a folder) apart.
+
+  With the name of a `codec`, only its own file counts in a folder.
+  """
   path = pathlib.Path(weights)
+  if codec in codecs.PUBLISHED:
+    path = codecs.find(codec, path)
   files = sorted(path.glob('*.safetensors')) if path.is_dir() else [path]
   digest = hashlib.sha256()
   for file in files:

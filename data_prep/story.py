@@ -196,7 +196,7 @@ def _settings(parts: StoryParts) -> dict[str, object]:
     'frames_per_chunk': cfg.film.frames_per_chunk,
     'temporal_stride': cfg.codec.temporal_stride,
     'codec': cfg.codec.name,
-    'codec_weights': fingerprint(parts.weights),
+    'codec_weights': fingerprint(parts.weights, cfg.codec.name),
   }
 
 

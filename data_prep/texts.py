@@ -39,6 +39,11 @@ def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   if args.worker >= args.workers:
     raise UserError(f'--worker={args.worker} must be below --workers')
+  if cfg.text.actions:
+    raise UserError(
+      'config.text.actions is set; captions of single frames are not stored, '
+      'training encodes them as it reads films'
+    )
   prompts = LatentFilms(args.films).prompts() | {cfg.rollout.negative_prompt}
   folder = texts.folder(args.films)
   films.claim(

@@ -96,7 +96,7 @@ def main() -> None:
     captions=known,
     caption_command=args.caption_command,
   )
-  films.claim(out, _settings(cfg, fingerprint(args.weights)))
+  films.claim(out, _settings(cfg, fingerprint(args.weights, cfg.codec.name)))
   entries = run(task, clips)
   done = [entry for entry in entries if entry['status'] != 'skipped']
   made = sum(entry.get('films', 0) for entry in done)

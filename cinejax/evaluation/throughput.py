@@ -9,6 +9,7 @@ A token counts once, however many passes it takes. A first call is never
 counted; compile_secs is tracing, lowering and compiling.
 """
 
+import dataclasses
 import itertools
 import statistics
 import time
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cinejax.config import Config
+from cinejax.core import flops, topology
 from cinejax.director import Director
 from cinejax.evaluation import resources
 from cinejax.evaluation.speed import Speed
@@ -40,6 +42,8 @@ def rollout_row(director: Director, batch: int, repeats: int) -> Row:
   """chunk_ms of one compiled scan of config.rollout.chunks_per_call chunks.
 
   `pixel_fps` is eq. (2); `pixel_fps_codec` with frames decoded and fetched.
+  `mfu` is the part of the device's bfloat16 products that the DiT's are, null
+  where either is not known.
   """
   cfg, scan = director.cfg, director.cfg.rollout.chunks_per_call
   chunks = jax.tree.map(
@@ -47,6 +51,7 @@ def rollout_row(director: Director, batch: int, repeats: int) -> Row:
     *itertools.islice(_asked(director, batch), scan),
   )
   params, state = director.params, director.begin(range(batch))
+  peak_secs = _peak_secs(director, state, chunks)
   compiled, compile_secs = compile_timed(
     director.scan_fn, params, state, chunks
   )
@@ -71,6 +76,7 @@ def rollout_row(director: Director, batch: int, repeats: int) -> Row:
     **_rolled(cfg),
     'compile_secs': compile_secs,
     'chunk_ms': spread(secs),
+    'mfu': peak_secs and peak_secs / statistics.median(calls),
     'tokens_per_sec': batch * chunk_tokens(cfg) / statistics.median(secs),
     'pixel_fps': frames / statistics.median(secs),
     'pixel_fps_codec': speed.pixel_fps,
@@ -100,6 +106,23 @@ def first_row(director: Director, batch: int, repeats: int) -> Row:
     'first_pixel_frames': director.timeline.pixel_frames(1),
     **ran(director.cfg),
   }
+
+
+def _peak_secs(
+  director: Director, state: Any, chunks: ChunkInput
+) -> float | None:
+  """What a call of the scan would take at the devices' peak."""
+  chip = topology.chip_of(jax.devices()[0].device_kind)
+  # a film's first chunk may take more steps: a loop that nobody can count
+  if chip is None or director.cfg.rollout.first_steps:
+    return None
+  cfg = director.cfg
+  cfg = dataclasses.replace(
+    cfg, dit=dataclasses.replace(cfg.dit, attention='xla')
+  )
+  scan_fn = dataclasses.replace(director, cfg=cfg).scan_fn
+  products = flops.count(scan_fn, director.params, state, chunks)
+  return products / (chip.flops * jax.device_count())
 
 
 def stream_row(director: Director, batch: int, chunks: int) -> Row:

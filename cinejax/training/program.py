@@ -115,7 +115,8 @@ def film_batches(
 
 def captions(cfg: Config) -> Text:
   """Those encoded ahead (data_prep/texts.py), or else the encoder."""
-  if cfg.text.name != 'hashed' and texts.is_stored(cfg.data.films):
+  large = cfg.text.name != 'hashed' and not cfg.text.actions
+  if large and texts.is_stored(cfg.data.films):
     return texts.StoredText(cfg.data.films, cfg.text.words, cfg.text.features)
   return load_text(cfg.text)
 

@@ -17,6 +17,7 @@ from cinejax.diffusion.timesteps import euler_grid
 from cinejax.director import Director
 from cinejax.film.media import write_video
 from cinejax.models.codec.base import Codec, from_bytes, to_bytes
+from cinejax.models.text.select import Text
 from cinejax.objectives import guidance
 from cinejax.rollout.state import ChunkInput
 from cinejax.rollout.stream import stream
@@ -44,7 +45,7 @@ def make_codec_sampler(
 
 
 def make_film_sampler(
-  cfg: Config, film: LatentFilm, codec: Codec, codec_params: Params
+  cfg: Config, text: Text, film: LatentFilm, codec: Codec, codec_params: Params
 ) -> SampleFn:
   """-> sample_fn(params, path): a film of `film`'s own prompts and cuts.
 
@@ -54,8 +55,8 @@ def make_film_sampler(
   # one director for all samples, so that its programs are compiled once
   # it shares out no pass by itself: parameters are split as they train
   alone = dataclasses.replace(cfg, mesh=MeshConfig(1, 1, 1, 1))
-  director = Director(alone, None, codec, codec_params)
-  text_NWD = director.text.encode(film.prompts)
+  director = Director(alone, None, codec, codec_params, text)
+  text_NWD = text.encode(film.prompts)
   chunks = [
     ChunkInput(text_BWD=jnp.asarray(text_WD)[None], cut_B=jnp.asarray([cut]))
     for text_WD, cut in zip(text_NWD, film.cuts, strict=True)
@@ -76,18 +77,19 @@ def make_film_sampler(
 
 def make_whole_film_sampler(
   cfg: Config,
+  text: Text,
   film_fn: Callable[..., jax.Array],
   film: LatentFilm,
   codec: Codec,
   codec_params: Params,
 ) -> SampleFn:
   """As `make_film_sampler`, of a bidirectional base: all chunks at once."""
-  director = Director(cfg, None, codec, codec_params)
+  director = Director(cfg, None, codec, codec_params, text)
   frames = cfg.film.frames_per_chunk
   times = euler_grid(cfg.rollout.steps, cfg.diffusion.shift)
-  row = fit_film(film, director.text.encode, len(film.prompts), frames)
+  row = fit_film(film, text.encode, len(film.prompts), frames)
   films = guidance.films({name: x[None] for name, x in row.items()}, frames)
-  negative_text_WD = director.text.encode([cfg.rollout.negative_prompt])[0]
+  negative_text_WD = text.encode([cfg.rollout.negative_prompt])[0]
   key = jax.random.key(cfg.seed)
   velocity_fn = guidance.guided(
     film_fn, films, key, negative_text_WD, cfg.rollout.guidance

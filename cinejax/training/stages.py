@@ -116,7 +116,7 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   return dataclasses.replace(
     describe(cfg, 'base', text),
     batches_fn=film_batches(cfg, cfg.stage.base, films, text),
-    sample_fn=make_film_sampler(cfg, films[0], *codec),
+    sample_fn=make_film_sampler(cfg, text, films[0], *codec),
     start=started(cfg.train.base_weights),
   )
 
@@ -137,7 +137,7 @@ def _build_base_bidirectional(cfg: Config, workdir: pathlib.Path) -> Program:
     init_fn=init_dit(cfg.dit),
     loss_fn=alone(loss_fn),
     batches_fn=film_batches(cfg, cfg.stage.base_bidirectional, films, text),
-    sample_fn=make_whole_film_sampler(cfg, film_fn, films[0], *codec),
+    sample_fn=make_whole_film_sampler(cfg, text, film_fn, films[0], *codec),
     start=started(cfg.train.base_bidirectional_weights),
   )
 

@@ -19,7 +19,7 @@ CFG = CodecConfig('wan_vae', 4, 8, 4, 4, 1, 0, 2, 'float32')
 CODEC = WanVae(CFG)
 ENCODE, DECODE = jax.jit(CODEC.encode), jax.jit(CODEC.decode)
 DECODE_CHUNK = jax.jit(CODEC.decode_chunk, static_argnames='first')
-TOLERANCE = 1e-4  # of PyTorch's, in float32; measured 2e-6 and 1e-5
+TOLERANCE = 1e-4  # of PyTorch's, in float32; measured 2e-7 and 5e-6
 
 
 @pytest.fixture(scope='module')

@@ -12,7 +12,7 @@ from cinejax.interop import texts
 from cinejax.interop.archive import open_archive
 from cinejax.models.text import umt5
 
-TOLERANCE = 1e-5  # of PyTorch's, in float32; measured 3e-6
+TOLERANCE = 1e-5  # of PyTorch's, in float32; measured 4e-6
 
 
 @pytest.fixture(scope='module')
