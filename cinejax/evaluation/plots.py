@@ -75,7 +75,9 @@ def quality(policies: Policies) -> Figure | None:
   ]
   if not names:
     return None
-  figure, [[ax]] = style.grid(1, 1, (6.6, 0.9 + 0.34 * len(names)))
+  figure, [[ax]] = style.grid(
+    1, 1, (6.6, 0.9 + (0.25 + 0.05 * len(policies)) * len(names))
+  )
   for row, name in enumerate(names):
     for offset, policy in _offsets(policies):
       found = _of(policies[policy], name)
@@ -174,7 +176,8 @@ def looks(policies: Policies) -> Figure | None:
   for ax, policy in zip(axes.flat, shown, strict=False):
     table = policies[policy]['confusion']
     counts = np.asarray(table[name])
-    ax.imshow(counts, cmap=_HEAT, vmin=0, vmax=max(1, counts.max()))
+    most = max(1, counts.max())
+    ax.imshow(counts, cmap=_HEAT, vmin=0, vmax=most, aspect='auto')
     ax.plot([0, len(counts) - 1], [0, len(counts) - 1], color=style.DIM, lw=0.4)
     words = [*table['looks'], 'unreadable']
     ax.set_xticks(range(len(words)), words, rotation=90, fontsize=5)
@@ -182,10 +185,11 @@ def looks(policies: Policies) -> Figure | None:
     style.title(ax, f'{policy}: {int(np.trace(counts))} of {int(counts.sum())}')
     ax.set_xlabel(f'drawn ({name})')
     ax.grid(visible=False)
-  for ax in axes[:, 0]:
     ax.set_ylabel('asked for')
   for ax in axes.flat[len(shown) :]:
     ax.set_axis_off()
+  for ax in axes.flat:
+    ax.label_outer()  # words at the left and below alone
   return figure
 
 
