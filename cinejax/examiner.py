@@ -158,10 +158,11 @@ def _sheets(
     rows = sheet.film_rows(exams.as_screenplay(exam.films[number]), line)
     if len(rows) > _SHEET_ROWS:
       rows = rows[: _SHEET_ROWS // 2] + rows[-_SHEET_ROWS // 2 :]
+    spans = [(row.start, row.stop) for row in rows]
     path = kept.film_path(_films(folder), number)
     told = [f'{key} {value:.2f}' for key, value in known(number).items()]
     page = sheet.contact_sheet(
-      kept.read(path, cfg.height, cfg.width),
+      kept.read(path, cfg.height, cfg.width, spans),
       rows,
       cfg.fps,
       f'{folder.name}, {name}: film {number}, {", ".join(told)}',

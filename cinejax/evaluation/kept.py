@@ -5,6 +5,7 @@ alone, and so they lose none.
 """
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,20 +25,27 @@ def write(path: pathlib.Path, video_TYXC: np.ndarray, fps: float) -> None:
   media.write_video(path, video_TYXC, fps, _scale(video_TYXC.shape[1]))
 
 
-def read(path: pathlib.Path, height: int, width: int) -> np.ndarray:
+def read(
+  path: pathlib.Path,
+  height: int,
+  width: int,
+  spans: Sequence[tuple[int, int]],
+) -> np.ndarray:
   """uint8 video_TYXC of a film of `height` x `width` pixels, or smaller.
 
   Pixels are those that were written, as far as H.264 keeps them; of a film
-  that is larger than a contact sheet shows, a smaller picture.
+  that is larger than a contact sheet shows, a smaller picture. Frames outside
+  of `spans`, [start, stop) in order, are black and take no memory.
   """
-  if height > _SHEET:
-    size = (_SHEET, round(width * _SHEET / height))
-    return media.read_video(path, size=size)
-  step = _scale(height)
-  frames = media.read_frames(path)
-  return np.stack(
-    [frame[step // 2 :: step, step // 2 :: step] for frame in frames]
-  )
+  large, step = height > _SHEET, _scale(height)
+  size = (_SHEET, round(width * _SHEET / height)) if large else (height, width)
+  video_TYXC = np.zeros((spans[-1][1], *size, 3), np.uint8)
+  frames = media.read_frames(path, size=size if large else None)
+  for number, frame_YXC in enumerate(frames):
+    if any(start <= number < stop for start, stop in spans):
+      part = slice(None) if large else slice(step // 2, None, step)
+      video_TYXC[number] = frame_YXC[part, part]
+  return video_TYXC
 
 
 def _scale(height: int) -> int:
