@@ -183,7 +183,7 @@ def test_an_update_of_every_stage_traces_at_full_size(
   stand_ins = {
     'weights_path': lambda *args: tmp_path,
     'latent_films': lambda cfg: [None],
-    'load_text': lambda cfg: _Text(words),
+    'captions': lambda cfg: _Text(words),
     'load_codec': lambda *args: (None, None),
     'make_film_sampler': lambda *args: None,
     'make_whole_film_sampler': lambda *args: None,

@@ -7,7 +7,6 @@ is sampled and written is the network with the averaged adapter merged.
 """
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import jax
@@ -57,7 +56,7 @@ def adapted(program: Program, cfg: LoraConfig) -> Program:
     return program.loss_fn(whole, batch, key, {**given, 'ema': average})
 
   frozen = {
-    _plain(name): Frozen(pathlib.Path(path), _branch_init(program, name))
+    _plain(name): Frozen(path, _branch_init(program, name))
     for name, path in program.start.items()
   }
   return dataclasses.replace(

@@ -34,7 +34,7 @@ from cinejax.training.program import (
   Program,
   captions,
   film_batches,
-  init_dit,
+  frozen_dit,
   latent_films,
   weights_path,
 )
@@ -103,7 +103,8 @@ def describe(cfg: Config, name: str, text: Text) -> Program:
       every=cfg.dmd.every,
       adversary=adversary,
     ),
-    frozen={'real': Frozen(None, init_dit(real_dit(cfg)))},
+    start={'student': None, 'fake': None},
+    frozen={'real': Frozen(None, frozen_dit(real_dit(cfg)))},
     ships='student',
     optimizer_fn=lambda stage: _optimizer(cfg, stage),
   )

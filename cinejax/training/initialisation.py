@@ -30,6 +30,7 @@ from cinejax.training.program import (
   Program,
   captions,
   film_batches,
+  frozen_dit,
   init_dit,
   latent_films,
   weights_path,
@@ -60,10 +61,11 @@ def build_init(cfg: Config, workdir: pathlib.Path) -> Program:
 
 def describe(cfg: Config, text: Text) -> Program:
   """The stage without its data and weights."""
-  teacher = Frozen(None, init_dit(cfg.dit))
+  teacher = Frozen(None, frozen_dit(cfg.dit))
   return Program(
     init_fn=init_dit(cfg.dit),
     loss_fn=make_init_loss(cfg, text),
+    start={'': None},
     frozen={} if cfg.init.trajectories else {'teacher': teacher},
   )
 

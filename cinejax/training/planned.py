@@ -34,6 +34,7 @@ from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import ChunkInput, init_state
 from cinejax.rollout.step import Step
 from cinejax.training import stages
+from cinejax.training.adaptation import adapted
 from cinejax.training.state import abstract_state, make_init, shardings
 from cinejax.training.steps import make_train_step
 
@@ -121,6 +122,8 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> Planned:
   settings = getattr(cfg.stage, name)
   check_mesh(name, cfg, mesh)
   program = stages.describe(cfg, name, _Captions(cfg.text))
+  if settings.lora.rank:
+    program = adapted(program, settings.lora)
   optimizer = optimizer or program.optimizer_fn(settings)
   init = make_init(program.init_fn, optimizer, cfg.seed, program.ships)
   state = abstract_state(init, mesh)

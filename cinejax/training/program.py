@@ -36,8 +36,8 @@ InitFn = Callable[[jax.Array], Params]  # key -> params
 class Frozen:
   """A network that a loss is given and that no update touches."""
 
-  path: pathlib.Path | None  # of its weights; None: only described
-  init_fn: InitFn  # of which only the shapes matter
+  path: str | pathlib.Path | None  # of its weights; None: only described
+  init_fn: InitFn  # of which only shapes and types matter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Program:
   batches_fn: Callable[[int], Iterator[dict[str, Any]]] | None = None
   sample_fn: SampleFn | None = None  # (averaged params, path of an mp4)
   # weights files to start from: branch of the parameters -> path; '' = all of
-  # them. Branches that are not named start as init_fn makes them.
-  start: Mapping[str, str | pathlib.Path] = dataclasses.field(
+  # them, None: only described. Branches that are not named start as init_fn
+  # makes them.
+  start: Mapping[str, str | pathlib.Path | None] = dataclasses.field(
     default_factory=dict
   )
   frozen: Mapping[str, Frozen] = dataclasses.field(default_factory=dict)
@@ -70,6 +71,17 @@ class Program:
 def init_dit(cfg: DiTConfig) -> InitFn:
   """Program.init_fn of a DiT."""
   return functools.partial(denoiser.init_params, cfg)
+
+
+def frozen_dit(cfg: DiTConfig) -> InitFn:
+  """Frozen.init_fn of a DiT: in the types that every pass casts to."""
+
+  def init_fn(key: jax.Array) -> Params:
+    params = denoiser.init_params(cfg, key)
+    types = denoiser.resting_types(cfg, params)
+    return jax.tree.map(lambda x, dtype: x.astype(dtype), params, types)
+
+  return init_fn
 
 
 def started(path: str) -> dict[str, str]:

@@ -145,7 +145,8 @@ def _build_base_bidirectional(cfg: Config, workdir: pathlib.Path) -> Program:
 def describe(cfg: Config, name: str, text: Text) -> Program:
   """A stage of DESCRIBED without its data and weights."""
   if name == 'base':
-    return Program(init_dit(cfg.dit), make_base_loss(cfg, text))
+    loss_fn = make_base_loss(cfg, text)
+    return Program(init_dit(cfg.dit), loss_fn, start={'': None})
   if name == 'init':
     return initialisation.describe(cfg, text)
   return distillation.describe(cfg, name, text)

@@ -7,14 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cinejax.config import resolve
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
+from cinejax.core.sharding import make_mesh
 from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.models import lora
 from cinejax.training import stages, trainer
 from cinejax.training.adaptation import adapted
 from cinejax.training.config import LoraConfig
+from cinejax.training.planned import make_planned
 from cinejax.training.program import Program
+from configs import tiny
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets='mlp_.*')
 
@@ -135,3 +139,20 @@ def test_without_weights_there_is_nothing_to_adapt(make_toy):
   )
   with pytest.raises(UserError, match='needs weights that it adapts'):
     adapted(program, LORA)
+
+
+@pytest.mark.parametrize('name', ['base', 'tune'])
+def test_what_is_planned_is_what_is_trained(name):
+  """Masters, moments and averages of adapters; the networks frozen."""
+  config = tiny.get_config()
+  config.stage[name].lora.rank = 2
+  cfg = resolve(config)
+  mesh = make_mesh(cfg.mesh, jax.devices()[:1])
+  kinds = make_planned(name, cfg, mesh).kinds
+  whole = tree_lib.count(frozen_shapes(kinds))
+  assert 0 < tree_lib.count(kinds['params']) < whole / 5
+  assert tree_lib.count(kinds['ema']) <= tree_lib.count(kinds['params'])
+
+
+def frozen_shapes(kinds):
+  return {k: x for k, x in kinds['frozen'].items() if k.startswith('plain')}
