@@ -21,6 +21,11 @@ real score:
     --config.text.folder=wan14b --screenplay=screenplays/demo.json \\
     --out=runs/film --platform=gpu
 
+Whether it fits is compiled before anything is rented (BUILD.md, Pods):
+
+  python -m cinejax.plan --config=configs/wan_14b.py --stage=base \\
+    --topology=v5p:4x4x4 --config.stage.base.batch=8
+
 A group of 8 devices shares the tokens and heads of a film
 (config.mesh.sequence), and the batch is over groups. A bank of 64 latents is
 82 GB (bfloat16), 42 GB with --config.memory.dtype=int8.

@@ -80,6 +80,7 @@ def test_flops_are_those_of_the_layers():
   assert planned.count_flops('base', cfg, remat='none') == 3 * forward - first
 
 
+@pytest.mark.slow
 def test_computing_twice_is_counted_apart():
   cfg = make_config(dit__remat='full', stage__base__optimizer='adamw')
   model = planned.count_flops('base', cfg, remat='none')
