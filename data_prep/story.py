@@ -136,8 +136,8 @@ def _steered(
     timeline.frames_per_chunk,
   )
   return [
-    dataclasses.replace(
-      chunk, prompt=actions.write(bare_prompt(film, i, chunk.prompt), done[i])
+    chunk._replace(
+      prompt=actions.write(bare_prompt(film, i, chunk.prompt), done[i])
     )
     for i, chunk in enumerate(said)
   ]

@@ -11,7 +11,8 @@ from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_codec
 from cinejax.models.codec.base import from_bytes
 from cinejax.models.codec.select import make_codec
-from cinejax.story import casting, render, world
+from cinejax.models.text import actions
+from cinejax.story import casting, render, steering, world
 from configs import tiny
 from data_prep import films, inspect, story
 
@@ -82,6 +83,20 @@ def test_evaluation_films_have_a_seed_of_their_own(cfg):
   assert train not in seeds.values()
   assert story.StoryParts(cfg, '', 'single', 1).seed == train
   assert story.StoryParts(cfg, '', 'long', 1, 7).seed == 7  # films to tune on
+
+
+def test_steered_films_leave_acting_to_the_frames(cfg):
+  def encode(videos, frames):
+    return [np.zeros(((frames - 1) // 4 + 1, 8, 8, 16)) for _ in videos]
+
+  truth = casting.cast('eval', 1, 2)
+  [film] = story.make_films(cfg, encode, 'eval', 1, range(2, 3), steered=True)
+  steered = steering.steer(truth)
+  for chunk, prompt in enumerate(film.prompts):
+    bare, said = actions.read(prompt)
+    assert said == steered[3 * chunk : 3 * chunk + 3]
+    assert not any(f' {word} ' in bare for word in world.ACTIONS)
+  assert {name for names in steered for name in names} >= {'left', 'jump'}
 
 
 def test_inspect_says_what_is_there(written):
