@@ -96,13 +96,16 @@ def write_parts(
   """
   batch, size = cfg.stage.init.batch, part_films(cfg)
   parts = range(shard[0], -(-count // size), shard[1])
+  spans = {
+    part: range(count)[part * size : (part + 1) * size] for part in parts
+  }
   with Progress(console=Console(stderr=True)) as progress:
-    task = progress.add_task('trajectories', total=len(parts) * size)
+    total = sum(map(len, spans.values()))
+    task = progress.add_task('trajectories', total=total)
 
     def make_part(part: int) -> Iterator[TrajectoryFilm]:
-      end = min(count, (part + 1) * size)
-      for start in range(part * size, end, batch):
-        group = [source[i] for i in range(start, min(start + batch, end))]
+      for start in range(0, len(spans[part]), batch):
+        group = [source[i] for i in spans[part][start : start + batch]]
         yield from teach(group)
         progress.advance(task, len(group))
 

@@ -120,6 +120,8 @@ def test_a_film_has_one_trajectory_in_any_batch(films, teacher, written):
       getattr(together, name).astype(np.float32),
       atol=2e-3,
     )
+  other = LatentFilms(written)[0]  # as long, with noise of its own
+  assert np.abs(alone.points[:, 0] - other.points[:, 0]).max() > 1
 
 
 def test_each_point_leads_to_the_next_and_the_last_to_the_end(
