@@ -1,6 +1,7 @@
 """Wan's autoencoder against PyTorch's, and against itself in parts."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -204,3 +205,21 @@ def test_the_published_size_has_the_published_names():
   theirs = {codecs.wan_name(path, 2, diffusers=True) for path in shapes}
   assert 'decoder.up_blocks.2.upsamplers.0.resample.1.weight' in theirs
   assert 'encoder.down_blocks.3.conv_shortcut.bias' in theirs
+
+
+def test_it_traces_at_full_size():
+  codec = WanVae(
+    dataclasses.replace(
+      CFG, channels=16, width=96, blocks=2, compute_dtype='bfloat16'
+    )
+  )
+  params = jax.eval_shape(codec.init, jax.random.key(0))
+  z_BFYXC = jax.ShapeDtypeStruct((1, 3, 60, 104, 16), jnp.float32)
+  state = jax.eval_shape(lambda: codec.init_decode({}, (1, 60, 104, 16)))
+  for first, frames in ((True, 9), (False, 12)):
+    chunk = functools.partial(codec.decode_chunk, first=first)
+    video, after = jax.eval_shape(chunk, params, z_BFYXC, state)
+    assert video.shape == (1, frames, 480, 832, 3)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+  video = jax.ShapeDtypeStruct((1, 9, 480, 832, 3), jnp.float32)
+  assert jax.eval_shape(codec.encode, params, video).shape == z_BFYXC.shape
