@@ -80,6 +80,7 @@ def run_stage(
     dataclasses.asdict(cfg),
     best=cfg.train.keep_best,
   )
+  work = _work(stage.name, cfg, mesh)  # whole arrays: outside of the mesh
   with jax.set_mesh(mesh), checkpoints:
     abstract = abstract_state(init, mesh)
     state = checkpoints.restore(abstract)
@@ -123,7 +124,7 @@ def run_stage(
         checkpoints=checkpoints,
         writer=writer,
         watch=watch,
-        work=_work(stage.name, cfg, mesh),
+        work=work,
         skips=settings.on_spike == 'skip',
         profile=Profile(profile, workdir / 'profile' / stage.name),
         sample_fn=_sampler(program, frozen, workdir / 'samples' / stage.name),
@@ -194,7 +195,7 @@ def _work(name: str, cfg: Config, mesh: Mesh) -> Work:
   chunks = getattr(cfg.stage, name).batch * cfg.data.chunks
   tokens = chunks * cfg.film.frames_per_chunk * rows * columns
   chip = chip_of(mesh.devices.flat[0].device_kind)
-  if chip is None:
+  if chip is None or getattr(cfg.stage, name).lora.rank:  # not whole updates
     return Work(tokens=tokens)
   flops = planned.count_flops(name, cfg, remat='none')
   return Work(tokens, flops, chip.flops * mesh.size)

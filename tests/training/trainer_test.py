@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from cinejax.config import resolve
+from cinejax.core import topology
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.interop.tensors import load_tree
-from cinejax.training import stages, trainer
+from cinejax.training import planned, stages, trainer
 from cinejax.training.checkpoint import Checkpoints
+from cinejax.training.metrics import Work
 from cinejax.training.program import Program
 from configs import tiny
 
@@ -111,3 +113,17 @@ def test_what_is_missing_is_a_sentence(changes, sentence, tmp_path):
   mesh = make_mesh(cfg.mesh, jax.devices()[:1])
   with pytest.raises(UserError, match=sentence):
     trainer.run(cfg, tmp_path, mesh)
+
+
+def test_what_an_update_does_is_known_on_known_chips(monkeypatch):
+  config = tiny.get_config()
+  config.stage.base.optimizer = 'adamw'
+  cfg = resolve(config)
+  mesh = make_mesh(cfg.mesh, jax.devices()[:2])
+  tokens = 2 * 3 * 3 * 16  # films, chunks, frames, tokens of one
+  assert trainer._work('base', cfg, mesh) == Work(tokens=tokens)
+  assert trainer._work('codec', cfg, mesh) == Work()
+  monkeypatch.setattr(planned, 'count_flops', lambda *_, remat: 10)
+  chip = topology.CHIPS[0]
+  monkeypatch.setattr(trainer, 'chip_of', lambda kind: chip)
+  assert trainer._work('base', cfg, mesh) == Work(tokens, 10, 2 * chip.flops)
