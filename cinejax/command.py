@@ -67,11 +67,14 @@ def platform() -> str | None:
 
 
 def run(
-  main: Callable[[], None], before: Callable[[], None] = lambda: None
+  main: Callable[[], None],
+  before: Callable[[], None] = lambda: None,
+  wake: bool = True,
 ) -> None:
   """Parses the command line, wakes JAX, calls `main` and exits.
 
-  `before` is called while JAX has not looked for devices yet.
+  `before` is called while JAX has not looked for devices yet, which it never
+  does for us unless `wake`.
 
   Exit codes: 0; 2 with `error: …` on stderr for what the user can mend; a
   traceback is a fault of ours.
@@ -83,7 +86,8 @@ def run(
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)  # libraries tell each step
     before()
-    _wake(_PLATFORM.value)
+    if wake:
+      _wake(_PLATFORM.value)
     main()
 
   try:

@@ -10,9 +10,9 @@ what they say. The same command goes on where it was stopped: a point that has
 DIR/POINT/done is skipped, a training resumes. `--config.a.b=v` holds for all
 points, unless a point says otherwise.
 
-Whatever is done so far is put together in DIR/table.json (everything),
-DIR/table.md and DIR/plot.png (the ablation's FIGURES). What an ablation file
-has is said in configs/ablations/__init__.py.
+Whatever is done so far, be it of `--points` or not, is put together in
+DIR/table.json (everything), DIR/table.md and DIR/plot.png (the ablation's
+FIGURES). What an ablation file has is said in configs/ablations/__init__.py.
 """
 
 import asyncio
@@ -51,7 +51,8 @@ def main() -> None:
       raise UserError(
         f'{file} has no {name}; see configs/ablations/__init__.py'
       )
-  points = _chosen(plan(ablation, file, workdir), args.points)
+  planned = plan(ablation, file, workdir)
+  points = _chosen(planned, args.points)
   if args.dry_run:
     print(*(point.line for point in points), sep='\n')
     return
@@ -62,7 +63,7 @@ def main() -> None:
   except (KeyboardInterrupt, asyncio.CancelledError):
     print('stopped; the same command goes on from there', file=sys.stderr)
     sys.exit(130)
-  _collect(points, workdir, ablation)
+  _collect(planned, workdir, ablation)
   if failed:
     logs = ', '.join(str(point.folder / 'log.txt') for point in failed)
     raise UserError(f'{len(failed)} of {len(points)} points failed; see {logs}')
@@ -145,4 +146,4 @@ if __name__ == '__main__':
   define_flags()
   if sys.argv[1:] and not sys.argv[1].startswith('-'):
     sys.argv[1] = f'--config={sys.argv[1]}'
-  command.run(main)
+  command.run(main, wake=False)  # devices are for the points

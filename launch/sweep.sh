@@ -13,9 +13,9 @@
 #   SLURM_ARRAY_TASK_ID / SLURM_ARRAY_TASK_COUNT   sbatch --array=0-(n-1)
 #   JOB_COMPLETION_INDEX / SLICES                  an indexed job of Kubernetes
 #
-# and is 0 of 1 without them. Afterwards, or meanwhile, the same command of
-# cinejax.sweep on any one machine makes table and plot of what is done
-# (--points=NAME,… names it while others are under way).
+# and is 0 of 1 without them. Afterwards the same command of cinejax.sweep, on
+# any one machine, makes table and plot; meanwhile too, with --points=NAME of a
+# point that is done.
 set -euo pipefail
 # shellcheck source=launch/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
