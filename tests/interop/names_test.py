@@ -221,8 +221,25 @@ def test_every_name_of_the_1_3b_model(fixture, shared_data):
   assert len(listed) == 825
   shapes = sizes.leaf_shapes(cfg)
   assert views.their_shapes(shapes, 'diffusers') == listed
-  wan = views.their_shapes(shapes, 'wan')
+
+
+def test_names_are_those_of_wan(fixture):
+  """As wan/modules/model.py has them, at 1.3B."""
+  cfg = dataclasses.replace(fixture[0], **WAN_1_3B)
+  wan = views.their_shapes(sizes.leaf_shapes(cfg), 'wan')
   assert len(wan) == 825
-  assert wan['blocks.29.norm3.weight'] == (1536,)
-  assert wan['patch_embedding.weight'] == (1536, 16, 1, 2, 2)
-  assert wan['head.modulation'] == (1, 2, 1536)
+  spots = {
+    'patch_embedding.weight': (1536, 16, 1, 2, 2),
+    'text_embedding.0.weight': (1536, 4096),
+    'time_embedding.2.bias': (1536,),
+    'time_projection.1.weight': (9216, 1536),
+    'blocks.0.modulation': (1, 6, 1536),
+    'blocks.0.self_attn.norm_q.weight': (1536,),
+    'blocks.29.norm3.weight': (1536,),
+    'blocks.29.cross_attn.o.weight': (1536, 1536),
+    'blocks.29.ffn.0.weight': (8960, 1536),
+    'blocks.29.ffn.2.weight': (1536, 8960),
+    'head.head.weight': (64, 1536),
+    'head.modulation': (1, 2, 1536),
+  }
+  assert {name: wan.get(name) for name in spots} == spots

@@ -95,6 +95,7 @@ def test_merging_keeps_types_and_all_else(params, trained):
     assert same != (layer in touched and kind == 'kernel')
 
 
+@pytest.mark.slow  # tests/training/adaptation_test.py sees it train
 def test_the_gradient_reaches_the_adapter(params, adapter, forward):
   def loss(adapter):
     return jnp.mean(forward(lora.attach(params, adapter, 2.0)) ** 2)

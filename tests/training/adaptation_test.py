@@ -115,7 +115,7 @@ def test_a_loss_is_given_networks_and_their_adapters(make_toy):
     ships='student',
   )
   made = adapted(program, LORA)
-  params = made.init_fn(jax.random.key(0))
+  params = jax.jit(made.init_fn)(jax.random.key(0))
   assert made.start == {} and set(params) == {'student', 'fake', 'head'}
   np.testing.assert_array_equal(params['head']['kernel'], np.ones(3))
   student, fake = params['student']['mlp_in'], params['fake']['mlp_in']
