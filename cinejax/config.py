@@ -115,7 +115,7 @@ def check(cfg: Config) -> None:
   _one_of('diffusion.time_per', cfg.diffusion.time_per, ('chunk', 'film'))
   samplers = ('euler', 'unipc', 'few_step')
   _one_of('rollout.sampler', cfg.rollout.sampler, samplers)
-  _one_of('rollout.commit', cfg.rollout.commit, ('separate', 'fused'))
+  _one_of('rollout.commit', cfg.rollout.commit, ('separate', 'fused', 'reuse'))
   _one_of('init.method', cfg.init.method, ('ode', 'cd'))
   _one_of('init.teacher', cfg.init.teacher, ('causal', 'bidirectional'))
   _one_of('dmd.scores', cfg.dmd.scores, ('causal', 'bidirectional'))
@@ -187,7 +187,7 @@ def _check_frames(cfg: Config) -> None:
       f'config.memory.window_frames is {window}; it must be a multiple of '
       f'config.film.frames_per_chunk = {frames}'
     )
-  if cfg.memory.reencode and cfg.rollout.commit == 'fused':
+  if cfg.memory.reencode and cfg.rollout.commit != 'separate':
     raise UserError(
       'config.memory.reencode runs the window again before each chunk; it '
       'needs config.rollout.commit=separate'

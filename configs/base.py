@@ -97,7 +97,7 @@ def get_config() -> ConfigDict:
   rollout.first_steps = 0  # few_step: of a film's first chunk; 0 = steps
   rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch
   rollout.negative_prompt = ''
-  rollout.commit = 'separate'  # separate | fused
+  rollout.commit = 'separate'  # separate | fused | reuse
   rollout.chunks_per_call = 1  # of one compiled scan; 1 when live
 
   data = config.data = ConfigDict()

@@ -68,9 +68,11 @@ def _backward(step, saved, cotangent_NBFYXC):
     state, grads = carry
     chunk, (output, last), cotangent = inputs
     state = step.open(params, state, chunk)
-    _, pull = jax.vjp(lambda p: step.predict(p, state, chunk, last), params)
+    _, pull, kept = jax.vjp(
+      lambda p: step.predict(p, state, chunk, last), params, has_aux=True
+    )
     grads = jax.tree.map(jnp.add, grads, *pull(cotangent))
-    return (step.close(params, state, chunk, output), grads), None
+    return (step.close(params, state, chunk, output, kept), grads), None
 
   start = state, jax.tree.map(jnp.zeros_like, params)
   (_, grads), _ = jax.lax.scan(body, start, (chunks, kept, cotangent_NBFYXC))

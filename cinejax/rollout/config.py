@@ -11,5 +11,5 @@ class RolloutConfig:
   first_steps: int  # few_step: of a film's first chunk; 0 = steps
   guidance: float  # w of u + w (c - u); 1 = no negative branch
   negative_prompt: str
-  commit: str  # separate | fused
+  commit: str  # separate | fused | reuse
   chunks_per_call: int  # of one compiled scan

@@ -117,7 +117,8 @@ def _student_rollout(cfg: Config) -> RolloutConfig:
     steps=cfg.dmd.steps,
     first_steps=cfg.dmd.first_steps,
     guidance=1.0,
-    commit='separate',
+    # the same film as separate, but its passes cannot be run again
+    commit='separate' if cfg.rollout.commit == 'fused' else cfg.rollout.commit,
   )
 
 

@@ -1,9 +1,10 @@
-"""What does a commit cost, in a pass of its own or in the next chunk's first?
+"""What does a commit cost: its own pass, part of the next chunk's, or none?
 
   python -m cinejax.sweep configs/ablations/commit.py --workdir=runs/commit
 
-Both make the same film. Random weights: they do not change the time. A
-minute a point on 2 CPU cores; take nothing else onto them.
+`separate` and `fused` make the same film, `reuse` keeps what the last, noisy
+pass computed. Random weights: they do not change the time. A minute a point on
+2 CPU cores; take nothing else onto them.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +25,7 @@ def get_config() -> ConfigDict:
 def sweep() -> list[ablations.Point]:
   return ablations.product(
     ablations.over('rollout.steps', (1, 2, 4), 'steps'),
-    ablations.over('rollout.commit', ('separate', 'fused')),
+    ablations.over('rollout.commit', ('separate', 'fused', 'reuse')),
   )
 
 

@@ -46,8 +46,8 @@ def _plain(one, batch, params, exit_N):
     few = one.cfg.rollout.first_steps if i == 0 else 0
     grid = timesteps.student_grid(few or one.cfg.rollout.steps, 3.0)
     opened = step.open(constant, state, chunk)
-    view = step._view(opened, opened.bank, opened.start_B)
-    noise_J, frames_J = step._noise(opened), []
+    view = step.passes.view(opened, opened.bank, opened.start_B)
+    noise_J, frames_J = step.sampler.noise(opened), []
     x = noise_J[0]
     for j in range(last + 1):
       done = denoise_fn(
@@ -66,7 +66,13 @@ def _plain(one, batch, params, exit_N):
       x = flow.noised(x0, noise, jnp.full(x.shape[:1], grid[j + 1]))
       frames_J.append(done.rank_LBSR)
     film.append(x0)
-    state = step.commit(constant, state, chunk, jax.lax.stop_gradient(x0))
+    x0 = jax.lax.stop_gradient(x0)
+    if one.cfg.rollout.commit == 'reuse':
+      kept = jax.lax.stop_gradient((done,))
+      opened = step.passes.write(opened, opened.start_B, kept)
+      state = step._next(opened, chunk, x0)
+    else:
+      state = step.commit(constant, state, chunk, x0)
   return jnp.stack(film)
 
 
@@ -81,8 +87,11 @@ def _plain(one, batch, params, exit_N):
       marks=pytest.mark.slow,
     ),
     pytest.param(FRAME_WISE, (3, 0, 0), marks=pytest.mark.slow),
+    pytest.param(
+      {'rollout__commit': 'reuse'}, (1, 1, 1), marks=pytest.mark.slow
+    ),
   ],
-  ids=['second', 'third', 'first', 'frame-wise'],
+  ids=['second', 'third', 'first', 'frame-wise', 'reuse'],
 )
 def test_the_replay_is_the_gradient_through_the_rollout(
   studio, overrides, exit_N

@@ -1,4 +1,4 @@
-"""Separate and fused commits make one film, the bank full."""
+"""Separate and fused commits make one film, the bank full; reuse another."""
 
 import jax
 import numpy as np
@@ -28,6 +28,29 @@ def test_fused_is_separate(studio, overrides):
   np.testing.assert_array_equal(
     *(jax.device_get(state.bank.frame_BE) for state, _ in (separate, fused))
   )
+
+
+def test_reuse_keeps_what_the_last_pass_left(studio):
+  one = studio(
+    rollout__commit='reuse', rollout__sampler='few_step', rollout__guidance=1.0
+  )
+  chunk = jax.tree.map(lambda x: x[0], one.chunks())
+
+  @jax.jit
+  def both(params):
+    state = one.begin()
+    after, output, last = one.step.roll(params, state, chunk)
+    opened = one.step.open(params, state, chunk)
+    again, kept = one.step.predict(params, opened, chunk, last)
+    written = one.step.passes.write(opened, opened.start_B, kept)
+    clean = one.step.commit(params, state, chunk, output.latents_BFYXC)
+    keys = [s.bank.memory.key.data for s in (after, written, clean)]
+    return output.latents_BFYXC, again, *keys
+
+  film, again, key, written, clean = both(one.params)
+  np.testing.assert_allclose(film, again, atol=1e-5)
+  np.testing.assert_allclose(key, written, atol=1e-5)
+  assert np.abs(key - clean).max() > 1e-2
 
 
 def test_int8_memory_is_close(studio):

@@ -35,7 +35,7 @@ def _streamed(one, clean, noisy, t_BNF, text, shots):
       evict=cfg.memory.evict,
     )
     bank = bank_lib.reserve(state.bank, slot_BF, state.start_B, shots[:, i])
-    view = one.step._view(state, bank, state.start_B)
+    view = one.step.passes.view(state, bank, state.start_B)
     done = denoise(
       one.params,
       noisy[:, i : i + 1],
