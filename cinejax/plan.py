@@ -125,8 +125,13 @@ def changes(
     found.append('--config.dit.remat=full')
   if mesh.shape['data'] > 1:
     found.append('--config.mesh.data=1, so that fsdp splits weights further')
-  if training and getattr(cfg.stage, stage).batch > split:
-    found.append(f'--config.stage.{stage}.batch={split}')
+  if training:
+    settings = getattr(cfg.stage, stage)
+    if settings.batch > split * settings.accumulate:
+      parts = settings.batch // split
+      found.append(f'--config.stage.{stage}.accumulate={parts}')
+    if settings.moments_dtype == 'float32':
+      found.append(f'--config.stage.{stage}.moments_dtype=bfloat16')
   wider = [
     ways
     for ways in range(2, cfg.dit.heads + 1)

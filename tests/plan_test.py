@@ -108,7 +108,8 @@ def test_what_to_change():
   assert told == [
     '--config.dit.remat=full',
     '--config.mesh.data=1, so that fsdp splits weights further',
-    '--config.stage.base.batch=4',
+    '--config.stage.base.accumulate=2',
+    '--config.stage.base.moments_dtype=bfloat16',
     '--config.mesh.sequence=2',
     'more chips, or chips with more memory',
   ]
