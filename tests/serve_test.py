@@ -24,6 +24,7 @@ from cinejax.models.codec.select import make_codec
 from configs import tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / 'BUILD.md'
 TINY = (
   '--config=configs/tiny.py --config.film.height=16 --config.film.width=16 '
   '--config.dit.layers=1 --config.rollout.guidance=1.0 --platform=cpu'
@@ -89,6 +90,23 @@ def _ask(url, body=None):
   data = None if body is None else json.dumps(body).encode()
   with urllib.request.urlopen(urllib.request.Request(url, data)) as answer:
     return json.load(answer)
+
+
+@pytest.mark.slow
+def test_the_client_of_build_md_directs_a_film(tmp_path, monkeypatch):
+  (client,) = re.findall('```python\n(.*?)```', BUILD.read_text(), re.DOTALL)
+  _weights(tmp_path)
+  running, url = _start(tmp_path)
+  monkeypatch.chdir(tmp_path)
+  try:
+    here = client.replace('127.0.0.1:8000', url.removeprefix('http://'))
+    names = {}
+    exec(here, names)
+  finally:
+    running.terminate()
+    assert running.wait(10) == 0
+  assert (tmp_path / 'film.mp4').stat().st_size > 1000
+  assert names['images'][0][:2] == b'\xff\xd8'
 
 
 @pytest.mark.slow

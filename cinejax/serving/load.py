@@ -16,6 +16,7 @@ import json
 import pathlib
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from cinejax.director import Director
@@ -73,9 +74,8 @@ async def _direct(studio: Studio, number: int, secs: float) -> Served:
     said.setdefault(studio.direct(name, direction)['chunk'], _now())
 
   say(cut=False)
-  starts, counts, latencies, ahead = [], [], [], 0.0
-  end, waited = _now() + secs, None
-  while _now() < end and (one := await viewer.next()) is not None:
+  starts, counts, latencies, ahead, waited = [], [], [], 0.0, None
+  async for one in _for_secs(viewer, secs):
     if isinstance(one, bytes):
       if waited is not None:
         latencies.append(_now() - waited)
@@ -95,6 +95,19 @@ async def _direct(studio: Studio, number: int, secs: float) -> Served:
   return Served(
     sum(counts), sum(counts) / span, latencies, ahead, viewer.dropped
   )
+
+
+async def _for_secs(viewer: Viewer, secs: float) -> AsyncIterator[str | bytes]:
+  """What comes in that time, be it little."""
+  end = _now() + secs
+  while (left := end - _now()) > 0:
+    try:
+      one = await asyncio.wait_for(viewer.next(), left)
+    except TimeoutError:
+      return
+    if one is None:
+      return
+    yield one
 
 
 def _now() -> float:
