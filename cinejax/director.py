@@ -113,6 +113,10 @@ class Director:
       guided=self.cfg.rollout.guidance != 1,
       fused=self.cfg.rollout.commit == 'fused',
     )
+    return self.place(state)
+
+  def place(self, state: RolloutState) -> RolloutState:
+    """On the devices where films are made."""
     if self.mesh is None:
       return state
     return jax.device_put(state, state_shardings(state, self.mesh))

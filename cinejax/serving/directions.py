@@ -79,7 +79,10 @@ def parse(document: Any, prompt_chars: int) -> Say | Order | Rewind:
   if not isinstance(document, dict):
     raise UserError('a direction is a JSON object such as {"do": "hold"}')
   if document.get('do') == 'action':
-    raise UserError('this model takes no actions; say it in a prompt')
+    raise UserError(
+      'actions are said after a prompt, as in [left|left jump], to a model '
+      'that takes them'
+    )
   do = document.get('do')
   if not isinstance(do, str) or do not in FIELDS:
     raise UserError(f'"do" must be one of {", ".join(FIELDS)}')

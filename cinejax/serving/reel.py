@@ -197,7 +197,8 @@ class Reel:
     params = self._director.codec_params
     decoder = jax.eval_shape(lambda: init(params, shape))
     self._decoder = states.to_device(kept.decoder, decoder)
-    self._state = states.to_device(kept.state, like)
+    state = states.to_device(kept.state, like)
+    self._state = self._director.place(state)
 
 
 def develop(director: Director, asked: Asked, done: Done) -> Made:

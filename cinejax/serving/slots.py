@@ -44,6 +44,8 @@ class Slots:
     """Compiles, and measures whether slots are alike."""
     self._director = director
     self._fns: dict[Settings, RunFn] = {}
+    if director.mesh is not None:
+      slots = 1  # a film that needs several devices leaves none idle
     self.slots = slots
     self._spares = [director.begin([n]) for n in range(slots)]
     self.prepare(Settings())

@@ -10,7 +10,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cinejax.core.errors import UserError
@@ -73,6 +73,7 @@ class Studio:
     """A film that waits for its first prompt, or runs a screenplay."""
     if film is not None:
       title, seed = title or film.title, film.seed if seed is None else seed
+      self._check_words({segment.bare for segment in film.segments})
     reel = Reel(
       self.director,
       secrets.randbelow(2**31) if seed is None else seed,
@@ -112,6 +113,8 @@ class Studio:
   def direct(self, name: str, document: Any) -> dict[str, Any]:
     """Does what directions.py describes; -> what was understood."""
     said = directions.parse(document, self.room.cfg.prompt_chars)
+    if isinstance(said, directions.Say) and said.prompt:
+      self._check_words({said.prompt})
     with self._lock:
       session = self.room.find(name)
       if isinstance(said, directions.Say):
@@ -129,6 +132,12 @@ class Studio:
         session.resume()
       self.room.tell(session)
       return {'ok': True}
+
+  def _check_words(self, prompts: Iterable[str]) -> None:
+    """UserError where the model cannot read them; before a film ends by it."""
+    prefix = self.director.cfg.film.cut_prefix
+    for prompt in prompts:
+      self.director.text.encode([prompt, f'{prefix}{prompt}'])
 
   def _say(self, session: Session, said: directions.Say) -> dict[str, Any]:
     """At once, or when what it asks for is compiled."""

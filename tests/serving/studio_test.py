@@ -104,6 +104,26 @@ def test_each_of_four_directors_has_the_film_they_would_have_alone(studio):
     np.testing.assert_array_equal(_run(studio, film(n)), together[n])
 
 
+def test_words_that_the_model_cannot_read_end_no_film(
+  studio, session, director, monkeypatch
+):
+  def refuse(prompts):
+    raise UserError('names an action fly')
+
+  studio.direct(session, {'do': 'prompt', 'prompt': 'a'})
+  _chunks(studio, session, 1)
+  with monkeypatch.context() as patch:
+    patch.setattr(director.text, 'encode', refuse)
+    studio.direct(session, {'do': 'pause'})
+    until(lambda: not studio.room.sessions[session].reel.away)
+    with pytest.raises(UserError, match='an action fly'):
+      studio.direct(session, {'do': 'prompt', 'prompt': 'a [fly]'})
+    with pytest.raises(UserError, match='an action fly'):
+      studio.create(film=Film((Segment('a [fly]', chunks=1),)))
+  studio.direct(session, {'do': 'resume'})
+  _chunks(studio, session, studio.told(session)['chunks'] + 1)
+
+
 def test_directions_fall_where_they_should(studio, session):
   say = studio.direct
   planned = {'do': 'prompt', 'prompt': 'later', 'cut': True, 'at_chunk': 4}
@@ -171,14 +191,14 @@ def test_a_policy_may_change_while_the_film_runs(studio, session):
 def test_a_failing_chunk_ends_its_session_alone(
   studio, session, director, monkeypatch
 ):
-  encode = director.text.encode
+  read = type(director).chunk_input
 
-  def fail(prompts):
-    if 'bad' in prompts:
+  def fail(self, prompts):
+    if prompts[0].prompt == 'bad':
       raise RuntimeError('out of words')
-    return encode(prompts)
+    return read(self, prompts)
 
-  monkeypatch.setattr(director.text, 'encode', fail)
+  monkeypatch.setattr(type(director), 'chunk_input', fail)
   other = studio.create()['id']
   for name in (session, other):
     studio.direct(name, {'do': 'prompt', 'prompt': 'good'})
