@@ -206,7 +206,8 @@ def develop(director: Director, asked: Asked, done: Done) -> Made:
 
   Raises FloatingPointError if it is not finite.
   """
-  z_FYXC = np.asarray(done.output.latents_BFYXC)[0]
+  # a copy: a view would keep the device's array as long as the film
+  z_FYXC = np.array(done.output.latents_BFYXC)[0]
   if not np.isfinite(z_FYXC).all():
     raise FloatingPointError('the model made a chunk that is not finite')
   decoded, decoder = director.decode_fn(
