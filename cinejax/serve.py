@@ -57,6 +57,7 @@ def main() -> None:
       f'--host={args.host} lets other machines in; give --token=… as well'
     )
   folder = check_folder(args.workdir)
+  budget.steady_heap()
   listening = _listen(args.host, args.port)
   director = load_director(cfg, args.weights or f'weights/{cfg.name}')
   print(budget.bound(director).sentence(cfg.serving.sessions), flush=True)

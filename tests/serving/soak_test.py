@@ -17,6 +17,7 @@ import uvicorn
 from websockets.sync.client import connect
 
 from cinejax.serving.app import make_app
+from cinejax.serving.budget import steady_heap
 from cinejax.serving.guard import LOOPBACK
 from cinejax.serving.studio import Studio
 
@@ -36,6 +37,7 @@ def server(with_settings, tmp_path_factory):
       'sessions': 4,
     },
   )
+  steady_heap()
   studio = Studio(director, tmp_path_factory.mktemp('sessions'))
   studio.start()
   listening = socket.create_server(('127.0.0.1', 0))
