@@ -58,6 +58,7 @@ def test_a_given_frame_stays_and_is_seen(studio, sampler):
   assert other.max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_given_frame_is_at_time_0_and_the_others_are_not(studio):
   """The network is told per frame what is clean."""
   one, seen = studio(rollout__guidance=1.0), []

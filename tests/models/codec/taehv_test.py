@@ -38,6 +38,7 @@ def _statistics():
   }
 
 
+@pytest.mark.slow
 def test_decoding_in_chunks_is_decoding_at_once(params):
   z_BFYXC = jax.random.normal(jax.random.key(1), (1, 3, 2, 3, 16))
   whole_BTYXC = jax.jit(CODEC.decode)(params, z_BFYXC)
