@@ -247,8 +247,8 @@ def test_screenplays_are_looked_at_frame_by_frame(
   weights, monkeypatch, tmp_path
 ):
   films = [
-    Film((Segment('a cat', chunks=1), Segment('a dog', chunks=2)), seed=5),
-    Film((Segment('a cow', chunks=2, steps=2), Segment('a fox', chunks=1))),
+    Film((Segment('a cat', chunks=2), Segment('a dog', chunks=1)), seed=5),
+    Film((Segment('a cow', chunks=1, steps=2), Segment('a fox', chunks=1))),
     Film((Segment('Ada stands in the cave, wide shot', chunks=2),)),
   ]
   seen = []
@@ -271,8 +271,8 @@ def test_screenplays_are_looked_at_frame_by_frame(
   stride, own = 1 << 20, make_cfg().eval.seed
   alone = own + 1 + stride
   assert seen == [(2, own + 2 + stride, 5 + stride), (2, alone, alone)]
-  assert found[0].values['sca'] == 1 and 'place' not in found[0].values
-  assert found[1].values['transition_deviation'] == 12
+  assert found[1].values['sca'] == 1 and 'place' not in found[0].values
+  assert found[0].values['transition_deviation'] == 12
   assert found[2].values['place'] is not None  # a prompt of the story world
   kept_films = {
     n: kept.read(kept.film_path(tmp_path, n), 64, 64, [(0, 21)]) for n in found
