@@ -92,6 +92,6 @@ def load_codec(
     archive = open_archive(file)
     if 'mean_C' not in archive.tensors:  # then it is not ours
       return codec, codecs.read_published(codec, archive)
-  elif not file.suffix:  # a folder, there or not
+  elif file.is_dir() or not file.suffix:  # a folder, there or not
     file /= 'codec.safetensors'
   return codec, load_params(file, jax.eval_shape(codec.init, jax.random.key(0)))
