@@ -30,7 +30,7 @@ from cinejax.film.journal import Settings
 from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
 from cinejax.film.sheet import film_rows
 from cinejax.models.codec.base import from_bytes
-from cinejax.story import casting, read_back, render, world
+from cinejax.story import casting, read_back, render, steering, world
 
 PARTS = ('given', 'swap', 'generated', 'codec')
 
@@ -209,9 +209,15 @@ class Exam:
     return min(self.director.cfg.eval.batch, len(self.films))
 
   def _prompts(self, film: world.StoryFilm | Film) -> tuple[ChunkPrompt, ...]:
-    prefix = self.director.cfg.film.cut_prefix
-    secs = self.director.timeline.chunk_secs
-    return chunk_prompts(as_screenplay(film), prefix, secs)
+    cfg, line = self.director.cfg, self.director.timeline
+    said = chunk_prompts(
+      as_screenplay(film), cfg.film.cut_prefix, line.chunk_secs
+    )
+    if not cfg.text.actions or isinstance(film, Film):
+      return said
+    return steering.steered_prompts(
+      film, said, line.frames_per_chunk, line.stride
+    )
 
   def _changes(self, film: world.StoryFilm | Film) -> bool:
     """Whether policy, steps or guidance change on the way."""

@@ -12,7 +12,7 @@ one process.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from absl import flags
 from rich.console import Console
@@ -21,15 +21,12 @@ from rich.progress import Progress
 from cinejax import command
 from cinejax.config import Config
 from cinejax.data.sources import LatentFilm
-from cinejax.film.journal import ChunkPrompt
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.interop.weights import load_codec
-from cinejax.models.text import actions
 from cinejax.story.casting import KINDS, cast
 from cinejax.story.render import render_batch
-from cinejax.story.steering import bare_prompt, chunk_actions, steer
-from cinejax.story.world import StoryFilm
+from cinejax.story.steering import steered_prompts
 from data_prep import films
 from data_prep.encode import (
   Encode,
@@ -122,25 +119,11 @@ def make_films(
       film.screenplay(), cfg.film.cut_prefix, timeline.chunk_secs
     )
     if steered:
-      said = _steered(film, said, timeline)
+      said = steered_prompts(
+        film, said, timeline.frames_per_chunk, timeline.stride
+      )
     made.append(films.latent_film(number, z, said))
   return made
-
-
-def _steered(
-  film: StoryFilm, said: Sequence[ChunkPrompt], timeline: Timeline
-) -> list[ChunkPrompt]:
-  """Prompts that leave what the character does to actions of frames."""
-  done = chunk_actions(
-    steer(film, timeline.frames_per_chunk, timeline.stride),
-    timeline.frames_per_chunk,
-  )
-  return [
-    chunk._replace(
-      prompt=actions.write(bare_prompt(film, i, chunk.prompt), done[i])
-    )
-    for i, chunk in enumerate(said)
-  ]
 
 
 @functools.lru_cache(maxsize=1)

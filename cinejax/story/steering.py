@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cinejax.film.journal import ChunkPrompt
+from cinejax.models.text import actions
 from cinejax.story import motion, world
 
 ACTIONS = ('left', 'right', 'jump', 'camera')
@@ -42,20 +44,23 @@ def steer(
   ]
 
 
-def bare_prompt(film: world.StoryFilm, chunk: int, prompt: str) -> str:
-  """The prompt of a chunk without the word for what the character does."""
-  segment = film.segments[film.chunk_segments()[chunk]]
-  return prompt.replace(f' {world.ACTIONS[segment.action]} ', ' is ', 1)
+def steered_prompts(
+  film: world.StoryFilm,
+  said: Sequence[ChunkPrompt],
+  frames_per_chunk: int = 3,
+  stride: int = 4,
+) -> tuple[ChunkPrompt, ...]:
+  """`said` with actions in place of the word for what the character does."""
+  done = steer(film, frames_per_chunk, stride)
+  segments = film.chunk_segments()
 
+  def chunk(i: int) -> ChunkPrompt:
+    action = world.ACTIONS[film.segments[segments[i]].action]
+    bare = said[i].prompt.replace(f' {action} ', ' is ', 1)
+    own = done[i * frames_per_chunk : (i + 1) * frames_per_chunk]
+    return said[i]._replace(prompt=actions.write(bare, own))
 
-def chunk_actions(
-  said: Sequence[list[str]], frames_per_chunk: int
-) -> list[Sequence[list[str]]]:
-  """The latent frames' actions, chunk by chunk."""
-  return [
-    said[start : start + frames_per_chunk]
-    for start in range(0, len(said), frames_per_chunk)
-  ]
+  return tuple(chunk(i) for i in range(len(said)))
 
 
 def _travels(offset_T: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from cinejax.film.screenplay import chunk_prompts
+from cinejax.models.text import actions
 from cinejax.story import motion, steering
 from cinejax.story.casting import cast
 from cinejax.story.world import ACTIONS, CAMERAS
@@ -14,9 +16,6 @@ def test_every_latent_frame_has_its_actions(frames, stride):
   for film in FILMS[:3]:
     said = steering.steer(film, frames, stride)
     assert len(said) == film.chunks * frames
-    chunks = steering.chunk_actions(said, frames)
-    assert len(chunks) == film.chunks
-    assert [name for chunk in chunks for name in chunk] == said
 
 
 def test_who_walks_or_runs_moves_as_is_said():
@@ -50,6 +49,14 @@ def test_camera_and_jumps_are_those_of_the_segment():
 
 def test_the_prompt_leaves_it_to_them():
   film = FILMS[0]
-  prompt = film.screenplay().segments[0].prompt
-  bare = steering.bare_prompt(film, 0, prompt)
-  assert ' is ' in bare and not any(action in bare for action in ACTIONS)
+  said = chunk_prompts(film.screenplay(), 'Cut to: ', 1.5)
+  told = steering.steered_prompts(film, said)
+  assert len(told) == film.chunks
+  spoken = []
+  for before, after in zip(said, told, strict=True):
+    bare, names = actions.read(after.prompt)
+    assert ' is ' in bare and not any(action in bare for action in ACTIONS)
+    assert bare.split()[0] == before.prompt.split()[0]
+    assert (before.cut, before.shot) == (after.cut, after.shot)
+    spoken += names
+  assert spoken == steering.steer(film)
