@@ -72,12 +72,9 @@ def weights(tmp_path):
   return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-  ('policies', 'seeds'),
-  [
-    (['camr'], 1),
-    pytest.param(['camr', 'window'], 2, marks=pytest.mark.slow),
-  ],
+  ('policies', 'seeds'), [(['camr'], 1), (['camr', 'window'], 2)]
 )
 def test_every_metric_of_every_policy(
   weights, command, tmp_path, capsys, policies, seeds

@@ -108,6 +108,7 @@ def test_blocks_are_large_and_padding_small(length, expected):
   assert splash._padded(length) == expected
 
 
+@pytest.mark.slow
 def test_on_a_mesh_it_is_the_same():
   mesh = make_mesh(MeshConfig(data=1, fsdp=2, sequence=2, tensor=2))
   q, k, v = _qkv(24, 24, batch=4)

@@ -105,7 +105,9 @@ def _agree(form, dense):
     assert jnp.linalg.norm(a - b) <= 1e-5 * jnp.linalg.norm(b)
 
 
-@pytest.mark.parametrize('form', ['full', 'routed'])
+@pytest.mark.parametrize(
+  'form', [pytest.param('full', marks=pytest.mark.slow), 'routed']
+)
 def test_a_film_of_one_chunk_is_bidirectional_in_every_form(cfg, params, form):
   memory = dataclasses.replace(cfg.memory, training=form)
   x = jax.random.normal(jax.random.key(2), (2, 2, 1, 3, 4, 4, cfg.dit.channels))
@@ -171,7 +173,9 @@ def test_routed_form_reads_window_and_routed_frames_alone():
   np.testing.assert_allclose(out, _dense(q, k, v, mask), atol=1e-5)
 
 
-@pytest.mark.parametrize('form', ['full', 'routed'])
+@pytest.mark.parametrize(
+  'form', [pytest.param('full', marks=pytest.mark.slow), 'routed']
+)
 def test_causality_by_gradient(cfg, params, form):
   memory = dataclasses.replace(cfg.memory, training=form)
   film_fn = denoiser.make_film_fn(cfg.dit, memory)

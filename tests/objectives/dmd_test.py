@@ -146,6 +146,7 @@ def _adversary(weight=0.5, r1=0.0, r2=0.0):
   return Adversary(values_fn, logit_fn, weight, r1, r2)
 
 
+@pytest.mark.slow
 def test_a_head_that_cannot_tell_gives_what_a_coin_does():
   batch = _batch()
   params = _params() | {'head': {'w': jnp.zeros(())}}

@@ -76,22 +76,16 @@ def _plain(one, batch, params, exit_N):
   return jnp.stack(film)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('overrides', 'exit_N'),
   [
-    ({}, (1, 1)),
-    pytest.param({}, (2, 2, 2), marks=pytest.mark.slow),
-    pytest.param(
-      {'memory__evict': 'oldest', 'dit__remat': 'full'},
-      (0,) * 5,
-      marks=pytest.mark.slow,
-    ),
-    pytest.param(FRAME_WISE, (3, 0, 0), marks=pytest.mark.slow),
-    pytest.param(
-      {'rollout__commit': 'reuse'}, (1, 1, 1), marks=pytest.mark.slow
-    ),
+    ({}, (2, 2, 2)),
+    ({'memory__evict': 'oldest', 'dit__remat': 'full'}, (0,) * 5),
+    (FRAME_WISE, (3, 0, 0)),
+    ({'rollout__commit': 'reuse'}, (1, 1, 1)),
   ],
-  ids=['second', 'third', 'first', 'frame-wise', 'reuse'],
+  ids=['third', 'first', 'frame-wise', 'reuse'],
 )
 def test_the_replay_is_the_gradient_through_the_rollout(
   studio, overrides, exit_N

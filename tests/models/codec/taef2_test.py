@@ -62,6 +62,7 @@ def test_more_frames_of_sintel_come_back(params, shared_data):
   assert psnr_T.mean() >= 33.0 and psnr_T.min() >= 31.0
 
 
+@pytest.mark.slow
 def test_decoding_in_chunks_is_decoding_at_once():
   params = jax.jit(CODEC.init)(jax.random.key(0))
   z_BFYXC = jax.random.normal(jax.random.key(1), (2, 2, 1, 1, 32))
