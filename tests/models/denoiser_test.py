@@ -230,6 +230,7 @@ def test_no_array_of_all_tokens_by_all_tokens(cfg, params, form):
   assert not any(sorted(shape)[-2:] == [tokens, tokens] for shape in shapes)
 
 
+@pytest.mark.slow
 def test_remat_changes_the_program_and_not_the_gradient(cfg, params):
   x = jax.random.normal(jax.random.key(5), (1, 1, 3, 4, 4, 16))
   text = jnp.ones((1, 1, 8, 16))
@@ -253,6 +254,7 @@ def test_remat_changes_the_program_and_not_the_gradient(cfg, params):
     )
 
 
+@pytest.mark.slow
 def test_a_deciding_layer_decides_for_those_above(cfg, params):
   memory = dataclasses.replace(
     cfg.memory, scope='shared', route_layer=1, policy='camr'
@@ -357,7 +359,8 @@ def test_actions_steer_their_own_frames(cfg, params):
     return fn(params, x, t, jnp.concatenate([words, rows], 2))
 
   learnt = params | {'action_embedding': fresh['action_embedding']}
-  plain = denoiser.make_bidirectional_fn(cfg.dit)(params, x, t, words)
+  plain_fn = jax.jit(denoiser.make_bidirectional_fn(cfg.dit))
+  plain = plain_fn(params, x, t, words)
   run = jax.jit(velocity)
   np.testing.assert_allclose(run(learnt, jump), plain, atol=1e-5)
   kernel = jax.random.normal(jax.random.key(4), (4, cfg.dit.features))

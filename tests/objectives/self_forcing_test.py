@@ -112,11 +112,8 @@ def test_the_replay_is_the_gradient_through_the_rollout(
     np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
 
-@pytest.mark.parametrize(
-  'overrides',
-  [{}, pytest.param(FRAME_WISE, marks=pytest.mark.slow)],
-  ids=['four', 'one'],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('overrides', [{}, FRAME_WISE], ids=['four', 'one'])
 def test_the_last_exit_is_the_film_that_is_served(studio, overrides):
   one = studio(**overrides)
   batch = one.batch(4)
