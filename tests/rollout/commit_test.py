@@ -9,9 +9,14 @@ import pytest
   'overrides',
   [
     {'memory__evict': 'oldest', 'rollout__guidance': 1.0},
-    {'memory__evict': 'redundant', 'memory__reroute': 'chunk'},
-    {'memory__evict': 'unused', 'memory__cfg_routing': 'own'},
-    {'memory__policy': 'random', 'rollout__sampler': 'few_step'},
+    *(
+      pytest.param(overrides, marks=pytest.mark.slow)
+      for overrides in (
+        {'memory__evict': 'redundant', 'memory__reroute': 'chunk'},
+        {'memory__evict': 'unused', 'memory__cfg_routing': 'own'},
+        {'memory__policy': 'random', 'rollout__sampler': 'few_step'},
+      )
+    ),
   ],
   ids=lambda overrides: '-'.join(str(v) for v in overrides.values()),
 )
@@ -53,6 +58,7 @@ def test_reuse_keeps_what_the_last_pass_left(studio):
   assert np.abs(key - clean).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_int8_memory_is_close(studio):
   plain, packed = (
     studio(memory__dtype=dtype, rollout__guidance=1.0).film()[1]

@@ -43,6 +43,7 @@ def test_only_routing_reaches_beyond_the_window_s_relay(
   assert bool(jnp.array_equal(same, swapped)) != remembers
 
 
+@pytest.mark.slow
 def test_reencoding_forgets_all_but_the_window(studio):
   """Chunk 4 is within the relay of plain windows, outside the window."""
   past = jax.random.normal(jax.random.key(4), (GIVEN, 2, 3, 4, 4, 16))
