@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Answers a describe from a file of states, one a call; runs what it is asked
 # to run on hosts here, in a folder that stands for a host's home.
 FAKE_GCLOUD = r"""#!/usr/bin/env bash
-line="$*"
-printf '%s\n' "${line//$'\n'/ }" >>"$NOTES/calls"  # one write: hosts run at once
+line="$*"  # one write a call: hosts run at once
+printf '%s\n' "${line//$'\n'/ }" >>"$NOTES/calls"
 case "$*" in
   *'queued-resources describe'*)
     head -n 1 "$NOTES/states"
