@@ -141,12 +141,9 @@ def test_one_executable_serves_every_exit(studio):
 
 def test_exits_are_one_draw_for_the_film(studio):
   def drawn(one, seeds=40):
-    return np.array(
-      [
-        self_forcing.exit_steps(one.step, jax.random.key(seed), 5)
-        for seed in range(seeds)
-      ]
-    )
+    keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
+    draw = jax.vmap(lambda key: self_forcing.exit_steps(one.step, key, 5))
+    return np.asarray(jax.jit(draw)(keys))
 
   exits = drawn(studio())
   assert set(exits[:, 0]) == {0, 1, 2, 3}
