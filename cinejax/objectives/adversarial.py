@@ -44,7 +44,7 @@ class Adversary:
     """lambda L_G; differentiable in film.clean_BNFYXC, as the noisy half."""
     x = flow.noised(film.clean_BNFYXC, noise, t_BNF)
     logit_BN = self._logit(score, head, film, x, t_BNF, key)
-    return self.weight * _mean(jax.nn.softplus(-logit_BN), film)
+    return self.weight * film.mean(jax.nn.softplus(-logit_BN))
 
   def head_loss(
     self, score: Any, head: Any, pair: tuple[Films, Films], t_BNF, noise, key
@@ -55,12 +55,12 @@ class Adversary:
     for films, sign, penalty in ((real, -1, self.r1), (made, 1, self.r2)):
       x = flow.noised(films.clean_BNFYXC, noise, t_BNF)
       logit_BN = self._logit(score, head, films, x, t_BNF, key)
-      loss += _mean(jax.nn.softplus(sign * logit_BN), films)
+      loss += films.mean(jax.nn.softplus(sign * logit_BN))
       if penalty:
         nudge = jax.random.normal(jax.random.fold_in(key, 1), x.shape)
         near_BN = self._logit(score, head, films, x + _STEP * nudge, t_BNF, key)
         slope_BN = (near_BN - logit_BN) / _STEP
-        loss += penalty * _mean(jnp.square(slope_BN), films)
+        loss += penalty * films.mean(jnp.square(slope_BN))
     return loss
 
   def _logit(self, score, head, films: Films, x, t_BNF, key):
@@ -74,8 +74,3 @@ class Adversary:
       key,
     )
     return self.logit_fn(head, value_LBNTD)
-
-
-def _mean(x_BN, films: Films) -> jax.Array:
-  """Over all but padding."""
-  return (x_BN * films.mask_BN).sum() / films.mask_BN.sum()

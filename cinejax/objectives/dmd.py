@@ -130,7 +130,8 @@ def _gradient(films: Films, x_fake, x_real, *, per_chunk: bool) -> jax.Array:
   distance = jnp.abs(films.clean_BNFYXC - x_real)
   distance_BN = distance.mean(range(2, distance.ndim))
   if not per_chunk:
-    weight_BN = films.mask_BN / films.mask_BN.sum(-1, keepdims=True)
+    real_B1 = jnp.maximum(films.mask_BN.sum(-1, keepdims=True), 1)
+    weight_BN = films.mask_BN / real_B1
     distance_B1 = (distance_BN * weight_BN).sum(-1, keepdims=True)
     distance_BN = jnp.broadcast_to(distance_B1, distance_BN.shape)
   distance = jnp.expand_dims(distance_BN, range(2, distance.ndim))

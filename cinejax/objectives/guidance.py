@@ -33,7 +33,8 @@ class Films:
   def mean(self, error_BNFYXC: jax.Array) -> jax.Array:
     """Over all but padding."""
     error_BN = error_BNFYXC.mean(range(2, error_BNFYXC.ndim))
-    return (error_BN * self.mask_BN).sum() / self.mask_BN.sum()
+    # a window may hold nothing but padding
+    return (error_BN * self.mask_BN).sum() / jnp.maximum(self.mask_BN.sum(), 1)
 
 
 def films(batch: Batch, frames: int) -> Films:

@@ -171,11 +171,16 @@ def _adversary(cfg: Config) -> tuple[InitFn | None, Adversary | None]:
 def _optimizer(
   cfg: Config, settings: StageConfig
 ) -> optax.GradientTransformation:
-  """One for each network; the student's counts its own updates alone."""
+  """One for each network; the student's counts its own updates alone.
+
+  Turns go by the training step, as in the loss: a count of its own would fall
+  behind where an update is skipped.
+  """
   turns = -(-settings.steps // cfg.dmd.every)
-  student = optax.transforms.conditionally_transform(
+  student = optax.transforms.conditionally_mask(
     make_optimizer(dataclasses.replace(settings, steps=turns)),
-    should_transform_fn=lambda step: step % cfg.dmd.every == 0,
+    should_transform_fn=lambda calls, step: step % cfg.dmd.every == 0,
+    forward_extra_args=True,
   )
   fake = make_optimizer(
     dataclasses.replace(settings, learning_rate=cfg.dmd.fake_learning_rate)

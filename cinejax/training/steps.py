@@ -64,7 +64,9 @@ def make_train_step(
     (loss, metrics), grads = gradient(state.params, batch, state.key, given)
     norm = optax.tree.norm(grads)
     bad = ~jnp.isfinite(loss) | ~(norm <= limit)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+      grads, state.opt_state, state.params, step=state.step
+    )
     params = optax.apply_updates(state.params, updates)
     ema = tree_lib.ema(
       state.ema, branch(params, ships), ema_decay(cfg, state.step)

@@ -102,6 +102,11 @@ def test_padding_pulls_at_nothing():
   np.testing.assert_allclose(pull, (3 - 6) / 5, rtol=1e-5)
 
 
+def test_nothing_but_padding_is_no_gradient():
+  grads = _grads(_loss(), _params(), 5.0, batch=_batch(jnp.zeros((2, CHUNKS))))
+  assert all(float(x.sum()) == 0 for x in jax.tree.leaves(grads))
+
+
 def test_the_student_learns_at_its_turns_the_fake_score_always():
   loss_fn, params, turns = _loss(every=5), _params(), []
 

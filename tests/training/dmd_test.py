@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -80,6 +81,21 @@ def test_every_network_has_a_gradient(made, name):
   )
   assert jax.tree.structure(grads) == jax.tree.structure(shapes)
   assert set(metrics) == {'loss', 'student', 'fake', 'head'}
+
+
+def test_turns_go_by_the_training_step(made):
+  cfg, folder = made
+  built = stages.find('dmd').build(cfg, folder)
+  optimizer = built.optimizer_fn(cfg.stage.dmd)
+  params = {name: {'kernel': jnp.ones((2, 2))} for name in ('student', 'fake')}
+  state = optimizer.init(params)
+  moved = []
+  for step in (0, 1, 3, 4):  # update 2 was skipped: the optimizer saw none
+    updates, state = optimizer.update(params, state, params, step=step)
+    assert float(updates['fake']['kernel'].max()) < 0
+    moved.append(float(updates['student']['kernel'].max()))
+  assert [x < 0 for x in moved] == [True, False, False, True]
+  assert moved[1] == moved[2] == 0
 
 
 @pytest.mark.slow

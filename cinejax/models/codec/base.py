@@ -63,6 +63,15 @@ class Codec(Protocol):
     ...
 
 
+def decode_as_chunk(
+  codec: Codec, params: Params, z_BFYXC: jax.Array
+) -> jax.Array:
+  """`decode` of a codec that streams: all latents as the first chunk."""
+  batch, _, rows, columns, channels = z_BFYXC.shape
+  state = codec.init_decode(params, (batch, rows, columns, channels))
+  return codec.decode_chunk(params, z_BFYXC, state, True)[0]
+
+
 def from_bytes(video: np.ndarray | jax.Array) -> jax.Array:
   """uint8 pixels -> float32 in [-1, 1]."""
   chex.assert_type(video, jnp.uint8)

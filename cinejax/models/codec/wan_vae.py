@@ -83,9 +83,7 @@ class WanVae:
     return tiles.blend(parts)
 
   def decode(self, params: base.Params, z_BFYXC: jax.Array) -> jax.Array:
-    batch, _, rows, columns, channels = z_BFYXC.shape
-    state = self.init_decode(params, (batch, rows, columns, channels))
-    return self.decode_chunk(params, z_BFYXC, state, True)[0]
+    return base.decode_as_chunk(self, params, z_BFYXC)
 
   def init_decode(
     self, params: base.Params, z_shape_BYXC: tuple[int, int, int, int]
