@@ -4,10 +4,10 @@
     --weights=weights/story/codec.safetensors --out=runs/story/films
 
 Films are written in parts of 512; a rerun keeps the parts that are there.
-`--kind` casts them otherwise (story/casting.py): `reunions` are first lessons;
-eval, long and strict are evaluation's films, with a `--seed` of one's own films
-like them to train on. `--beam` runs the parts as a Beam pipeline (pip install
-cinejax[beam]) for data too large for one process.
+`--kind` makes evaluation films instead (eval, long, strict), with a `--seed` of
+one's own films like them to train on. `--beam` runs the
+parts as a Beam pipeline (pip install cinejax[beam]) for data too large for
+one process.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from cinejax.data.sources import LatentFilm
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.interop.weights import load_codec
-from cinejax.story.casting import KINDS, TRAINING, cast
+from cinejax.story.casting import KINDS, cast
 from cinejax.story.render import render_batch
 from cinejax.story.steering import steered_prompts
 from data_prep import films
@@ -76,9 +76,8 @@ class StoryParts:
     """Training films are never evaluation films."""
     if self.given_seed is not None:
       return self.given_seed
-    if self.kind in TRAINING:
-      return self.cfg.story.seed
-    return self.cfg.eval.seed
+    is_train = self.kind in ('train', 'single')
+    return self.cfg.story.seed if is_train else self.cfg.eval.seed
 
   def numbers(self) -> range:
     """Of the parts."""

@@ -12,8 +12,6 @@ no attention sink shows her either.
   strict  later returns that no relay through L layers reaches: the receptive
           field is L V / F chunks; two chunks more clear a codec's own memory
   minutes N 400, ten minutes of film: for what changes over its course
-  reunions N 5, a shot a chunk, two to four people: first lessons, in which
-          most chunks show somebody seen before and every policy sees her
 
 Looks are dealt per film without replacement, independent of all else.
 """
@@ -24,8 +22,7 @@ from cinejax.core.errors import UserError
 from cinejax.story import staging, world
 
 # a kind's place is part of its films' seed
-KINDS = ('train', 'eval', 'long', 'strict', 'single', 'minutes', 'reunions')
-TRAINING = ('train', 'single', 'reunions')  # and nothing else
+KINDS = ('train', 'eval', 'long', 'strict', 'single', 'minutes')
 LAYERS = 6  # L of the models that `strict` is cast for, unless told
 WINDOW_CHUNKS = 3  # V / F, unless told
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
@@ -55,8 +52,6 @@ def cast(
     shots, main = _strict(rng, least + _CODEC_CHUNKS)
   elif kind == 'single':
     shots, main = [staging.Shot(_people(rng)[0], int(rng.integers(6, 12)))], 0
-  elif kind == 'reunions':
-    shots, main = _reunions(rng), 0
   elif kind == 'train':
     shots, main = _train(rng, window_chunks)
   else:
@@ -140,15 +135,6 @@ def _strict(rng, absent: int) -> tuple[list[staging.Shot], int]:
   return [
     staging.Shot(*shot) for shot in zip(faces, lengths, strict=True)
   ], pair[1]
-
-
-def _reunions(rng) -> list[staging.Shot]:
-  """Few people, again and again; in reach, so that no event is one."""
-  people = _people(rng)[: int(rng.integers(2, 5))]
-  faces: list[int] = []
-  for _ in range(5):
-    faces.append(int(rng.choice([p for p in people if p not in faces[-1:]])))
-  return [staging.Shot(face, 1) for face in faces]
 
 
 def _people(rng) -> list[int]:

@@ -1,7 +1,5 @@
 """What casting promises, read off the films chunk by chunk."""
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -51,18 +49,6 @@ def test_a_film_of_one_shot_has_no_cut_and_no_return():
   continued = sum(len(film.segments) == 2 for film in films)
   assert 15 < continued < 45
   assert len({film.segments[0].character for film in films}) == 8
-
-
-def test_most_chunks_of_a_first_lesson_are_reunions():
-  films = [casting.cast('reunions', 7, index) for index in range(200)]
-  seen_before = []
-  for film in films:
-    people = film.chunk_characters()
-    assert len(people) == 5 and 2 <= len(set(people)) <= 4
-    assert all(s.chunks == 1 and s.cut for s in film.segments[1:])
-    assert all(a != b for a, b in itertools.pairwise(people))
-    seen_before += [p in people[:i] for i, p in enumerate(people)][2:]
-  assert np.mean(seen_before) > 0.6
 
 
 def test_lengths(films):
