@@ -91,7 +91,8 @@ def main() -> None:
     else:
       director = make_director(cfg, args.weights)
       row = throughput.stream_row(director, args.batch, args.chunks)
-    line = json.dumps({'what': what, 'config': cfg.name} | row)
+    told = {'command': command.line(), 'what': what, 'config': cfg.name}
+    line = json.dumps(told | row)
     print(line, flush=True)
     if args.out:
       append_line(args.out, line)

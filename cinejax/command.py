@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import runpy
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -64,6 +65,13 @@ def overrides() -> dict[str, Any]:
 def platform() -> str | None:
   """What --platform names."""
   return _PLATFORM.value
+
+
+def line() -> str:
+  """How this command was called, for a report of what it found."""
+  main = sys.modules['__main__'].__spec__
+  program = ['-m', main.name] if main else [sys.argv[0]]
+  return shlex.join(['python', *program, *sys.argv[1:]])
 
 
 def run(

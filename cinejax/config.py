@@ -94,6 +94,11 @@ def _one_of(path: str, value: Any, choices: typing.Iterable[Any]) -> None:
     raise UserError(f'config.{path} is {value}; it must be one of {listed}')
 
 
+def _positive(path: str, value: float) -> None:
+  if value <= 0:
+    raise UserError(f'config.{path} is {value}; it must be > 0')
+
+
 def check(cfg: Config) -> None:
   """Raises UserError, one sentence, for what does not go together."""
   codecs = ('patch', 'taef2', 'wan_vae', 'taehv')
@@ -123,14 +128,26 @@ def check(cfg: Config) -> None:
   _one_of('dmd.first_steps', cfg.dmd.first_steps, (0, 1, 2, 4))
   _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict', 'minutes'))
   _one_of('eval.matching', cfg.eval.matching, ('greedy', 'optimal'))
+  _positive('data.chunks', cfg.data.chunks)
   _check_frames(cfg)
   _check_stages(cfg)
+  _check_students(cfg)
+  _check_evaluation(cfg)
   _check_serving(cfg)
   if cfg.codec.tile and cfg.codec.tile <= cfg.codec.tile_overlap:
     raise UserError(
       f'config.codec.tile is {cfg.codec.tile}; it must be more than '
       f'config.codec.tile_overlap = {cfg.codec.tile_overlap}, or 0 for none'
     )
+  if not len(cfg.text.actions) == cfg.dit.actions <= cfg.text.features:
+    raise UserError(
+      f'config.text.actions names {len(cfg.text.actions)} actions and '
+      f'config.dit.actions is {cfg.dit.actions}; they must agree, and be at '
+      f'most config.text.features = {cfg.text.features}'
+    )
+
+
+def _check_students(cfg: Config) -> None:
   if cfg.init.grid < 4 or cfg.init.grid % 4:
     raise UserError(
       f'config.init.grid is {cfg.init.grid}; it must be a multiple of 4, so '
@@ -143,29 +160,38 @@ def check(cfg: Config) -> None:
       'trajectories; config.init.teacher and config.init.trajectories are '
       'those of ode'
     )
-  if not len(cfg.text.actions) == cfg.dit.actions <= cfg.text.features:
-    raise UserError(
-      f'config.text.actions names {len(cfg.text.actions)} actions and '
-      f'config.dit.actions is {cfg.dit.actions}; they must agree, and be at '
-      f'most config.text.features = {cfg.text.features}'
-    )
   if not 1 <= cfg.dmd.context < cfg.dmd.window:
     raise UserError(
       f'config.dmd.context is {cfg.dmd.context}; it must be at least 1 and '
       f'leave something of config.dmd.window = {cfg.dmd.window}'
     )
-  if cfg.dmd.gan_weight and max(cfg.dmd.gan_layers) >= cfg.dit.layers:
+  _positive('dmd.every', cfg.dmd.every)
+  if cfg.dmd.gan_weight < 0:
     raise UserError(
-      f'config.dmd.gan_layers is {cfg.dmd.gan_layers}; layers count from 0 and '
-      f'config.dit.layers is {cfg.dit.layers}'
+      f'config.dmd.gan_weight is {cfg.dmd.gan_weight}; it must be 0, for no '
+      'adversary, or more'
     )
+  layers = cfg.dmd.gan_layers
+  known = layers and 0 <= min(layers) and max(layers) < cfg.dit.layers
+  if cfg.dmd.gan_weight and not known:
+    raise UserError(
+      f'config.dmd.gan_layers is {layers}; it must name layers, which count '
+      f'from 0, and config.dit.layers is {cfg.dit.layers}'
+    )
+
+
+def _check_evaluation(cfg: Config) -> None:
+  _positive('eval.films', cfg.eval.films)
+  _positive('eval.batch', cfg.eval.batch)
+  for name in ('seed', 'penalty_frames'):
+    value = getattr(cfg.eval, name)
+    if value < 0:
+      raise UserError(f'config.eval.{name} is {value}; it must not be negative')
 
 
 def _check_serving(cfg: Config) -> None:
   for field in dataclasses.fields(cfg.serving):
-    value = getattr(cfg.serving, field.name)
-    if value <= 0:
-      raise UserError(f'config.serving.{field.name} is {value}; it must be > 0')
+    _positive(f'serving.{field.name}', getattr(cfg.serving, field.name))
 
 
 def _check_stages(cfg: Config) -> None:
@@ -173,6 +199,8 @@ def _check_stages(cfg: Config) -> None:
     path, stage = f'stage.{field.name}', getattr(cfg.stage, field.name)
     _one_of(f'{path}.moments_dtype', stage.moments_dtype, _FLOATS)
     _one_of(f'{path}.on_spike', stage.on_spike, ('stop', 'skip'))
+    _positive(f'{path}.steps', stage.steps)
+    _positive(f'{path}.batch', stage.batch)
     if stage.accumulate < 1 or stage.batch % stage.accumulate:
       raise UserError(
         f'config.{path}.accumulate is {stage.accumulate}; it must divide the '

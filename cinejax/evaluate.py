@@ -43,7 +43,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 from absl import flags
 
 from cinejax import command, exams
@@ -51,7 +50,7 @@ from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.director import Director, load_director
-from cinejax.evaluation import plots, tables
+from cinejax.evaluation import plots, resources, tables
 from cinejax.evaluation.footage import make_instruments
 from cinejax.evaluation.ledger import Ledger, digest, write_json
 from cinejax.examiner import examine
@@ -164,6 +163,7 @@ def _name_of(films: Sequence[screenplay.Film]) -> str:
 
 def _facts(cfg: Config, args: Any, count: int) -> dict[str, Any]:
   return {
+    'command': command.line(),
     'name': cfg.name,
     'weights': args.weights,
     'kind': args.screenplay or cfg.eval.kind,
@@ -175,8 +175,7 @@ def _facts(cfg: Config, args: Any, count: int) -> dict[str, Any]:
     'guidance': cfg.rollout.guidance,
     'cuts': cfg.eval.cuts,
     'matching': cfg.eval.matching,
-    'device': jax.devices()[0].device_kind,
-    'jax': jax.__version__,
+    **resources.facts(),
     'policies': {},
   }
 

@@ -15,6 +15,9 @@ Runbook, from the root of the repository:
     --config.data.films=runs/story/films \
     --config.train.codec_weights=runs/story/codec.safetensors \
     --config.train.base_weights=runs/story/base.safetensors
+  python -m cinejax.direct --config=configs/story.py:four \
+    --weights=runs/four/dmd.safetensors --screenplay=screenplays/demo.json \
+    --config.train.codec_weights=runs/story --out=runs/four/film
 
 3. The same student on long films, of which it sees windows (stage tune):
 
@@ -27,10 +30,23 @@ Runbook, from the root of the repository:
     --config.train.base_weights=runs/story/base.safetensors \
     --config.train.dmd_weights=runs/four/dmd.safetensors
 
-`steered` is a base that reads what each frame does from actions beside the
-prompt, `Ada is in the forest, wide shot [left|left|jump]`: films `--steered`.
-`frame` is a base of one latent frame a chunk, `frame_two` and `frame_one` its
-students, which take four steps for a film's first frame.
+4. A base that reads what each frame does from actions beside the prompt,
+`Ada is in the forest, wide shot [left|left|jump]`, on films that say so:
+
+  python -m data_prep.story --config=configs/story.py:steered --steered \
+    --weights=weights/story/codec.safetensors --out=runs/steered/films
+  python -m cinejax.train --config=configs/story.py:steered \
+    --workdir=runs/steered --config.train.stages="('base',)" \
+    --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.data.films=runs/steered/films
+
+and with `[…]` in a screenplay `cinejax.direct` takes it as in 2, from
+runs/steered/base.safetensors.
+
+5. A base of one latent frame a chunk, `:frame`, likewise: its films without
+`--steered`, both of that config. Its students `:frame_two` and `:frame_one`,
+which take four steps for a film's first frame, as in 2, from its films and
+weights.
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,11 @@
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
+
+from cinejax import command
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = '--config=configs/tiny.py'
@@ -37,7 +40,7 @@ def answers(tmp_path_factory):
   }
   done = {}
   for name, process in running.items():
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=1200)
     done[name] = (process.returncode, out, err)
   assert not workdir.exists()
   return done
@@ -65,3 +68,13 @@ def test_a_users_mistake_is_one_sentence_and_exit_two(answers, name, part):
   assert code == 2, err
   assert err.startswith('error: ') and part in err
   assert len(err.strip().splitlines()) == 1
+
+
+def test_a_report_can_say_how_it_was_called(monkeypatch):
+  monkeypatch.setattr(sys, 'argv', ['/x/evaluate.py', '--out=a b', '--films=2'])
+  spec = types.SimpleNamespace(name='cinejax.evaluate')
+  monkeypatch.setattr(sys.modules['__main__'], '__spec__', spec)
+  said = "python -m cinejax.evaluate '--out=a b' --films=2"
+  assert command.line() == said
+  monkeypatch.setattr(sys.modules['__main__'], '__spec__', None)
+  assert command.line() == said.replace('-m cinejax.evaluate', '/x/evaluate.py')

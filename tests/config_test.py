@@ -48,3 +48,27 @@ def test_what_a_stage_cannot_do_is_a_sentence(changes):
   config.stage.base.update(changes)
   with pytest.raises(UserError, match=r'config\.stage\.base\.'):
     config_lib.resolve(config)
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'dmd.every': 0},
+    {'dmd.gan_weight': -0.1},
+    {'dmd.gan_weight': 0.1, 'dmd.gan_layers': ()},
+    {'dmd.gan_weight': 0.1, 'dmd.gan_layers': (-1, 1)},
+    {'dmd.gan_weight': 0.1, 'dmd.gan_layers': (1, 2)},
+    {'eval.films': 0},
+    {'eval.batch': 0},
+    {'eval.seed': -1},
+    {'eval.penalty_frames': -1.0},
+    {'stage.base.steps': 0},
+    {'stage.base.batch': 0},
+    {'data.chunks': 0},
+  ],
+)
+def test_numbers_out_of_range_are_named(changes):
+  config = tiny.get_config()
+  config.update_from_flattened_dict(changes)
+  with pytest.raises(UserError, match=rf'config\.{[*changes][-1]} is'):
+    config_lib.resolve(config)

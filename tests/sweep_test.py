@@ -30,6 +30,7 @@ def get_config():
   config = tiny.get_config()
   config.train.stages = ('codec',)
   config.stage.codec.steps = 40
+  config.story.films = 16
   config.train.save_every_steps = 5
   config.train.log_every_steps = 5
   return config
@@ -80,7 +81,7 @@ def start(*line, file):
 
 
 def finish(process):
-  out, err = process.communicate(timeout=500)
+  out, err = process.communicate(timeout=3000)
   return process.returncode, out, err
 
 

@@ -13,15 +13,19 @@ def markdown(report: Mapping[str, Any]) -> str:
   facts = [
     f'{key} {value}'
     for key, value in report.items()
-    if not isinstance(value, Mapping | list)
+    if not isinstance(value, Mapping | list) and key != 'command'
   ]
   lines = [
     f'# {report["name"]}: {report["films"]} films of kind {report["kind"]}',
     '',
     ', '.join(facts) + '.',
+    '',
+    '```sh',
+    report['command'],
+    '```',
   ]
   if policies:
-    lines += _policy_tables(policies)
+    lines += ['', *_policy_tables(policies)]
   if 'codec' in report:
     lines += ['', '## codec', '', *_table('metric', {'': report['codec']})]
   if report.get('plots'):

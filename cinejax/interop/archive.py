@@ -90,9 +90,11 @@ def locate(path: str | os.PathLike, name: str) -> pathlib.Path:
   found = find_archive(path, name, THEIR_NAME)
   found = found or find_archive(path / 'transformer', THEIR_NAME)
   if found is None:
+    others = ', '.join(sorted(file.name for file in path.glob('*.safetensors')))
+    there = f'; {path} has {others}' if others else ''
     raise UserError(
       f'there is no {path / name}.safetensors, nor {THEIR_NAME}.safetensors '
-      'beside it; give a weights file, or a folder that has one of them'
+      f'beside it{there}; give a weights file, or a folder that has one of them'
     )
   return found
 

@@ -8,6 +8,7 @@ from cinejax.evaluation.recall import Draw
 from cinejax.story import casting
 
 SECS = [16.5] * 6
+FACTS = {'command': 'python -m x', 'name': 'tiny', 'kind': 'eval', 'films': 6}
 
 
 def score(place, drawn, wanted, looks=(), series=None):
@@ -108,16 +109,14 @@ def test_seeds_of_a_policy(films, whole):
   assert section['seeds']['place'] == {'mean': 0.5, 'std': 0.5, 'n': 2}
   assert [row['seed'] for row in section['films']] == [0] * 6 + [1] * 6
   assert 'drift' not in section  # nothing was sampled
-  facts = {'name': 'tiny', 'kind': 'eval', 'films': 6}
-  text = tables.markdown(facts | {'policies': {'camr': section}})
+  text = tables.markdown(FACTS | {'policies': {'camr': section}})
   assert 'over the means of n seeds' in text
   assert '| place | 0.5 ± 0.5 (2) |' in text
 
 
 def test_tables_name_every_policy_and_metric(whole):
-  facts = {'name': 'tiny', 'kind': 'eval', 'films': 6}
   text = tables.markdown(
-    facts
+    FACTS
     | {
       'policies': {'camr': whole, 'window': whole},
       'codec': {'psnr': report.summary([33.3333])},
@@ -129,12 +128,12 @@ def test_tables_name_every_policy_and_metric(whole):
   assert f'| place | {"0.5 ± 0.342 (6) | " * 2}'.strip() in text
   assert f'| place | {"1 -> 0.5 | " * 2}'.strip() in text
   assert '![recall.png](recall.png)' in text
+  assert 'kind eval, films 6.\n\n```sh\npython -m x\n```\n' in text
   json.dumps(whole, allow_nan=False)
 
 
 def test_what_papers_report_stands_apart(whole):
-  facts = {'name': 'tiny', 'kind': 'eval', 'films': 6}
-  text = tables.markdown(facts | {'policies': {'camr': whole}})
+  text = tables.markdown(FACTS | {'policies': {'camr': whole}})
   ours, theirs = text.split('## Reported elsewhere, not comparable')
   assert '| CAMR | 0.2394 | 0.753 | 0.9745 |' in theirs
   assert 'not comparable with the figures above' in theirs

@@ -14,7 +14,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from cinejax.core.errors import UserError
-from cinejax.interop.archive import bare_name, find_archive, open_archive
+from cinejax.interop.archive import (
+  bare_name,
+  find_archive,
+  locate,
+  open_archive,
+)
 from cinejax.interop.mapped import read_safetensors
 
 TORCH = (
@@ -191,3 +196,10 @@ def test_a_shard_that_is_not_there_is_named(shards):
   save_file({'c': ROWS}, shards.parent / 'm-2.safetensors')
   with pytest.raises(UserError, match='names b, which its shards do not hold'):
     open_archive(shards)
+
+
+def test_a_folder_without_it_is_told_by_what_it_has(tmp_path):
+  (tmp_path / 'dmd.safetensors').touch()
+  sentence = r'no .*four\.safetensors, .*; .* has dmd\.safetensors; give'
+  with pytest.raises(UserError, match=sentence):
+    locate(tmp_path, 'four')

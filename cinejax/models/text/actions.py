@@ -13,7 +13,6 @@ go: into data sets, screenplays and live directions. (Causal Forcing++, section
 on interactive world models: per-frame actions as an added embedding.)
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -68,9 +67,8 @@ class SteeredText:
 
   def _number(self, prompt: str, name: str) -> int:
     if name not in self._actions:
-      near = difflib.get_close_matches(name, self._actions, n=1, cutoff=0)[0]
       raise UserError(
-        f'{prompt!r} names an action {name}, which this model does not take; '
-        f'is it {near}?'
+        f'{prompt!r} names an action {name}; this model takes '
+        f'{", ".join(self._actions)}'
       )
     return self._actions.index(name)

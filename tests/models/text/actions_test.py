@@ -45,7 +45,7 @@ def test_the_last_entry_holds(text):
 
 
 def test_one_sentence_for_what_it_cannot_do(text):
-  with pytest.raises(UserError, match=r'action jmp.*is it jump'):
+  with pytest.raises(UserError, match=r'action jmp; this model takes .*jump'):
     text.encode(['x [jmp]'])
   with pytest.raises(UserError, match='4 latent frames; a chunk has 3'):
     text.encode(['x [left|left|left|left]'])

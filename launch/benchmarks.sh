@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Makes every table of README.md and the card of weights/story anew:
+#
+#   bash launch/benchmarks.sh DIR [--config.KEY=VALUE...]
+#
+# with the Python that is active and has cinejax, of the networks in the folder
+# $WEIGHTS (weights/story; launch/story.sh makes others in its DIR/weights).
+# What is in DIR already is kept, and the same line goes on where it was
+# stopped. Settings go to every command.
+#
+#   DIR/story_eval.json      everything, of camr and window
+#   DIR/story_policies.json  after a given past, of every policy
+#   DIR/story_codec.json     the codec
+#   DIR/story_STUDENT.json   everything, of each student that is there
+#   DIR/story_speed.jsonl    stream, rollout and train: take nothing else onto
+#                            the machine meanwhile
+#
+# DIR=benchmarks, once it is empty, is what ships.
+set -euo pipefail
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+if [ $# -lt 1 ] || [ "${1#-}" != "$1" ]; then
+  echo 'error: say where to: bash launch/benchmarks.sh DIR [FLAG...]' >&2
+  exit 2
+fi
+dir="$1"
+shift
+weights="${WEIGHTS:-weights/story}"
+mkdir -p "$dir"
+
+# Makes DIR/$1.json by evaluating config $3 in the folder $2, with flags.
+evaluate() {
+  local table="$dir/$1.json" out="$dir/$2" config="$3"
+  shift 3
+  if [ -e "$table" ]; then
+    return
+  fi
+  python -m cinejax.evaluate --config="$config" --weights="$weights" \
+    --out="$out" "$@"
+  cp "$out/report.json" "$table.part"
+  mv "$table.part" "$table"
+}
+
+story=configs/story.py
+evaluate story_eval eval "$story" --policies=camr,window "$@"
+evaluate story_policies eval "$story" --metrics=given \
+  --policies=camr,window,sink,shot_sink,uniform,random,full "$@"
+evaluate story_codec codec "$story" --metrics=codec "$@"
+for student in four two one; do
+  if [ -e "$weights/$student.safetensors" ]; then
+    evaluate "story_$student" "$student" "$story:$student" "$@"
+  fi
+done
+if [ ! -e "$dir/story_speed.jsonl" ]; then
+  rm -f "$dir/.speed.part"
+  python -m cinejax.bench --config="$story" --weights="$weights" \
+    --what=stream --what=rollout --what=train \
+    --out="$dir/.speed.part" "$@"
+  mv "$dir/.speed.part" "$dir/story_speed.jsonl"
+fi

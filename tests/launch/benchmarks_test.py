@@ -1,0 +1,74 @@
+"""launch/benchmarks.sh, with a `python` that notes what it is asked."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PYTHON = """#!/bin/bash
+echo "$*" >> calls
+for argument in "$@"; do
+  case "$argument" in
+    --out=*) out="${argument#*=}" ;;
+  esac
+done
+case "$*" in
+  *"${BREAK:-never}"*) exit 75 ;;
+  *bench*) echo "$*" >> "$out" ;;
+  *) mkdir -p "$out" && echo "$*" > "$out/report.json" ;;
+esac
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+  for name in ('launch', 'bin', 'weights'):
+    (tmp_path / name).mkdir()
+  python = tmp_path / 'bin' / 'python'
+  python.write_text(PYTHON)
+  python.chmod(0o755)
+  script = tmp_path / 'launch' / 'benchmarks.sh'
+  script.write_text((ROOT / 'launch' / 'benchmarks.sh').read_text())
+
+  def run(*arguments, **variables):
+    path = f'{python.parent}:{os.environ["PATH"]}'
+    done = subprocess.run(
+      ['bash', script, *arguments],
+      env={**os.environ, 'PATH': path, 'WEIGHTS': 'weights', **variables},
+      capture_output=True,
+      text=True,
+    )
+    calls = tmp_path / 'calls'
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    calls.unlink(missing_ok=True)
+    return done, lines
+
+  return run
+
+
+def test_every_table_is_made_once_and_a_stopped_run_goes_on(run, tmp_path):
+  shipped = {
+    path.name for path in (ROOT / 'benchmarks').glob('story*') if path.is_file()
+  }
+  (tmp_path / 'weights' / 'two.safetensors').touch()
+  done, calls = run('out', '--config.eval.films=2', BREAK='metrics=codec')
+  assert done.returncode == 75 and len(calls) == 3
+  done, calls = run('out', '--config.eval.films=2')
+  assert done.returncode == 0, done.stderr
+  assert len(calls) == 3  # codec, the student that is there, speed
+  assert all('--config.eval.films=2' in call for call in calls)
+  assert '--config=configs/story.py:two --weights=weights' in calls[1]
+  made = {path.name for path in (tmp_path / 'out').glob('story*.json*')}
+  assert made == shipped | {'story_two.json'}
+  policies = (tmp_path / 'out' / 'story_policies.json').read_text()
+  assert '--metrics=given' in policies and ',full' in policies
+  assert not run('out')[1]
+
+
+def test_it_asks_where_to(run):
+  for arguments in ((), ('--config.seed=1',)):
+    done, calls = run(*arguments)
+    assert done.returncode == 2 and not calls
+    assert done.stderr.startswith('error: ')
