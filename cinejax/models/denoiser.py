@@ -1,8 +1,8 @@
 """The DiT as pure functions of its parameters, one for each use.
 
 film_fn           [clean 1..N | noisy 1..N]: training by teacher forcing
-values_fn         the same pass, for what its layers compute on the way
 bidirectional_fn  a whole film at once, every frame sees every frame
+values_fn         either pass, for what its layers compute on the way
 denoise_fn        a chunk over a memory bank: one pass of a rollout
 """
 
@@ -109,16 +109,8 @@ def make_bidirectional_film_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
 
   Chunks of shot -1 are padding, which no other chunk sees.
   """
-  bidirectional_fn = make_bidirectional_fn(cfg)
-
-  def film_fn(
-    params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
-  ):
-    del clean_BNFYXC, key
-    real_B = (shot_BN >= 0).sum(1)
-    return bidirectional_fn(params, noisy_BNFYXC, t_BNF, text_BNWD, real_B)
-
-  return film_fn
+  whole_pass = _whole_pass(cfg, lambda mixer: mixer)
+  return lambda *arguments: whole_pass(*arguments)[0]
 
 
 def make_film_fn(
@@ -135,21 +127,41 @@ def make_film_fn(
 
 
 def make_values_fn(
-  cfg: DiTConfig, memory: MemoryConfig, layers: tuple[int, ...]
+  cfg: DiTConfig, memory: MemoryConfig | None, layers: tuple[int, ...]
 ) -> Callable[..., jax.Array]:
   """-> fn of film_fn's arguments -> value_LBNTD of the noisy half's layers.
 
-  All layers' values pass through memory, `layers` of them come out.
+  memory: of film_fn's pass; None: the pass is bidirectional_film_fn's. All
+  layers' values pass through the device's memory, `layers` of them come out.
   """
-  film_pass = _film_pass(cfg, memory, mixing.Watched)
+  if memory is None:
+    film_pass = _whole_pass(cfg, mixing.Watched)
+  else:
+    film_pass = _film_pass(cfg, memory, mixing.Watched)
 
-  def values_fn(*arguments):
-    _, _, value_LBSTHK = film_pass(*arguments)
-    chunks = value_LBSTHK.shape[2] // 2
-    value_LBNTHK = value_LBSTHK[np.array(layers), :, chunks:]
+  def values_fn(params, clean_BNFYXC, noisy_BNFYXC, *others):
+    _, _, value_LBSTHK = film_pass(params, clean_BNFYXC, noisy_BNFYXC, *others)
+    chunks = noisy_BNFYXC.shape[1]  # the last of S, or all
+    value_LBNTHK = value_LBSTHK[np.array(layers), :, -chunks:]
     return value_LBNTHK.reshape(*value_LBNTHK.shape[:-2], cfg.features)
 
   return values_fn
+
+
+def _whole_pass(cfg, watch: Callable):
+  """bidirectional_film_fn with all that the DiT returns; `watch` as below."""
+
+  def whole_pass(
+    params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
+  ):
+    del clean_BNFYXC, key
+    mixer = watch(mixing.Bidirectional(_grid(cfg, noisy_BNFYXC)))
+    real_B = (shot_BN >= 0).sum(1)
+    return DiT(cfg, mixer).apply(
+      {'params': params}, noisy_BNFYXC, t_BNF, text_BNWD, real_B, None, None
+    )
+
+  return whole_pass
 
 
 def _film_pass(cfg, memory, watch: Callable):

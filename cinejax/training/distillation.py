@@ -17,6 +17,7 @@ import optax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
+from cinejax.diffusion.config import DiffusionConfig
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 from cinejax.models.discriminator import make_discriminator
@@ -97,7 +98,7 @@ def describe(cfg: Config, name: str, text: Text) -> Program:
       make_student_fn(_step_maker(cfg, negative_text_WD), cfg.dit),
       _score_fn(cfg, cfg.dit),
       _score_fn(cfg, real_dit(cfg)),
-      cfg.diffusion,
+      _score_diffusion(cfg),
       guidance=cfg.dmd.guidance,
       negative_text_WD=negative_text_WD,
       every=cfg.dmd.every,
@@ -152,13 +153,21 @@ def _score_fn(cfg: Config, dit: DiTConfig) -> Callable[..., jax.Array]:
   return denoiser.make_bidirectional_film_fn(dit)
 
 
+def _score_diffusion(cfg: Config) -> DiffusionConfig:
+  """How a score's times are drawn: as they were when it was trained."""
+  if cfg.dmd.scores == 'causal':
+    return cfg.diffusion
+  return dataclasses.replace(cfg.diffusion, time_per='film')
+
+
 def _adversary(cfg: Config) -> tuple[InitFn | None, Adversary | None]:
   if not cfg.dmd.gan_weight:
     return None, None
   init_head, logit_fn = make_discriminator(
     len(cfg.dmd.gan_layers), cfg.dit.features, cfg.dmd.gan_features
   )
-  values_fn = denoiser.make_values_fn(cfg.dit, cfg.memory, cfg.dmd.gan_layers)
+  memory = cfg.memory if cfg.dmd.scores == 'causal' else None
+  values_fn = denoiser.make_values_fn(cfg.dit, memory, cfg.dmd.gan_layers)
   return init_head, Adversary(
     values_fn=values_fn,
     logit_fn=logit_fn,

@@ -24,6 +24,16 @@ from ml_collections import ConfigDict
 
 Point = dict[str, Any]  # key of the config -> value
 
+# Commands that many points share: of the shipped networks, and of random ones.
+EVALUATE = 'cinejax.evaluate --weights=weights/story --out={dir}/eval'
+TIME_ROLLOUT = 'cinejax.bench --what=rollout --out={dir}/bench.jsonl'
+
+
+def direct_and_time(point: Point) -> tuple[str, ...]:
+  """The `runs` of points that the shipped networks direct as they are."""
+  del point
+  return (f'{EVALUATE} --metrics=given,generated', TIME_ROLLOUT)
+
 
 def over(key: str, values: Iterable[Any], prefix: str = '') -> list[Point]:
   """A point for each value of `key`, named after it."""

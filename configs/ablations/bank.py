@@ -31,6 +31,4 @@ def sweep() -> list[ablations.Point]:
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
-  return (
-    'cinejax.evaluate --weights=weights/story --out={dir}/eval --metrics=given',
-  )
+  return (f'{ablations.EVALUATE} --metrics=given',)

@@ -31,4 +31,4 @@ def sweep() -> list[ablations.Point]:
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
-  return ('cinejax.bench --what=rollout --out={dir}/bench.jsonl',)
+  return (ablations.TIME_ROLLOUT,)

@@ -33,6 +33,4 @@ def sweep() -> list[ablations.Point]:
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
-  return (
-    'cinejax.evaluate --weights=weights/story --out={dir}/eval --seeds=3',
-  )
+  return (f'{ablations.EVALUATE} --seeds=3',)

@@ -22,7 +22,4 @@ def sweep() -> list[ablations.Point]:
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
-  return (
-    'cinejax.evaluate --weights=weights/story --out={dir}/eval',
-    'cinejax.bench --what=rollout --out={dir}/bench.jsonl',
-  )
+  return (ablations.EVALUATE, ablations.TIME_ROLLOUT)

@@ -22,10 +22,4 @@ def sweep() -> list[ablations.Point]:
   return [*routed, {'name': 'full', 'memory.policy': 'full'}]
 
 
-def runs(point: ablations.Point) -> tuple[str, ...]:
-  del point
-  return (
-    'cinejax.evaluate --weights=weights/story --out={dir}/eval '
-    '--metrics=given,generated',
-    'cinejax.bench --what=rollout --out={dir}/bench.jsonl',
-  )
+runs = ablations.direct_and_time

@@ -14,7 +14,7 @@ whole films, of cinejax.sweep.
 
 from ml_collections import ConfigDict
 
-from configs import story
+from configs import ablations, story
 
 # what a point that trains a base then does
 RUNS = (
@@ -25,6 +25,12 @@ RUNS = (
 SEEDS = (0, 1, 2)  # of training
 FILMS = 'runs/story/films'
 BASE = 'weights/story/base.safetensors'  # that ships
+
+
+def runs(point: ablations.Point) -> tuple[str, ...]:
+  """Of points that only train a base."""
+  del point
+  return RUNS
 
 
 def get_config() -> ConfigDict:

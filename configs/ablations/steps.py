@@ -39,7 +39,6 @@ def sweep() -> list[ablations.Point]:
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
   return (
-    'cinejax.evaluate --weights=weights/story --out={dir}/eval --seeds=3 '
-    '--metrics=given,generated',
-    'cinejax.bench --what=rollout --out={dir}/bench.jsonl',
+    f'{ablations.EVALUATE} --seeds=3 --metrics=given,generated',
+    ablations.TIME_ROLLOUT,
   )

@@ -21,10 +21,4 @@ def sweep() -> list[ablations.Point]:
   return ablations.over('memory.window_frames', (3, 6, 9, 12), 'V')
 
 
-def runs(point: ablations.Point) -> tuple[str, ...]:
-  del point
-  return (
-    'cinejax.evaluate --weights=weights/story --out={dir}/eval '
-    '--metrics=given,generated',
-    'cinejax.bench --what=rollout --out={dir}/bench.jsonl',
-  )
+runs = ablations.direct_and_time

@@ -14,8 +14,9 @@ from cinejax.data.sources import LatentFilm
 from cinejax.interop.adapters import with_adapter
 from cinejax.interop.mapped import read
 from cinejax.interop.tensors import load_tree, save_tree
+from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
-from cinejax.training import program, stages, trainer
+from cinejax.training import distillation, program, stages, trainer
 from cinejax.training.config import LoraConfig
 from configs import tiny
 
@@ -81,6 +82,45 @@ def test_every_network_has_a_gradient(made, name):
   )
   assert jax.tree.structure(grads) == jax.tree.structure(shapes)
   assert set(metrics) == {'loss', 'student', 'fake', 'head'}
+
+
+@pytest.mark.parametrize('scores', ['causal', 'bidirectional'])
+def test_a_score_is_asked_as_it_was_trained(made, scores, monkeypatch):
+  """Its times, and for the adversary its features, are those of its pass."""
+  cfg, folder = made
+  cfg = dataclasses.replace(
+    cfg, dmd=dataclasses.replace(cfg.dmd, scores=scores)
+  )
+  asked = {}
+  monkeypatch.setattr(
+    distillation,
+    'make_dmd_loss',
+    lambda student, fake, real, diffusion, **others: asked.update(
+      diffusion=diffusion, **others
+    ),
+  )
+  distillation.describe(cfg, 'dmd', load_text(cfg.text))
+  causal = scores == 'causal'
+  assert asked['diffusion'].time_per == ('chunk' if causal else 'film')
+  assert asked['diffusion'].shift == cfg.diffusion.shift
+  params, _ = load_tree(folder / 'base.safetensors')
+  shape = (2, 1, 2, 3, 2, 2, cfg.codec.channels)
+  clean, x = jax.random.normal(jax.random.key(2), shape)
+  text = jnp.zeros((1, 2, cfg.text.rows, cfg.text.features))
+  values_fn = jax.jit(asked['adversary'].values_fn)
+
+  def values(x):  # [L, B, N, T, D]
+    shots, key = jnp.zeros((1, 2), jnp.int32), jax.random.key(3)
+    return values_fn(
+      params, clean, x, jnp.full((1, 2, 3), 0.5), text, shots, key
+    )
+
+  before, after = values(x), values(x.at[:, 1].add(1.0))
+  assert before.shape == (2, 1, 2, 3, cfg.dit.features)
+  # what the last layer sees of the first chunk knows of the second, or not
+  same = jnp.array_equal(before[1, :, 0], after[1, :, 0])
+  assert same == causal
+  assert not jnp.array_equal(before[1, :, 1], after[1, :, 1])
 
 
 def test_turns_go_by_the_training_step(made):
