@@ -7,6 +7,7 @@ state: a film in the making is a RolloutState that the caller holds.
 import dataclasses
 import functools
 import itertools
+import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import check_heads, make_mesh, param_shardings
 from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.film.timeline import Timeline
-from cinejax.interop.archive import locate
+from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.texts import load_text
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
@@ -71,7 +72,7 @@ class Director:
 
   @functools.cached_property
   def text(self) -> Text:
-    return self.given_text or load_text(self.cfg.text)
+    return self.given_text or load_text(self.cfg.text, self.mesh)
 
   @functools.cached_property
   def step(self) -> Step:
@@ -290,11 +291,34 @@ def load_director(
     denoiser.resting_types(cfg.dit, like),
     weight_places(cfg, like),
   )
-  codec, codec_params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
+  _check_frames(cfg, file)
+  try:
+    codec, codec_params = load_codec(
+      cfg.codec, cfg.train.codec_weights or folder
+    )
+  except UserError as error:
+    if cfg.train.codec_weights:
+      raise
+    raise UserError(
+      f'{error}; config.train.codec_weights says where the codec is, if not '
+      'with --weights'
+    ) from error
   if not cfg.text.folder:
     text = dataclasses.replace(cfg.text, folder=str(folder))
     cfg = dataclasses.replace(cfg, text=text)
   return Director(cfg, load_params(file, like, adapters), codec, codec_params)
+
+
+def _check_frames(cfg: Config, file: pathlib.Path) -> None:
+  """Raises UserError for weights of ours that know chunks of another size."""
+  trained = json.loads(open_archive(file).metadata.get('config', '{}'))
+  frames = trained.get('film', {}).get('frames_per_chunk')
+  if frames not in (None, cfg.film.frames_per_chunk):
+    raise UserError(
+      f'{file} was trained in chunks of {frames} latent frames, and '
+      f'config.film.frames_per_chunk is {cfg.film.frames_per_chunk}; take the '
+      "config's variant that it was trained with"
+    )
 
 
 def rollout_mesh(cfg: Config) -> Mesh | None:

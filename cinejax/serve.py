@@ -11,6 +11,7 @@ SIGTERM and Ctrl-C save every session into --workdir and close; the next start
 takes them up again. config.serving bounds sessions, films and memory.
 """
 
+import dataclasses
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import check_folder
 from cinejax.director import load_director
+from cinejax.interop.texts import load_text
 from cinejax.serving import budget
 from cinejax.serving.studio import Studio
 
@@ -60,6 +62,9 @@ def main() -> None:
   budget.steady_heap()
   listening = _listen(args.host, args.port)
   director = load_director(cfg, args.weights or f'weights/{cfg.name}')
+  # on one device: what is typed is read by other threads than the maker
+  text = load_text(director.cfg.text)
+  director = dataclasses.replace(director, given_text=text)
   print(budget.bound(director).sentence(cfg.serving.sessions), flush=True)
   studio = Studio(director, folder)
   app = make_app(studio, LOOPBACK if alone else (), args.token)

@@ -5,6 +5,7 @@ follows. So films are padded at their end to one length, encoded together, and
 their latents cut back, which changes nothing.
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -17,7 +18,9 @@ import numpy as np
 
 from cinejax.config import Config
 from cinejax.interop import codecs
+from cinejax.interop.weights import load_codec
 from cinejax.models.codec.base import Codec, from_bytes
+from cinejax.models.config import CodecConfig
 
 # n videos of [T, Y, X, 3] uint8, and the pixel frames to pad them to
 Encode = Callable[[Sequence[np.ndarray], int], list[np.ndarray]]
@@ -43,6 +46,25 @@ def make_encode(codec: Codec, params: Any) -> Encode:
     return [z[:count] for z, count in zip(z_BFYXC, counts, strict=True)]
 
   return encode_videos
+
+
+@functools.lru_cache(maxsize=1)
+def load_encode(cfg: CodecConfig, weights: str) -> Encode:
+  """`make_encode` of weights on disk; UserError where they do not fit."""
+  return make_encode(*load_codec(cfg, weights))
+
+
+def encode_where_it_runs(
+  cfg: CodecConfig,
+  weights: str,
+  videos: Sequence[np.ndarray],
+  pixel_frames: int,
+) -> list[np.ndarray]:
+  """An Encode, but for its first two arguments, that pickles.
+
+  The codec is loaded once in each process that calls it.
+  """
+  return load_encode(cfg, weights)(videos, pixel_frames)
 
 
 def frame_shape(cfg: Config) -> tuple[int, int, int]:

@@ -133,8 +133,8 @@ def write_films(
     beam: make them in a Beam pipeline; UserError without apache-beam.
     points: if not 0, films are TrajectoryFilms of so many.
   """
-  if beam and importlib.util.find_spec('apache_beam') is None:
-    raise UserError("--beam needs Apache Beam; pip install 'cinejax[beam]'")
+  if beam:
+    check_beam()
   config = FilmsConfig(
     name=part,
     frame_shape=frame_shape,
@@ -154,6 +154,12 @@ def write_films(
       shutil.rmtree(stopped)
     builder.download_and_prepare(download_config=_download_config(beam))
   return True
+
+
+def check_beam() -> None:
+  """Raises UserError where Apache Beam is not installed."""
+  if importlib.util.find_spec('apache_beam') is None:
+    raise UserError("--beam needs Apache Beam; pip install 'cinejax[beam]'")
 
 
 def is_written(out: str | os.PathLike, part: str) -> bool:

@@ -23,7 +23,6 @@ from cinejax.config import Config
 from cinejax.data.sources import LatentFilm
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
-from cinejax.interop.weights import load_codec
 from cinejax.story.casting import KINDS, cast
 from cinejax.story.render import render_batch
 from cinejax.story.steering import steered_prompts
@@ -32,7 +31,7 @@ from data_prep.encode import (
   Encode,
   fingerprint,
   frame_shape,
-  make_encode,
+  load_encode,
 )
 
 _PART = 512  # films
@@ -84,7 +83,7 @@ class StoryParts:
     return range(-(-self.films // _PART))
 
   def __call__(self, part: int) -> Iterator[LatentFilm]:
-    encode = _encoder(self.cfg, self.weights)
+    encode = load_encode(self.cfg.codec, self.weights)
     end = min(self.films, (part + 1) * _PART)
     for start in range(part * _PART, end, _BATCH):
       numbers = range(start, min(start + _BATCH, end))
@@ -126,11 +125,6 @@ def make_films(
   return made
 
 
-@functools.lru_cache(maxsize=1)
-def _encoder(cfg: Config, weights: str) -> Encode:
-  return make_encode(*load_codec(cfg.codec, weights))
-
-
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   parts = StoryParts(
@@ -141,7 +135,9 @@ def main() -> None:
     args.seed,
     args.steered,
   )
-  _encoder(cfg, args.weights)  # a wrong file fails before anything is written
+  load_encode(
+    cfg.codec, args.weights
+  )  # a wrong file fails before anything is written
   films.claim(args.out, _settings(parts))
   write = functools.partial(
     films.write_films, args.out, frame_shape=frame_shape(cfg)

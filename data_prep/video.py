@@ -9,12 +9,20 @@ Every clip becomes one part of the data set, with at most config.data.chunks
 chunks a film. A clip that cannot be used is named in OUT/report.json and
 skipped; a rerun keeps the clips that are done and tries the others again.
 Captions come from `--captions`, or a captions.jsonl beside the clips.
+
+Many share the work: `--workers=N --worker=I` takes every N-th clip, one
+process for each device; `--beam` maps the clips in a Beam pipeline (pip install
+cinejax[beam]), whose `--beam_option`s name its runner. OUT must be a folder
+that all of them see; each clip's entry lies in OUT/clips until the report is
+put together.
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from absl import flags
 from rich.console import Console
@@ -24,10 +32,9 @@ from cinejax import command
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
-from cinejax.interop.weights import load_codec
 from data_prep import captions, films
 from data_prep.clips import Entry, Preparation, part_name
-from data_prep.encode import fingerprint, make_encode
+from data_prep.encode import encode_where_it_runs, fingerprint, load_encode
 
 _SUFFIXES = frozenset(
   '.avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv'.split()
@@ -47,22 +54,60 @@ def define_flags() -> None:
   whole('shot_chunks', 0, 'Most chunks kept of a shot; 0: all.')
   text('captions', '', 'A JSONL of {"file": …, "shot": 0, "caption": …}.')
   text('caption_command', '', 'Gets the path of a PNG, prints a caption.')
+  flags.DEFINE_integer('worker', 0, 'Which of --workers.', lower_bound=0)
+  flags.DEFINE_integer('workers', 1, 'How many share it.', lower_bound=1)
+  flags.DEFINE_bool('beam', False, 'Prepare the clips with Apache Beam.')
+  flags.DEFINE_multi_string('beam_option', [], 'Such as --runner=FlinkRunner.')
 
 
-def run(task: Preparation, clips: pathlib.Path) -> list[Entry]:
-  """Prepares every clip and writes the report; the entry of each clip."""
-  found = find_clips(clips)
-  path = task.out / 'report.json'
-  before = json.loads(path.read_text())['clips'] if path.exists() else []
-  report = {entry['file']: entry for entry in before}
+def run(task: Preparation, found: Mapping[str, pathlib.Path]) -> list[Entry]:
+  """Prepares clips by name, one after another; the entry of each."""
+  entries = []
   with Progress(console=Console(stderr=True)) as progress:
     for name, clip in progress.track(found.items(), description='clips'):
-      entry = _attempt(task, clip, name, report.get(name, {}))
-      report[name] = {'file': name, **entry}
+      entry = attempt(task, name, clip)
       if entry['status'] == 'skipped':
         progress.console.print(f'skipped: {entry["reason"]}', style='yellow')
-      _write_report(path, list(report.values()))
-  return [report[name] for name in found]
+      entries.append(entry)
+  return entries
+
+
+def run_beam(
+  task: Preparation,
+  found: Mapping[str, pathlib.Path],
+  options: Sequence[str] = (),
+) -> None:
+  """The same by a pipeline's workers, to whom `task` is pickled."""
+  films.check_beam()
+  import apache_beam as beam  # an optional extra
+  from apache_beam.options.pipeline_options import PipelineOptions
+
+  with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+    clips = pipeline | beam.Create(list(found.items())) | beam.Reshuffle()
+    _ = clips | beam.MapTuple(functools.partial(attempt, task))
+
+
+def attempt(task: Preparation, name: str, clip: pathlib.Path) -> Entry:
+  """Prepares one clip, unless it is done, and keeps its entry in OUT."""
+  path = _entry_path(task.out, name)
+  if films.is_written(task.out, part_name(name)):
+    earlier = json.loads(path.read_text()) if path.exists() else {'file': name}
+    return earlier | {'status': 'kept'}
+  try:
+    entry = {'status': 'written', **task.prepare(clip, name)}
+  except UserError as error:
+    entry = {'status': 'skipped', 'reason': str(error)}
+  entry = {'file': name, **entry}
+  _write_json(path, entry)
+  return entry
+
+
+def report(out: pathlib.Path, found: Iterable[str]) -> list[Entry]:
+  """Writes OUT/report.json, what is known of the clips `found`."""
+  paths = [_entry_path(out, name) for name in found]
+  entries = [json.loads(path.read_text()) for path in paths if path.exists()]
+  _write_json(out / 'report.json', {'clips': entries})
+  return entries
 
 
 def find_clips(clips: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -82,14 +127,16 @@ def find_clips(clips: pathlib.Path) -> dict[str, pathlib.Path]:
 def main() -> None:
   args, cfg = flags.FLAGS, with_size(command.config(), flags.FLAGS)
   clips, out = pathlib.Path(args.clips), pathlib.Path(args.out)
-  find_clips(clips)
+  if args.worker >= args.workers:
+    raise UserError(f'--worker={args.worker} must be below --workers')
+  found = find_clips(clips)
   beside = (clips if clips.is_dir() else clips.parent) / 'captions.jsonl'
   listed = pathlib.Path(args.captions) if args.captions else beside
   known = captions.load(listed) if args.captions or beside.exists() else {}
-  encode = make_encode(*load_codec(cfg.codec, args.weights))
+  load_encode(cfg.codec, args.weights)  # a wrong file fails before a clip does
   task = Preparation(
     cfg,
-    encode,
+    functools.partial(encode_where_it_runs, cfg.codec, args.weights),
     out,
     rows=parse_rows(args.crop),
     shot_chunks=args.shot_chunks,
@@ -97,12 +144,18 @@ def main() -> None:
     caption_command=args.caption_command,
   )
   films.claim(out, _settings(cfg, fingerprint(args.weights, cfg.codec.name)))
-  entries = run(task, clips)
-  done = [entry for entry in entries if entry['status'] != 'skipped']
-  made = sum(entry.get('films', 0) for entry in done)
+  if args.beam:
+    run_beam(task, found, args.beam_option)
+  else:
+    names = list(found)[args.worker :: args.workers]
+    run(task, {name: found[name] for name in names})
+  entries = report(out, found)
+  done = [entry for entry in entries if entry['status'] == 'written']
+  made = sum(entry['films'] for entry in done)
   print(
-    f'{made} films of {len(done)} clips in {out}, '
-    f'{len(entries) - len(done)} clips skipped; see {out / "report.json"}'
+    f'{made} films of {len(done)} clips in {out}, {len(entries) - len(done)} '
+    f'clips skipped, {len(found) - len(entries)} not tried yet; see '
+    f'{out / "report.json"}'
   )
 
 
@@ -130,23 +183,14 @@ def parse_rows(crop: str) -> tuple[int, int] | None:
   return int(match[1]), int(match[2])
 
 
-def _attempt(
-  task: Preparation, clip: pathlib.Path, name: str, earlier: Entry
-) -> Entry:
-  if films.is_written(task.out, part_name(name)):
-    return earlier | {'status': 'kept'}
-  try:
-    return {'status': 'written', **task.prepare(clip, name)}
-  except UserError as error:
-    return {'status': 'skipped', 'reason': str(error)}
+def _entry_path(out: pathlib.Path, name: str) -> pathlib.Path:
+  return out / 'clips' / f'{part_name(name)}.json'
 
 
-def _write_report(path: pathlib.Path, entries: list[Entry]) -> None:
+def _write_json(path: pathlib.Path, content: Entry) -> None:
   with atomic_path(path) as partial:
-    partial.write_text(
-      json.dumps({'clips': entries}, indent=2, ensure_ascii=False) + '\n',
-      encoding='utf-8',
-    )
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    partial.write_text(text + '\n', encoding='utf-8')
 
 
 def _settings(cfg: Config, weights: str) -> dict[str, object]:

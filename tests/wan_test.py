@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from cinejax.config import resolve
 from cinejax.core import tree as tree_lib
@@ -279,9 +280,20 @@ def test_weights_that_are_missing_say_where_they_come_from(name, tmp_path):
     load_director(cfg, str(tmp_path / 'wan'))
   for part in ('there is no', 'base.safetensors', f'Wan2.1-T2V-{size} '):
     assert part in str(error.value)
-  (tmp_path / 'diffusion_pytorch_model.safetensors').touch()
-  with pytest.raises(UserError, match=r'no weights of wan_vae.*hf download'):
+  save_file({}, tmp_path / 'diffusion_pytorch_model.safetensors')
+  with pytest.raises(
+    UserError, match=r'no weights of wan_vae.*hf download.*codec_weights says'
+  ):
     load_director(cfg, str(tmp_path))
+
+
+def test_weights_of_chunks_of_another_size_are_refused(tmp_path):
+  told = {'config': json.dumps({'film': {'frames_per_chunk': 1}})}
+  save_file({'x': np.zeros(1)}, tmp_path / 'base.safetensors', told)
+  with pytest.raises(UserError, match=r'in chunks of 1 latent .* is 3; take'):
+    load_director(load('wan_1_3b'), str(tmp_path))
+  with pytest.raises(UserError, match='no weights of wan_vae'):
+    load_director(load('wan_1_3b', 'frame'), str(tmp_path))
 
 
 @pytest.mark.slow

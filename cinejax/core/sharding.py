@@ -31,10 +31,10 @@ _FSDP = ('fsdp', 'sequence')  # what a layer's weights are gathered from
 # Layers in pairs, into heads or mlp features and back: `tensor` splits what
 # lies between, so that nothing moves there.
 _INTO = (
-  'query|key|value|mlp_in|time_in|time_projection|text_in|patch_embedding|'
-  'action_embedding|head'
+  'query|key|value|mlp_in|mlp_gate|time_in|time_projection|text_in|'
+  'patch_embedding|action_embedding|head'
 )
-_BACK = '(self|cross)_attention/out|(mlp|time|text)_out'
+_BACK = '((self|cross)_attention|blocks)/out|(mlp|time|text)_out'
 
 Axes = str | tuple[str, ...] | None  # what one dimension is split over
 
@@ -49,9 +49,10 @@ PARAM_RULES = (
   ('.*/lora_up', (None, 'fsdp')),
   (
     r'(query|key)_norm/scale|cross_norm/(scale|bias)|(head_)?modulation|'
-    r'positions',
+    r'positions|((attention|mlp)_)?norm/scale|distance',
     (),
   ),
+  ('embedding', (None, (*_FSDP, 'tensor'))),  # of words, each of them whole
   # codecs are small, and their convolutions would gain nothing
   (r'(encoder|decoder)/.+|mean_C|std_C', ()),
   (r'(read_\d+|logit)/(kernel|bias)', ()),  # the light head of an adversary

@@ -24,6 +24,7 @@ from rich.progress import Progress
 
 from cinejax.config import Config
 from cinejax.core import flops, topology
+from cinejax.core import tree as tree_lib
 from cinejax.director import Director
 from cinejax.evaluation import resources
 from cinejax.evaluation.speed import Speed
@@ -51,7 +52,7 @@ def rollout_row(director: Director, batch: int, repeats: int) -> Row:
     *itertools.islice(_asked(director, batch), scan),
   )
   params, state = director.params, director.begin(range(batch))
-  peak_secs = _peak_secs(director, state, chunks)
+  peak = peak_secs(director, state, chunks)
   compiled, compile_secs = compile_timed(
     director.scan_fn, params, state, chunks
   )
@@ -73,10 +74,10 @@ def rollout_row(director: Director, batch: int, repeats: int) -> Row:
   frames = batch * director.timeline.chunk_pixels
   return {
     'batch': batch,
-    **_rolled(cfg),
+    **_rolled(director),
     'compile_secs': compile_secs,
     'chunk_ms': spread(secs),
-    'mfu': peak_secs and peak_secs / statistics.median(calls),
+    'mfu': peak and peak / statistics.median(calls),
     'tokens_per_sec': batch * chunk_tokens(cfg) / statistics.median(secs),
     'pixel_fps': frames / statistics.median(secs),
     'pixel_fps_codec': speed.pixel_fps,
@@ -100,25 +101,29 @@ def first_row(director: Director, batch: int, repeats: int) -> Row:
   secs = time_calls(first, asked, repeats)
   return {
     'batch': batch,
-    **_rolled(director.cfg),
-    'frames_per_chunk': director.cfg.film.frames_per_chunk,
+    **_rolled(director),
     'first_ms': spread(secs),
     'first_pixel_frames': director.timeline.pixel_frames(1),
     **ran(director.cfg),
   }
 
 
-def _peak_secs(
+def peak_secs(
   director: Director, state: Any, chunks: ChunkInput
 ) -> float | None:
-  """What a call of the scan would take at the devices' peak."""
+  """What a call of the scan would take at the devices' peak; None: unknown.
+
+  Not of a film's first call, whose first chunk may take more steps.
+  """
   chip = topology.chip_of(jax.devices()[0].device_kind)
-  # a film's first chunk may take more steps: a loop that nobody can count
-  if chip is None or director.cfg.rollout.first_steps:
+  if chip is None:
     return None
   cfg = director.cfg
   cfg = dataclasses.replace(
-    cfg, dit=dataclasses.replace(cfg.dit, attention='xla')
+    cfg,
+    dit=dataclasses.replace(cfg.dit, attention='xla'),
+    # else the steps are a loop without a known end
+    rollout=dataclasses.replace(cfg.rollout, first_steps=0),
   )
   scan_fn = dataclasses.replace(director, cfg=cfg).scan_fn
   products = flops.count(scan_fn, director.params, state, chunks)
@@ -150,7 +155,7 @@ def stream_row(director: Director, batch: int, chunks: int) -> Row:
   return {
     'batch': batch,
     'chunks': chunks,
-    **_rolled(director.cfg),
+    **_rolled(director),
     'chunk_ms_11_to_30': spread(secs[_EARLY]),
     f'chunk_ms_{chunks - 19}_to_{chunks}': spread(secs[_LATE]),
     'compiles_to_chunk_2': compiled[1],
@@ -213,10 +218,20 @@ def ran(cfg: Config, compiled: jax.stages.Compiled | None = None) -> Row:
   )
 
 
-def _rolled(cfg: Config) -> Row:
-  names = ('sampler', 'steps', 'guidance', 'commit', 'chunks_per_call')
-  row = {name: getattr(cfg.rollout, name) for name in names}
-  return row | {'policy': cfg.memory.policy}
+def _rolled(director: Director) -> Row:
+  """What was rolled out, and by which memory."""
+  told = {
+    'rollout': 'sampler steps guidance commit chunks_per_call',
+    'memory': 'policy window_frames routed_frames bank_frames',
+    'film': 'height width frames_per_chunk',
+  }
+  row = {
+    name: getattr(getattr(director.cfg, section), name)
+    for section, names in told.items()
+    for name in names.split()
+  }
+  row |= {'codec': director.cfg.codec.name}
+  return row | {'parameters': tree_lib.count(director.params)}
 
 
 def _asked(director: Director, batch: int) -> Iterator[ChunkInput]:

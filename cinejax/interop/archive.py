@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,13 +91,21 @@ def locate(path: str | os.PathLike, name: str) -> pathlib.Path:
   found = find_archive(path, name, THEIR_NAME)
   found = found or find_archive(path / 'transformer', THEIR_NAME)
   if found is None:
-    others = ', '.join(sorted(file.name for file in path.glob('*.safetensors')))
-    there = f'; {path} has {others}' if others else ''
     raise UserError(
       f'there is no {path / name}.safetensors, nor {THEIR_NAME}.safetensors '
-      f'beside it{there}; give a weights file, or a folder that has one of them'
+      f'beside it{_lying(path)}; give a weights file, or a folder that has one '
+      'of them'
     )
   return found
+
+
+def _lying(folder: pathlib.Path) -> str:
+  """What lies in `folder` instead, so that the right file may be given."""
+  files = [path for path in sorted(folder.glob('*')) if path.is_file()]
+  if any(re.search(r'-\d{5}-of-\d{5}\.safetensors$', x.name) for x in files):
+    return f'; {folder} has shards without their index, {THEIR_NAME}{INDEX}'
+  others = [x.name for x in files if x.suffix in ('.safetensors', *TORCH)]
+  return f'; {folder} has {", ".join(others)}' if others else ''
 
 
 def bare_name(name: str) -> str:
@@ -157,6 +166,12 @@ def _read_shards(
     raise UserError(
       f'{index} is no index of shards ({error}); fetch or make it again'
     ) from error
+  absent = sorted(shard.name for shard in shards if not shard.is_file())
+  if absent:
+    raise UserError(
+      f'{index} names {", ".join(absent)}, which {index.parent} lacks; fetch '
+      'what is missing'
+    )
   tensors, metadata = {}, {}
   for shard in sorted(shards):
     found, told = read_safetensors(shard)

@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -120,6 +121,15 @@ def read(
   for place, piece in slabs(tensor, axes):
     out[place] = piece
   return out
+
+
+def place(tensor: Tensor, dtype: Any, sharding: jax.sharding.Sharding):
+  """A jax.Array of `tensor`, of which every device reads its own part."""
+  placed = jax.make_array_from_callback(
+    tuple(tensor.shape), sharding, lambda index: read(tensor, dtype, index)
+  )
+  # else the host would hold this one's bytes while it reads the next
+  return jax.block_until_ready(placed)
 
 
 def tensor_bytes(tensor: Tensor) -> int:

@@ -19,14 +19,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
+from cinejax.core.sharding import param_shardings
 from cinejax.interop.archive import Archive, find_archive, open_archive
-from cinejax.interop.mapped import read
-from cinejax.interop.views import check
+from cinejax.interop.mapped import place
+from cinejax.interop.views import Ours, check
 from cinejax.models.config import TextConfig
 from cinejax.models.text import umt5
 from cinejax.models.text.prompts import Tokens
@@ -97,10 +98,13 @@ RULES = (
 
 
 @functools.lru_cache(maxsize=1)  # it may be large: variants share it
-def load_text(cfg: TextConfig) -> Text:
+def load_text(cfg: TextConfig, mesh: Mesh | None = None) -> Text:
   """The encoder of `cfg`, with what it needs from config.text.folder.
 
-  Raises UserError where that is missing or does not fit.
+  UMT5 is split over `mesh`, or whole on the first device. A mesh is for those
+  who encode in the thread that computes: programs over several devices that
+  two threads start may wait for each other. Raises UserError where something
+  is missing or does not fit.
   """
   if cfg.name != 'umt5':
     return make_text(cfg)
@@ -115,10 +119,11 @@ def load_text(cfg: TextConfig) -> Text:
   if file is None:
     raise UserError(
       f'there is no {_WEIGHTS[0]}.pth in {folder}; `hf download '
-      f'Wan-AI/Wan2.1-T2V-1.3B --local-dir={folder}` fetches it'
+      f'Wan-AI/Wan2.1-T2V-1.3B --local-dir={folder}` fetches it, and '
+      'config.text.folder names another folder'
     )
   try:
-    sizes, params = read_umt5(open_archive(file))
+    sizes, params = read_umt5(open_archive(file), mesh)
   except UserError as error:
     raise UserError(f'{file}: {error}') from error
   if sizes.features != cfg.features:
@@ -134,19 +139,21 @@ def make_encode_fn(
   """-> encode_fn(prompt): float32 [w, D], one row a token."""
   encoder = umt5.Encoder(sizes)
   apply = jax.jit(encoder.apply)
-  params = jax.tree.map(jnp.asarray, params)  # on the device, once
 
   def encode_fn(prompt: str) -> np.ndarray:
     ids_1W, mask_1W = tokens([prompt])
     hidden_1WD = apply({'params': params}, ids_1W, mask_1W)
-    return np.asarray(hidden_1WD[0, : mask_1W.sum()], np.float32)
+    return np.asarray(hidden_1WD)[0, : mask_1W.sum()].astype(np.float32)
 
   return encode_fn
 
 
-def read_umt5(archive: Archive) -> tuple[umt5.Sizes, dict[str, Any]]:
+def read_umt5(
+  archive: Archive, mesh: Mesh | None = None
+) -> tuple[umt5.Sizes, dict[str, Any]]:
   """Sizes and parameters, in the types they are stored in.
 
+  They are placed as they are read, over `mesh` or on the first device.
   Raises UserError that lists what is missing, extra or misshapen.
   """
   # tied with `shared`: some files hold it twice
@@ -160,17 +167,25 @@ def read_umt5(archive: Archive) -> tuple[umt5.Sizes, dict[str, Any]]:
     for rule in RULES
   }
   sizes = _sizes(tensors, names)
-  like = tree_lib.paths(_shapes(sizes))
+  shapes = _shapes(sizes)
+  like = tree_lib.paths(shapes)
   check(tensors, dict(_their_shapes(names, like)))
+  here = SingleDeviceSharding(jax.local_devices()[0])
+  places = jax.tree.map(lambda _: here, shapes)
+  if mesh is not None:
+    places = param_shardings(shapes, mesh)
+  places = tree_lib.paths(places)
   leaves = {}
   for rule in RULES:
     name = names[rule.ours]
-    found = [
-      read(tensors[name.format(layer)])
-      for layer in range(sizes.layers if '{}' in name else 1)
-    ]
-    found = [x.T if rule.transposed else x for x in found]
-    leaves[rule.ours] = np.stack(found) if '{}' in name else found[0]
+    stacked = '{}' in name
+    parts = (
+      tensors[name.format(layer)]
+      for layer in range(sizes.layers if stacked else 1)
+    )
+    how = 'transposed' if rule.transposed else 'same'
+    leaf = Ours(tuple(parts), how, stacked)
+    leaves[rule.ours] = place(leaf, leaf.dtype, places[rule.ours])
   return sizes, tree_lib.nested(leaves)
 
 

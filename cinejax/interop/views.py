@@ -5,6 +5,7 @@ through another: Wan's files through our names in the names of diffusers.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,11 @@ import numpy as np
 from cinejax.core.errors import UserError
 from cinejax.interop import names
 from cinejax.interop.mapped import Tensor
+
+# Wan's names and diffusers' for what only its image-to-video networks have.
+_OF_IMAGES = re.compile(
+  r'(^|\.)(img_emb|k_img|v_img|image_embedder|add_[kv]_proj)\.'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +101,12 @@ def as_ours(
   `shapes` are those of our leaves. Raises UserError that lists every missing,
   extra and misshapen tensor.
   """
+  seeing = [name for name in tensors if _OF_IMAGES.search(name)]
+  if seeing:
+    raise UserError(
+      f'it is an image-to-video network, which reads pictures by {seeing[0]}; '
+      'take the text-to-video one, whose films begin with what --image names'
+    )
   wanted = dict(shapes)
   if layout != 'cinejax':
     wanted = their_shapes(shapes, layout)
@@ -154,6 +166,12 @@ def check(
   tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
   """Raises UserError with every fault, unless tensors are of these shapes."""
+  if tensors and shapes and not tensors.keys() & shapes.keys():
+    raise UserError(
+      f'it is another network: it has {min(tensors)} and {len(tensors) - 1} '
+      f'more tensors, and none is called {min(shapes)} or as any other that '
+      'is wanted'
+    )
   faults = {
     'missing': sorted(shapes.keys() - tensors.keys()),
     'extra': sorted(tensors.keys() - shapes.keys()),
@@ -164,10 +182,10 @@ def check(
     ],
   }
   told = [f'{fault}: {", ".join(of)}' for fault, of in faults.items() if of]
-  if told:
+  if told:  # what to do first: there may be a thousand names
     raise UserError(
-      f'the tensors do not fit this config; {"; ".join(told)}; take the config '
-      'of the model that they come from'
+      'the tensors do not fit this config; take that of the model that they '
+      f'come from; {"; ".join(told)}'
     )
 
 

@@ -18,7 +18,7 @@ from cinejax.core.errors import UserError
 from cinejax.interop import codecs, names, views
 from cinejax.interop.adapters import with_adapter
 from cinejax.interop.archive import locate, open_archive
-from cinejax.interop.mapped import Tensor, read
+from cinejax.interop.mapped import Tensor, place, read
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
 from cinejax.models.codec.taef2 import load_taef2
@@ -66,13 +66,7 @@ def _placed(tensor: Tensor, like: Any) -> Any:
   sharding = getattr(like, 'sharding', None)
   if sharding is None:
     return read(tensor, like.dtype)
-  placed = jax.make_array_from_callback(
-    tuple(like.shape),
-    sharding,
-    lambda index: read(tensor, like.dtype, index),
-  )
-  # else the host would hold this leaf's bytes while it reads the next
-  return jax.block_until_ready(placed)
+  return place(tensor, like.dtype, sharding)
 
 
 def load_codec(

@@ -1,7 +1,9 @@
 """Real clips, good and bad, become films."""
 
 import dataclasses
+import functools
 import json
+import pickle
 import shlex
 import shutil
 import sys
@@ -17,6 +19,7 @@ from cinejax.film.media import write_video
 from configs import tiny
 from data_prep import captions, video
 from data_prep.clips import Preparation, part_name
+from data_prep.encode import encode_where_it_runs
 
 FPS = 8
 COLOURS = ((230, 30, 30), (20, 200, 40), (40, 60, 240))
@@ -72,7 +75,8 @@ def task(tmp_path):
 
 
 def test_bad_clips_are_skipped_and_good_ones_written(folder, task):
-  entries = {entry['file']: entry for entry in video.run(task, folder)}
+  found = video.find_clips(folder)
+  entries = {entry['file']: entry for entry in video.run(task, found)}
   written = {f for f, e in entries.items() if e['status'] == 'written'}
   assert written == {'good.mp4', 'long.mp4', 'more/good.mp4'}
   reasons = {f: e['reason'] for f, e in entries.items() if f not in written}
@@ -86,6 +90,7 @@ def test_bad_clips_are_skipped_and_good_ones_written(folder, task):
   assert 'fills a chunk' in reasons['short.mp4']
   assert '16x16' in reasons['small.mp4']
   assert all(name in reason for name, reason in reasons.items())
+  video.report(task.out, found)
   report = json.loads((task.out / 'report.json').read_text())
   assert {entry['file']: entry for entry in report['clips']} == entries
   assert entries['good.mp4']['cuts'] == [30]
@@ -94,7 +99,7 @@ def test_bad_clips_are_skipped_and_good_ones_written(folder, task):
 
 def test_records_are_the_shots(folder, task):
   task = dataclasses.replace(task, captions={('good.mp4', 0): 'Red.'})
-  video.run(task, folder / 'good.mp4')
+  video.run(task, video.find_clips(folder / 'good.mp4'))
   (film,) = LatentFilms(task.out)
   # Of 30 and 26 frames the film keeps 21 and 24.
   assert film.latents.shape == (12, 8, 8, 16)
@@ -109,7 +114,8 @@ def test_records_are_the_shots(folder, task):
 
 
 def test_a_rerun_keeps_what_is_done(folder, task, monkeypatch):
-  video.run(task, folder)
+  found = video.find_clips(folder)
+  video.run(task, found)
   before = len(LatentFilms(task.out))
   clip(folder / 'empty.mp4')
   seen = []
@@ -119,7 +125,7 @@ def test_a_rerun_keeps_what_is_done(folder, task, monkeypatch):
     'prepare',
     lambda task, clip, name: seen.append(name) or prepare(task, clip, name),
   )
-  entries = {entry['file']: entry for entry in video.run(task, folder)}
+  entries = {entry['file']: entry for entry in video.run(task, found)}
   assert not {'good.mp4', 'long.mp4'} & set(seen)
   assert entries['good.mp4']['status'] == 'kept'
   assert entries['good.mp4']['cuts'] == [30]  # as told the first time
@@ -127,10 +133,35 @@ def test_a_rerun_keeps_what_is_done(folder, task, monkeypatch):
   assert len(LatentFilms(task.out)) == before + entries['empty.mp4']['films']
 
 
-def test_film_numbers_are_unique(folder, task):
-  video.run(task, folder)
+def test_workers_share_the_clips(folder, task):
+  """Each takes some; film numbers stay apart, and one report knows all."""
+  found = video.find_clips(folder)
+  names = list(found)
+  video.run(task, {name: found[name] for name in names[0::2]})
+  assert len(video.report(task.out, found)) == len(names[0::2])
+  before = len(LatentFilms(task.out))
+  video.run(task, {name: found[name] for name in names[1::2]})
+  entries = video.report(task.out, found)
+  assert [entry['file'] for entry in entries] == names
   numbers = [film.film for film in LatentFilms(task.out)]
-  assert len(set(numbers)) == len(numbers) > 3
+  assert len(set(numbers)) == len(numbers) > max(before, 3)
+
+
+def test_a_task_goes_to_another_process_without_its_codec(task):
+  encode = functools.partial(encode_where_it_runs, task.cfg.codec, 'nowhere')
+  sent = pickle.dumps(dataclasses.replace(task, encode=encode))
+  assert len(sent) < 10_000
+  with pytest.raises(UserError, match='no weights file nowhere'):
+    pickle.loads(sent).encode([], 1)
+
+
+def test_beam_prepares_the_same_clips(folder, task):
+  pytest.importorskip('apache_beam', reason='needs the beam extra')
+  found = video.find_clips(folder)
+  video.run_beam(task, found)
+  entries = video.report(task.out, found)
+  assert [entry['file'] for entry in entries] == list(found)
+  assert len(LatentFilms(task.out)) > 3
 
 
 def test_a_command_captions_what_has_no_caption(folder, task, tmp_path):

@@ -1,10 +1,14 @@
+import dataclasses
 import time
 
+import jax
 import pytest
 
 from cinejax.bench import make_director
 from cinejax.config import resolve
+from cinejax.core import topology
 from cinejax.evaluation import throughput
+from cinejax.film.journal import ChunkPrompt
 from configs import tiny
 
 
@@ -43,6 +47,32 @@ def test_rates_of_a_rollout_follow_from_its_milliseconds(director):
   assert row['chunk_ms']['n'] == 3
   assert row['pixel_fps_codec'] > 0 and row['compile_secs'] > 0
   assert row['policy'] == 'camr' and row['commit'] == 'separate'
+  assert row['mfu'] is None  # of a CPU no peak is known
+  sizes = [row[x] for x in ('height', 'width', 'frames_per_chunk')]
+  assert sizes == [64, 64, 3] and row['parameters'] > 1000
+
+
+def test_a_rollout_at_the_peak_takes_what_its_steps_do(director, monkeypatch):
+  """Counted for the chunks that are timed: not a film's first, which may take
+  more of them."""
+  chip = topology.Chip('a', 'a', 0, flops=1e12)
+  monkeypatch.setattr(topology, 'chip_of', lambda kind: chip)
+
+  def peak(**rollout):
+    cfg = director.cfg
+    rollout = dataclasses.replace(cfg.rollout, sampler='few_step', **rollout)
+    cfg = dataclasses.replace(cfg, rollout=rollout)
+    other = dataclasses.replace(director, cfg=cfg)
+    chunks = jax.tree.map(
+      lambda x: x[None], other.chunk_input([ChunkPrompt('a', 0, 0, False)])
+    )
+    return throughput.peak_secs(other, other.begin([0]), chunks)
+
+  two = peak(steps=2, first_steps=4)
+  assert two == peak(steps=2, first_steps=0) > 0
+  one = peak(steps=1, first_steps=0)
+  # a step more, of 1 + 1 passes: the commit is one
+  assert two / one == pytest.approx(3 / 2, rel=0.02)
 
 
 def test_the_first_chunk_is_timed_from_its_prompt(director):

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from cinejax.core.errors import UserError
 from cinejax.interop.archive import (
+  THEIR_NAME,
   bare_name,
   find_archive,
   locate,
@@ -189,9 +190,23 @@ def test_shards_are_one_archive(shards):
     np.testing.assert_array_equal(tensors[name][:], ROWS + number)
 
 
+def test_what_lies_in_a_folder_instead_is_told(shards):
+  folder = shards.parent
+  with pytest.raises(UserError, match=r'; .* has m-1\.safetensors, m-2'):
+    locate(folder, 'base')
+  (folder / 'student.pt').touch()
+  with pytest.raises(UserError, match=r', student\.pt; give'):
+    locate(folder, 'base')
+  for number in '12':
+    there = f'{THEIR_NAME}-0000{number}-of-00002.safetensors'
+    (folder / f'm-{number}.safetensors').rename(folder / there)
+  with pytest.raises(UserError, match='has shards without their index'):
+    locate(folder, 'base')
+
+
 def test_a_shard_that_is_not_there_is_named(shards):
   (shards.parent / 'm-2.safetensors').unlink()
-  with pytest.raises(UserError, match=r'm-2\.safetensors'):
+  with pytest.raises(UserError, match=r'names m-2\.safetensors, which .*lacks'):
     open_archive(shards)
   save_file({'c': ROWS}, shards.parent / 'm-2.safetensors')
   with pytest.raises(UserError, match='names b, which its shards do not hold'):

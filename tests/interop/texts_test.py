@@ -1,12 +1,15 @@
 """An encoder with its weights and tokenizer, from one folder."""
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
+from cinejax.core.sharding import make_mesh
 from cinejax.interop.archive import open_archive
-from cinejax.interop.texts import load_text
+from cinejax.interop.texts import load_text, read_umt5
 from cinejax.models.config import TextConfig
 
 CFG = TextConfig('umt5', words=12, features=32, folder='')
@@ -46,11 +49,37 @@ def test_prompts_are_encoded_from_a_folder(folder):
   np.testing.assert_array_equal(text.encode([' ada  walks'])[0], out[0])
 
 
+def test_devices_share_its_weights(folder):
+  """Each holds an eighth of what is large; prompts read the same."""
+  mesh = make_mesh(MeshConfig(data=1, fsdp=1, sequence=4, tensor=2))
+  file = folder / 'text_encoder' / 'model.safetensors'
+  _, params = read_umt5(open_archive(file), mesh)
+  for leaf in jax.tree.leaves(params):
+    here = leaf.addressable_shards[0].data
+    assert leaf.size // here.size == (8 if leaf.size > 1000 else 1)
+  prompts = ['ada walks', 'Ada']
+  np.testing.assert_allclose(
+    load_text(_cfg(folder), mesh).encode(prompts),
+    load_text(_cfg(folder)).encode(prompts),
+    atol=1e-5,
+  )
+
+
 def test_what_is_missing_is_named(folder, tmp_path):
   with pytest.raises(UserError, match=r'config\.text\.folder is empty'):
     load_text(CFG)
   with pytest.raises(UserError, match=r'features is 16; .* has 32'):
     load_text(_cfg(folder, features=16))
+  tokenizer = folder / 'google' / 'umt5-xxl' / 'tokenizer.json'
+  tokenizer.rename(folder / 'aside')
+  with pytest.raises(
+    UserError, match=r'no tokenizer .*google/umt5-xxl/tokenizer\.json; it comes'
+  ):
+    load_text(_cfg(folder))
+  tokenizer.write_text('{}')
+  with pytest.raises(UserError, match=r'tokenizer\.json is no tokenizer'):
+    load_text(_cfg(folder))
+  (folder / 'aside').rename(tokenizer)
   (folder / 'text_encoder' / 'model.safetensors').unlink()
   with pytest.raises(
     UserError, match=r'umt5-xxl-enc-bf16\.pth in .*hf download'

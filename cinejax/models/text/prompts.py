@@ -42,8 +42,17 @@ class Tokens:
 
     path = folder / 'tokenizer.json'
     if not path.is_file():
-      raise UserError(f'there is no tokenizer at {path}; fetch its folder')
-    self._tokenizer = Tokenizer.from_file(str(path))
+      raise UserError(
+        f'there is no tokenizer {path}; it comes with the encoder, as '
+        'google/umt5-xxl/ in Wan-AI/Wan2.1-T2V-1.3B or as tokenizer/ in a '
+        'pipeline of diffusers'
+      )
+    try:
+      self._tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+      raise UserError(
+        f'{path} is no tokenizer ({error}); fetch it again'
+      ) from error
     self._tokenizer.enable_truncation(words)
     self._tokenizer.no_padding()
     self._words = words
