@@ -49,7 +49,7 @@ PARAM_RULES = (
   ('.*/lora_up', (None, 'fsdp')),
   (
     r'(query|key)_norm/scale|cross_norm/(scale|bias)|(head_)?modulation|'
-    r'positions|((attention|mlp)_)?norm/scale|distance',
+    r'positions|(attention|mlp|final)_norm/scale|distance',
     (),
   ),
   ('embedding', (None, (*_FSDP, 'tensor'))),  # of words, each of them whole

@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, SingleDeviceSharding
+from jax.sharding import Mesh
 
 from cinejax.core import tree as tree_lib
+from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import param_shardings
+from cinejax.core.sharding import make_mesh, param_shardings
 from cinejax.interop.archive import Archive, find_archive, open_archive
 from cinejax.interop.mapped import place
 from cinejax.interop.views import Ours, check
@@ -53,7 +54,12 @@ class Rule(NamedTuple):
 
 RULES = (
   Rule('embedding', 'token_embedding.weight', 'shared.weight', False),
-  Rule('norm/scale', 'norm.weight', 'encoder.final_layer_norm.weight', False),
+  Rule(
+    'final_norm/scale',
+    'norm.weight',
+    'encoder.final_layer_norm.weight',
+    False,
+  ),
   Rule(
     'blocks/distance',
     'blocks.{}.pos_embedding.embedding.weight',
@@ -115,6 +121,7 @@ def load_text(cfg: TextConfig, mesh: Mesh | None = None) -> Text:
     )
   folder = pathlib.Path(cfg.folder)
   tokens = Tokens(_tokenizer(folder), cfg.words)
+  mesh = mesh or _one_device()
   file = find_archive(folder, *_WEIGHTS)
   if file is None:
     raise UserError(
@@ -130,19 +137,23 @@ def load_text(cfg: TextConfig, mesh: Mesh | None = None) -> Text:
     raise UserError(
       f'config.text.features is {cfg.features}; {file} has {sizes.features}'
     )
-  return make_text(cfg, make_encode_fn(sizes, params, tokens))
+  return make_text(cfg, make_encode_fn(sizes, params, tokens, mesh))
 
 
 def make_encode_fn(
-  sizes: umt5.Sizes, params: Any, tokens: Tokens
+  sizes: umt5.Sizes, params: Any, tokens: Tokens, mesh: Mesh
 ) -> Callable[[str], np.ndarray]:
-  """-> encode_fn(prompt): float32 [w, D], one row a token."""
+  """-> encode_fn(prompt): float32 [w, D], one row a token.
+
+  It runs on `mesh`, where `params` are, whatever mesh its caller is in.
+  """
   encoder = umt5.Encoder(sizes)
   apply = jax.jit(encoder.apply)
 
   def encode_fn(prompt: str) -> np.ndarray:
     ids_1W, mask_1W = tokens([prompt])
-    hidden_1WD = apply({'params': params}, ids_1W, mask_1W)
+    with jax.set_mesh(mesh):
+      hidden_1WD = apply({'params': params}, ids_1W, mask_1W)
     return np.asarray(hidden_1WD)[0, : mask_1W.sum()].astype(np.float32)
 
   return encode_fn
@@ -170,11 +181,7 @@ def read_umt5(
   shapes = _shapes(sizes)
   like = tree_lib.paths(shapes)
   check(tensors, dict(_their_shapes(names, like)))
-  here = SingleDeviceSharding(jax.local_devices()[0])
-  places = jax.tree.map(lambda _: here, shapes)
-  if mesh is not None:
-    places = param_shardings(shapes, mesh)
-  places = tree_lib.paths(places)
+  places = tree_lib.paths(param_shardings(shapes, mesh or _one_device()))
   leaves = {}
   for rule in RULES:
     name = names[rule.ours]
@@ -187,6 +194,10 @@ def read_umt5(
     leaf = Ours(tuple(parts), how, stacked)
     leaves[rule.ours] = place(leaf, leaf.dtype, places[rule.ours])
   return sizes, tree_lib.nested(leaves)
+
+
+def _one_device() -> Mesh:
+  return make_mesh(MeshConfig(1, 1, 1, 1), jax.local_devices()[:1])
 
 
 def _tokenizer(folder: pathlib.Path) -> pathlib.Path:

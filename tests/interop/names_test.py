@@ -251,10 +251,10 @@ WAN_1_3B = {'layers': 30, 'heads': 12, 'head_features': 128}
 WAN_1_3B |= {'mlp_features': 8960, 'time_features': 256, 'text_features': 4096}
 
 
-def test_every_name_of_the_1_3b_model(fixture, shared_data):
-  """The list was read off diffusers' model of that size."""
+def test_every_name_of_the_1_3b_model(fixture, fixtures):
+  """The list is that of diffusers' model of that size."""
   cfg = dataclasses.replace(fixture[0], **WAN_1_3B)
-  path = shared_data / 'fixtures' / 'wan_transformer_1_3b_keys.txt'
+  path = fixtures / 'wan_transformer_1_3b_keys.txt'
   lines = [x for x in path.read_text().splitlines() if not x.startswith('#')]
   listed = {
     name: ast.literal_eval(shape)

@@ -66,7 +66,7 @@ class Encoder(nn.Module):
     x_BWD, _ = layers(sizes, table.dtype, name='blocks')(
       x_BWD, bucket_WW, mask_BW.astype(bool)
     )
-    return _norm(table.dtype, 'norm')(x_BWD)
+    return _norm(table.dtype, 'final_norm')(x_BWD)
 
 
 class _Block(nn.Module):
