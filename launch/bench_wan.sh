@@ -13,7 +13,7 @@
 # --out=FILE, --repeats=N, --platform=gpu, or other sizes.
 #
 # --reduced makes the same rows, to runs/bench/wan_reduced.jsonl, of a DiT of
-# two narrow layers and a thin codec at 160x96: minutes on a CPU, and no figure
+# two narrow layers and a thin codec at 48x32: minutes on a CPU, and no figure
 # of Wan. `parameters`, `height` and `width` of a row say which it is.
 set -euo pipefail
 # shellcheck source=launch/setup.sh
@@ -23,7 +23,7 @@ sizes=(--out=runs/bench/wan.jsonl)
 if [ "${1:-}" = --reduced ]; then
   shift
   sizes=(--out=runs/bench/wan_reduced.jsonl
-    --config.film.height=96 --config.film.width=160
+    --config.film.height=32 --config.film.width=48
     --config.dit.layers=2 --config.dit.heads=2 --config.dit.head_features=32
     --config.dit.mlp_features=128 --config.text.words=16
     --config.text.features=32 --config.codec.width=8 --config.codec.blocks=1)
