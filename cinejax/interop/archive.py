@@ -103,7 +103,10 @@ def _lying(folder: pathlib.Path) -> str:
   """What lies in `folder` instead, so that the right file may be given."""
   files = [path for path in sorted(folder.glob('*')) if path.is_file()]
   if any(re.search(r'-\d{5}-of-\d{5}\.safetensors$', x.name) for x in files):
-    return f'; {folder} has shards without their index, {THEIR_NAME}{INDEX}'
+    return (
+      f'; {folder} has shards without their index, {THEIR_NAME}{INDEX}, which '
+      'must be fetched too'
+    )
   others = [x.name for x in files if x.suffix in ('.safetensors', *TORCH)]
   return f'; {folder} has {", ".join(others)}' if others else ''
 

@@ -169,8 +169,8 @@ def check(
   if tensors and shapes and not tensors.keys() & shapes.keys():
     raise UserError(
       f'it is another network: it has {min(tensors)} and {len(tensors) - 1} '
-      f'more tensors, and none is called {min(shapes)} or as any other that '
-      'is wanted'
+      f'more tensors, but not {min(shapes)} nor any other that is wanted; give '
+      'the file of the network that is asked for'
     )
   faults = {
     'missing': sorted(shapes.keys() - tensors.keys()),
