@@ -33,6 +33,10 @@ train() {
   fi
   python -m cinejax.train --config="$config" --workdir="$run" \
     --config.train.codec_weights="${codec:-}" "$@"
+  if [ ! -e "$run/$stage.safetensors" ]; then # SIGTERM, Ctrl-C: saved
+    echo "$name is not trained yet; the same line goes on from there" >&2
+    exit 130
+  fi
   cp "$run/$stage.safetensors" "$weights/.$name.part"
   mv "$weights/.$name.part" "$weights/$name.safetensors"
 }

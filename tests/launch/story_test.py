@@ -21,7 +21,7 @@ case "$*" in
   *tune\\',*) made=tune ;;
   *) made=dmd ;;
 esac
-if [ "$made" = "${BREAK:-}" ]; then exit 75; fi
+if [ "$made" = "${BREAK:-}" ]; then exit "${WITH:-75}"; fi
 mkdir -p "$dir" && echo "$dir" > "$dir/$made.safetensors"
 """
 MADE = ['base', 'codec', 'four', 'one', 'two']
@@ -74,6 +74,9 @@ def test_every_network_is_made_once_from_those_before(run, tmp_path):
 def test_a_training_that_stops_is_gone_on_with(run, tmp_path):
   done, _ = run('out', BREAK='tune')
   assert done.returncode == 75
+  done, _ = run('out', BREAK='tune', WITH='0')  # as SIGTERM ends a training
+  assert done.returncode == 130
+  assert done.stderr.startswith('four is not trained yet; the same line')
   assert not (tmp_path / 'out' / 'weights' / 'four.safetensors').exists()
   done, calls = run('out')
   trained = [call for call in calls if 'cinejax.train' in call]
