@@ -1,6 +1,8 @@
 """Measures how fast a config trains and rolls out, and in how much memory.
 
   python -m cinejax.bench --config=configs/story.py --what=train [--out=FILE]
+  python -m cinejax.bench --config=configs/wan_1_3b.py --what=train \\
+    --stage=dmd --config.stage.dmd.batch=1 --config.data.chunks=7
   python -m cinejax.bench --config=configs/story.py --what=rollout \\
     --config.memory.policy=window --config.rollout.commit=fused
 
@@ -8,8 +10,8 @@ One JSON line a row, printed and added to FILE. Networks are random unless
 `--weights` names some, and so are the films of `train`; neither changes the
 time. Rows (equations in evaluation/throughput.py):
 
-  train    step_ms, an update of the base stage; tokens_per_sec counts the
-           tokens of the batch's films
+  train    step_ms, an update of --stage; tokens_per_sec counts the tokens of
+           the batch's films, mfu what training/planned.py counts of the model
   rollout  chunk_ms, by one compiled scan of config.rollout.chunks_per_call
            chunks; pixel_fps without and with the codec
   first    first_ms, from a prompt to the first frames of its film, fetched
@@ -24,9 +26,9 @@ compiled programs, so that compile_secs is honest.
 """
 
 import dataclasses
-import functools
 import json
 import statistics
+import zlib
 from typing import Any
 
 import jax
@@ -36,20 +38,19 @@ from absl import flags
 
 from cinejax import command
 from cinejax.config import Config
+from cinejax.core import tree as tree_lib
 from cinejax.core.files import append_line
 from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.director import Director, load_director, weight_places
 from cinejax.evaluation import throughput
-from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
 from cinejax.serving import load
 from cinejax.training import planned
-from cinejax.training.optim import make_optimizer
-from cinejax.training.stages import make_base_loss
-from cinejax.training.state import abstract_state, make_init, shardings
-from cinejax.training.steps import make_train_step, place
+from cinejax.training.stages import STAGES
+from cinejax.training.state import shardings
+from cinejax.training.steps import place
 
 Row = dict[str, Any]
 
@@ -64,6 +65,12 @@ def define_flags() -> None:
     required=True,
   )
   flags.DEFINE_string('out', '', 'File to add the rows to.')
+  flags.DEFINE_enum(
+    'stage',
+    'base',
+    [stage.name for stage in STAGES if stage.name != 'codec'],
+    'Whose updates are timed by --what=train.',
+  )
   flags.DEFINE_string('weights', '', 'File or folder; default: random.')
   flags.DEFINE_integer('repeats', 10, 'Timed calls of a row.', lower_bound=10)
   flags.DEFINE_integer('batch', 1, 'Films rolled out together.', lower_bound=1)
@@ -78,7 +85,7 @@ def main() -> None:
   jax.config.update('jax_enable_compilation_cache', False)
   for what in args.what:
     if what == 'train':
-      row = train_row(cfg, args.repeats)
+      row = train_row(cfg, args.stage, args.repeats)
     elif what == 'rollout':
       director = make_director(cfg, args.weights)
       row = throughput.rollout_row(director, args.batch, args.repeats)
@@ -146,56 +153,62 @@ def serve_row(director: Director, directors: int, secs: float) -> Row:
   }
 
 
-def train_row(cfg: Config, repeats: int) -> Row:
-  """An update of the base stage as `cinejax.train` does it, on cfg.mesh."""
-  settings, mesh = cfg.stage.base, make_mesh(cfg.mesh)
-  planned.check_mesh('base', cfg, mesh)
-  optimizer = make_optimizer(settings)
-  init_fn = functools.partial(denoiser.init_params, cfg.dit)
-  init = make_init(init_fn, optimizer, cfg.seed)
+def train_row(cfg: Config, stage: str, repeats: int) -> Row:
+  """An update of `stage` as `cinejax.train` does it, on cfg.mesh."""
+  mesh = make_mesh(cfg.mesh)
+  program = planned.make_planned(stage, cfg, mesh)
+  state, frozen, _ = program.args
   with jax.set_mesh(mesh):
-    abstract = abstract_state(init, mesh)
-    state = jax.jit(init, out_shardings=shardings(abstract))()
-    step = make_train_step(
-      make_base_loss(cfg, load_text(with_any_text(cfg).text)),
-      optimizer,
-      settings,
-      mesh,
-      shardings(abstract),
-      {},
-      batch_sharding(mesh),
+    state, frozen = _random_networks((state, frozen))
+    batch = place(_random_films(cfg, stage), batch_sharding(mesh))
+    compiled, compile_secs = throughput.compile_timed(
+      program.fn, state, frozen, batch
     )
-    batch = place(_random_films(cfg), batch_sharding(mesh))
-    compiled, compile_secs = throughput.compile_timed(step, state, {}, batch)
     secs = throughput.time_calls(
-      lambda state: compiled(state, {}, batch), state, repeats
+      lambda state: compiled(state, frozen, batch), state, repeats
     )
-  tokens = settings.batch * cfg.data.chunks * throughput.chunk_tokens(cfg)
+  work = planned.work(stage, cfg, mesh)
+  mean = statistics.mean(secs)  # updates of dmd differ
   return {
-    'batch': settings.batch,
+    'stage': stage,
+    'batch': getattr(cfg.stage, stage).batch,
     'chunks': cfg.data.chunks,
     'training': cfg.memory.training,
+    'remat': cfg.dit.remat,
+    'moments_dtype': getattr(cfg.stage, stage).moments_dtype,
     'compile_secs': compile_secs,
     'step_ms': throughput.spread(secs),
-    'tokens_per_sec': tokens / statistics.median(secs),
+    'tokens_per_sec': work.tokens / mean,
+    'mfu': work.flops / mean / work.peak_flops if work.peak_flops else None,
     **throughput.ran(cfg, compiled),
   }
 
 
-def _random_films(cfg: Config) -> dict[str, np.ndarray]:
+def _random_networks(tree: Any) -> Any:
+  """On the devices; an optimizer that has seen nothing yet."""
+
+  def leaf(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> jax.Array:
+    name = tree_lib.path_name(path)
+    if 'opt_state' in name or not jnp.issubdtype(x.dtype, jnp.floating):
+      return jnp.zeros(x.shape, x.dtype)
+    key = jax.random.key(zlib.crc32(name.encode()))
+    return jax.random.uniform(key, x.shape, x.dtype, -0.04, 0.04)
+
+  return jax.jit(
+    lambda: jax.tree_util.tree_map_with_path(leaf, tree),
+    out_shardings=shardings(tree),
+  )()
+
+
+def _random_films(cfg: Config, stage: str) -> dict[str, np.ndarray]:
   rng = np.random.default_rng(cfg.seed)
-  batch, chunks, film = cfg.stage.base.batch, cfg.data.chunks, cfg.film
-  height, width = throughput.latent_size(cfg)
-  frames = chunks * film.frames_per_chunk
-  latents = (batch, frames, height, width, cfg.dit.channels)
-  text = (batch, chunks, cfg.text.rows, cfg.text.features)
-  shots_N = np.arange(chunks, dtype=np.int32) // 2
-  return {
-    'latents': rng.standard_normal(latents, np.float32),
-    'text': rng.standard_normal(text, np.float32),
-    'mask': np.ones((batch, chunks), np.float32),
-    'shots': np.tile(shots_N, (batch, 1)),
+  films = {
+    name: rng.standard_normal(x.shape, np.float32)
+    for name, x in planned.make_batch(cfg, stage).items()
   }
+  films['mask'] = np.ones_like(films['mask'])
+  shots_N = np.arange(cfg.data.chunks, dtype=np.int32) // 2
+  return films | {'shots': np.tile(shots_N, (len(films['mask']), 1))}
 
 
 if __name__ == '__main__':

@@ -11,7 +11,9 @@ one another, and what to change. Nothing is loaded and nothing is run.
 
 `activations` are the compiler's temporaries: what is kept for the backward
 pass, gathered weights, gradients. `flops` are those of the model in one call,
-`flops_computed` with what is computed twice to save memory.
+`flops_computed` with what is computed twice to save memory. `--topology=cpu:8`
+are virtual devices of this machine: of them there are `flops_device` too, what
+one device multiplies in the compiled program.
 """
 
 import dataclasses
@@ -34,6 +36,7 @@ from cinejax.core.files import append_line
 from cinejax.core.sharding import make_mesh
 from cinejax.evaluation.resources import versions
 from cinejax.training import planned
+from cinejax.training.distillation import real_dit
 
 _SIZES = {'G': 2**30, 'M': 2**20, 'K': 2**10}
 _OVER = re.compile(r'Used ([\d.]+)([GMK]) of|([\d.]+)([GMK]) exceeds')
@@ -96,10 +99,13 @@ def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
     said: dict[str, Any] = {}
   else:
     used = _bytes(held, compiled.memory_analysis())
+    text = compiled.as_text()
     said = {
       kind: dataclasses.asdict(traffic)
-      for kind, traffic in hlo.collectives(compiled.as_text()).items()
+      for kind, traffic in hlo.collectives(text).items()
     }
+    if chip.name == 'cpu':
+      row['flops_device'] = hlo.products(text)
   secs = time.perf_counter() - start
   fits = 'activations' in used and used['total'] <= chip.hbm_bytes
   return row | {
@@ -123,6 +129,11 @@ def changes(
   training = stage != 'rollout'
   if training and cfg.dit.remat != 'full':
     found.append('--config.dit.remat=full')
+  if stage in ('dmd', 'tune') and real_dit(cfg) != cfg.dit:
+    found.append(
+      '--config.dmd.real_layers=0 --config.dmd.real_heads=0 '
+      "--config.dmd.real_mlp_features=0: a real score of the student's size"
+    )
   if mesh.shape['data'] > 1:
     found.append('--config.mesh.data=1, so that fsdp splits weights further')
   if training:
@@ -130,7 +141,8 @@ def changes(
     if settings.batch > split * settings.accumulate:
       parts = settings.batch // split
       found.append(f'--config.stage.{stage}.accumulate={parts}')
-    if settings.moments_dtype == 'float32':
+    # what bfloat16 moments forget is said in configs/base.py
+    if settings.moments_dtype == 'float32' and settings.beta2 < 0.99:
       found.append(f'--config.stage.{stage}.moments_dtype=bfloat16')
   wider = [
     ways
@@ -147,7 +159,7 @@ def changes(
 
 def _compile(program: planned.Planned, mesh: Mesh) -> jax.stages.Compiled:
   options = {}
-  if mesh.devices.flat[0].platform != 'tpu':
+  if mesh.devices.flat[0].platform not in ('tpu', 'cpu'):
     # it tries its kernels on the device to choose one, and there is none
     options = {'xla_gpu_enable_triton_gemm': False}
   with jax.set_mesh(mesh):

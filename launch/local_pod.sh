@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # A pod on this machine, and what happens when a host of it dies: two processes
-# with four virtual devices each train the story base together, one is killed
-# (SIGKILL) after a checkpoint, and one process with eight devices goes on.
+# with four virtual devices each train together, one is killed (SIGKILL) after
+# a checkpoint, and one process with eight devices goes on. First so for the
+# story base; then for DMD, with `init` on the way.
 #
 #   bash launch/local_pod.sh [WORKDIR]      default: runs/local_pod, emptied
 #
-# The model is the least there is, and the budget STEPS updates (12) of 8
-# films, saved every 4. At the end it checks that in what survives each update
-# took the films that come next, so each index of their order occurs once.
+# The model is the least there is. Base and DMD take STEPS updates (40) of 8
+# films, saved every 4. After each it checks that in what survives each update
+# took the films that come next, so each index of their order occurs once; that
+# no more was lost than what came after the last save but one (a save goes on
+# beside the next updates); and that updates which both did, two processes and
+# the one, have the same loss and gradient norm.
 set -euo pipefail
 if [ -z "${PYTHON:-}" ]; then
   # shellcheck source=launch/setup.sh
@@ -15,71 +19,93 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 
 WORKDIR="${1:-runs/local_pod}"
-STEPS="${STEPS:-12}"
+STEPS="${STEPS:-40}"
 rm -rf "$WORKDIR"
 mkdir -p "$WORKDIR"
 CONFIG=(--config=configs/story.py --config.dit.layers=1 --config.dit.heads=2
   --config.dit.head_features=16 --config.dit.mlp_features=64
   --config.data.chunks=3 --config.data.films="$WORKDIR/films"
-  --config.memory.bank_frames=20
+  --config.memory.window_frames=3 --config.memory.routed_frames=2
+  --config.memory.bank_frames=9 --config.dmd.every=2
   --config.train.codec_weights=weights/story/codec.safetensors
-  --config.train.stages="('base',)" --config.train.log_every_steps=1
-  --config.train.save_every_steps=4 --config.train.sample_every_steps=0
+  --config.train.log_every_steps=1 --config.train.save_every_steps=4
+  --config.train.sample_every_steps=0 --config.stage.init.steps=2
   --config.stage.base.steps="$STEPS" --config.stage.base.optimizer=adamw
-  --config.mesh.sequence=2)
-PORT="$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
-print(s.getsockname()[1])')"
-ROWS="$WORKDIR/metrics/base.jsonl"
+  --config.stage.dmd.steps="$STEPS" --config.mesh.sequence=2)
+PIDS=()
+trap 'kill -9 "${PIDS[@]}" 2>/dev/null || true' EXIT
 
-train() { # DEVICES FLAG…
-  local devices="$1"
-  shift
+train() { # DEVICES STAGES FLAG…
+  local devices="$1" stages="$2"
+  shift 2
   JAX_NUM_CPU_DEVICES="$devices" "$PYTHON" -m cinejax.train --platform=cpu \
-    --workdir="$WORKDIR" "${CONFIG[@]}" "$@"
+    --workdir="$WORKDIR" "${CONFIG[@]}" --config.train.stages="$stages" "$@"
+}
+
+act() { # STAGE STAGES: two processes, of which one dies in STAGE; one goes on
+  local rows="$WORKDIR/metrics/$1.jsonl" port process pid
+  port="$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
+print(s.getsockname()[1])')"
+  PIDS=()
+  for process in 0 1; do
+    train 4 "$2" --coordinator="127.0.0.1:$port" --processes=2 \
+      --process="$process" >"$WORKDIR/$1-$process.log" 2>&1 &
+    PIDS+=("$!")
+  done
+  until [ -e "$rows" ] && [ "$(wc -l <"$rows")" -ge 6 ]; do
+    for pid in "${PIDS[@]}"; do
+      kill -0 "$pid" 2>/dev/null || {
+        tail -n 20 "$WORKDIR/$1"-?.log >&2
+        echo 'error: a process ended too early; see above' >&2
+        exit 1
+      }
+    done
+    sleep 0.05
+  done
+  # the functions above are subshells, whose child is the trainer
+  pkill -9 -P "${PIDS[1]}"
+  echo "$1: process 1 was killed after $(wc -l <"$rows") updates"
+  sleep 2
+  pkill -9 -P "${PIDS[0]}" || true # it waits for the other, or has given up
+  wait "${PIDS[@]}" 2>/dev/null || true
+  PIDS=()
+
+  train 8 "$2"
+  check "$1" "$rows"
+}
+
+check() { # STAGE ROWS
+  "$PYTHON" - "$1" "$2" "$STEPS" <<'CHECK'
+import json
+import math
+import sys
+
+stage, path, steps = sys.argv[1:]
+rows = [json.loads(line) for line in open(path)]
+surviving = {row['step']: row for row in rows}  # of two the later counts
+begun = next(
+  i + 1
+  for i, (a, b) in enumerate(zip(rows, rows[1:]))
+  if b['step'] <= a['step']
+)
+last, first = rows[begun - 1]['step'], rows[begun]['step']
+assert 1 < first and last - first < 8, (last, first)  # saved every 4
+for row in rows[:begun]:  # what both did: two processes are one
+  if row['step'] >= first:
+    other = surviving[row['step']]
+    for name in ('loss', 'grad_norm'):
+      assert math.isclose(row[name], other[name], rel_tol=1e-5), (row, other)
+consumed = [surviving[step]['films_consumed'] for step in sorted(surviving)]
+assert consumed == [8 * (i + 1) for i in range(int(steps))], consumed
+print(
+  f'{stage}: one process went on from update {first} and did {first} to {last} '
+  f'again, the same to 1e-5; in the surviving run each of {consumed[-1]} '
+  'indices occurs once'
+)
+CHECK
 }
 
 "$PYTHON" -m data_prep.story --config=configs/story.py --films=40 \
   --weights=weights/story/codec.safetensors --out="$WORKDIR/films"
-
-PIDS=()
-for process in 0 1; do
-  train 4 --coordinator="127.0.0.1:$PORT" --processes=2 \
-    --process="$process" >"$WORKDIR/process-$process.log" 2>&1 &
-  PIDS+=("$!")
-done
-trap 'kill -9 "${PIDS[@]}" 2>/dev/null || true' EXIT
-
-until [ -e "$ROWS" ] && [ "$(wc -l <"$ROWS")" -ge 6 ]; do
-  for pid in "${PIDS[@]}"; do
-    kill -0 "$pid" 2>/dev/null || {
-      tail -n 20 "$WORKDIR"/process-*.log >&2
-      echo 'error: a process ended too early; see above' >&2
-      exit 1
-    }
-  done
-  sleep 0.2
-done
-# the functions above are subshells, whose child is the trainer
-pkill -9 -P "${PIDS[1]}"
-echo "process 1 was killed after $(wc -l <"$ROWS") updates"
-sleep 2
-pkill -9 -P "${PIDS[0]}" || true # it waits for the other, or has given up
-wait "${PIDS[@]}" 2>/dev/null || true
-
-train 8
-"$PYTHON" - "$ROWS" "$STEPS" <<'CHECK'
-import json
-import sys
-
-rows = [json.loads(line) for line in open(sys.argv[1])]
-surviving = {row['step']: row for row in rows}  # of two the later counts
-first = next(
-  b['step'] for a, b in zip(rows, rows[1:]) if b['step'] <= a['step']
-)
-consumed = [surviving[step]['films_consumed'] for step in sorted(surviving)]
-assert consumed == [8 * (i + 1) for i in range(int(sys.argv[2]))], consumed
-print(
-  f'one process went on from update {first}; in the surviving run each of '
-  f'{consumed[-1]} indices occurs once'
-)
-CHECK
+act base "('base',)"
+act dmd "('base', 'init', 'dmd')"

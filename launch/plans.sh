@@ -4,21 +4,24 @@
 # the marks in BUILD.md:
 #
 #   bash launch/plans.sh            what is not in benchmarks/plans.jsonl yet
+#   bash launch/plans.sh h100       of that what has this in its key
 #   bash launch/plans.sh --table    the table alone
 #
 # Needs pip install -e '.[plan-tpu]' for TPUs, '.[plan-gpu]' for GPUs. A row
-# takes from half a minute (GPU) to some (TPU) on two cores; remove rows, or the
-# file, to have them made anew.
+# takes one to five minutes of two idle cores; remove rows, or the file, to have
+# them made anew.
 set -euo pipefail
 if [ -z "${PYTHON:-}" ]; then
   # shellcheck source=launch/setup.sh
   source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 fi
 ROWS=benchmarks/plans.jsonl
+WANTED="${1:-}"
 
 plan() { # MODEL STAGE CHUNKS TOPOLOGY BATCH FLAG…
-  local key="$1 $2 $3 $4" batch=()
+  local key="$*" batch=()
   local config="configs/wan_$1.py"
+  case "$key" in *"$WANTED"*) ;; *) return ;; esac
   if grep -qsF "\"key\": \"$key\"" "$ROWS"; then return; fi
   if [ "$2" = rollout ]; then
     batch=(--config.rollout.sampler=few_step --config.rollout.steps=4
@@ -32,17 +35,26 @@ plan() { # MODEL STAGE CHUNKS TOPOLOGY BATCH FLAG…
     --out="$ROWS" >/dev/null || echo "$key: no plan; see above" >&2
 }
 
-if [ "${1:-}" != --table ]; then
-  for chunks in 7 20; do # 81 and 237 pixel frames
+# 7 and 20 chunks are 81 and 237 pixel frames
+OWN=(--config.dmd.real_layers=0 --config.dmd.real_heads=0
+  --config.dmd.real_mlp_features=0) # a real score of the student's size
+if [ "$WANTED" != --table ]; then
+  plan 14b base 20 v5p:4x4x4 8
+  plan 14b dmd 20 v5p:4x4x4 8
+  plan 14b base 7 v5e:16x16 32
+  plan 1_3b base 7 h100:1x1x1 1
+  plan 1_3b dmd 7 h100:1x1x1 1 "${OWN[@]}"
+  for chunks in 7 20; do
     for stage in base dmd; do
       plan 1_3b $stage $chunks h100:1x1x1 1
       plan 14b $stage $chunks h100:1x8x8 8
-      plan 1_3b $stage $chunks v5p:2x2x4 4 --config.mesh.sequence=4
       plan 14b $stage $chunks v5p:4x4x4 8
+      plan 1_3b $stage $chunks v5p:2x2x4 4 --config.mesh.sequence=4
       plan 14b $stage $chunks v5e:16x16 32
       plan 14b $stage $chunks v6e:16x16 32
     done
   done
+  plan 1_3b dmd 20 h100:1x1x1 1 "${OWN[@]}"
   plan 1_3b rollout 7 h100:1x1x1 1
   plan 14b rollout 7 h100:1x1x8 1 --config.mesh.fsdp=1
   plan 14b rollout 7 v5p:2x2x2 1 --config.mesh.fsdp=1
@@ -56,11 +68,17 @@ import re
 import sys
 
 rows = [json.loads(line) for line in open(sys.argv[1])]
-names = ('config', 'stage', 'frames', 'topology', 'fsdp × sequence × tensor')
+names = ('config', 'stage', 'with', 'frames', 'topology')
+names += ('fsdp × sequence × tensor',)
 sizes = ('weights and optimizer', 'bank', 'activations', 'total', 'has')
-lines = [' | '.join((*names, *sizes, 'fits', 'secs')), '|'.join(['---'] * 12)]
+lines = [' | '.join((*names, *sizes, 'fits', 'secs')), '|'.join(['---'] * 13)]
 for row in rows:
   used, mesh = row['bytes'], row['mesh']
+  flags = ' '.join(
+    flag.removeprefix('--config.')
+    for flag in row['key'].split()[5:]
+    if not flag.startswith('--config.mesh')
+  )
   frames = '–'
   if row['chunks']:
     frames = 4 * row['chunks'] * row['frames_per_chunk'] - 3
@@ -72,7 +90,7 @@ for row in rows:
     row['hbm_bytes'],
   )
   cells = [
-    row['config'], row['stage'], frames, row['topology'],
+    row['config'], row['stage'], flags or '–', frames, row['topology'],
     ' × '.join(str(mesh[a]) for a in ('fsdp', 'sequence', 'tensor')),
     *(f'{part / 2**30:.1f}' if part else '–' for part in parts),
     'yes' if row['fits'] else 'no: ' + '; '.join(row['change'][:2]),

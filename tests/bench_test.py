@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def test_a_batch_that_the_mesh_does_not_divide_is_refused():
   with pytest.raises(UserError, match=r'config\.stage\.base\.batch is 2'):
-    bench.train_row(resolve(tiny.get_config()), repeats=1)
+    bench.train_row(resolve(tiny.get_config()), 'base', repeats=1)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.training import planned
-from configs import tiny
+from configs import tiny, wan_1_3b
 
 needs_tpu_compiler = pytest.mark.skipif(
   not (importlib.util.find_spec('libtpu') or os.getenv('TPU_LIBRARY_PATH')),
@@ -115,11 +115,38 @@ def test_what_to_change():
   ]
 
 
+def test_a_larger_judge_is_the_first_to_go():
+  cfg = make_config(dit__remat='full', dmd__real_layers=3)
+  mesh = make_mesh(MeshConfig(1, 1, 1, 1), jax.devices()[:1])
+  told = plan.changes('dmd', cfg, {'params': 10, 'total': 50}, mesh)
+  assert told[0].startswith('--config.dmd.real_layers=0 ')
+  assert not any('moments_dtype' in change for change in told)
+
+
 @pytest.mark.parametrize('program', planned.PROGRAMS)
 def test_heads_that_a_mesh_does_not_divide_are_a_sentence(program):
   mesh = make_mesh(MeshConfig(1, 1, 2, 2), jax.devices()[:4])
   with pytest.raises(UserError, match='heads is 2; it must be a multiple of'):
     planned.make_planned(program, make_config(), mesh)
+
+
+@pytest.mark.parametrize(
+  'topology',
+  [
+    pytest.param('h100:1x1x1', marks=needs_gpu_compiler),
+    pytest.param('v5p:2x2x1', marks=[needs_tpu_compiler, pytest.mark.slow]),
+  ],
+)
+def test_a_short_film_of_the_1_3b_base_fits(topology):
+  config = wan_1_3b.get_config()
+  config.data.chunks = 1
+  config.stage.base.batch = 4
+  config.stage.base.accumulate = 4 if topology.startswith('h100') else 1
+  row = plan.plan('base', resolve(config), topology)
+  used = row['bytes']
+  assert row['fits'] and used['params'] * row['devices'] > 4 * 1.3e9
+  assert used['optimizer'] == pytest.approx(used['params'], rel=1e-3)
+  assert used['total'] > used['params'] + used['optimizer'] + used['ema']
 
 
 @pytest.mark.slow
@@ -134,12 +161,16 @@ def test_a_pod_of_tpus(program):
     memory__training='full',
     mesh__sequence=2,
     stage__base__optimizer='adamw',
+    stage__base_bidirectional__batch=4,
+    stage__codec__batch=4,
     stage__init__batch=4,
+    dmd__window=2,
     rollout__guidance=1.0,
   )
   row = plan.plan(program, cfg, 'v5e:2x2')
   assert row['fits'] and row['bytes']['total'] < 2**30
-  assert row['collectives']['all-to-all']['calls'] > 0
+  split = 'all-reduce' if program == 'codec' else 'all-to-all'
+  assert row['collectives'][split]['calls'] > 0
 
 
 @pytest.mark.slow
@@ -150,6 +181,41 @@ def test_too_large_for_a_pod_does_not_fit():
   )
   row = plan.plan('base', cfg, 'v5e:2x2')
   assert not row['fits'] and row['change']
+
+
+@pytest.mark.slow
+def test_weak_scaling_by_what_is_compiled():
+  """A film a device: each does as much, but for what is done per layer."""
+  rows = [
+    plan.plan(
+      'base',
+      make_config(stage__base__optimizer='adamw', stage__base__batch=devices),
+      f'cpu:{devices}',
+    )
+    for devices in (1, 8)
+  ]
+  one, many = (row['flops_device'] for row in rows)
+  assert rows[0]['flops_computed'] == pytest.approx(one, rel=0.02)
+  assert many == pytest.approx(one, rel=0.02)
+  assert not rows[0]['collectives']
+  said = sum(kind['bytes'] for kind in rows[1]['collectives'].values())
+  # weights come once in each direction, gradients go, in float32 at most
+  assert (
+    0
+    < said
+    < 6
+    * 4
+    * sum(
+      np.prod(leaf.shape)
+      for leaf in jax.tree.leaves(
+        planned.make_planned(
+          'base',
+          make_config(),
+          make_mesh(MeshConfig(1, 1, 1, 1), jax.devices()[:1]),
+        ).kinds['params']
+      )
+    )
+  )
 
 
 @pytest.mark.slow

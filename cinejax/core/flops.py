@@ -2,8 +2,9 @@
 
 Only what matrices multiply counts, 2 (rows)(columns)(inner) a product, as is
 usual where models are compared: a compiler's own count takes the body of a
-loop once, and knows nothing of kernels. A loop counts as often as it runs;
-of a branch the dearest side counts; a loop without a known end counts once.
+loop once, and knows nothing of kernels. A loop counts as often as it runs. How
+often one runs whose end is drawn, and how often the dearest side of a branch
+is taken, the caller knows.
 """
 
 import math
@@ -14,33 +15,36 @@ import jax
 from jax.extend import core as jax_core
 
 
-def count(fn: Callable[..., Any], *args: Any) -> int:
+def count(
+  fn: Callable[..., Any], *args: Any, often: float = 1.0, trips: float = 1.0
+) -> int:
   """Of fn(*args); `args` are arrays or their shapes, and nothing is run.
 
-  Trace outside of a mesh, where shapes are those of whole arrays.
+  Of a branch the dearest side counts `often` times, the cheapest else; a loop
+  without a known end runs `trips` times. Trace outside of a mesh, where shapes
+  are those of whole arrays.
 
   Raises ValueError if there are kernels in it, whose inside is not counted.
   """
-  return _of(jax.make_jaxpr(fn)(*args).jaxpr)
 
+  def of(jaxpr: jax_core.Jaxpr) -> float:
+    return sum(of_equation(equation) for equation in jaxpr.eqns)
 
-def _of(jaxpr: jax_core.Jaxpr) -> int:
-  return sum(_of_equation(equation) for equation in jaxpr.eqns)
+  def of_equation(equation: Any) -> float:
+    name, params = equation.primitive.name, equation.params
+    if name == 'dot_general':
+      return _product(equation)
+    if name == 'conv_general_dilated':
+      return _convolution(equation)
+    if name == 'pallas_call':
+      raise ValueError('a kernel hides its products; count with attention xla')
+    inside = [of(jaxpr) for jaxpr in _inner(params)]
+    if name == 'cond':
+      return often * max(inside) + (1 - often) * min(inside)
+    times = {'scan': params.get('length'), 'while': trips}.get(name, 1)
+    return times * sum(inside)
 
-
-def _of_equation(equation: Any) -> int:
-  name, params = equation.primitive.name, equation.params
-  if name == 'dot_general':
-    return _product(equation)
-  if name == 'conv_general_dilated':
-    return _convolution(equation)
-  if name == 'pallas_call':
-    raise ValueError('a kernel hides its products; count with attention xla')
-  inside = [_of(jaxpr) for jaxpr in _inner(params)]
-  if name == 'cond':
-    return max(inside)
-  times = params['length'] if name == 'scan' else 1
-  return times * sum(inside)
+  return round(of(jax.make_jaxpr(fn)(*args).jaxpr))
 
 
 def _product(equation: Any) -> int:

@@ -1,4 +1,5 @@
-"""What devices say to one another in a compiled program, from its text.
+"""What one device does in a compiled program, from its text: products of
+matrices, and what it says to others.
 
 A loop's body counts as often as the loop runs, where the compiler knows it;
 of a conditional every branch counts. Bytes are those of the larger of what
@@ -30,6 +31,9 @@ _CALLED = re.compile(
 )
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _SHAPE = re.compile(r'([a-z]\w*)\[([\d,]*)\]')
+_DOT = re.compile(
+  r' dot\((?:\w+\[\S+ )?%?([\w.\-]+).*lhs_contracting_dims=\{([\d,]*)\}'
+)
 _BITS = {'pred': 8, 'token': 0, 's4': 4, 'u4': 4}
 
 
@@ -43,25 +47,53 @@ class Traffic:
 
 def collectives(text: str) -> dict[str, Traffic]:
   """Traffic by kind, of a program in the text of `Compiled.as_text()`."""
-  blocks, entry = _blocks(text)
   found: dict[str, Traffic] = collections.defaultdict(Traffic)
+  for times, operation, _ in _operations(text):
+    kind = operation[2].removesuffix('-start')
+    if kind in KINDS:
+      found[kind].calls += times
+      found[kind].bytes += times * _bytes(operation[1])
+  return dict(sorted(found.items()))
 
-  def visit(name: str, times: int) -> None:
+
+def products(text: str) -> int:
+  """Floating point operations of matrix products, 2 (rows)(columns)(inner).
+
+  Only of compilers that write them as such, as that for CPUs does: others
+  call kernels.
+  """
+  found = 0
+  for times, operation, block in _operations(text):
+    dot = _DOT.search(operation.string) if operation[2] == 'dot' else None
+    if dot is None:
+      continue
+    left = _shape_of(dot[1], block)
+    inner = [left[int(axis)] for axis in dot[2].split(',') if axis]
+    found += times * 2 * math.prod(_dims(operation[1])) * math.prod(inner)
+  return found
+
+
+def _operations(
+  text: str,
+) -> Iterator[tuple[int, re.Match[str], list[str]]]:
+  """(how often it runs, its match, the lines around it) of each operation."""
+  blocks, entry = _blocks(text)
+
+  def visit(
+    name: str, times: int
+  ) -> Iterator[tuple[int, re.Match[str], list[str]]]:
     for line in blocks.get(name, ()):
       operation = _OPERATION.match(line)
       if operation is None:
         continue
-      kind = operation[2].removesuffix('-start')
-      if kind in KINDS:
-        found[kind].calls += times
-        found[kind].bytes += times * _bytes(operation[1])
-        continue
-      trips = _TRIPS.search(line) if kind == 'while' else None
+      yield times, operation, blocks[name]
+      if operation[2].removesuffix('-start') in KINDS:
+        continue  # what it calls adds numbers up
+      trips = _TRIPS.search(line) if operation[2] == 'while' else None
       for called in _called(line):
-        visit(called, times * int(trips[1]) if trips else times)
+        yield from visit(called, times * int(trips[1]) if trips else times)
 
-  visit(entry, 1)
-  return dict(sorted(found.items()))
+  return visit(entry, 1)
 
 
 def _blocks(text: str) -> tuple[dict[str, list[str]], str]:
@@ -83,6 +115,18 @@ def _called(line: str) -> Iterator[str]:
   for match in _CALLED.finditer(line):
     names = match[2] or match[3]
     yield from (name.strip().lstrip('%') for name in names.split(','))
+
+
+def _shape_of(name: str, block: list[str]) -> list[int]:
+  """Of what is called `name` in the block."""
+  defined = re.compile(rf'^\s+(?:ROOT )?%?{re.escape(name)} = (\S+)')
+  (match,) = (found for line in block if (found := defined.match(line)))
+  return _dims(match[1])
+
+
+def _dims(shape: str) -> list[int]:
+  match = _SHAPE.match(shape)
+  return [int(n) for n in match[2].split(',') if n] if match else []
 
 
 def _bytes(shapes: str) -> int:

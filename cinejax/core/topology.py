@@ -3,11 +3,13 @@
   v5p:4x4x4     64 chips as a slice; also v4, v5e, v6e, tpu7x
   v6e:8x8*2     two such slices
   h100:1x8x8    slices x hosts x GPUs of a host; also h200
+  cpu:8         virtual devices of this machine, which share its memory
 
 XLA compiles for them without one of them: libtpu for TPUs, the CUDA plugin
 for GPUs. (jax.experimental.topologies.)
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -87,13 +89,15 @@ def describe(name: str) -> tuple[Chip, list[Any]]:
 
   Raises UserError if there is no such topology, or no compiler for it.
   """
+  if virtual := re.fullmatch(r'cpu:([1-9]\d*)', name):
+    return _virtual(int(virtual[1]))
   match = re.fullmatch(r'(\w+):(\d+(?:x\d+)*)(?:\*(\d+))?', name)
   chip = next((c for c in CHIPS if match and c.name == match[1]), None)
   if match is None or chip is None:
     known = ', '.join(chip.name for chip in CHIPS)
     raise UserError(
       f'--topology={name} is not CHIP:SHAPE, such as v5p:4x4x4, v6e:8x8*2 or '
-      f'h100:1x8x8; chips are {known}'
+      f'h100:1x8x8; chips are {known}; or cpu:N'
     )
   make = _gpus if chip.name in _GPUS else _tpus
   try:
@@ -104,6 +108,20 @@ def describe(name: str) -> tuple[Chip, list[Any]]:
       f'--topology={name}: the compiler knows no such shape ({first}); take '
       'one that can be rented'
     ) from error
+
+
+def _virtual(count: int) -> tuple[Chip, list[Any]]:
+  """Raises UserError where JAX has begun with fewer."""
+  with contextlib.suppress(RuntimeError):  # JAX has begun: it keeps its number
+    jax.config.update('jax_num_cpu_devices', count)
+  devices = jax.devices('cpu')
+  if len(devices) < count:
+    raise UserError(
+      f'--topology=cpu:{count}: this process has {len(devices)} CPU devices; '
+      'unset XLA_FLAGS and JAX_NUM_CPU_DEVICES'
+    )
+  memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  return Chip('cpu', 'cpu', memory // count, 0.0), devices[:count]
 
 
 def _tpus(chip: Chip, shape: str, slices: int) -> list[Any]:

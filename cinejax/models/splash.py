@@ -7,6 +7,8 @@ tokens of four heads. Elsewhere than on a TPU the kernels are interpreted:
 slow, and right.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,17 +46,28 @@ class FilmMask(masks._ComputableMask):
       return past | (k_noisy & q_noisy & (q_chunk == k_chunk))
 
     super().__init__((length, length), sees)
+    self._blocks = functools.cache(self._seen)  # most are of few pairs
 
   def __getitem__(self, index):
-    """A block; of one value where all of it has one, as splash only asks."""
+    """Stands for a block, [1, 2]: all splash asks is whether any or all of it
+    is seen.
+
+    It asks that of every block, and keeps a copy of each that is neither: of a
+    film of 60 latents at 480p gigabytes of them, and minutes.
+    """
     rows, columns = (
-      np.unique(np.arange(part.start, part.stop) // self._tokens) * self._tokens
+      (part.start // self._tokens, (part.stop - 1) // self._tokens)
       for part in index
     )
+    return self._blocks(*rows, *columns)
+
+  def _seen(self, *chunks: int) -> np.ndarray:
+    """[some, all] of what lies in segments `first` to `last`, of q and k."""
+    first_q, last_q, first_k, last_k = chunks
+    rows = np.arange(first_q, last_q + 1) * self._tokens
+    columns = np.arange(first_k, last_k + 1) * self._tokens
     corners = self.mask_function(rows[:, None], columns[None])
-    if corners.all() or not corners.any():
-      return corners
-    return super().__getitem__(index)
+    return np.array([[corners.any(), corners.all()]])
 
   def __eq__(self, other: object) -> bool:
     return type(other) is type(self) and self._key == other._key

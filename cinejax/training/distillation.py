@@ -18,6 +18,7 @@ import optax
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.diffusion.config import DiffusionConfig
+from cinejax.memory.config import MemoryConfig
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 from cinejax.models.discriminator import make_discriminator
@@ -134,10 +135,12 @@ def real_dit(cfg: Config) -> DiTConfig:
 
 
 def _step_maker(cfg: Config, negative_text_WD):
+  memory = _film_memory(cfg)
+
   def make_step(latent_shape):
     return Step(
-      denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
-      memory=cfg.memory,
+      denoise_fn=denoiser.make_denoise_fn(cfg.dit, memory),
+      memory=memory,
       diffusion=cfg.diffusion,
       rollout=_student_rollout(cfg),
       latent_shape=latent_shape,
@@ -145,6 +148,17 @@ def _step_maker(cfg: Config, negative_text_WD):
     )
 
   return make_step
+
+
+def _film_memory(cfg: Config) -> MemoryConfig:
+  """With slots for the frames of a film of data: more would stay empty."""
+  memory = cfg.memory
+  least = memory.window_frames + memory.routed_frames
+  least += cfg.film.frames_per_chunk
+  frames = max(least, cfg.data.chunks * cfg.film.frames_per_chunk)
+  return dataclasses.replace(
+    memory, bank_frames=min(memory.bank_frames, frames)
+  )
 
 
 def _score_fn(cfg: Config, dit: DiTConfig) -> Callable[..., jax.Array]:

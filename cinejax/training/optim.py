@@ -67,6 +67,14 @@ def _resting(
 
 
 def _adamw(cfg: StageConfig) -> optax.GradientTransformation:
+  if not cfg.beta1:  # the same without a first moment, which is the gradient
+    return optax.chain(
+      optax.scale_by_rms(
+        cfg.beta2, eps=1e-8, eps_in_sqrt=False, bias_correction=True
+      ),
+      optax.add_decayed_weights(cfg.weight_decay, mask=matrices),
+      optax.scale_by_learning_rate(make_schedule(cfg)),
+    )
   return optax.adamw(
     make_schedule(cfg),
     b1=cfg.beta1,

@@ -27,6 +27,7 @@ from cinejax.core.sharding import (
   make_mesh,
   param_shardings,
 )
+from cinejax.core.topology import chip_of
 from cinejax.models import denoiser
 from cinejax.objectives.causal_ode import STUDENT_STEPS
 from cinejax.rollout.placement import state_shardings
@@ -35,10 +36,11 @@ from cinejax.rollout.state import ChunkInput, init_state
 from cinejax.rollout.step import Step
 from cinejax.training import stages
 from cinejax.training.adaptation import adapted
+from cinejax.training.metrics import Work
 from cinejax.training.state import abstract_state, make_init, shardings
 from cinejax.training.steps import make_train_step
 
-PROGRAMS = (*stages.DESCRIBED, 'rollout')
+PROGRAMS = (*(stage.name for stage in stages.STAGES), 'rollout')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +72,40 @@ def make_planned(
 
 
 def count_flops(name: str, cfg: Config, remat: str) -> int:
-  """Floating point operations of one call, over all devices."""
+  """Floating point operations of one call, over all devices.
+
+  Of `dmd` a mean over updates: the student's turn is one of config.dmd.every,
+  and its chunks end after one to J of J steps. What `tune` rolls out before
+  its window counts as one chunk, whatever its length.
+  """
   dit = dataclasses.replace(cfg.dit, attention='xla', remat=remat)
   alone = make_mesh(MeshConfig(1, 1, 1, 1), jax.local_devices()[:1])
   planned = make_planned(name, dataclasses.replace(cfg, dit=dit), alone)
-  return flops.count(planned.fn, *planned.args)
+  turns, passes = 1.0, 1.0
+  if name in ('dmd', 'tune'):
+    turns = 1 / cfg.dmd.every
+  if name == 'dmd':
+    passes = (1 + cfg.dmd.steps) / 2
+  return flops.count(planned.fn, *planned.args, often=turns, trips=passes)
+
+
+def work(name: str, cfg: Config, mesh: Mesh) -> Work:
+  """What an update of a stage does, as far as it can be told."""
+  if name == 'codec':  # has no tokens
+    return Work()
+  rows, columns = (
+    size // patch
+    for size, patch in zip(_latent(cfg)[:2], cfg.dit.patch[1:], strict=True)
+  )
+  settings = getattr(cfg.stage, name)
+  frames = settings.batch * cfg.data.chunks * cfg.film.frames_per_chunk
+  tokens = frames * rows * columns
+  chip = chip_of(mesh.devices.flat[0].device_kind)
+  # adapters are no whole updates, and how long `tune` rolls out is drawn
+  if chip is None or settings.lora.rank or name == 'tune':
+    return Work(tokens=tokens)
+  count = count_flops(name, cfg, remat='none')
+  return Work(tokens, count, chip.flops * mesh.size)
 
 
 def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
@@ -141,8 +172,7 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> Planned:
     batch_sharding(mesh),
     program.ships,
   )
-  stored = name == 'init' and bool(cfg.init.trajectories)
-  batch = _on(_batch(cfg, settings.batch, stored), batch_sharding(mesh))
+  batch = _on(make_batch(cfg, name), batch_sharding(mesh))
   kinds = {
     'params': state.params,
     'optimizer': state.opt_state,
@@ -153,18 +183,19 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> Planned:
   return Planned(step, (state, frozen, batch), kinds)
 
 
-def _batch(
-  cfg: Config, films: int, stored: bool
-) -> dict[str, jax.ShapeDtypeStruct]:
-  """As the pipeline makes it; with trajectories where they are `stored`."""
-  chunks = cfg.data.chunks
+def make_batch(cfg: Config, name: str) -> dict[str, jax.ShapeDtypeStruct]:
+  """What the pipeline makes for an update of the stage `name`."""
+  films, chunks = getattr(cfg.stage, name).batch, cfg.data.chunks
+  if name == 'codec':
+    video = (films, cfg.story.clip_frames, cfg.film.height, cfg.film.width, 3)
+    return {'video': jax.ShapeDtypeStruct(video, jnp.uint8)}
   shapes = {
     'latents': (chunks * cfg.film.frames_per_chunk, *_latent(cfg)),
     'text': (chunks, cfg.text.rows, cfg.text.features),
     'mask': (chunks,),
     'shots': (chunks,),
   }
-  if stored:
+  if name == 'init' and cfg.init.trajectories:
     frames, *rest = shapes['end'] = shapes['latents']
     shapes['points'] = (frames, STUDENT_STEPS, *rest)
   return {

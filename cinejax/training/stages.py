@@ -37,7 +37,7 @@ from cinejax.training.samples import (
   make_film_sampler,
   make_whole_film_sampler,
 )
-from cinejax.training.steps import LossFn, alone
+from cinejax.training.steps import alone
 
 _FITTED_CLIPS = 256  # that a codec's encoder is measured on
 
@@ -69,12 +69,7 @@ def find(name: str) -> Stage:
 
 def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
   del workdir
-  codec = make_codec(cfg.codec)
-  if not isinstance(codec, PatchCodec):
-    raise UserError(
-      f'config.codec.name is {cfg.codec.name}, which comes trained; take codec '
-      'out of config.train.stages and set config.train.codec_weights'
-    )
+  codec = _patch_codec(cfg)
   clips = StoryClips(
     cfg.story.seed,
     cfg.story.films,
@@ -99,14 +94,24 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
     sample = make_clip_batches(clips, batch=_FITTED_CLIPS, seed=cfg.seed)
     return codec.measure(next(sample)['video'])
 
-  return Program(
+  return dataclasses.replace(
+    _describe_codec(cfg),
     init_fn=lambda key: codec.fit(codec.init(key), components()),
-    loss_fn=alone(make_reconstruction_loss(codec)),
     batches_fn=batches,
     sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),
     # a new decoder for the same latents
     start=started(cfg.train.codec_weights),
   )
+
+
+def _patch_codec(cfg: Config) -> PatchCodec:
+  codec = make_codec(cfg.codec)
+  if not isinstance(codec, PatchCodec):
+    raise UserError(
+      f'config.codec.name is {cfg.codec.name}, which comes trained; take codec '
+      'out of config.train.stages and set config.train.codec_weights'
+    )
+  return codec
 
 
 def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
@@ -126,16 +131,8 @@ def _build_base_bidirectional(cfg: Config, workdir: pathlib.Path) -> Program:
   films, text = latent_films(cfg), captions(cfg)
   codec = load_codec(cfg.codec, codec_weights)
   film_fn = denoiser.make_bidirectional_film_fn(cfg.dit)
-  loss_fn = make_teacher_forcing_loss(
-    film_fn,
-    dataclasses.replace(cfg.diffusion, time_per='film'),
-    frames=cfg.film.frames_per_chunk,
-    negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
-    drop_text=cfg.stage.base_bidirectional.drop_text,
-  )
-  return Program(
-    init_fn=init_dit(cfg.dit),
-    loss_fn=alone(loss_fn),
+  return dataclasses.replace(
+    describe(cfg, 'base_bidirectional', text),
     batches_fn=film_batches(cfg, cfg.stage.base_bidirectional, films, text),
     sample_fn=make_whole_film_sampler(cfg, text, film_fn, films[0], *codec),
     start=started(cfg.train.base_bidirectional_weights),
@@ -143,28 +140,37 @@ def _build_base_bidirectional(cfg: Config, workdir: pathlib.Path) -> Program:
 
 
 def describe(cfg: Config, name: str, text: Text) -> Program:
-  """A stage of DESCRIBED without its data and weights."""
-  if name == 'base':
-    loss_fn = make_base_loss(cfg, text)
-    return Program(init_dit(cfg.dit), loss_fn, start={'': None})
+  """The stage `name` without its data and weights."""
+  if name == 'codec':
+    return _describe_codec(cfg)
+  if name in ('base', 'base_bidirectional'):
+    return _describe_base(cfg, name, text)
   if name == 'init':
     return initialisation.describe(cfg, text)
   return distillation.describe(cfg, name, text)
 
 
-def make_base_loss(cfg: Config, text: Text) -> LossFn:
-  """What the base stage minimises."""
+def _describe_codec(cfg: Config) -> Program:
+  codec = _patch_codec(cfg)
+  loss_fn = alone(make_reconstruction_loss(codec))
+  return Program(codec.init, loss_fn, start={'': None})
+
+
+def _describe_base(cfg: Config, name: str, text: Text) -> Program:
+  film_fn, diffusion = denoiser.make_film_fn(cfg.dit, cfg.memory), cfg.diffusion
+  if name == 'base_bidirectional':
+    film_fn = denoiser.make_bidirectional_film_fn(cfg.dit)
+    diffusion = dataclasses.replace(diffusion, time_per='film')
   loss_fn = make_teacher_forcing_loss(
-    denoiser.make_film_fn(cfg.dit, cfg.memory),
-    cfg.diffusion,
+    film_fn,
+    diffusion,
     frames=cfg.film.frames_per_chunk,
     negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
-    drop_text=cfg.stage.base.drop_text,
+    drop_text=getattr(cfg.stage, name).drop_text,
   )
-  return alone(loss_fn)
+  return Program(init_dit(cfg.dit), alone(loss_fn), start={'': None})
 
 
-DESCRIBED = ('base', 'init', 'dmd', 'tune')
 STAGES = (
   Stage('codec', consumes=(), build=_build_codec),
   Stage('base', consumes=('codec',), build=_build_base),

@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 
 from cinejax.config import Config
 from cinejax.core.sharding import batch_sharding, param_shardings
-from cinejax.core.topology import chip_of
 from cinejax.interop.adapters import save_adapter
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
@@ -20,11 +19,11 @@ from cinejax.training import loop, planned
 from cinejax.training.adaptation import adapted
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.config import LoraConfig
-from cinejax.training.metrics import MetricWriter, Work
+from cinejax.training.metrics import MetricWriter
 from cinejax.training.profile import Profile
 from cinejax.training.program import Frozen, Program, weights_path
 from cinejax.training.progress import Watch
-from cinejax.training.stages import DESCRIBED, Stage, find
+from cinejax.training.stages import Stage, find
 from cinejax.training.state import (
   Params,
   TrainState,
@@ -80,7 +79,9 @@ def run_stage(
     dataclasses.asdict(cfg),
     best=cfg.train.keep_best,
   )
-  work = _work(stage.name, cfg, mesh)  # whole arrays: outside of the mesh
+  work = planned.work(
+    stage.name, cfg, mesh
+  )  # whole arrays: outside of the mesh
   with jax.set_mesh(mesh), checkpoints:
     abstract = abstract_state(init, mesh)
     state = checkpoints.restore(abstract)
@@ -180,25 +181,6 @@ def _gathered(tree: Params, dtype: str) -> Params:
     return rows[0] if x.ndim < 3 else np.stack(rows)
 
   return jax.tree.map(leaf, tree)
-
-
-def _work(name: str, cfg: Config, mesh: Mesh) -> Work:
-  """What an update does, as far as it can be told."""
-  if name not in DESCRIBED:
-    return Work()
-  rows, columns = (
-    size // (cfg.codec.spatial_stride * patch)
-    for size, patch in zip(
-      (cfg.film.height, cfg.film.width), cfg.dit.patch[1:], strict=True
-    )
-  )
-  chunks = getattr(cfg.stage, name).batch * cfg.data.chunks
-  tokens = chunks * cfg.film.frames_per_chunk * rows * columns
-  chip = chip_of(mesh.devices.flat[0].device_kind)
-  if chip is None or getattr(cfg.stage, name).lora.rank:  # not whole updates
-    return Work(tokens=tokens)
-  flops = planned.count_flops(name, cfg, remat='none')
-  return Work(tokens, flops, chip.flops * mesh.size)
 
 
 def _write_adapter(

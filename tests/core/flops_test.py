@@ -27,6 +27,16 @@ def test_a_loop_counts_as_often_as_it_runs_and_a_branch_by_its_dearest():
   assert flops.count(jax.jit(loop), A) == 6 * 2 * 3 * 4 * 4 + inside
 
 
+def test_the_caller_knows_how_often_a_branch_is_taken_and_a_loop_runs():
+  def drawn(a, n):
+    x = jax.lax.fori_loop(0, n, lambda _, x: x @ jnp.zeros((4, 4)), a)
+    return jax.lax.cond(n > 3, lambda: x @ x.T @ x, lambda: x)
+
+  loop, branch = 2 * 3 * 4 * 4, 2 * 2 * 3 * 3 * 4
+  assert flops.count(drawn, A, 2) == loop + branch
+  assert flops.count(drawn, A, 2, often=0.25, trips=3) == 3 * loop + branch / 4
+
+
 def test_backward_of_a_layer_is_twice_its_forward():
   loss = lambda w, x: jnp.sum(jnp.tanh(x @ w) @ w)  # noqa: E731
   w, x = jnp.zeros((4, 4)), jnp.zeros((9, 4))

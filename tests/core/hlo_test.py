@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from cinejax.core import hlo
@@ -46,3 +47,21 @@ def test_a_real_program():
     found = hlo.collectives(f.lower(x).compile().as_text())
   assert found['all-reduce'] == hlo.Traffic(calls=5, bytes=5 * 16 * 4)
   assert found['all-to-all'].calls == 1
+
+
+def test_products_of_one_device_count_as_often_as_they_run():
+  mesh = make_mesh(MeshConfig(1, -1, 1, 1))
+
+  def f(w, x):
+    x, _ = jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, w)
+    return jnp.einsum('bi,bj->ij', x, x)
+
+  w, x = (
+    jax.ShapeDtypeStruct(
+      shape, jnp.float32, sharding=NamedSharding(mesh, P(*axes))
+    )
+    for shape, axes in (((5, 64, 64), ()), ((16, 64), ('fsdp',)))
+  )
+  text = jax.jit(f).lower(w, x).compile().as_text()
+  # two of sixteen rows a device
+  assert hlo.products(text) == 5 * 2 * 2 * 64 * 64 + 2 * 2 * 64 * 64

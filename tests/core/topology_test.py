@@ -1,5 +1,6 @@
 import importlib.util
 
+import jax
 import pytest
 
 from cinejax.core import topology
@@ -23,6 +24,13 @@ def test_a_compiler_that_is_not_here_is_a_sentence(name, extra, monkeypatch):
   monkeypatch.delenv('TPU_LIBRARY_PATH', raising=False)
   with pytest.raises(UserError, match=rf"not installed; .*\[{extra}\]'"):
     topology.describe(name)
+
+
+def test_virtual_devices_are_those_of_this_process():
+  _, devices = topology.describe('cpu:2')
+  assert devices == jax.devices()[:2]
+  with pytest.raises(UserError, match='this process has 8'):
+    topology.describe('cpu:16')
 
 
 @pytest.mark.parametrize(

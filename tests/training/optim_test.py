@@ -45,6 +45,39 @@ def test_ema_decay_warms_up(settings):
   np.testing.assert_allclose(optim.ema_decay(settings, 10**6), settings.ema)
 
 
+def test_without_momentum_adamw_keeps_one_moment(settings):
+  settings = dataclasses.replace(settings, beta1=0.0, optimizer='adamw')
+  ours = optim.make_optimizer(settings)
+  plain = optax.chain(
+    optax.clip_by_global_norm(settings.clip_norm),
+    optax.adamw(
+      optim.make_schedule(settings),
+      b1=0.0,
+      b2=settings.beta2,
+      weight_decay=settings.weight_decay,
+      mask=optim.matrices,
+    ),
+  )
+  params = {'query': {'kernel': jnp.linspace(-1, 1, 16).reshape(4, 4)}}
+
+  def trained(optimizer):
+    state, made = optimizer.init(params), params
+    for step in range(3):
+      grads = jax.tree.map(lambda x, step=step: jnp.sin(9 * x + step), made)
+      updates, state = optimizer.update(grads, state, made)
+      made = optax.apply_updates(made, updates)
+    return state, made
+
+  (state, made), (plain_state, plain_made) = trained(ours), trained(plain)
+  np.testing.assert_allclose(
+    made['query']['kernel'], plain_made['query']['kernel'], rtol=1e-6
+  )
+  held, plain_held = (
+    sum(x.size for x in jax.tree.leaves(s)) for s in (state, plain_state)
+  )
+  assert plain_held - held >= 16
+
+
 def test_only_kernels_decay(settings):
   params = {
     'blocks': {

@@ -23,7 +23,8 @@ def make_config(**changes):
   config.init.grid = 4
   config.mesh.update(AXES)
   config.dmd.every = 1
-  for name in ('base', 'init', 'dmd'):
+  config.dmd.window = 2
+  for name in config.stage:
     config.stage[name].batch = 2
   config.update_from_flattened_dict(changes)
   return resolve(config)
@@ -41,10 +42,14 @@ def filled(args):
       rng = np.random.default_rng(seed)
       scale = 1.0 if name.startswith('[2]') else 0.1
       value = (scale * rng.normal(size=x.shape)).astype(x.dtype)
-      if 'scale' in name:
+      if 'scale' in name or 'std_C' in name:
         value = value + np.ones(x.shape, x.dtype)
       if 'mask' in name:
         value = np.ones(x.shape, x.dtype)
+    elif x.dtype == jnp.uint8:  # video
+      value = np.random.default_rng(seed).integers(
+        256, size=x.shape, dtype='u1'
+      )
     elif 'frame_BE' in name:
       value = np.full(x.shape, -1, x.dtype)
     else:
@@ -77,11 +82,14 @@ def difference(many, one):
 @pytest.mark.parametrize(
   ('name', 'changes'),
   [
+    ('codec', {}),
     ('base', {'memory.training': 'full', 'dit.remat': 'attention'}),
     ('base', {'memory.training': 'routed'}),
+    ('base_bidirectional', {}),
     ('init', {'init.method': 'cd'}),
     ('init', {'init.method': 'ode'}),
     ('dmd', {}),
+    ('tune', {}),
   ],
 )
 def test_an_update(name, changes):
@@ -99,7 +107,10 @@ def test_an_update(name, changes):
   ]
   assert difference(*grads) <= 1e-5
   assert difference(many.params, one.params) <= 1e-5
-  network = many.params['student'] if name == 'dmd' else many.params
+  if name == 'codec':  # whole on every device
+    return
+  distils = name in ('dmd', 'tune')
+  network = many.params['student'] if distils else many.params
   kernel = network['blocks']['mlp_in']['kernel']
   assert kernel.sharding.shard_shape(kernel.shape) == (
     2, kernel.shape[1] // 4, kernel.shape[2] // 2

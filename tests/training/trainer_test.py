@@ -121,9 +121,9 @@ def test_what_an_update_does_is_known_on_known_chips(monkeypatch):
   cfg = resolve(config)
   mesh = make_mesh(cfg.mesh, jax.devices()[:2])
   tokens = 2 * 3 * 3 * 16  # films, chunks, frames, tokens of one
-  assert trainer._work('base', cfg, mesh) == Work(tokens=tokens)
-  assert trainer._work('codec', cfg, mesh) == Work()
+  assert planned.work('base', cfg, mesh) == Work(tokens=tokens)
+  assert planned.work('codec', cfg, mesh) == Work()
   monkeypatch.setattr(planned, 'count_flops', lambda *_, remat: 10)
   chip = topology.CHIPS[0]
-  monkeypatch.setattr(trainer, 'chip_of', lambda kind: chip)
-  assert trainer._work('base', cfg, mesh) == Work(tokens, 10, 2 * chip.flops)
+  monkeypatch.setattr(planned, 'chip_of', lambda kind: chip)
+  assert planned.work('base', cfg, mesh) == Work(tokens, 10, 2 * chip.flops)

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Weak scaling by what is compiled, not by time: the story base's update on 1,
+# 2, 4 and 8 virtual devices of this machine, one film each. Writes rows that
+# are missing to benchmarks/scaling.jsonl, and the table in BUILD.md.
+set -euo pipefail
+if [ -z "${PYTHON:-}" ]; then
+  # shellcheck source=launch/setup.sh
+  source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+fi
+ROWS=benchmarks/scaling.jsonl
+
+for devices in 1 2 4 8; do
+  key="story base $devices"
+  if grep -qsF "\"key\": \"$key\"" "$ROWS"; then continue; fi
+  "$PYTHON" -m cinejax.plan --config=configs/story.py --stage=base \
+    --topology="cpu:$devices" --config.stage.base.batch="$devices" \
+    --key="$key" --out="$ROWS" >/dev/null
+done
+
+"$PYTHON" - "$ROWS" BUILD.md <<'TABLE'
+import json
+import pathlib
+import re
+import sys
+
+rows = [json.loads(line) for line in open(sys.argv[1])]
+kinds = sorted({kind for row in rows for kind in row['collectives']})
+names = ('devices', 'films', 'GFLOPs a device', 'of which its share', 'MiB of it')
+names += tuple(f'{kind}, MiB' for kind in kinds)
+lines = [' | '.join(names), '|'.join(['---:'] * len(names))]
+for row in rows:
+  own = row['flops_device']
+  cells = [row['devices'], row['batch'], f'{own / 1e9:.1f}']
+  cells += [f'{row["flops_computed"] / row["devices"] / own:.0%}']
+  cells += [f'{row["bytes"]["total"] / 2**20:.0f}']
+  for kind in kinds:
+    said = row['collectives'].get(kind, {'bytes': 0})
+    cells.append(f'{said["bytes"] / 2**20:.1f}')
+  lines.append(' | '.join(str(cell) for cell in cells))
+table = '\n'.join(f'| {line} |' for line in lines)
+path = pathlib.Path(sys.argv[2])
+text, found = re.subn(
+  '(<!-- scaling -->\n).*?(<!-- /scaling -->)',
+  lambda match: f'{match[1]}{table}\n{match[2]}',
+  path.read_text(),
+  flags=re.DOTALL,
+)
+assert found == 1, 'BUILD.md has lost its marks'
+path.write_text(text)
+TABLE
