@@ -41,6 +41,11 @@ dmd against the 14B model's score:
                 --config.train.stages="('dmd',)" \\
                 --config.train.init_weights=self_forcing_dmd.pt
 
+Whether it fits is compiled before anything is rented (BUILD.md, Pods):
+
+  python -m cinejax.plan --config=configs/wan_1_3b.py --stage=base \\
+    --topology=h100:1x1x1 --config.stage.base.batch=1 --config.data.chunks=7
+
 3. The same student on films of 240 latents, by windows of 21, adapters alone:
 
   python -m cinejax.train --config=configs/wan_1_3b.py:four \\

@@ -25,7 +25,7 @@ import sys
 
 rows = [json.loads(line) for line in open(sys.argv[1])]
 kinds = sorted({kind for row in rows for kind in row['collectives']})
-names = ('devices', 'films', 'GFLOPs a device', 'of which its share', 'MiB of it')
+names = ('devices', 'films', 'GFLOPs a device', 'share', 'MiB of it')
 names += tuple(f'{kind}, MiB' for kind in kinds)
 lines = [' | '.join(names), '|'.join(['---:'] * len(names))]
 for row in rows:

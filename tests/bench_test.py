@@ -19,6 +19,16 @@ def test_a_batch_that_the_mesh_does_not_divide_is_refused():
 
 
 @pytest.mark.slow
+def test_a_stage_of_three_networks_is_timed():
+  config = tiny.get_config()
+  config.mesh.tensor = 2
+  config.stage.dmd.batch = 4
+  row = bench.train_row(resolve(config), 'dmd', repeats=1)
+  assert row['stage'] == 'dmd' and row['batch'] == 4
+  assert row['tokens_per_sec'] > 0 and row['mfu'] is None  # of CPUs not known
+
+
+@pytest.mark.slow
 def test_rows_are_printed_and_added_to_the_file(tmp_path):
   out = tmp_path / 'rows.jsonl'
   out.write_text('{"what": "before"}\n')

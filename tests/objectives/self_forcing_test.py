@@ -129,6 +129,16 @@ def test_the_last_exit_is_the_film_that_is_served(studio, overrides):
 
 
 @pytest.mark.slow
+def test_slots_that_no_frame_takes_change_no_film(studio):
+  films = []
+  for slots in (9, 16):
+    one = studio(memory__bank_frames=slots)
+    film_fn = jax.jit(functools.partial(_rolled, one, one.batch(3)))
+    films.append(film_fn(one.params, (2, 2, 2)))
+  np.testing.assert_allclose(*films, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_one_executable_serves_every_exit(studio):
   one = studio()
   batch, films = one.batch(), []

@@ -66,6 +66,15 @@ def made(tmp_path, monkeypatch):
   return cfg, tmp_path
 
 
+def test_a_bank_has_no_slots_that_a_film_of_the_data_leaves_empty():
+  def slots(**data):
+    config = tiny.get_config()  # a window of 6, 2 routed, chunks of 3
+    config.data.update(data)
+    return distillation._film_memory(resolve(config)).bank_frames
+
+  assert [slots(chunks=n) for n in (2, 3, 4, 5, 6)] == [11, 11, 12, 15, 16]
+
+
 @pytest.mark.parametrize('name', ['dmd', 'tune'])
 def test_every_network_has_a_gradient(made, name):
   cfg, folder = made
