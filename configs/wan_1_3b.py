@@ -41,7 +41,8 @@ dmd against the 14B model's score:
                 --config.train.stages="('dmd',)" \\
                 --config.train.init_weights=self_forcing_dmd.pt
 
-Whether it fits is compiled before anything is rented (BUILD.md, Pods):
+Whether it fits is compiled before anything is rented (BUILD.md, Pods): 42 GiB
+for this update, 58 for one of dmd `without 14B`, of the 71 of one H100:
 
   python -m cinejax.plan --config=configs/wan_1_3b.py --stage=base \\
     --topology=h100:1x1x1 --config.stage.base.batch=1 --config.data.chunks=7
