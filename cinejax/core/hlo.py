@@ -29,6 +29,8 @@ _CALLED = re.compile(
   r'branch_computations|called_computations|async_computation)='
   r'(?:%?([\w.\-]+)|\{([^}]*)\})'
 )
+_CONDITION = re.compile(r'condition=%?([\w.\-]+)')
+_END = re.compile(r'^\s+%?[\w.\-]+ = s32\[\]\S* constant\((\d+)\)')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _SHAPE = re.compile(r'([a-z]\w*)\[([\d,]*)\]')
 _DOT = re.compile(
@@ -89,11 +91,25 @@ def _operations(
       yield times, operation, blocks[name]
       if operation[2].removesuffix('-start') in KINDS:
         continue  # what it calls adds numbers up
-      trips = _TRIPS.search(line) if operation[2] == 'while' else None
+      trips = _trips(line, blocks) if operation[2] == 'while' else 1
       for called in _called(line):
-        yield from visit(called, times * int(trips[1]) if trips else times)
+        yield from visit(called, times * trips)
 
   return visit(entry, 1)
+
+
+def _trips(line: str, blocks: dict[str, list[str]]) -> int:
+  """How often a loop runs, or 1.
+
+  The TPU's compiler does not say; but a scan counts from 0 to a constant.
+  """
+  if known := _TRIPS.search(line):
+    return int(known[1])
+  condition = _CONDITION.search(line)
+  block = blocks.get(condition[1], []) if condition else []
+  ends = [int(end[1]) for line in block if (end := _END.match(line))]
+  below = any('ROOT' in line and 'direction=LT' in line for line in block)
+  return ends[0] if below and len(ends) == 1 else 1
 
 
 def _blocks(text: str) -> tuple[dict[str, list[str]], str]:

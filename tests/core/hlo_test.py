@@ -30,6 +30,21 @@ def test_a_start_and_its_end_are_one_call_and_loops_count():
   assert found == {'all-gather': hlo.Traffic(calls=30, bytes=30 * 8 * 4 * 2)}
 
 
+def test_a_loop_whose_length_only_its_condition_tells():
+  condition = """
+%c (q: (s32[], f32[8,4])) -> pred[] {
+  %n = s32[]{:T(128)} constant(5)
+  %q = (s32[]{:T(128)}, f32[8,4]{1,0}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%q), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%i, %n), direction=LT
+}
+
+ENTRY"""
+  text = ASYNC.replace('known_trip_count', 'flag').replace('\nENTRY', condition)
+  assert hlo.collectives(text)['all-gather'].calls == 5
+  assert hlo.collectives(text.replace('LT', 'GT'))['all-gather'].calls == 1
+
+
 def test_a_real_program():
   mesh = make_mesh(MeshConfig(1, -1, 1, 1))
 
