@@ -17,8 +17,11 @@ time. Rows (equations in evaluation/throughput.py):
   first    first_ms, from a prompt to the first frames of its film, fetched
   stream   chunk_ms early and late in a long film; compilations and bytes of
            the bank, which stay as they are from chunk 3 on
-  serve    --batch directors at once for --secs seconds, by sessions of
-           cinejax.serve: frames a second on screen, latency_ms of directions
+  serve    one director, then --batch at once, for --secs seconds each, by
+           sessions of cinejax.serve: frames a second on screen, and of what
+           may be on screen or one rollout makes the share; latency_ms of
+           directions, what of it was the chunk in flight, the making of the
+           next and anything else, and whether that was too long
            (serving/load.py)
 
 Milliseconds are {median, min, max, n}. Nothing comes from the cache of
@@ -29,6 +32,7 @@ import dataclasses
 import json
 import statistics
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -53,6 +57,9 @@ from cinejax.training.state import shardings
 from cinejax.training.steps import place
 
 Row = dict[str, Any]
+
+# A direction may wait for the chunk in flight, its own, and this.
+_OVER_MS = 150
 
 
 def define_flags() -> None:
@@ -85,24 +92,25 @@ def main() -> None:
   jax.config.update('jax_enable_compilation_cache', False)
   for what in args.what:
     if what == 'train':
-      row = train_row(cfg, args.stage, args.repeats)
+      rows = [train_row(cfg, args.stage, args.repeats)]
     elif what == 'rollout':
       director = make_director(cfg, args.weights)
-      row = throughput.rollout_row(director, args.batch, args.repeats)
+      rows = [throughput.rollout_row(director, args.batch, args.repeats)]
     elif what == 'first':
       director = make_director(cfg, args.weights)
-      row = throughput.first_row(director, args.batch, args.repeats)
+      rows = [throughput.first_row(director, args.batch, args.repeats)]
     elif what == 'serve':
       director = make_director(cfg, args.weights)
-      row = serve_row(director, args.batch, args.secs)
+      rows = serve_rows(director, args.batch, args.secs, args.repeats)
     else:
       director = make_director(cfg, args.weights)
-      row = throughput.stream_row(director, args.batch, args.chunks)
-    told = {'command': command.line(), 'what': what, 'config': cfg.name}
-    line = json.dumps(told | row)
-    print(line, flush=True)
-    if args.out:
-      append_line(args.out, line)
+      rows = [throughput.stream_row(director, args.batch, args.chunks)]
+    for row in rows:
+      told = {'command': command.line(), 'what': what, 'config': cfg.name}
+      line = json.dumps(told | row)
+      print(line, flush=True)
+      if args.out:
+        append_line(args.out, line)
 
 
 def make_director(cfg: Config, weights: str = '') -> Director:
@@ -133,23 +141,42 @@ def with_any_text(cfg: Config) -> Config:
   return dataclasses.replace(cfg, text=text)
 
 
-def serve_row(director: Director, directors: int, secs: float) -> Row:
-  """What the least and all of `directors` get; they share one Studio."""
-  got = load.serve(director, directors, secs)
+def serve_rows(
+  director: Director, most: int, secs: float, repeats: int
+) -> Iterator[Row]:
+  """One director's, then `most` at once; beside what one rollout makes."""
+  makes_fps = throughput.rollout_row(director, 1, repeats)['pixel_fps_codec']
+  for directors in sorted({1, most}):
+    got = load.serve(director, directors, secs)
+    yield _served(director, got, secs, makes_fps)
+
+
+def _served(
+  director: Director, got: Sequence[load.Served], secs: float, makes_fps: float
+) -> Row:
+  cfg = director.cfg
+  answers = [answer for one in got for answer in one.answers]
+  together = sum(one.screen_fps for one in got)
+  over = [answer.over for answer in answers]
   return {
-    'batch': directors,
+    'batch': len(got),
     'secs': secs,
-    'slots': director.cfg.serving.slots,
-    'steps': director.cfg.rollout.steps,
-    'film_fps': director.cfg.film.fps,
+    'slots': cfg.serving.slots,
+    'steps': cfg.rollout.steps,
+    'film_fps': cfg.film.fps,
+    'rollout_fps': makes_fps,
     'screen_fps_least': min(one.screen_fps for one in got),
-    'screen_fps_all': sum(one.screen_fps for one in got),
-    'latency_ms': throughput.spread(
-      [secs for one in got for secs in one.latency_secs]
-    ),
+    'screen_fps_all': together,
+    'share': together / min(makes_fps, len(got) * cfg.film.fps),
+    'latency_ms': throughput.spread([one.latency for one in answers]),
+    'flight_ms': throughput.spread([one.flight for one in answers]),
+    'made_ms': throughput.spread([one.made for one in answers]),
+    'over_ms': throughput.spread(over),
+    'over_ms_allowed': _OVER_MS,
+    'in_time': sum(1e3 * one <= _OVER_MS for one in over) / len(over),
     'ahead_ms_most': 1e3 * max(one.ahead_secs for one in got),
     'frames_dropped': sum(one.dropped for one in got),
-    **throughput.ran(director.cfg),
+    **throughput.ran(cfg),
   }
 
 

@@ -13,6 +13,7 @@ with its own; otherwise the journal alone is left, and makes the film again.
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ class Saved(NamedTuple):
   film: Film  # all of it, which may be more than was made
   made: Film | None  # what the state below has made; None: no state
   kept: Kept | None
-  latents: list[np.ndarray]
+  latents: Sequence[np.ndarray]  # [F, Y, X, C] of each chunk
   thumbs: list[bytes]
   plan: Any  # as it was given to `save`; None: nothing
 
@@ -77,13 +78,14 @@ class Archive:
       partial.write_text(json.dumps(plan))
     if reel.away or not reel.chunks:
       return
-    now = reel.now()
+    now, frames = reel.now(), range(reel.tape.frames)
+    thumbs = [reel.tape.still(frame) for frame in frames]
     tree = {
       'state': tree_lib.nested(now.state),
       'decoder': tree_lib.nested(now.decoder),
-      'latents': np.stack(reel.latents),
-      'thumbs': np.frombuffer(b''.join(reel.thumbs), np.uint8),
-      'thumb_bytes': np.array([len(one) for one in reel.thumbs], np.int64),
+      'latents': reel.tape.latents(),
+      'thumbs': np.frombuffer(b''.join(thumbs), np.uint8),
+      'thumb_bytes': np.array([len(one) for one in thumbs], np.int64),
     }
     told = {
       'model': self._model,
@@ -110,7 +112,7 @@ class Archive:
     return bare._replace(
       made=made,
       kept=Kept(*kept),
-      latents=list(tree['latents']),
+      latents=tree['latents'],
       thumbs=[
         blob[end - size : end]
         for size, end in zip(tree['thumb_bytes'], ends, strict=True)

@@ -1,11 +1,13 @@
 """What a server may come to hold, known before the first session.
 
-  session = state (1 + kept + 1) + chunks (latents + F thumbs)
-            + viewers (lead + 2) frames of a chunk                         (1)
-  all     = sessions · session + 2 slots · state                           (2)
+  film    = chunks (latents + F thumbs), on disk (tape.py)                 (1)
+  session = state (1 + kept + 1) + viewers (lead + 2) frames of a chunk    (2)
+  all     = sessions · session + 2 slots · state + 3 film                  (3)
 
 A state is a film's memory and its decoder's; it may be copied once more while
-it is saved. Weights, compiled programs and their workspace come on top.
+it is saved. One film at a time is read to be saved, which takes it twice, and
+one to be downloaded. Weights, compiled programs and their workspace come on
+top.
 """
 
 import contextlib
@@ -26,13 +28,15 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 class Budget(NamedTuple):
   state: int  # bytes
-  session: int  # eq. (1)
-  all: int  # eq. (2)
+  film: int  # eq. (1)
+  session: int  # eq. (2)
+  all: int  # eq. (3)
 
   def sentence(self, sessions: int) -> str:
     return (
       f'at most {sessions} sessions of {self.session / 1e6:.0f} MB, '
-      f'{self.all / 1e9:.2f} GB in all, beside the weights'
+      f'{self.all / 1e9:.2f} GB in all, beside the weights; '
+      f'{sessions * self.film / 1e9:.2f} GB of films on disk'
     )
 
 
@@ -45,11 +49,13 @@ def bound(director: Director) -> Budget:
   )
   state = host_bytes(begin) + host_bytes(decoder)
   chunk = 4 * int(np.prod(shape)) + shape[0] * MOST_BYTES
-  film = director.cfg.film
-  frames = 3 * film.height * film.width * director.timeline.chunk_pixels
-  session = state * (2 + cfg.kept_states) + cfg.film_chunks * chunk
+  film = cfg.film_chunks * chunk
+  height, width = director.cfg.film.height, director.cfg.film.width
+  frames = 3 * height * width * director.timeline.chunk_pixels
+  session = state * (2 + cfg.kept_states)
   session += cfg.viewers * (2 + cfg.lead_chunks) * frames
-  return Budget(state, session, cfg.sessions * session + 2 * cfg.slots * state)
+  whole = cfg.sessions * session + 2 * cfg.slots * state + 3 * film
+  return Budget(state, film, session, whole)
 
 
 def steady_heap() -> None:

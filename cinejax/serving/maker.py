@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from cinejax.core.errors import UserError
 from cinejax.film import media
 from cinejax.film.journal import Segment, Settings
 from cinejax.serving.reel import Asked, Made, Reel, develop
@@ -23,7 +24,7 @@ from cinejax.serving.viewer import HEADER
 
 _VARIANTS = 8  # combinations of settings that one server compiles
 _SWEEP_SECS = 1.0
-_MARGIN_SECS = 0.05
+_MARGIN_SECS = 0.08  # how much sooner than needed; directions may wait for it
 _CALM = 0.9  # how slowly the longest turn is forgotten
 
 
@@ -113,7 +114,7 @@ class Maker:
     """Time to make a chunk when everybody else is served first."""
     sessions = self._room.sessions.values()
     turns = -(-sum(s.rolling for s in sessions) // self.slots.slots)
-    return 1.2 * self._turn_secs * turns + _MARGIN_SECS
+    return self._turn_secs * turns + _MARGIN_SECS
 
   def _begin(self, now: float) -> tuple[Settings, list[_Begun]]:
     """Begins the chunks of one call, if there are any."""
@@ -179,7 +180,11 @@ class Maker:
     session = one.session
     if session.take != one.take or session.ended:
       return  # it went back, or away, while this was made
-    event = session.finish(made, self._clock(), secs)
+    try:
+      event = session.finish(made, self._clock(), secs)
+    except UserError as error:  # a disk that is full
+      self._room.fail(session, error)
+      return
     for viewer in session.viewers:
       images = enumerate(frames.get(viewer.kind, ()), event['frame'])
       packed = [HEADER.pack(one.take, n) + image for n, image in images]

@@ -8,7 +8,8 @@ newest of them.
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from cinejax.memory.bank import EMPTY
 from cinejax.rollout.state import ChunkOutput, RolloutState
 from cinejax.serving import states
 from cinejax.serving.slots import Done, Turn
+from cinejax.serving.tape import Tape
 from cinejax.serving.thumbs import thumb
 
 _LOOKS = 16  # routed frames that are told, the most read ones
@@ -68,19 +70,26 @@ class Made:
 class Reel:
   """One film; not to be used by two threads at once."""
 
-  def __init__(self, director: Director, seed: int, kept: int):
+  def __init__(
+    self,
+    director: Director,
+    seed: int,
+    kept: int,
+    folder: pathlib.Path | None = None,
+  ):
+    """`folder` where what was made is kept; None: the system's."""
     self._director, self._kept_most = director, kept
+    self._folder = folder
     self.seed = seed
     self.journal = Journal(director.cfg.film.cut_prefix)
-    self.latents: list[np.ndarray] = []  # [F, Y, X, C] of each chunk
-    self.thumbs: list[bytes] = []  # a JPEG of each latent frame
+    self.tape = Tape(director.latent_shape, folder)
     self._kept: dict[int, Kept] = {}  # by chunk
     self._begin_anew()
 
   @property
   def chunks(self) -> int:
     """Made so far."""
-    return len(self.latents)
+    return len(self.tape)
 
   @property
   def away(self) -> bool:
@@ -111,27 +120,25 @@ class Reel:
     return Asked(turn, said, self.chunks, self._decoder)
 
   def finish(self, made: Made) -> None:
-    """Takes the chunk, and the state back."""
+    """Takes the chunk, and the state back; UserError: the disk is full."""
     self._state, self._decoder = made.state, made.decoder
-    self.latents.append(made.latents_FYXC)
-    self.thumbs += made.thumbs
+    self.tape.append(made.latents_FYXC, made.thumbs)
 
   def rewind(self, chunk: int) -> None:
     """As it was before `chunk`; UserError where that is not kept."""
     kept = self._find(chunk)
     self.journal = self.journal.upto(chunk)
-    del self.latents[chunk:]
-    del self.thumbs[chunk * self._frames :]
+    self.tape.cut(chunk)
     self._kept = {n: state for n, state in self._kept.items() if n <= chunk}
     self._restore(kept)
 
   def fork(self, chunk: int) -> 'Reel':
     """Another film with the same past; UserError where that is not kept."""
     kept = self._find(chunk)
-    other = Reel(self._director, self.seed, self._kept_most)
+    other = Reel(self._director, self.seed, self._kept_most, self._folder)
     other.journal = self.journal.upto(chunk)
-    other.latents = self.latents[:chunk]
-    other.thumbs = self.thumbs[: chunk * self._frames]
+    for number in range(chunk):
+      other.tape.append(*self.tape.chunk(number))
     other._kept = {n: state for n, state in self._kept.items() if n < chunk}
     other._restore(kept)
     return other
@@ -144,8 +151,8 @@ class Reel:
     self,
     film: Film,
     kept: Kept,
-    latents: list[np.ndarray],
-    thumbs: list[bytes],
+    latents: Sequence[np.ndarray],
+    thumbs: Sequence[bytes],
   ) -> None:
     """A film that was written down; UserError where it does not fit."""
     self._restore(kept)
@@ -153,17 +160,15 @@ class Reel:
       self.journal.say(segment)
       for _ in range(segment.chunks):
         self.journal.chunk()
-    self.latents, self.thumbs = latents, thumbs
+    count = self._director.cfg.film.frames_per_chunk
+    for n, z_FYXC in enumerate(latents):
+      self.tape.append(z_FYXC, thumbs[n * count : (n + 1) * count])
 
   def frames(self) -> Iterator[np.ndarray]:
     """All pixel frames so far, decoded anew: uint8 [Y, X, 3] each."""
-    made = tuple(self.latents)  # now, whatever the film does meanwhile
+    made = self.tape.latents()  # now, whatever the film does meanwhile
     videos = self._director.decode(jnp.asarray(z)[None] for z in made)
     return itertools.chain.from_iterable(video[0] for video in videos)
-
-  @property
-  def _frames(self) -> int:
-    return self._director.cfg.film.frames_per_chunk
 
   def _begin_anew(self) -> None:
     self._state = self._director.begin([self.seed])

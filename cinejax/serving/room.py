@@ -41,6 +41,8 @@ class Room:
     self.changed = threading.Condition(threading.RLock())
     self.sessions: dict[str, Session] = {}
     self.closing = False
+    folder.mkdir(parents=True, exist_ok=True)
+    self._folder = folder
     self.archive = Archive(
       folder, model_name(director), self.cfg.saved_sessions
     )
@@ -52,6 +54,10 @@ class Room:
       raise Missing('there is no such session; it may have been saved')
     session.seen = self.clock()
     return session
+
+  def new_reel(self, seed: int) -> Reel:
+    """A film that has not begun."""
+    return Reel(self.director, seed, self.cfg.kept_states, self._folder)
 
   def check_room(self) -> None:
     if self.closing:
@@ -69,7 +75,7 @@ class Room:
       for session in self.sessions.values()
       if not session.viewers
       and not session.rolling
-      and not session.reel.away
+      and session.can_leave
       and session.seen < before
     ]
     if not left:
@@ -136,6 +142,6 @@ class Room:
       session.viewers = [v for v in session.viewers if not v.lost]
       if session.viewers and session.rolling:
         session.seen = now
-      if now - session.seen > self.cfg.idle_secs and not session.reel.away:
+      if now - session.seen > self.cfg.idle_secs and session.can_leave:
         self.save(session)
         self.drop(session, {'type': 'saved', 'id': session.name})

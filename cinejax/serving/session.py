@@ -64,6 +64,11 @@ class Session:
   def ended(self) -> bool:
     return self.status in ('failed', 'closed')
 
+  @property
+  def can_leave(self) -> bool:
+    """No chunk is being made; the one that failed never comes back."""
+    return self.ended or not self.reel.away
+
   def say(self, say: Say, now: float) -> int:
     """Plans it; -> the chunk it falls on. A film that stood rolls again."""
     self._check_lives()

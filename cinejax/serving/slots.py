@@ -76,7 +76,11 @@ class Slots:
     spare = self.slots - len(turns)
     chunk = turns[0].chunk
     idle = [Turn(state, chunk) for state in self._spares[:spare]]
-    done = self._fns[settings]([*turns, *idle])
+    try:
+      done = self._fns[settings]([*turns, *idle])
+    except Exception:  # what a call was given is gone with it
+      self._spares = [self._director.begin([n]) for n in range(self.slots)]
+      raise
     self._spares[:spare] = [one.state for one in done[len(turns) :]]
     return list(done[: len(turns)])
 

@@ -19,7 +19,6 @@ from cinejax.film import media
 from cinejax.film.journal import Film, Settings
 from cinejax.serving import directions
 from cinejax.serving.maker import Maker
-from cinejax.serving.reel import Reel
 from cinejax.serving.room import Full, Missing, Room
 from cinejax.serving.session import UNWATCHED, Session
 from cinejax.serving.viewer import Viewer
@@ -74,11 +73,8 @@ class Studio:
     if film is not None:
       title, seed = title or film.title, film.seed if seed is None else seed
       self._check_words({segment.bare for segment in film.segments})
-    reel = Reel(
-      self.director,
-      secrets.randbelow(2**31) if seed is None else seed,
-      self.room.cfg.kept_states,
-    )
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    reel = self.room.new_reel(seed)
     with self._lock:
       session = self.room.add(reel, title)
       try:
@@ -186,8 +182,7 @@ class Studio:
         return self.room.find(name).told()
       self.room.check_room()
       saved = self.room.archive.load(name)
-      kept = self.room.cfg.kept_states
-      reel = Reel(self.director, saved.film.seed or 0, kept)
+      reel = self.room.new_reel(saved.film.seed or 0)
       if saved.made is not None:
         reel.resume(saved.made, saved.kept, saved.latents, saved.thumbs)
       session = self.room.add(reel, saved.film.title, name)
@@ -211,10 +206,10 @@ class Studio:
   def thumb(self, name: str, frame: int) -> bytes:
     """A JPEG of a latent frame."""
     with self._lock:
-      thumbs = self.room.find(name).reel.thumbs
-      if not 0 <= frame < len(thumbs):
+      tape = self.room.find(name).reel.tape
+      if not 0 <= frame < tape.frames:
         raise Missing(f'the film has no frame {frame}')
-      return thumbs[frame]
+      return tape.still(frame)
 
   def video(self, name: str) -> bytes:
     """An MP4 of the film so far: what `direct` would write."""

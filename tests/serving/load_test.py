@@ -4,15 +4,14 @@ from cinejax.serving import load
 
 
 def test_two_directors_at_once(director):
-  got = load.serve(director, directors=2, secs=0.8)  # of 40 chunks at most
+  got = load.serve(director, directors=2, secs=0.4)  # of 40 chunks at most
   assert len(got) == 2
-  rate, chunk_secs = director.cfg.film.fps, director.timeline.chunk_secs
   for one in got:
-    # in 0.8 seconds, one late wake-up is some per cent of the rate
-    assert one.frames >= 9 and 0 < one.screen_fps < 1.5 * rate
-    assert one.latency_secs and min(one.latency_secs) > 0
+    assert one.frames >= 9 and one.screen_fps > 0
+    assert all(a.latency > 0 and a.made >= 0 for a in one.answers)
+    assert one.answers and all(a.flight >= 0 for a in one.answers)
     # at most one chunk is ahead of the one on screen
-    assert one.ahead_secs <= chunk_secs + 0.01
+    assert one.ahead_secs <= director.timeline.chunk_secs + 0.01
 
 
 @pytest.mark.slow
