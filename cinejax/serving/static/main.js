@@ -21,9 +21,10 @@ function enter(told) {
   asleep = false;
   session = told;
   history.replaceState(null, '', `#${told.id}`);
-  at('screenplay').href = `/sessions/${told.id}/screenplay.json`;
-  at('mp4').href = `/sessions/${told.id}/film.mp4`;
-  for (const id of ['track', 'looks', 'looking']) at(id).replaceChildren();
+  at('track').replaceChildren();
+  at('looking').textContent = '';
+  at('looks').replaceChildren(make('li', {
+    className: 'none', textContent: 'What the memory looks at is shown here.' }));
   live = new Live(told.id, {
     event,
     frame: (take, frame, blob) => film.add(take, frame, blob),
@@ -89,6 +90,7 @@ function onScreen(told) {
   at('made').textContent =
     `${((1000 * told.frames) / Math.max(1, told.made_ms)).toFixed(0)} fps`;
   at('film').setAttribute('aria-label', `The film: ${told.prompt}`);
+  showLength(told.shot, (told.frame + told.frames) / model.fps);
   if (opens) {
     const what = told.cut || told.chunk === 0 ? `Shot ${told.shot + 1}` : 'Goes on';
     at('say-aloud').textContent = `${what}: ${told.prompt}`;
@@ -103,18 +105,16 @@ function onScreen(told) {
 function show() {
   const rolls = session.status === 'rolling';
   at('play').textContent = rolls ? '❚❚ Pause' : '▶ Roll';
-  at('play').setAttribute('aria-pressed', String(rolls));
+  at('play').setAttribute('aria-label', rolls ? 'Pause' : 'Roll');
   at('play').disabled = !session.segments.length;
   slate(rolls ? '' : session.reason);
   const few = `${session.title || 'Untitled'} · seed ${session.seed}`;
   at('about').textContent = `${model.name} · ${few}`;
   document.title = `${session.title || 'Untitled'} · cinejax`;
-  for (const id of ['mp4', 'screenplay']) {
-    at(id).setAttribute('aria-disabled', String(!session.chunks));
-  }
+  offer('mp4', 'film.mp4');
+  offer('screenplay', 'screenplay.json');
   drawStrip(at('strip'), session, model, { retake, fork, reuse });
-  const shots = session.segments.at(-1);
-  at('length').textContent = shots ? `${shots.shot + 1} · ${clock(session.secs)}` : '';
+  showLength(session.segments.at(-1)?.shot, session.secs);
   at('plan').hidden = !session.planned.length;
   at('planned').replaceChildren(
     ...session.planned.map((one) =>
@@ -122,6 +122,18 @@ function show() {
         make('span', { className: 'mono', textContent: clock(one.secs) }),
         `${one.cut ? 'Cut: ' : ''}${one.prompt ?? 'settings'}`)));
   showSettings();
+}
+
+function showLength(shot, secs) {
+  at('length').textContent =
+    shot === undefined ? '' : `${shot + 1} · ${clock(secs)}`;
+}
+
+// A download, once there is something; before, no key leads there either.
+function offer(id, file) {
+  at(id).setAttribute('aria-disabled', String(!session.chunks));
+  if (session.chunks) at(id).href = `/sessions/${session.id}/${file}`;
+  else at(id).removeAttribute('href');
 }
 
 function showSettings() {
@@ -172,6 +184,7 @@ function prompt(cut) {
   }
   if (at('at').value !== '') direction.at_secs = Number(at('at').value);
   say(direction);
+  at('at').value = ''; // the next prompt is for now again
   at('prompt').select();
 }
 

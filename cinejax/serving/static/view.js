@@ -37,12 +37,14 @@ export function drawStrip(list, session, model, on) {
         make('button', {
           type: 'button', textContent: 'Retake',
           title: 'Back to before this, and say it anew',
+          'data-key': `retake ${one.chunk}`,
           'aria-label': `Retake from ${name}`,
           onclick: () => on.retake(one),
         }),
         make('button', {
           type: 'button', textContent: 'Fork',
           title: 'Another film with the same past',
+          'data-key': `fork ${one.chunk}`,
           'aria-label': `Fork before ${name}`,
           onclick: () => on.fork(one),
         }),
@@ -60,6 +62,7 @@ export function drawStrip(list, session, model, on) {
       make('button', {
         type: 'button', className: 'said', textContent: one.prompt,
         title: 'Take this prompt up again',
+        'data-key': `said ${one.chunk}`,
         onclick: () => on.reuse(one.prompt),
       }),
       back);
@@ -69,7 +72,10 @@ export function drawStrip(list, session, model, on) {
     return card;
   });
   const grew = cards.length > list.children.length;
+  const held = list.contains(document.activeElement)
+    && document.activeElement.dataset.key;
   list.replaceChildren(...cards);
+  if (held) list.querySelector(`[data-key="${held}"]`)?.focus();
   if (grew || follows) list.scrollLeft = list.scrollWidth;
 }
 
