@@ -45,12 +45,11 @@ def attend(
   With `by_query` the axis `sequence` splits queries, not heads: cheaper where
   keys are few and on every device anyway, as a caption's.
   """
-  chosen = choose(implementation, q_BTHK.dtype, q_BTHK.shape, k_BMHK.shape)
   queries, keys = (_QUERIES, _KEYS) if by_query else (_HEADS, _HEADS)
   arrays = [(q_BTHK, queries), (k_BMHK, keys), (v_BMHK, keys)]
   if length_B is not None:
     arrays.append((length_B, (sharding.BATCH_AXES,)))
-  return _on_mesh(functools.partial(_dense, chosen), arrays)
+  return _on_mesh(functools.partial(_dense, implementation), arrays)
 
 
 def attend_film(
@@ -113,7 +112,9 @@ def _platform() -> str:
   return 'gpu' if platform == 'cuda' else platform
 
 
-def _dense(chosen, q_BTHK, k_BMHK, v_BMHK, length_B=None):
+def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
+  # by the shapes of one device: a part of a film's queries may be odd
+  chosen = choose(implementation, q_BTHK.dtype, q_BTHK.shape, k_BMHK.shape)
   if chosen == 'splash':
     interpret = _platform() != 'tpu'
     return splash.dense(q_BTHK, k_BMHK, v_BMHK, length_B, interpret)
