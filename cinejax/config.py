@@ -215,6 +215,12 @@ def _check_frames(cfg: Config) -> None:
       f'config.memory.window_frames is {window}; it must be a multiple of '
       f'config.film.frames_per_chunk = {frames}'
     )
+  layer, layers = cfg.memory.route_layer, cfg.dit.layers
+  if cfg.memory.scope == 'shared' and not 0 <= layer < layers:
+    raise UserError(
+      f'config.memory.route_layer is {layer}; layers count from 0 and '
+      f'config.dit.layers is {layers}'
+    )
   if cfg.memory.reencode and cfg.rollout.commit != 'separate':
     raise UserError(
       'config.memory.reencode runs the window again before each chunk; it '
@@ -239,6 +245,12 @@ def _check_frames(cfg: Config) -> None:
     raise UserError(
       f'config.rollout.first_steps is {cfg.rollout.first_steps}; it must be 1, '
       '2 or 4, or 0, as config.rollout.steps'
+    )
+  if cfg.rollout.first_steps and cfg.rollout.sampler != 'few_step':
+    raise UserError(
+      f'config.rollout.first_steps is {cfg.rollout.first_steps}, which is for '
+      'few_step; set it to 0 with config.rollout.sampler='
+      f'{cfg.rollout.sampler}'
     )
   stride = cfg.codec.spatial_stride
   _, rows, columns = cfg.dit.patch

@@ -88,8 +88,8 @@ def _merged(
   """All parts of every film's score."""
   merged = [FilmScore({}, {})] * len(exam.films)
   for part in parts:
-    kept = part == 'generated' and seed == 0
-    keep = _films(out / policy) if kept else None
+    shown = part == 'generated' and seed == 0
+    keep = _films(out / policy) if shown else None
     name = f'{policy}.{part}.{seed}'
     found = _scores(exam, ledger, part, name, seed, keep)
     merged = [a | b for a, b in zip(merged, found, strict=True)]

@@ -35,6 +35,20 @@ def test_a_bank_too_small_is_refused():
 
 
 @pytest.mark.parametrize(
+  ('section', 'changes', 'told'),
+  [
+    ('memory', {'scope': 'shared', 'route_layer': 2}, 'route_layer is 2'),
+    ('rollout', {'first_steps': 4}, 'first_steps is 4, which is for few_step'),
+  ],
+)
+def test_what_would_be_ignored_is_a_sentence(section, changes, told):
+  config = tiny.get_config()
+  config[section].update(changes)
+  with pytest.raises(UserError, match=told):
+    config_lib.resolve(config)
+
+
+@pytest.mark.parametrize(
   'changes',
   [
     {'accumulate': 3},

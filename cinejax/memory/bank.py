@@ -27,6 +27,11 @@ class Stored:
   data: jax.Array  # [..., K]
   scale: jax.Array | None = None  # [...], float32; None = data as computed
 
+  @property
+  def storage(self) -> str:
+    """`compute` or `int8`."""
+    return 'compute' if self.scale is None else 'int8'
+
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Memory:
@@ -46,9 +51,9 @@ class Bank:
   valid_BE: jax.Array  # bool, may be read
 
 
-def store(x: jax.Array, dtype: str) -> Stored:
-  """Packs [..., K] for storage; dtype is `compute` or `int8`."""
-  if dtype == 'compute':
+def store(x: jax.Array, storage: str) -> Stored:
+  """Packs [..., K]; storage is `compute` or `int8`."""
+  if storage == 'compute':
     return Stored(data=x)
   scale = jnp.max(jnp.abs(x.astype(jnp.float32)), -1) / 127
   unit = x.astype(jnp.float32) / jnp.maximum(scale, 1e-12)[..., None]
@@ -139,14 +144,13 @@ def write(
   slots = bank.frame_BE.shape[1]
   slot_BF = jnp.where(match_BFE.any(-1), jnp.argmax(match_BFE, -1), slots)
   rows = jnp.arange(slot_BF.shape[0])[:, None]
-  storage = 'compute' if bank.memory.key.scale is None else 'int8'
 
   def put(old, new):
     return old.at[:, rows, slot_BF].set(new.astype(old.dtype), mode='drop')
 
   memory = Memory(
-    key=store(k_LBFPHK, storage),
-    value=store(v_LBFPHK, storage),
+    key=store(k_LBFPHK, bank.memory.key.storage),
+    value=store(v_LBFPHK, bank.memory.value.storage),
     descriptor=descriptor(k_LBFPHK),
   )
   return bank.replace(

@@ -11,6 +11,8 @@ POLICIES = (
   'random',
   'full',
 )
+# which read the same frames again and again: those are not evicted
+SINKS = ('sink', 'shot_sink')
 
 
 @dataclasses.dataclass(frozen=True)

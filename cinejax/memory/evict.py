@@ -9,7 +9,8 @@ Empty slots first. Then, one by one, among valid frames outside the window:
   unused     the frame that was routed least, the earlier one on a tie
 
 Window frames neither leave nor count in a similarity: they are the frames
-whose commit may still be pending, and the choice must not depend on it.
+whose commit may still be pending, and the choice must not depend on it. Nor
+does what a sink policy reads leave (`kept_BE`): it would be no sink.
 """
 
 import jax
@@ -19,13 +20,21 @@ from cinejax.memory.bank import EMPTY, Bank
 
 
 def choose_slots(
-  bank: Bank, start_B: jax.Array, *, frames: int, window: int, evict: str
+  bank: Bank,
+  start_B: jax.Array,
+  *,
+  frames: int,
+  window: int,
+  evict: str,
+  kept_BE: jax.Array | None = None,
 ) -> jax.Array:
   """Slots [B, F] for the chunk of `frames` = F that starts at start_B.
 
-  `window` = V: frames from start_B - V on are kept.
+  `window` = V: frames from start_B - V on are kept, and those of `kept_BE`.
   """
   outside_BE = bank.valid_BE & (bank.frame_BE < (start_B - window)[:, None])
+  if kept_BE is not None:
+    outside_BE &= ~kept_BE
   similar_BEE = _similarity(bank) if evict == 'redundant' else None
   taken_BE = jnp.zeros_like(bank.valid_BE)
   slots = []
@@ -66,5 +75,7 @@ def _similarity(bank: Bank) -> jax.Array:
   d = bank.memory.descriptor
   norm = jnp.sqrt(jnp.sum(d * d, (-2, -1), keepdims=True))
   d = d / jnp.maximum(norm, 1e-12)
-  similar_BEE = jnp.einsum('lbehk,lbfhk->bef', d, d)
+  similar_BEE = jnp.einsum(
+    'lbehk,lbfhk->bef', d, d, precision=jax.lax.Precision.HIGHEST
+  )
   return (similar_BEE + similar_BEE.swapaxes(1, 2)) / 2  # ties must be exact

@@ -161,15 +161,16 @@ def _prior(policy, frame_BSE, shot_BSE, outside_BS, routed, noise_BSE):
 
 def route(
   view: View,
-  q_BSHK: jax.Array,
-  descriptor_BEHK: jax.Array,
+  q_BSHK: jax.Array | None,
+  descriptor_BEHK: jax.Array | None,
   *,
   routed: int,
   by_content: bool,
 ) -> jax.Array:
   """Ranks [B, S, R] of the routed frames in time order; E = none, last.
 
-  q_BSHK is eq. (6), descriptor_BEHK eq. (5) by slot; scores are float32.
+  q_BSHK is eq. (6), descriptor_BEHK eq. (5) by slot; scores are float32. Only
+  `by_content` are they looked at.
   """
   length = view.prior_BSE.shape[-1]
   score_BSE = view.prior_BSE
@@ -187,6 +188,16 @@ def route(
   return jnp.pad(
     rank_BSR, ((0, 0), (0, 0), (0, missing)), constant_values=length
   )
+
+
+def routed_slots(view: View, *, routed: int) -> jax.Array:
+  """Bool [B, S, E]: the slots that a policy reads whatever their content."""
+  rank_BSR = route(view, None, None, routed=routed, by_content=False)
+  length = view.prior_BSE.shape[-1]
+  slot_BSR = jnp.where(
+    rank_BSR < length, take_rank(view.slot_BSE, rank_BSR), length
+  )
+  return jax.nn.one_hot(slot_BSR, length, dtype=bool).any(-2)
 
 
 def none_routed(view: View, routed: int) -> jax.Array:

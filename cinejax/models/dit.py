@@ -268,7 +268,14 @@ class DiT(nn.Module):
     init = nn.initializers.normal(0.02)
 
     def dense(features, name):
-      return _dense(cfg, features, name, dtype=jnp.float32, kernel_init=init)
+      return _dense(
+        cfg,
+        features,
+        name,
+        dtype=jnp.float32,
+        precision=jax.lax.Precision.HIGHEST,  # else TPUs multiply in bfloat16
+        kernel_init=init,
+      )
 
     x = dense(cfg.features, 'time_in')(x)
     embedded = dense(cfg.features, 'time_out')(nn.silu(x))

@@ -154,15 +154,19 @@ class _Contextual:
       return own
     return jnp.where(shared.decide, own, layer.given_BSR)
 
-  def _attend(self, q, k, v, memory, view, rank, overlay=lambda x, own: x):
-    """q of every segment against [own | window | routed], rotated here."""
+  def _attend(self, q, k, v, memory, view, rank, overlay=None):
+    """q of every segment against [own | window | routed], rotated here.
+
+    `overlay(past, own)` puts own keys or values in the place of stored ones.
+    """
     slot_BSM = router.context_slots(view, rank)
     batch, segments = q.shape[:2]
 
     def context(own_BSTHK, stored):
       picked = jax.vmap(lambda rows, slots: rows[slots])
       taken = jax.tree.map(lambda rows: picked(rows, slot_BSM), stored)
-      past = overlay(bank_lib.load(taken, own_BSTHK.dtype), own_BSTHK)
+      past = bank_lib.load(taken, own_BSTHK.dtype)
+      past = past if overlay is None else overlay(past, own_BSTHK)
       past = einops.rearrange(past, 'b s m p h k -> b s (m p) h k')
       return jnp.concatenate([own_BSTHK, past], 2)
 
@@ -208,17 +212,19 @@ class Banked(_Contextual):
   """A chunk over a bank; or [clean i | noisy i+1] in one pass.
 
   In the packed pass chunk i is not in the bank yet: the noisy half takes its
-  keys and values, the last F of its window, from the clean half.
+  keys and values, the last F of its window, from the clean half, as the bank
+  will hold them.
   """
 
   def __call__(self, q, k, v, shared, layer, rank):
     memory = layer.memory
     rank = self._decide(q, memory.descriptor, shared, layer, rank)
-    overlay = self._pending(shared.view) if q.shape[1] == 2 else lambda x, _: x
+    storage, packed = memory.key.storage, q.shape[1] == 2
+    overlay = self._pending(shared.view, storage) if packed else None
     out = self._attend(q, k, v, memory, shared.view, rank, overlay)
     return out, rank, Kept(key_BSTHK=k, value_BSTHK=v, rank_BSR=rank)
 
-  def _pending(self, view):
+  def _pending(self, view, storage):
     frames = self.grid.frames
     place_BM = jnp.arange(view.window_BSV.shape[-1] + self.routed)[None]
     first_B1 = view.valid_BS[:, 1:] - frames  # in the noisy half's window
@@ -230,6 +236,7 @@ class Banked(_Contextual):
       clean = einops.rearrange(
         own_BSTHK[:, 0], 'b (f p) h k -> b f p h k', f=frames
       )
+      clean = bank_lib.load(bank_lib.store(clean, storage), clean.dtype)
       clean = jax.vmap(lambda rows, index: rows[index])(clean, source_BM)
       noisy = jnp.where(hit_BM[..., None, None, None], clean, past_BSMPHK[:, 1])
       return jnp.stack([past_BSMPHK[:, 0], noisy], 1)

@@ -15,7 +15,7 @@ import numpy as np
 
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict, router
-from cinejax.memory.config import MemoryConfig
+from cinejax.memory.config import SINKS, MemoryConfig
 from cinejax.rollout.state import RolloutState
 
 
@@ -140,12 +140,18 @@ class Passes:
 
   def take_slots(self, state: RolloutState) -> RolloutState:
     """Chooses where the chunk at state.start_B will go, and hides it."""
+    kept_BE = None
+    if self.memory.policy in SINKS:
+      view = self.view(state, state.bank, state.start_B, pending=True)
+      routed = self.memory.context_frames
+      kept_BE = router.routed_slots(view, routed=routed)[:, 0]
     slot_BF = evict.choose_slots(
       state.bank,
       state.start_B,
       frames=self.frames,
       window=self.memory.window_frames,
       evict=self.memory.evict,
+      kept_BE=kept_BE,
     )
     bank, negative = (
       bank and bank_lib.reserve(bank, slot_BF, state.start_B, state.shot_B)

@@ -163,7 +163,8 @@ class Step:
     else:
       pending = Pending(latents_BFYXC=x, text_BWD=chunk.text_BWD)
       state = state.replace(pending=pending)
-    frame_LBR = jnp.concatenate(list(output.frame_JLBR), 0)
+    frame_JLBR = output.frame_JLBR
+    frame_LBR = frame_JLBR.reshape(-1, *frame_JLBR.shape[2:])  # steps as layers
     state = state.replace(bank=bank_lib.count_use(state.bank, frame_LBR))
     return self._next(state, chunk, x)
 

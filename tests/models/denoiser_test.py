@@ -199,33 +199,53 @@ def test_causality_by_gradient(cfg, params, form):
   assert (by_text > 0).tolist() == [True, True, True, False]
 
 
-def _shapes(jaxpr):
-  """Every shape in a jaxpr and the jaxprs inside it."""
+def _equations(jaxpr):
+  """Every equation of a jaxpr and of the jaxprs inside it."""
   for equation in jaxpr.eqns:
-    for variable in equation.outvars:
-      yield tuple(variable.aval.shape)
+    yield equation
     for value in equation.params.values():
       for inner in jax.tree.leaves(
         value, is_leaf=lambda x: hasattr(x, 'eqns') or hasattr(x, 'jaxpr')
       ):
         inner = getattr(inner, 'jaxpr', inner)
         if hasattr(inner, 'eqns'):
-          yield from _shapes(inner)
+          yield from _equations(inner)
+
+
+def _film_equations(dit, memory, params, form, chunks):
+  memory = dataclasses.replace(memory, training=form)
+  x = jnp.zeros((1, chunks, FRAMES, 4, 4, 16))
+  text = jnp.zeros((1, chunks, 8, 16))
+  shots = jnp.zeros((1, chunks), jnp.int32)
+  jaxpr = jax.make_jaxpr(denoiser.make_film_fn(dit, memory))(
+    params, x, x, jnp.zeros(x.shape[:3]), text, shots, jax.random.key(0)
+  )
+  return _equations(jaxpr.jaxpr)
+
+
+def test_what_is_float32_is_multiplied_so_on_every_device(cfg, params):
+  """TPUs, and GPUs by TensorFloat-32, would multiply time in less."""
+  half = dataclasses.replace(cfg.dit, compute_dtype='bfloat16')
+  products = [
+    equation
+    for equation in _film_equations(half, cfg.memory, params, 'routed', 2)
+    if equation.primitive.name == 'dot_general'
+    and all(x.aval.dtype == jnp.float32 for x in equation.invars)
+  ]
+  assert len(products) == 4  # three of time, and the router's
+  highest = (jax.lax.Precision.HIGHEST,) * 2
+  assert all(product.params['precision'] == highest for product in products)
 
 
 @pytest.mark.parametrize('form', ['full', 'routed'])
 def test_no_array_of_all_tokens_by_all_tokens(cfg, params, form):
   chunks = 8
-  memory = dataclasses.replace(cfg.memory, training=form)
-  film_fn = denoiser.make_film_fn(cfg.dit, memory)
-  x = jnp.zeros((1, chunks, FRAMES, 4, 4, 16))
-  text = jnp.zeros((1, chunks, 8, 16))
-  shots = jnp.zeros((1, chunks), jnp.int32)
-  jaxpr = jax.make_jaxpr(film_fn)(
-    params, x, x, jnp.zeros(x.shape[:3]), text, shots, jax.random.key(0)
-  )
   tokens = 2 * chunks * FRAMES * TOKENS
-  shapes = list(_shapes(jaxpr.jaxpr))
+  shapes = [
+    tuple(variable.aval.shape)
+    for equation in _film_equations(cfg.dit, cfg.memory, params, form, chunks)
+    for variable in equation.outvars
+  ]
   assert any(tokens // (2 * chunks) in shape for shape in shapes)
   assert not any(sorted(shape)[-2:] == [tokens, tokens] for shape in shapes)
 
