@@ -13,7 +13,8 @@ constants. So the film's cotangent c gives
 a sum over chunks that share nothing, which `roll` computes in two phases:
 the rollout, without gradient, keeps for each chunk only latents, its last
 pass' input and ranks; backward, a scan replays the last passes one by one and
-adds up (2). The replay carries a bank of its own, committing each chunk again
+adds up (2); where c is 0, in updates that are not the student's turn, nothing
+is replayed. The replay carries a bank of its own, committing each chunk again
 beside it: one pass more a chunk, but banks are never stacked, so that memory
 does not grow with the film. (Huang et al. 2025, section 3.)
 
@@ -63,6 +64,7 @@ def _forward(step, params, state, chunks, exit_N):
 
 def _backward(step, saved, cotangent_NBFYXC):
   params, state, chunks, kept = saved
+  none = jax.tree.map(jnp.zeros_like, params)
 
   def body(carry, inputs):
     state, grads = carry
@@ -74,8 +76,13 @@ def _backward(step, saved, cotangent_NBFYXC):
     grads = jax.tree.map(jnp.add, grads, *pull(cotangent))
     return (step.close(params, state, chunk, output, kept), grads), None
 
-  start = state, jax.tree.map(jnp.zeros_like, params)
-  (_, grads), _ = jax.lax.scan(body, start, (chunks, kept, cotangent_NBFYXC))
+  def replay():
+    inputs = chunks, kept, cotangent_NBFYXC
+    (_, grads), _ = jax.lax.scan(body, (state, none), inputs)
+    return grads
+
+  # an update that is not the student's turn has no cotangent, and no replay
+  grads = jax.lax.cond(jnp.any(cotangent_NBFYXC), replay, lambda: none)
   return grads, None, None, None
 
 

@@ -18,7 +18,7 @@ def stream(
   chunks: Iterable[ChunkInput],
   chunks_per_call: int = 1,
 ) -> Iterator[tuple[RolloutState, ChunkOutput]]:
-  """Yields (state after it, output) chunk by chunk; computes ahead of nothing.
+  """Yields (state after its call, output) chunk by chunk.
 
   A chunk's input is drawn only when its call starts, so that with
   `chunks_per_call` = 1 a prompt typed meanwhile takes effect at the next

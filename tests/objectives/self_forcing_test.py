@@ -1,5 +1,6 @@
 """A student's film and its gradient, against both written out plainly."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -126,6 +127,51 @@ def test_the_last_exit_is_the_film_that_is_served(studio, overrides):
   np.testing.assert_allclose(film, served.latents_BFYXC, atol=1e-6)
   frame_N = (served.frame_JLBR > -1).any((2, 3, 4))
   assert not frame_N[1:, rollout.steps :].any()  # steps that are not run
+
+
+def test_without_a_cotangent_nothing_is_replayed(studio):
+  one, chunks, passes = studio(), 3, []
+  cfg = one.cfg.dit
+
+  def denoise_fn(params, x_BSFYXC, t_BSF, text, bank, view, given, decide):
+    jax.debug.callback(lambda: passes.append(1))
+    shape = (cfg.layers, 2, 1, 3, cfg.heads, cfg.head_features)
+    none = jnp.zeros((cfg.layers, 2, 1, one.cfg.memory.routed_frames), int)
+    return denoiser.Denoised(
+      velocity_BFYXC=params * x_BSFYXC[:, 0],
+      key_LBSTHK=jnp.zeros(shape),
+      value_LBSTHK=jnp.zeros(shape),
+      rank_LBSR=none,
+    )
+
+  step = dataclasses.replace(one.step, denoise_fn=denoise_fn)
+  batch = one.batch(chunks)
+
+  @jax.jit
+  def gradient(scale):
+    film, pull = jax.vjp(
+      lambda params: self_forcing.roll(
+        step,
+        params,
+        _begin(one, batch),
+        self_forcing.chunk_inputs(batch),
+        jnp.full(chunks, 1),
+      ),
+      jnp.float32(0.5),
+    )
+    return pull(scale * film)[0]
+
+  def run(scale):
+    passes.clear()
+    found = float(gradient(jnp.float32(scale)))
+    jax.effects_barrier()
+    return found, len(passes)
+
+  rolled = chunks * (2 + 1)  # two steps and a commit
+  assert run(0.0) == (0.0, rolled)
+  found, count = run(1.0)
+  assert found and count == rolled + chunks * (1 + 1)
+  assert jnp.isnan(run(jnp.nan)[0])
 
 
 @pytest.mark.slow
