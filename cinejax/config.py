@@ -253,7 +253,12 @@ def _check_frames(cfg: Config) -> None:
       f'{cfg.rollout.sampler}'
     )
   stride = cfg.codec.spatial_stride
-  _, rows, columns = cfg.dit.patch
+  latents, rows, columns = cfg.dit.patch
+  if latents != 1:
+    raise UserError(
+      f'config.dit.patch is {cfg.dit.patch}; a token is of one latent frame, '
+      'so the first must be 1'
+    )
   for name, size, patch in (
     ('height', cfg.film.height, rows),
     ('width', cfg.film.width, columns),
