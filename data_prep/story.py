@@ -135,9 +135,8 @@ def main() -> None:
     args.seed,
     args.steered,
   )
-  load_encode(
-    cfg.codec, args.weights
-  )  # a wrong file fails before anything is written
+  # a wrong file fails before anything is written
+  load_encode(cfg.codec, args.weights)
   films.claim(args.out, _settings(parts))
   write = functools.partial(
     films.write_films, args.out, frame_shape=frame_shape(cfg)

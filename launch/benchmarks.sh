@@ -10,10 +10,12 @@
 #
 #   DIR/story_eval.json      everything, of camr and window
 #   DIR/story_policies.json  after a given past, of every policy
+#   DIR/story_long.json      the same in 32 films of 40 chunks
 #   DIR/story_codec.json     the codec
 #   DIR/story_STUDENT.json   everything, of each student that is there
-#   DIR/story_speed.jsonl    stream, rollout and train: take nothing else onto
-#                            the machine meanwhile
+#   DIR/story_speed.jsonl    stream, rollout and train, and
+#   DIR/story_serve.jsonl    directors at once: take nothing else onto the
+#                            machine meanwhile
 #
 # DIR=benchmarks, once it is empty, is what ships.
 set -euo pipefail
@@ -41,20 +43,31 @@ evaluate() {
   mv "$table.part" "$table"
 }
 
+# Adds rows to DIR/$1.jsonl by timing, with flags.
+bench() {
+  local table="$dir/$1.jsonl"
+  shift
+  if [ -e "$table" ]; then
+    return
+  fi
+  rm -f "$table.part"
+  python -m cinejax.bench --config="$story" --weights="$weights" \
+    --out="$table.part" "$@"
+  mv "$table.part" "$table"
+}
+
 story=configs/story.py
+policies=camr,window,sink,shot_sink,uniform,random,full
 evaluate story_eval eval "$story" --policies=camr,window "$@"
-evaluate story_policies eval "$story" --metrics=given \
-  --policies=camr,window,sink,shot_sink,uniform,random,full "$@"
+evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
+  "$@"
+evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
+  --config.eval.kind=long --config.eval.films=32 "$@"
 evaluate story_codec codec "$story" --metrics=codec "$@"
 for student in four two one; do
   if [ -e "$weights/$student.safetensors" ]; then
     evaluate "story_$student" "$student" "$story:$student" "$@"
   fi
 done
-if [ ! -e "$dir/story_speed.jsonl" ]; then
-  rm -f "$dir/.speed.part"
-  python -m cinejax.bench --config="$story" --weights="$weights" \
-    --what=stream --what=rollout --what=train \
-    --out="$dir/.speed.part" "$@"
-  mv "$dir/.speed.part" "$dir/story_speed.jsonl"
-fi
+bench story_speed --what=stream --what=rollout --what=train "$@"
+bench story_serve --what=serve --batch=4 --secs=45 --config.rollout.steps=4 "$@"

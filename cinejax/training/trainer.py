@@ -79,9 +79,8 @@ def run_stage(
     dataclasses.asdict(cfg),
     best=cfg.train.keep_best,
   )
-  work = planned.work(
-    stage.name, cfg, mesh
-  )  # whole arrays: outside of the mesh
+  # counted of whole arrays: outside of the mesh
+  work = planned.work(stage.name, cfg, mesh)
   with jax.set_mesh(mesh), checkpoints:
     abstract = abstract_state(init, mesh)
     state = checkpoints.restore(abstract)

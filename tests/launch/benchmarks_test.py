@@ -1,8 +1,6 @@
 """launch/benchmarks.sh, with a `python` that notes what it is asked."""
 
-import os
 import pathlib
-import subprocess
 
 import pytest
 
@@ -23,29 +21,9 @@ esac
 
 
 @pytest.fixture
-def run(tmp_path):
-  for name in ('launch', 'bin', 'weights'):
-    (tmp_path / name).mkdir()
-  python = tmp_path / 'bin' / 'python'
-  python.write_text(PYTHON)
-  python.chmod(0o755)
-  script = tmp_path / 'launch' / 'benchmarks.sh'
-  script.write_text((ROOT / 'launch' / 'benchmarks.sh').read_text())
-
-  def run(*arguments, **variables):
-    path = f'{python.parent}:{os.environ["PATH"]}'
-    done = subprocess.run(
-      ['bash', script, *arguments],
-      env={**os.environ, 'PATH': path, 'WEIGHTS': 'weights', **variables},
-      capture_output=True,
-      text=True,
-    )
-    calls = tmp_path / 'calls'
-    lines = calls.read_text().splitlines() if calls.exists() else []
-    calls.unlink(missing_ok=True)
-    return done, lines
-
-  return run
+def run(launch, tmp_path):
+  (tmp_path / 'weights').mkdir()
+  return launch('benchmarks.sh', PYTHON, WEIGHTS='weights')
 
 
 def test_every_table_is_made_once_and_a_stopped_run_goes_on(run, tmp_path):
@@ -54,10 +32,10 @@ def test_every_table_is_made_once_and_a_stopped_run_goes_on(run, tmp_path):
   }
   (tmp_path / 'weights' / 'two.safetensors').touch()
   done, calls = run('out', '--config.eval.films=2', BREAK='metrics=codec')
-  assert done.returncode == 75 and len(calls) == 3
+  assert done.returncode == 75 and len(calls) == 4
   done, calls = run('out', '--config.eval.films=2')
   assert done.returncode == 0, done.stderr
-  assert len(calls) == 3  # codec, the student that is there, speed
+  assert len(calls) == 4  # codec, the student that is there, speed, serve
   assert all('--config.eval.films=2' in call for call in calls)
   assert '--config=configs/story.py:two --weights=weights' in calls[1]
   made = {path.name for path in (tmp_path / 'out').glob('story*.json*')}

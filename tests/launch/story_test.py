@@ -1,12 +1,7 @@
 """launch/story.sh, with a `python` that makes files instead of training."""
 
-import os
-import pathlib
-import subprocess
-
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PYTHON = """#!/bin/bash
 echo "$*" >> calls
 for argument in "$@"; do
@@ -28,29 +23,8 @@ MADE = ['base', 'codec', 'four', 'one', 'two']
 
 
 @pytest.fixture
-def run(tmp_path):
-  for name in ('launch', 'bin'):
-    (tmp_path / name).mkdir()
-  python = tmp_path / 'bin' / 'python'
-  python.write_text(PYTHON)
-  python.chmod(0o755)
-  script = tmp_path / 'launch' / 'story.sh'
-  script.write_text((ROOT / 'launch' / 'story.sh').read_text())
-
-  def run(*arguments, **variables):
-    path = f'{python.parent}:{os.environ["PATH"]}'
-    done = subprocess.run(
-      ['bash', script, *arguments],
-      env={**os.environ, 'PATH': path, **variables},
-      capture_output=True,
-      text=True,
-    )
-    calls = tmp_path / 'calls'
-    lines = calls.read_text().splitlines() if calls.exists() else []
-    calls.unlink(missing_ok=True)
-    return done, lines
-
-  return run
+def run(launch):
+  return launch('story.sh', PYTHON)
 
 
 def test_every_network_is_made_once_from_those_before(run, tmp_path):
