@@ -2,8 +2,13 @@
 
 For each layer there is A [r, in], `….lora_A.weight` or `….lora_down.weight`,
 and B [out, r], `….lora_B.weight` or `….lora_up.weight`, under Wan's name of
-the layer or diffusers'. The change of a kernel is (alpha / r) B A, transposed;
-alpha is a scalar `….alpha`, or in diffusers' metadata, or r itself.
+the layer or diffusers', or kohya's, `lora_unet_` and the name with `_` for `.`.
+The change of a kernel is (alpha / r) B A, transposed; alpha is a scalar
+`….alpha`, or in diffusers' metadata or peft's adapter_config.json (where
+`use_rslora` makes it alpha / sqrt(r)), or r itself.
+
+We write the last: diffusers makes a whole LoraConfig of the metadata if there
+is any, and of the tensors, with alpha = r, if there is none.
 """
 
 import dataclasses
@@ -30,6 +35,8 @@ _PART = re.compile(
   r'(?:\.default)?\.weight|(?P<scaled>.+)\.alpha'
 )
 _METADATA = 'lora_adapter_metadata'  # diffusers' key
+_FLAT = 'lora_unet_'  # before kohya's names
+_NUMBER = re.compile(rf'(?<=^blocks\.)\d+|(?<=^{_FLAT}blocks_)\d+')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,24 +101,23 @@ def with_adapter(
   return made
 
 
-def save_adapter(
-  path: str | os.PathLike, adapter: Any, rank: int, alpha: float
-) -> None:
-  """Writes a tree of models/lora.py as diffusers' loaders take it."""
+def save_adapter(path: str | os.PathLike, adapter: Any, scale: float) -> None:
+  """Writes a tree of models/lora.py as diffusers' loaders take it.
+
+  `scale`, alpha / r, goes into B.
+  """
   flat, tensors = tree_lib.paths(adapter), {}
   theirs = {rule.ours: rule.theirs for rule in names.rules('diffusers')}
   for name, x in flat.items():
     layer, _, kind = name.rpartition('/')
     module = theirs[f'{layer}/kernel'].removesuffix('.weight')
-    part = 'lora_A' if kind == lora.DOWN else 'lora_B'
+    part, weight = ('lora_A', 1) if kind == lora.DOWN else ('lora_B', scale)
     matrices = np.asarray(x) if '{}' in module else np.asarray(x)[None]
     for number, matrix in enumerate(matrices):
       key = f'transformer.{module.format(number)}.{part}.weight'
-      tensors[key] = np.ascontiguousarray(matrix.T)
-  told = {'transformer.r': rank, 'transformer.lora_alpha': alpha}
-  metadata = {'format': 'pt', _METADATA: json.dumps(told)}
+      tensors[key] = np.ascontiguousarray(weight * matrix.T)
   with atomic_path(path) as partial:
-    save_file(tensors, partial, metadata)
+    save_file(tensors, partial, {'format': 'pt'})
 
 
 def _layers(archive: Archive) -> dict[str, dict[str, Tensor]]:
@@ -140,19 +146,20 @@ def _layers(archive: Archive) -> dict[str, dict[str, Tensor]]:
 
 @functools.cache
 def _kernels() -> dict[str, str]:
-  """Our kernels by their modules, in either layout."""
-  return {
+  """Our kernels by their modules, in either layout and in kohya's way."""
+  dotted = {
     rule.theirs.removesuffix('.weight'): rule.ours
     for layout in ('wan', 'diffusers')
     for rule in names.rules(layout)
     if rule.how == 'transposed'
   }
+  flat = {_FLAT + k.replace('.', '_'): ours for k, ours in dotted.items()}
+  return dotted | flat
 
 
 def _kernel(archive: Archive, layer: str) -> tuple[str, int]:
   """(the path of our kernel, the number of its layer)."""
-  numbers = re.findall(r'(?<=^blocks\.)\d+', layer)
-  module = re.sub(r'(?<=^blocks\.)\d+', '{}', layer)
+  numbers, module = _NUMBER.findall(layer), _NUMBER.sub('{}', layer)
   if module not in _kernels():
     raise UserError(
       f'{archive.path} changes {layer}, and no DiT of Wan 2.1 has such a layer'
@@ -171,13 +178,25 @@ def _change(
       f'{down.shape}, which cannot be multiplied'
     )
   rank = len(down)
-  alpha = _told_alpha(archive.metadata)
   if 'alpha' in parts:
-    alpha = float(read(parts['alpha'], np.float32))
-  scale = 1.0 if alpha is None else alpha / rank
+    scale = float(read(parts['alpha'], np.float32)) / rank
+  else:
+    told = _told(archive)
+    root = rank**0.5 if told.get('use_rslora') else rank
+    scale = told.get('lora_alpha', root) / root
   return down.T, scale * up.T
 
 
-def _told_alpha(metadata: Mapping[str, str]) -> float | None:
-  told = json.loads(metadata.get(_METADATA, '{}'))
-  return told.get('transformer.lora_alpha')
+def _told(archive: Archive) -> dict[str, Any]:
+  """What diffusers or peft says of an adapter beside its tensors."""
+  told = json.loads(archive.metadata.get(_METADATA, '{}'))
+  beside = archive.path.with_name('adapter_config.json')
+  if archive.path.name.startswith('adapter_model.') and beside.is_file():
+    told = json.loads(beside.read_text())
+  told = {k.removeprefix('transformer.'): x for k, x in told.items()}
+  if told.get('alpha_pattern'):
+    raise UserError(
+      f'{archive.path} gives some layers an alpha of their own by a pattern, '
+      'which cannot be read here; save it with a tensor .alpha for each layer'
+    )
+  return told

@@ -28,7 +28,7 @@ THEIR_NAME = 'diffusion_pytorch_model'  # Wan's and diffusers', of any network
 TORCH = ('.pth', '.pt')
 _NETWORKS = ('generator_ema', 'generator', 'model', 'state_dict')
 _WRAPPERS = {'_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_orig_mod'}
-_OUTER = {'model', 'module', 'diffusion_model', 'transformer'}
+_OUTER = {'base_model', 'model', 'module', 'diffusion_model', 'transformer'}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -189,7 +189,7 @@ def _write_adapter(
   adapter = _gathered(state.ema, 'float32')
   if jax.process_index() == 0:
     path = weights.with_name(f'{weights.stem}_lora.safetensors')
-    save_adapter(path, adapter, lora.rank, lora.alpha)
+    save_adapter(path, adapter, lora.alpha / lora.rank)
 
 
 def _write(

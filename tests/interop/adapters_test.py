@@ -1,10 +1,12 @@
 """LoRA files for Wan, in the forms that are about."""
 
+import json
 import pathlib
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from cinejax.core import tree as tree_lib
@@ -41,9 +43,16 @@ def _matrices(*features):
 
 STYLES = {
   'diffusers': ('transformer.blocks.{}.attn1.to_q.lora_{}.weight', 'AB'),
-  'peft': ('blocks.{}.attn1.to_q.lora_{}.default.weight', 'AB'),
+  'peft': (
+    'base_model.model.blocks.{}.self_attn.q.lora_{}.default.weight',
+    'AB',
+  ),
   'wan': (
     'diffusion_model.blocks.{}.self_attn.q.lora_{}.weight',
+    ('down', 'up'),
+  ),
+  'kohya': (
+    'lora_unet_blocks_{}_self_attn_q.lora_{}.weight',
     ('down', 'up'),
   ),
 }
@@ -58,8 +67,8 @@ def test_a_layer_is_changed_by_its_product(leaves, tmp_path, style):
     name.format(1, parts[1]): up,
   }
   scale = 1.0
-  if style == 'wan':
-    alpha = name.split('lora')[0].format(1) + 'alpha'
+  if style in ('wan', 'kohya'):
+    alpha = name.split('lora_{}')[0].format(1) + 'alpha'
     tensors[alpha] = np.array(6, np.float32)
     scale = 6 / RANK
   save_file(tensors, path)
@@ -89,12 +98,46 @@ def test_an_adapter_of_ours_is_written_as_diffusers_reads_it(leaves, tmp_path):
   adapter = tree_lib.nested(
     {k: rng.normal(size=s).astype(np.float32) for k, s in flat.items()}
   )
-  adapters.save_adapter(path, adapter, RANK, 8.0)
+  adapters.save_adapter(path, adapter, 8.0 / RANK)
   assert 'transformer.blocks.1.ffn.net.0.proj.lora_A.weight' in load_file(path)
+  with safe_open(path, 'np') as file:  # else diffusers asks for a whole config
+    assert file.metadata() == {'format': 'pt'}
   made = adapters.with_adapter(leaves, path)
   merged = tree_lib.paths(lora.merge(params, adapter, 8.0 / RANK))
   for name, x in merged.items():
     np.testing.assert_allclose(read(made[name]), x, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('told', 'scale'),
+  [
+    ({'r': RANK, 'lora_alpha': 6}, 6 / RANK),
+    ({'r': RANK, 'lora_alpha': 6, 'use_rslora': True}, 6 / RANK**0.5),
+    ({'r': RANK, 'lora_alpha': 6, 'alpha_pattern': {'attn1.to_q': 2}}, None),
+  ],
+)
+@pytest.mark.parametrize('place', ['metadata', 'adapter_config.json'])
+def test_alpha_is_read_where_it_is_told(leaves, tmp_path, told, scale, place):
+  path, metadata = tmp_path / 'adapter_model.safetensors', {}
+  if place == 'metadata':
+    told = {f'transformer.{k}': x for k, x in told.items()}
+    metadata = {'format': 'pt', 'lora_adapter_metadata': json.dumps(told)}
+  else:
+    (tmp_path / place).write_text(json.dumps(told))
+  down, up = _matrices(48, 48)
+  name = 'transformer.blocks.0.attn1.to_q.lora_{}.weight'
+  save_file({name.format('A'): down, name.format('B'): up}, path, metadata)
+  if scale is None:
+    with pytest.raises(UserError, match='an alpha of their own'):
+      adapters.with_adapter(leaves, path)
+    return
+  made = adapters.with_adapter(leaves, path)[QUERY]
+  np.testing.assert_allclose(
+    read(made)[0],
+    read(leaves[QUERY])[0] + scale * (up @ down).T,
+    rtol=1e-5,
+    atol=1e-6,
+  )
 
 
 def test_half_precision_stays(leaves, tmp_path):
