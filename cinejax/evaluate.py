@@ -26,9 +26,9 @@ size: all of `generated` that needs no look at the story world, which is also
 read where prompts and size are its own.
 
 There is a chance for each recall. Definitions stand in evaluation/ (recall.py,
-scores.py, shots.py, consistency.py, drift.py, speed.py, story.py). Chunks are
-committed on their own whatever config.rollout.commit says: `fused` makes the
-same films.
+scores.py, shots.py, consistency.py, drift.py, speed.py, story.py). Where
+config.rollout.commit is `fused`, chunks are committed on their own, which makes
+the same films.
 
 DIR/scores holds what is known of every film. A run that was stopped goes on
 where it was; more films, seeds, policies or metrics only add to it. DIR is
@@ -140,13 +140,13 @@ def _settings(
   for section, key in (
     ('memory', 'policy'),
     ('memory', 'training'),
-    ('rollout', 'commit'),
     ('rollout', 'weights'),
     ('rollout', 'chunks_per_call'),
     ('eval', 'films'),
     ('eval', 'batch'),
   ):
     del settings[section][key]
+  settings['rollout']['commit'] = director.cfg.rollout.commit_alone
   return {
     'config': settings,
     'network': digest(director.params),

@@ -179,6 +179,6 @@ def _with(director: Director, policy: str) -> Director:
   cfg = dataclasses.replace(
     cfg,
     memory=dataclasses.replace(cfg.memory, policy=policy),
-    rollout=dataclasses.replace(cfg.rollout, commit='separate'),
+    rollout=dataclasses.replace(cfg.rollout, commit=cfg.rollout.commit_alone),
   )
   return dataclasses.replace(director, cfg=cfg)

@@ -38,9 +38,9 @@ _SEEDS = 1 << 20  # between the sampling seeds of a film; films are fewer
 
 
 def cast_films(director: Director, count: int) -> list[world.StoryFilm]:
-  """The first `count` films of config.eval, cast for this network's memory."""
+  """The first `count` films of config.eval."""
   cfg = director.cfg
-  window = -(-cfg.memory.window_frames // world.CHUNK_FRAMES)
+  window = -(-cfg.eval.window_frames // world.CHUNK_FRAMES)
   films = [
     casting.cast(cfg.eval.kind, cfg.eval.seed, i, cfg.dit.layers, window)
     for i in range(count)

@@ -190,6 +190,8 @@ def get_config() -> ConfigDict:
   evaluation.batch = 8  # films rolled out together
   evaluation.cuts = 'content'  # content | transnetv2:FILE finds cuts
   evaluation.matching = 'greedy'  # greedy | optimal: cuts found to asked for
+  # frames before a return in which she is not seen
+  evaluation.window_frames = memory.get_oneway_ref('window_frames')
   # frames of SCA's penalty for a missed or extra cut; 0 = mean shot length
   evaluation.penalty_frames = 0.0
   # of consistency: pixels, taef2:FOLDER, dinov2:FOLDER, clip:FOLDER

@@ -207,7 +207,6 @@ def _settings(
     'films': count,
     'chunks': cfg.data.chunks,
     'seed': cfg.seed,
-    'frames_per_chunk': cfg.film.frames_per_chunk,
     'batch': cfg.stage.init.batch,  # parts are of whole ones
     'teacher_weights': fingerprint(weights),
   }

@@ -8,6 +8,8 @@ films and real clips alike) without TensorFlow.
 """
 
 import dataclasses
+import functools
+import json
 import os
 import pathlib
 from collections.abc import Iterator
@@ -67,6 +69,12 @@ class LatentFilms:
 
   def __iter__(self) -> Iterator[LatentFilm]:
     return (self[index] for index in range(len(self)))
+
+  @functools.cached_property
+  def made_with(self) -> dict[str, Any]:
+    """What the folder says of how they were made, {} where it says nothing."""
+    path = self.path / 'settings.json'
+    return json.loads(path.read_text()) if path.exists() else {}
 
   def prompts(self) -> frozenset[str]:
     """All that is said in them; latents are not decoded for it."""

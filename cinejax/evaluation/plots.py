@@ -26,6 +26,7 @@ Policies = Mapping[str, Mapping[str, Any]]  # sections of a report by policy
 
 _RECALLS = (
   ('recall_given', 'recall after a rendered past'),
+  ('recall_swap', 'recall of a look swapped in that past'),
   ('recall', 'recall in a generated film'),
 )
 _QUALITY = ('place', 'size', 'action', 'sca', 'intra', 'inter', 'text')

@@ -13,3 +13,8 @@ class RolloutConfig:
   negative_prompt: str
   commit: str  # separate | fused | reuse
   chunks_per_call: int  # of one compiled scan
+
+  @property
+  def commit_alone(self) -> str:
+    """What makes the films of `commit` and keeps no chunk waiting for it."""
+    return 'separate' if self.commit == 'fused' else self.commit

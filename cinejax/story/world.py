@@ -82,7 +82,8 @@ class ReturnEvent:
   """A cut, at chunk `chunk`, to a character last on screen in `last_chunk`.
 
   `kind` is 'opening' for the character of chunk 0 and 'later' for others;
-  `absent_chunks` = chunk - last_chunk - 1, all of them other characters'.
+  `absent_chunks`, of three latent frames however long the film's are, lie
+  between and are all other characters'.
   """
 
   character: int
@@ -145,7 +146,6 @@ class StoryFilm:
           event,
           chunk=times * event.chunk,
           last_chunk=times * event.last_chunk + times - 1,
-          absent_chunks=times * event.absent_chunks,
         )
         for event in self.events
       ),

@@ -8,7 +8,6 @@ teacher itself is not needed. Students start from the base.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable
 
@@ -92,9 +91,17 @@ def teacher_trajectories(cfg: Config, text: Text) -> IntegrateFn:
 
 def trajectory_settings(cfg: Config) -> dict[str, object]:
   """What trajectories must have been made with to serve `cfg`."""
-  names = ('teacher', 'grid', 'guidance')
-  return {f'init.{name}': getattr(cfg.init, name) for name in names} | {
-    'diffusion.shift': cfg.diffusion.shift
+  kept = {
+    'init': ('teacher', 'grid', 'guidance'),
+    'diffusion': ('shift',),
+    'film': ('frames_per_chunk',),
+  }
+  if cfg.init.teacher == 'causal':
+    kept['memory'] = ('policy', 'window_frames', 'routed_frames', 'training')
+  return {
+    f'{section}.{name}': getattr(getattr(cfg, section), name)
+    for section, names in kept.items()
+    for name in names
   }
 
 
@@ -128,11 +135,10 @@ def _trajectories(cfg: Config) -> LatentFilms:
       f'config.init.trajectories is {folder}, which holds films without '
       'trajectories; write some with python -m data_prep.trajectories'
     )
-  made_with = json.loads((folder / 'settings.json').read_text())
   for name, value in trajectory_settings(cfg).items():
-    if made_with[name] != value:
+    if films.made_with.get(name) != value:
       raise UserError(
         f'config.{name} is {value}, but the trajectories in {folder} were made '
-        f'with {made_with[name]}; set it so, or write others'
+        f'with {films.made_with.get(name)}; set it so, or write others'
       )
   return films

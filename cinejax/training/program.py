@@ -141,4 +141,10 @@ def latent_films(cfg: Config) -> LatentFilms:
       '--config=FILE --weights=CODEC --out=FILMS` and give '
       '--config.data.films=FILMS'
     )
-  return LatentFilms(cfg.data.films)
+  films = LatentFilms(cfg.data.films)
+  if films.made_with.get('seed') == cfg.eval.seed:
+    raise UserError(
+      f'{cfg.data.films} holds films of config.eval.seed, {cfg.eval.seed}, '
+      'which no training may see; write others, say with --seed=1'
+    )
+  return films

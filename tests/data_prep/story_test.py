@@ -1,11 +1,15 @@
 """Story films as records: latents of the render, prompts of the screenplay."""
 
+import dataclasses
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cinejax.config import resolve
+from cinejax.core.errors import UserError
 from cinejax.data.sources import LatentFilms
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_codec
@@ -13,6 +17,7 @@ from cinejax.models.codec.base import from_bytes
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text import actions
 from cinejax.story import casting, render, steering, world
+from cinejax.training import program
 from configs import tiny
 from data_prep import films, inspect, story
 
@@ -72,6 +77,21 @@ def test_prompts_cuts_and_shots(cfg, written):
       assert film.shots[chunk] == truth.segment_shots()[index]
       said = world.prompt(segment)
       assert film.prompts[chunk] == (prefix + said if cut else said)
+
+
+def test_no_training_reads_evaluation_films(cfg, written, tmp_path):
+  for kind in ('long', 'train'):
+    parts = story.StoryParts(cfg, '', kind, 4)
+    out = tmp_path / kind
+    shutil.copytree(written.path, out)
+    films.claim(out, story._settings(parts))
+    data = dataclasses.replace(cfg.data, films=str(out))
+    reading = dataclasses.replace(cfg, data=data)
+    if kind == 'train':
+      assert len(program.latent_films(reading)) == 4
+      continue
+    with pytest.raises(UserError, match='no training may see'):
+      program.latent_films(reading)
 
 
 def test_evaluation_films_have_a_seed_of_their_own(cfg):

@@ -23,13 +23,14 @@ from data_prep import films as films_lib
 from data_prep import trajectories
 
 
-def settings(**init):
+def settings(changes=(), **init):
   config = tiny.get_config()
   config.film.height = config.film.width = 32
   config.data.films = 'made up'
   config.train.weights_dtype = 'float32'
   config.init.update({'method': 'ode', 'grid': 4, 'guidance': 2.0, **init})
   config.stage.init.update({'steps': 2, 'batch': 2})
+  config.update_from_flattened_dict(dict(changes))
   return resolve(config)
 
 
@@ -173,16 +174,23 @@ def test_batches_carry_trajectories_padded_as_films_are(cfg, written):
 
 
 @pytest.mark.parametrize(
-  ('init', 'sentence'),
+  ('changes', 'sentence'),
   [
-    ({'guidance': 3.0}, r'config\.init\.guidance is 3\.0, but .* with 2\.0'),
-    ({'teacher': 'bidirectional'}, 'is bidirectional, but .* with causal'),
+    (
+      {'init.guidance': 3.0},
+      r'config\.init\.guidance is 3\.0, but .* with 2\.0',
+    ),
+    (
+      {'init.teacher': 'bidirectional'},
+      'is bidirectional, but .* with causal',
+    ),
+    ({'memory.policy': 'window'}, 'is window, but .* with camr'),
   ],
 )
 def test_trajectories_of_other_settings_are_refused(
-  init, sentence, written, weights
+  changes, sentence, written, weights
 ):
-  cfg = settings(trajectories=str(written), **init)
+  cfg = settings({'init.trajectories': str(written)} | changes)
   with pytest.raises(UserError, match=sentence):
     stages.find('init').build(cfg, weights)
 

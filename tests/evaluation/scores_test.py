@@ -131,7 +131,9 @@ def test_long_films_may_lie_on_disk(videos, tmp_path):
 
 
 def test_instruments_are_those_of_the_config(videos):
-  config = EvalConfig(0, 1, 'eval', 1, 'content', 'optimal', 3.0, ('pixels',))
+  config = EvalConfig(
+    0, 1, 'eval', 1, 'content', 9, 'optimal', 3.0, ('pixels',)
+  )
   tools = make_instruments(config)
   assert (tools.matching, tools.penalty_frames) == ('optimal', 3.0)
   assert tools.features == (features.PIXELS,)
