@@ -4,18 +4,21 @@
 #   bash launch/benchmarks.sh DIR [--config.KEY=VALUE...]
 #
 # with the Python that is active and has cinejax, of the networks in the folder
-# $WEIGHTS (weights/story; launch/story.sh makes others in its DIR/weights).
-# What is in DIR already is kept, and the same line goes on where it was
-# stopped. Settings go to every command.
+# $WEIGHTS (weights/story; launch/story.sh makes others in its DIR/weights), and
+# with $SEEDS sampling seeds a film (3). What is in DIR already is kept, and the
+# same line goes on where it was stopped. Settings go to every command.
 #
 #   DIR/story_eval.json      everything, of camr and window
 #   DIR/story_policies.json  after a given past, of every policy
 #   DIR/story_long.json      the same in 32 films of 40 chunks
 #   DIR/story_codec.json     the codec
 #   DIR/story_STUDENT.json   everything, of each student that is there
-#   DIR/story_speed.jsonl    stream, rollout and train, and
-#   DIR/story_serve.jsonl    directors at once: take nothing else onto the
-#                            machine meanwhile
+#   DIR/story_minutes.json   two films of ten minutes, of whom serve is
+#   DIR/story_speed.jsonl    stream, rollout and train of the base,
+#   DIR/story_STUDENT_speed.jsonl, and
+#   DIR/story_serve.jsonl    directors at once, of the student of four steps
+#                            (without one, of the base in four): take nothing
+#                            else onto the machine meanwhile
 #
 # DIR=benchmarks, once it is empty, is what ships.
 set -euo pipefail
@@ -27,7 +30,7 @@ if [ $# -lt 1 ] || [ "${1#-}" != "$1" ]; then
 fi
 dir="$1"
 shift
-weights="${WEIGHTS:-weights/story}"
+weights="${WEIGHTS:-weights/story}" seeds="${SEEDS:-3}"
 mkdir -p "$dir"
 
 # Makes DIR/$1.json by evaluating config $3 in the folder $2, with flags.
@@ -43,31 +46,40 @@ evaluate() {
   mv "$table.part" "$table"
 }
 
-# Adds rows to DIR/$1.jsonl by timing, with flags.
+# Adds rows to DIR/$1.jsonl by timing config $2, with flags.
 bench() {
-  local table="$dir/$1.jsonl"
-  shift
+  local table="$dir/$1.jsonl" config="$2"
+  shift 2
   if [ -e "$table" ]; then
     return
   fi
   rm -f "$table.part"
-  python -m cinejax.bench --config="$story" --weights="$weights" \
+  python -m cinejax.bench --config="$config" --weights="$weights" \
     --out="$table.part" "$@"
   mv "$table.part" "$table"
 }
 
 story=configs/story.py
+served="$story"
 policies=camr,window,sink,shot_sink,uniform,random,full
-evaluate story_eval eval "$story" --policies=camr,window "$@"
+evaluate story_eval eval "$story" --policies=camr,window --seeds="$seeds" "$@"
 evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
-  "$@"
+  --seeds="$seeds" "$@"
 evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
   --config.eval.kind=long --config.eval.films=32 "$@"
 evaluate story_codec codec "$story" --metrics=codec "$@"
 for student in four two one; do
   if [ -e "$weights/$student.safetensors" ]; then
-    evaluate "story_$student" "$student" "$story:$student" "$@"
+    evaluate "story_$student" "$student" "$story:$student" --seeds="$seeds" "$@"
+    bench "story_${student}_speed" "$story:$student" --what=rollout \
+      --what=first "$@"
   fi
 done
-bench story_speed --what=stream --what=rollout --what=train "$@"
-bench story_serve --what=serve --batch=4 --secs=45 --config.rollout.steps=4 "$@"
+if [ -e "$weights/four.safetensors" ]; then
+  served="$story:four"
+fi
+evaluate story_minutes minutes "$served" --metrics=generated \
+  --config.eval.kind=minutes --config.eval.films=2 "$@"
+bench story_speed "$story" --what=stream --what=rollout --what=train "$@"
+bench story_serve "$served" --what=serve --batch=4 --secs=45 \
+  --config.rollout.steps=4 "$@"
