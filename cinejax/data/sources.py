@@ -8,7 +8,6 @@ films and real clips alike) without TensorFlow.
 """
 
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -70,12 +69,6 @@ class LatentFilms:
   def __iter__(self) -> Iterator[LatentFilm]:
     return (self[index] for index in range(len(self)))
 
-  @functools.cached_property
-  def made_with(self) -> dict[str, Any]:
-    """What the folder says of how they were made, {} where it says nothing."""
-    path = self.path / 'settings.json'
-    return json.loads(path.read_text()) if path.exists() else {}
-
   def prompts(self) -> frozenset[str]:
     """All that is said in them; latents are not decoded for it."""
     skip = {'latents': tfds.decode.SkipDecoding()}
@@ -86,6 +79,12 @@ class LatentFilms:
 
   def __repr__(self) -> str:
     return f'LatentFilms({str(self.path)!r}, films={len(self)})'
+
+
+def made_with(folder: str | os.PathLike) -> dict[str, Any]:
+  """How the films in it were made, as `data_prep` noted; {} if it did not."""
+  path = pathlib.Path(folder) / 'settings.json'
+  return json.loads(path.read_text()) if path.exists() else {}
 
 
 def film_from_record(record: dict[str, Any]) -> LatentFilm:

@@ -15,7 +15,7 @@ import jax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.data.sources import LatentFilms, TrajectoryFilm
+from cinejax.data.sources import LatentFilms, TrajectoryFilm, made_with
 from cinejax.models import denoiser
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import (
@@ -135,10 +135,11 @@ def _trajectories(cfg: Config) -> LatentFilms:
       f'config.init.trajectories is {folder}, which holds films without '
       'trajectories; write some with python -m data_prep.trajectories'
     )
+  found = made_with(folder)
   for name, value in trajectory_settings(cfg).items():
-    if films.made_with.get(name) != value:
+    if found.get(name) != value:
       raise UserError(
         f'config.{name} is {value}, but the trajectories in {folder} were made '
-        f'with {films.made_with.get(name)}; set it so, or write others'
+        f'with {found.get(name)}; set it so, or write others'
       )
   return films

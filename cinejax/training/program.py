@@ -18,7 +18,7 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_part
 from cinejax.data import texts
 from cinejax.data.pipeline import make_batches
-from cinejax.data.sources import LatentFilms
+from cinejax.data.sources import LatentFilms, made_with
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
@@ -141,10 +141,9 @@ def latent_films(cfg: Config) -> LatentFilms:
       '--config=FILE --weights=CODEC --out=FILMS` and give '
       '--config.data.films=FILMS'
     )
-  films = LatentFilms(cfg.data.films)
-  if films.made_with.get('seed') == cfg.eval.seed:
+  if made_with(cfg.data.films).get('seed') == cfg.eval.seed:
     raise UserError(
       f'{cfg.data.films} holds films of config.eval.seed, {cfg.eval.seed}, '
       'which no training may see; write others, say with --seed=1'
     )
-  return films
+  return LatentFilms(cfg.data.films)
