@@ -27,7 +27,7 @@ from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.texts import load_text
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
-from cinejax.models.codec.base import Codec, to_bytes
+from cinejax.models.codec.base import Codec, from_bytes, to_bytes
 from cinejax.models.text.select import Text
 from cinejax.rollout.placement import OnMesh, state_shardings
 from cinejax.rollout.scan import make_scan
@@ -213,7 +213,16 @@ class Director:
       video, state = self.codec.decode_chunk(params, z_BFYXC, state, first)
       return to_bytes(video), state
 
-    return jax.jit(decode, static_argnames='first')
+    return self._placed(jax.jit(decode, static_argnames='first'))
+
+  @functools.cached_property
+  def encode_fn(self):
+    """encode(params, uint8 video_BTYXC) -> z_BFYXC."""
+
+    def encode(params, video_BTYXC):
+      return self.codec.encode(params, from_bytes(video_BTYXC))
+
+    return self._placed(jax.jit(encode))
 
   def decode(self, latents: Iterable[jax.Array]) -> Iterator[np.ndarray]:
     """Latents [B, F, Y, X, C] of chunk after chunk -> uint8 [B, T, Y, X, 3].

@@ -19,7 +19,6 @@ import pathlib
 import tempfile
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from cinejax import takes
@@ -29,7 +28,6 @@ from cinejax.evaluation.footage import FilmScore, Instruments, look_at
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
 from cinejax.film.sheet import film_rows
-from cinejax.models.codec.base import from_bytes
 from cinejax.story import casting, read_back, render, steering, world
 
 PARTS = ('given', 'swap', 'generated', 'codec')
@@ -182,11 +180,6 @@ class Exam:
   def _commit_fn(self) -> takes.CommitFn:
     return takes.make_commit(self.director)
 
-  @functools.cached_property
-  def _encode_fn(self):
-    codec = self.director.codec
-    return jax.jit(lambda params, v: codec.encode(params, from_bytes(v)))
-
   def _encode(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:
     """Latents [N F, Y, X, C] of the films, rendered, and held to N chunks.
 
@@ -196,7 +189,8 @@ class Exam:
     longest = max(film.chunks for film in self.films)
     frames = self.director.timeline.pixel_frames(longest)
     videos = [_lengthen(video, frames) for video in self._render(films)]
-    z_BFYXC = self._encode_fn(self.director.codec_params, np.stack(videos))
+    encode, params = self.director.encode_fn, self.director.codec_params
+    z_BFYXC = encode(params, np.stack(videos))
     return list(np.asarray(z_BFYXC))
 
   def _render(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:

@@ -13,7 +13,6 @@ import dataclasses
 import os
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import PIL
 from PIL import Image, ImageOps
@@ -22,7 +21,6 @@ from cinejax.core.errors import UserError
 from cinejax.director import Director
 from cinejax.film import media
 from cinejax.film.screenplay import Film, Segment
-from cinejax.models.codec.base import from_bytes
 
 
 def from_image(director: Director, path: str | os.PathLike) -> jax.Array:
@@ -77,9 +75,7 @@ def after(film: Film, chunks: int) -> Film:
 
 
 def _encode(director: Director, video_TYXC: np.ndarray) -> jax.Array:
-  encode = jax.jit(director.codec.encode)
-  video_BTYXC = from_bytes(video_TYXC[None])
-  return jnp.asarray(encode(director.codec_params, video_BTYXC), jnp.float32)
+  return director.encode_fn(director.codec_params, video_TYXC[None])
 
 
 def _fitted(director: Director, image: Image.Image) -> np.ndarray:

@@ -12,6 +12,7 @@ from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.film import media, screenplay
 from cinejax.film.timeline import Timeline
+from cinejax.models.codec.base import from_bytes
 from configs import tiny
 
 
@@ -23,12 +24,12 @@ def director():
 
   def encode(params, video_BTYXC):
     del params
-    return video_BTYXC[:, ::4, ::8, ::8]
+    return from_bytes(video_BTYXC[:, ::4, ::8, ::8])
 
   return types.SimpleNamespace(
     cfg=resolve(config),
     timeline=Timeline(3, 4, 8),
-    codec=types.SimpleNamespace(encode=encode),
+    encode_fn=encode,
     codec_params=None,
   )
 

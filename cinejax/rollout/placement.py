@@ -50,9 +50,9 @@ class OnMesh:
   fn: Callable[..., Any]
   mesh: Mesh
 
-  def __call__(self, *args: Any) -> Any:
+  def __call__(self, *args: Any, **static: Any) -> Any:
     with jax.set_mesh(self.mesh):
-      return self.fn(*args)
+      return self.fn(*args, **static)
 
   def lower(self, *args: Any) -> jax.stages.Lowered:
     with jax.set_mesh(self.mesh):

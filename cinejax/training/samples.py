@@ -53,9 +53,7 @@ def make_film_sampler(
   what was learnt between them.
   """
   # one director for all samples, so that its programs are compiled once
-  # it shares out no pass by itself: parameters are split as they train
-  alone = dataclasses.replace(cfg, mesh=MeshConfig(1, 1, 1, 1))
-  director = Director(alone, None, codec, codec_params, text)
+  director = Director(_alone(cfg), None, codec, codec_params, text)
   text_NWD = text.encode(film.prompts)
   chunks = [
     ChunkInput(text_BWD=jnp.asarray(text_WD)[None], cut_B=jnp.asarray([cut]))
@@ -84,7 +82,7 @@ def make_whole_film_sampler(
   codec_params: Params,
 ) -> SampleFn:
   """As `make_film_sampler`, of a bidirectional base: all chunks at once."""
-  director = Director(cfg, None, codec, codec_params, text)
+  director = Director(_alone(cfg), None, codec, codec_params, text)
   frames = cfg.film.frames_per_chunk
   times = euler_grid(cfg.rollout.steps, cfg.diffusion.shift)
   row = fit_film(film, text.encode, len(film.prompts), frames)
@@ -111,3 +109,8 @@ def make_whole_film_sampler(
     write_video(path, video, cfg.film.fps)
 
   return sample_fn
+
+
+def _alone(cfg: Config) -> Config:
+  """Of a director that shares out no pass by itself: training's mesh does."""
+  return dataclasses.replace(cfg, mesh=MeshConfig(1, 1, 1, 1))

@@ -1,0 +1,100 @@
+"""Networks are where films are made, and pixels are split as latents are."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax.bench import make_director
+from cinejax.config import resolve
+from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
+from cinejax.director import Director
+from cinejax.models.codec.base import from_bytes
+from configs import tiny, wan_1_3b
+
+MESHES = {'one': (1, 1), 'eight': (4, 2)}  # along sequence and tensor
+WAN = {
+  'dit.layers': 1,
+  'dit.heads': 8,
+  'dit.head_features': 12,
+  'dit.mlp_features': 32,
+  'dit.time_features': 32,
+  'text.words': 4,
+  'text.features': 32,
+  'codec.width': 8,
+  'codec.blocks': 1,
+  'codec.compute_dtype': 'float32',
+  'film.height': 64,
+  'film.width': 32,
+  'memory.bank_frames': 17,
+}
+
+
+def make_config(config, devices, **changes):
+  config.mesh.sequence, config.mesh.tensor = MESHES[devices]
+  config.update_from_flattened_dict(changes)
+  return resolve(config)
+
+
+@dataclasses.dataclass
+class Rows:
+  """A codec whose pictures are its latents, shifted, and split by rows."""
+
+  def init_decode(self, params, z_shape_BYXC):
+    return jnp.zeros(z_shape_BYXC)
+
+  def decode_chunk(self, params, z_BFYXC, state, first):
+    return self._moved(z_BFYXC, params['mean_C']), state
+
+  def encode(self, params, video_BTYXC):
+    return self._moved(video_BTYXC, -params['mean_C'])
+
+  def _moved(self, x_BFYXC, by_C):
+    moved_BFYXC = x_BFYXC + by_C[None, None, None, None]
+    return constrain(moved_BFYXC, BATCH_AXES, None, ROW_AXES)
+
+
+def rows_of_a_shard(x):
+  return x.sharding.shard_shape(x.shape)[2]
+
+
+def test_a_codec_runs_on_the_director_s_mesh():
+  params = {'mean_C': np.full(3, 0.5, np.float32)}
+  rng, pictures = np.random.default_rng(0), {}
+  z_BFYXC = rng.uniform(-1, 0, (1, 3, 16, 8, 3)).astype(np.float32)
+  for devices, rows in (('one', 16), ('eight', 2)):
+    cfg = make_config(tiny.get_config(), devices, **{'dit.heads': 8})
+    director = Director(cfg, None, Rows(), params)
+    state = jnp.zeros((1, 16, 8, 3))
+    video_BTYXC, _ = director.decode_fn(params, z_BFYXC, state, first=True)
+    assert rows_of_a_shard(video_BTYXC) == rows
+    again_BTYXC = director.encode_fn(params, np.asarray(video_BTYXC))
+    assert rows_of_a_shard(again_BTYXC) == rows
+    (pictures[devices],) = director.decode([z_BFYXC])
+  np.testing.assert_array_equal(pictures['eight'], pictures['one'])
+  np.testing.assert_allclose(
+    from_bytes(pictures['one']), z_BFYXC + 0.5, atol=1 / 127
+  )
+
+
+@pytest.mark.slow
+def test_wan_s_autoencoder_is_split_by_rows_and_changes_nothing():
+  rng, films, encoded = np.random.default_rng(0), {}, {}
+  chunks = rng.normal(size=(2, 1, 3, 8, 4, 16)).astype(np.float32)
+  for devices, rows in (('one', 64), ('eight', 8)):
+    director = make_director(make_config(wan_1_3b.get_config(), devices, **WAN))
+    params = director.codec_params
+    state = director.codec.init_decode(params, (1, 8, 4, 16))
+    video, state = director.decode_fn(params, chunks[0], state, first=True)
+    assert rows_of_a_shard(video) == rows
+    assert rows_of_a_shard(jax.tree.leaves(state)[-1]) == rows
+    films[devices] = np.concatenate(list(director.decode(chunks)), 1)
+    z_BFYXC = director.encode_fn(params, films['one'])
+    encoded[devices] = np.asarray(z_BFYXC)
+  assert films['one'].shape == (1, 21, 64, 32, 3)
+  assert films['one'].std() > 1
+  apart = films['eight'].astype(int) - films['one'].astype(int)
+  assert np.abs(apart).max() <= 1
+  np.testing.assert_allclose(encoded['eight'], encoded['one'], atol=1e-5)
