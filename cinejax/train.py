@@ -20,7 +20,7 @@ from cinejax import command
 from cinejax.core.files import atomic_path
 from cinejax.core.sharding import make_mesh
 from cinejax.training import trainer
-from cinejax.training.loop import Stopped
+from cinejax.training.stop import Stopped
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run.', required=True

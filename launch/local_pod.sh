@@ -2,7 +2,8 @@
 # A pod on this machine, and what happens when a host of it dies: two processes
 # with four virtual devices each train together, one is killed (SIGKILL) after
 # a checkpoint, and one process with eight devices goes on. First so for the
-# story base; then for DMD, with `init` on the way.
+# story base; then for DMD, with `init` on the way. Before that one of two is
+# told to stop (SIGTERM): both save the same update and exit 0.
 #
 #   bash launch/local_pod.sh [WORKDIR]      default: runs/local_pod, emptied
 #
@@ -42,24 +43,63 @@ train() { # DEVICES STAGES FLAG…
     --workdir="$WORKDIR" "${CONFIG[@]}" --config.train.stages="$stages" "$@"
 }
 
-act() { # STAGE STAGES: two processes, of which one dies in STAGE; one goes on
-  local rows="$WORKDIR/metrics/$1.jsonl" port process pid
+pair() { # NAME STAGES FLAG…: two processes begin, and log to NAME-?.log
+  local name="$1" stages="$2" port process
+  shift 2
   port="$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
 print(s.getsockname()[1])')"
   PIDS=()
   for process in 0 1; do
-    train 4 "$2" --coordinator="127.0.0.1:$port" --processes=2 \
-      --process="$process" >"$WORKDIR/$1-$process.log" 2>&1 &
+    train 4 "$stages" --coordinator="127.0.0.1:$port" --processes=2 \
+      --process="$process" "$@" >"$WORKDIR/$name-$process.log" 2>&1 &
     PIDS+=("$!")
   done
+}
+
+lost() { # NAME: whether one of the pair has ended too early
+  local pid
+  for pid in "${PIDS[@]}"; do
+    kill -0 "$pid" 2>/dev/null || {
+      tail -n 20 "$WORKDIR/$1"-?.log >&2
+      echo 'error: a process ended too early; see above' >&2
+      return
+    }
+  done
+  return 1
+}
+
+leave() { # one of two processes is told to stop, far from any row of metrics
+  local pid
+  pair stop "('base',)" --workdir="$WORKDIR/stop" \
+    --config.train.log_every_steps=1000000 --config.stage.base.steps=1000000
+  until [ -e "$WORKDIR/stop/checkpoints/base/4" ]; do
+    if lost stop; then exit 1; fi
+    sleep 0.05
+  done
+  pkill -TERM -P "${PIDS[1]}"
+  for pid in "${PIDS[@]}"; do wait "$pid"; done
+  PIDS=()
+  "$PYTHON" - "$WORKDIR" <<'CHECK'
+import pathlib
+import re
+import sys
+
+workdir = pathlib.Path(sys.argv[1])
+steps = {
+  re.search(r'base stopped at step (\d+) ', log.read_text())[1]
+  for log in workdir.glob('stop-?.log')
+}
+(step,) = steps
+assert (workdir / 'stop/checkpoints/base' / step).is_dir(), step
+print(f'stop: one process was told, both saved update {step} and exited 0')
+CHECK
+}
+
+act() { # STAGE STAGES: two processes, of which one dies in STAGE; one goes on
+  local rows="$WORKDIR/metrics/$1.jsonl"
+  pair "$1" "$2"
   until [ -e "$rows" ] && [ "$(wc -l <"$rows")" -ge 6 ]; do
-    for pid in "${PIDS[@]}"; do
-      kill -0 "$pid" 2>/dev/null || {
-        tail -n 20 "$WORKDIR/$1"-?.log >&2
-        echo 'error: a process ended too early; see above' >&2
-        exit 1
-      }
-    done
+    if lost "$1"; then exit 1; fi
     sleep 0.05
   done
   # the functions above are subshells, whose child is the trainer
@@ -107,5 +147,6 @@ CHECK
 
 "$PYTHON" -m data_prep.story --config=configs/story.py --films=40 \
   --weights=weights/story/codec.safetensors --out="$WORKDIR/films"
+leave
 act base "('base',)"
 act dmd "('base', 'init', 'dmd')"

@@ -1,23 +1,18 @@
 """The loop of a stage: updates, rows of metrics, saves, and a clean stop.
 
-SIGTERM (a preemption notice) and SIGINT save and stop; a second one acts as
-usual. Of several processes one that is told to stop stops all, after the next
-update that is logged. A bad update, not finite or a spike, stops the run before
-it can reach a checkpoint, with the identity of the batch: its `films_consumed`;
+A signal to any process saves and stops all, after the same update
+(training/stop.py). A bad update, not finite or a spike, stops the run before it
+can reach a checkpoint, with the identity of the batch: its `films_consumed`;
 or, by config.stage.NAME.on_spike, it is told and skipped.
 """
 
 import contextlib
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
-import numpy as np
 from absl import logging
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
 from cinejax.core.errors import UserError
@@ -28,45 +23,11 @@ from cinejax.training.profile import Profile
 from cinejax.training.progress import Watch
 from cinejax.training.state import TrainState
 from cinejax.training.steps import Batch, Metrics, place
+from cinejax.training.stop import Stopped, StopSignal
 
 MOST_SKIPPED = 10  # bad updates in a row: then the run is lost, not a batch
 
 StepFn = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-
-
-class Stopped(Exception):
-  """The run was asked to stop, and has saved: one sentence."""
-
-
-class StopSignal:
-  """True once SIGTERM or SIGINT has come."""
-
-  def __init__(self) -> None:
-    self._came = False
-    self._usual: dict[int, Any] = {}
-
-  def __bool__(self) -> bool:
-    return self._came
-
-  def __enter__(self) -> 'StopSignal':
-    for number in (signal.SIGTERM, signal.SIGINT):
-      self._usual[number] = signal.signal(number, self._note)
-    return self
-
-  def __exit__(self, *_: object) -> None:
-    for number, handler in self._usual.items():
-      signal.signal(number, handler)
-
-  def anywhere(self) -> bool:
-    """Whether it has come to any process: all learn it in the same call."""
-    if jax.process_count() == 1:
-      return self._came
-    came = multihost_utils.process_allgather(np.array(self._came))
-    return bool(came.any())
-
-  def _note(self, *_: object) -> None:
-    self._came = True
-    self.__exit__()
 
 
 def train(
@@ -132,15 +93,13 @@ def train(
       pace.waited(time.monotonic() - start)
       if profile is not None:
         profile.before(step + 1)
+      told = stop.anywhere(batch_sharding.mesh)
       state, metrics = step_fn(state, place(rows, batch_sharding))
       step += 1
       if profile is not None:
         profile.after(step, metrics)
       account(late.swap(step, metrics))
-      # asking other processes waits for the device, so it is done where rows
-      # of metrics do
-      alone = jax.process_count() == 1
-      stopping = (alone or step % cfg.log_every_steps == 0) and stop.anywhere()
+      stopping = told()
       if stopping or step == steps or step % cfg.save_every_steps == 0:
         account(late.take())
         checkpoints.save(step, state, guard.mean_loss())

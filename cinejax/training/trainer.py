@@ -45,7 +45,7 @@ def run(
 
   Raises:
     UserError: a stage is unknown, or lacks what it consumes.
-    loop.Stopped: a signal came, and the stage's state is saved.
+    stop.Stopped: a signal came, and the stage's state is saved.
   """
   for stage in [find(name) for name in cfg.train.stages]:
     path = workdir / stage.makes

@@ -13,6 +13,7 @@ from cinejax.training import loop
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.metrics import MetricWriter
 from cinejax.training.progress import Watch
+from cinejax.training.stop import Stopped
 
 
 def train(toy, folder, steps=4, batches=None, loss=None, **kwargs):
@@ -73,25 +74,13 @@ def test_a_signal_saves_and_the_next_run_goes_on(make_toy, tmp_path, number):
       yield batch
 
   usual = signal.getsignal(number)
-  with pytest.raises(loop.Stopped, match='base stopped at step 3 of 5'):
+  with pytest.raises(Stopped, match='base stopped at step 3 of 5'):
     train(toy, tmp_path / 'part', steps=5, batches=interrupted)
   assert signal.getsignal(number) == usual
   assert saved_steps(tmp_path / 'part') == [2, 3]
   state = train(toy, tmp_path / 'part', steps=5)
   for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(whole), strict=True):
     np.testing.assert_array_equal(a, b)
-
-
-def test_a_second_signal_acts_as_usual():
-  # a shell's background jobs are born deaf to it
-  before = signal.signal(signal.SIGINT, signal.default_int_handler)
-  try:
-    with pytest.raises(KeyboardInterrupt), loop.StopSignal() as stop:
-      os.kill(os.getpid(), signal.SIGINT)
-      assert stop
-      os.kill(os.getpid(), signal.SIGINT)
-  finally:
-    signal.signal(signal.SIGINT, before)
 
 
 def test_nan_stops_with_the_batch_before_it_is_saved(make_toy, tmp_path):
