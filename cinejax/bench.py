@@ -121,7 +121,9 @@ def make_director(cfg: Config, weights: str = '') -> Director:
   codec, key = make_codec(cfg.codec), jax.random.key(cfg.seed)
   params = denoiser.init_params(cfg.dit, key)
   params = jax.device_put(params, weight_places(cfg, params))
-  return Director(cfg, params, codec, _random_codec(codec, cfg.seed))
+  codec_params = _random_codec(codec, cfg.seed)
+  codec_params = jax.device_put(codec_params, weight_places(cfg, codec_params))
+  return Director(cfg, params, codec, codec_params)
 
 
 def _random_codec(codec: Codec, seed: int) -> Any:
@@ -129,10 +131,10 @@ def _random_codec(codec: Codec, seed: int) -> Any:
   rng = np.random.default_rng(seed)
   shapes = jax.eval_shape(codec.init, jax.random.key(0))
   params = jax.tree.map(
-    lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)),
+    lambda x: 0.02 * rng.standard_normal(x.shape, np.float32),
     shapes,
   )
-  return params | {'std_C': jnp.ones(codec.channels)}
+  return params | {'std_C': np.ones(codec.channels, np.float32)}
 
 
 def with_any_text(cfg: Config) -> Config:

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -302,9 +303,7 @@ def load_director(
   )
   _check_frames(cfg, file)
   try:
-    codec, codec_params = load_codec(
-      cfg.codec, cfg.train.codec_weights or folder
-    )
+    codec = codec_on_devices(cfg, folder)
   except UserError as error:
     if cfg.train.codec_weights:
       raise
@@ -315,7 +314,19 @@ def load_director(
   if not cfg.text.folder:
     text = dataclasses.replace(cfg.text, folder=str(folder))
     cfg = dataclasses.replace(cfg, text=text)
-  return Director(cfg, load_params(file, like, adapters), codec, codec_params)
+  return Director(cfg, load_params(file, like, adapters), *codec)
+
+
+def codec_on_devices(
+  cfg: Config, folder: str | os.PathLike
+) -> tuple[Codec, Any]:
+  """The codec and its parameters, uploaded once to where films are made.
+
+  They are in config.train.codec_weights or, where that is not set, in
+  `folder`. Errors as in `load_codec`.
+  """
+  codec, params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
+  return codec, jax.device_put(params, weight_places(cfg, params))
 
 
 def _check_frames(cfg: Config, file: pathlib.Path) -> None:
@@ -345,7 +356,7 @@ def rollout_mesh(cfg: Config) -> Mesh | None:
 
 
 def weight_places(cfg: Config, shapes: Any) -> Any:
-  """Where a rollout keeps each of the DiT's parameters."""
+  """Where a rollout keeps each parameter of the DiT, or of the codec."""
   mesh = rollout_mesh(cfg)
   if mesh is not None:
     return param_shardings(shapes, mesh)

@@ -49,14 +49,13 @@ from cinejax import command, exams
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
-from cinejax.director import Director, load_director
+from cinejax.director import Director, codec_on_devices, load_director
 from cinejax.evaluation import plots, resources, tables
 from cinejax.evaluation.footage import make_instruments
 from cinejax.evaluation.ledger import Ledger, digest, write_json
 from cinejax.examiner import examine
 from cinejax.exams import Exam
 from cinejax.film import screenplay
-from cinejax.interop.weights import load_codec
 from cinejax.memory.config import POLICIES
 from cinejax.story import world
 
@@ -126,8 +125,7 @@ def _some_of(flag: str, given: Sequence[str], known: Sequence[str]) -> list:
 def _load(cfg: Config, weights: str, parts: Sequence[str]) -> Director:
   if list(parts) != ['codec']:
     return load_director(cfg, weights)
-  path = cfg.train.codec_weights or weights
-  return Director(cfg, None, *load_codec(cfg.codec, path))
+  return Director(cfg, None, *codec_on_devices(cfg, weights))
 
 
 def _settings(

@@ -1,6 +1,7 @@
 """Networks are where films are made, and pixels are split as latents are."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,11 @@ import pytest
 from cinejax.bench import make_director
 from cinejax.config import resolve
 from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
-from cinejax.director import Director
+from cinejax.director import Director, load_director
+from cinejax.interop.tensors import save_tree
+from cinejax.models import denoiser
 from cinejax.models.codec.base import from_bytes
+from cinejax.models.codec.select import make_codec
 from configs import tiny, wan_1_3b
 
 MESHES = {'one': (1, 1), 'eight': (4, 2)}  # along sequence and tensor
@@ -98,3 +102,21 @@ def test_wan_s_autoencoder_is_split_by_rows_and_changes_nothing():
   apart = films['eight'].astype(int) - films['one'].astype(int)
   assert np.abs(apart).max() <= 1
   np.testing.assert_allclose(encoded['eight'], encoded['one'], atol=1e-5)
+
+
+def test_weights_are_loaded_onto_the_devices_once(tmp_path):
+  zeros = functools.partial(jax.tree.map, lambda x: np.zeros(x.shape, x.dtype))
+  for devices, count in (('one', 1), ('eight', 8)):
+    cfg = make_config(tiny.get_config(), devices, **{'dit.heads': 8})
+    dit_init = functools.partial(denoiser.init_params, cfg.dit)
+    codec_init = make_codec(cfg.codec).init
+    for name, init in (('base', dit_init), ('codec', codec_init)):
+      shapes = jax.eval_shape(init, jax.random.key(0))
+      save_tree(tmp_path / f'{name}.safetensors', zeros(shapes), {})
+    director = load_director(cfg, str(tmp_path))
+    for params in (director.params, director.codec_params):
+      for x in jax.tree.leaves(params):
+        assert isinstance(x, jax.Array) and len(x.devices()) == count
+    assert all(
+      x.is_fully_replicated for x in jax.tree.leaves(director.codec_params)
+    )
