@@ -49,7 +49,9 @@ if [ "$WANTED" != --table ]; then
       plan 1_3b $stage $chunks h100:1x1x1 1
       plan 14b $stage $chunks h100:1x8x8 8
       plan 14b $stage $chunks v5p:4x4x4 8
-      plan 1_3b $stage $chunks v5p:2x2x4 4 --config.mesh.sequence=4
+      for topology in v5p:2x2x4 v5e:4x4 v6e:4x4; do
+        plan 1_3b $stage $chunks $topology 4 --config.mesh.sequence=4
+      done
       plan 14b $stage $chunks v5e:16x16 32
       plan 14b $stage $chunks v6e:16x16 32
     done
@@ -59,6 +61,11 @@ if [ "$WANTED" != --table ]; then
   plan 14b rollout 7 h100:1x1x8 1 --config.mesh.fsdp=1
   plan 14b rollout 7 v5p:2x2x2 1 --config.mesh.fsdp=1
   plan 14b rollout 7 v6e:2x4 1 --config.mesh.fsdp=1
+  plan 14b rollout 7 v5e:2x4 1 --config.mesh.fsdp=1
+  for topology in v5p:2x2x1 v5e:2x2 v6e:2x2; do
+    plan 1_3b rollout 7 $topology 1 --config.mesh.fsdp=1 \
+      --config.mesh.sequence=4
+  done
 fi
 
 "$PYTHON" - "$ROWS" <<'TABLE' | "$PYTHON" launch/into_build.py plans
