@@ -52,10 +52,17 @@ write_films --out="$dir/films" --films="$films"
 train base base configs/story.py --config.train.stages="('base',)" \
   --config.data.films="$dir/films" "$@"
 write_films --out="$dir/long" --films="$long" --kind=long --seed=1
+train init init configs/story.py:four --config.train.stages="('init',)" \
+  --config.train.base_weights="$weights/base.safetensors" \
+  --config.data.films="$dir/films" "$@"
+before=init # each student begins as the one of more steps
 for student in four two one; do
   train dmd "short_$student" "configs/story.py:$student" \
+    --config.train.stages="('dmd',)" \
     --config.train.base_weights="$weights/base.safetensors" \
+    --config.train.init_weights="$weights/$before.safetensors" \
     --config.data.films="$dir/films" "$@"
+  before="short_$student"
   train tune "$student" "configs/story.py:$student" \
     --config.train.stages="('tune',)" \
     --config.train.base_weights="$weights/base.safetensors" \

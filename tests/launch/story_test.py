@@ -14,12 +14,13 @@ case "$*" in
   *codec\\',*) made=codec ;;
   *base\\',*) made=base ;;
   *tune\\',*) made=tune ;;
+  *init\\',*) made=init ;;
   *) made=dmd ;;
 esac
 if [ "$made" = "${BREAK:-}" ]; then exit "${WITH:-75}"; fi
 mkdir -p "$dir" && echo "$dir" > "$dir/$made.safetensors"
 """
-MADE = ['base', 'codec', 'four', 'one', 'two']
+MADE = ['base', 'codec', 'four', 'init', 'one', 'two']
 
 
 @pytest.fixture
@@ -34,12 +35,15 @@ def test_every_network_is_made_once_from_those_before(run, tmp_path):
   names = [path.stem for path in weights.glob('*.safetensors')]
   assert sorted(n for n in names if 'short' not in n) == MADE
   trained = [call for call in calls if 'cinejax.train' in call]
-  assert len(trained) == 8
+  assert len(trained) == 9
   assert all('--config.stage.base.batch=64' in call for call in trained)
   assert '--films=9' in calls[1] and 'codec.safetensors' in calls[1]
   assert 'codec_weights=out/weights/codec.safetensors' in trained[1]
   for call in trained[2:]:
     assert 'base_weights=out/weights/base.safetensors' in call
+  firsts = ('init', 'short_four', 'short_two')
+  for call, first in zip(trained[3::2], firsts, strict=True):
+    assert f'init_weights=out/weights/{first}.safetensors' in call
   done, calls = run('out')
   assert done.returncode == 0
   assert not any('cinejax.train' in call for call in calls)
