@@ -25,6 +25,8 @@
 #   SPOT      1: may be preempted, and costs less; 0
 #   PROJECT   gcloud's own if empty
 #   POLL_SECS between looks at a pod that is waited for; 60
+#   TRIES     resume gives up when gcloud fails so often in a row; 30
+#   HALT_SECS that hosts have to save before a restart; 300
 #
 # The workdir must be one that all hosts see: a bucket mounted by gcsfuse, or
 # Filestore. Needs gcloud, logged in, with permission for TPUs.
@@ -81,9 +83,7 @@ on_all() { # a shell command on every host of every slice, at the same time
 }
 
 create() {
-  local software flags=()
-  software="${VERSION:-$(version)}"
-  flags=(--accelerator-type="$TYPE" --runtime-version="$software")
+  local flags=(--accelerator-type="$TYPE" --runtime-version="$VERSION")
   if [ "$SLICES" = 1 ]; then
     flags+=(--node-id="$NAME")
   else
@@ -100,9 +100,9 @@ state() { # ACTIVE, WAITING_FOR_RESOURCES, SUSPENDED, …; nothing: none
 setup() {
   local archive slice
   archive="$(mktemp -d)/cinejax.tar.gz"
-  run git archive --format=tar.gz --output="$archive" HEAD
+  run git archive --format=tar.gz --output="$archive" HEAD || return
   for slice in $(slices); do
-    tpus tpu-vm scp "$archive" "$slice:cinejax.tar.gz" --worker=all
+    tpus tpu-vm scp "$archive" "$slice:cinejax.tar.gz" --worker=all || return
   done
   on_all "$INSTALL"
 }
@@ -127,46 +127,103 @@ status() {
 if $ALIVE; then echo alive; else echo ended with \$(cat rc); fi; tail -n 1 log"
 }
 
-# A run that was told to stop by a machine that went on living has exit code 0
+look() { # what state says, or NOT_FOUND; fails if gcloud could not tell
+  local errors now
+  errors="$(mktemp)"
+  if now="$(state 2>"$errors")"; then
+    echo "$now"
+  elif grep -q NOT_FOUND "$errors"; then
+    echo NOT_FOUND
+  else
+    cat "$errors" >&2
+    rm "$errors"
+    return 1
+  fi
+  rm "$errors"
+}
+
+look_inside() { # what the hosts say of their runs, each word once; or fails
+  local said
+  said="$(on_all "$HOST_SAYS")" || return
+  sed -n 's/^cinejax-host: //p' <<<"$said" | sort -u | paste -sd ' '
+}
+
+remake() {
+  tpus queued-resources delete "$NAME" --force --quiet && create
+}
+
+restart() { # live hosts would refuse, and their code must not change
+  on_all "$HALT" && setup && start "$@"
+}
+
+tend() { # FLAGS…: of a pod that is there; notes what its hosts say, and the end
+  local before="$HOSTS"
+  HOSTS="$(look_inside)" || return
+  echo "$NAME: its hosts are $HOSTS"
+  case "$HOSTS" in
+    finished) DONE=1 ;;
+    failed)
+      on_all 'tail -n 5 cinejax/log' || true
+      fail "the run on $NAME ended with an error; see above"
+      ;;
+    alive | 'alive finished') ;;
+    # one that falls takes the others with it, if they are given time
+    *alive*) if [ "$HOSTS" = "$before" ]; then restart "$@"; fi ;;
+    *) restart "$@" ;;
+  esac
+}
+
+attend() { # FLAGS…: one look at the pod, and what follows from it
+  local now
+  now="$(look)" || return
+  echo "$NAME is $now"
+  case "$now" in
+    ACTIVE) tend "$@" ;;
+    SUSPENDED | FAILED) remake ;;
+    NOT_FOUND) create ;;
+  esac
+}
+
+# What fails may be gcloud's or a connection's doing, so it is tried again. A
+# run that was told to stop by a machine that went on living has exit code 0
 # too, and says so.
 resume() {
-  local now
+  local failures=0
+  DONE=0 HOSTS=''
   if [ "$DRY" = 1 ]; then
     state
-    tpus queued-resources delete "$NAME" --force --quiet
-    create
-    setup
-    start "$@"
+    remake
+    restart "$@"
     return
   fi
-  while true; do
-    now="$(state 2>/dev/null || true)"
-    echo "$NAME is ${now:-not there}"
-    case "$now" in
-      *ACTIVE*)
-        if on_all "cd cinejax && grep -qx 0 rc && ! grep -q 'stopped at' log"; then
-          echo "$NAME has finished"
-          return
-        elif on_all 'cd cinejax && test -e rc && ! grep -qx 0 rc'; then
-          on_all 'tail -n 5 cinejax/log'
-          fail "the run on $NAME ended with an error; see above"
-        elif ! on_all "cd cinejax && $ALIVE"; then
-          setup
-          start "$@"
-        fi
-        ;;
-      *SUSPENDED* | *FAILED*)
-        tpus queued-resources delete "$NAME" --force --quiet
-        create
-        ;;
-      '') create ;;
-    esac
-    sleep "${POLL_SECS:-60}"
+  [ $# -gt 0 ] || fail 'resume needs the flags of cinejax.train after --'
+  while [ "$DONE" = 0 ]; do
+    if attend "$@"; then
+      failures=0
+    else
+      failures=$((failures + 1))
+      [ "$failures" -lt "${TRIES:-30}" ] ||
+        fail "gcloud failed $failures times in a row; see above"
+    fi
+    [ "$DONE" = 1 ] || sleep "${POLL_SECS:-60}"
   done
+  echo "$NAME has finished"
 }
 
 # within cinejax/; a dead process that nobody has asked for still has its number
 ALIVE="test ! -e rc && kill -0 \"\$(cat pid 2>/dev/null)\" 2>/dev/null"
+HOST_SAYS="echo cinejax-host: \$(cd cinejax 2>/dev/null || { echo absent; exit; }
+if $ALIVE; then echo alive
+elif ! test -e rc; then echo dead
+elif ! grep -qx 0 rc; then echo failed
+elif grep -q 'stopped at' log; then echo stopped
+else echo finished; fi)"
+HALT="cd cinejax 2>/dev/null || exit 0
+for signal in TERM KILL; do
+$ALIVE || exit 0
+pkill -\$signal -P \"\$(cat pid)\"
+for _ in \$(seq ${HALT_SECS:-300}); do $ALIVE || exit 0; sleep 1; done
+done; exit 1"
 INSTALL='rm -rf cinejax.new && mkdir cinejax.new &&
 tar -xzf cinejax.tar.gz -C cinejax.new && mkdir -p cinejax &&
 cp -r cinejax.new/. cinejax/ && cd cinejax &&
@@ -191,6 +248,7 @@ esac
 [ -n "${ZONE:-}" ] || fail 'ZONE is not set; export NAME, ZONE and TYPE'
 if [ "$WORD" = create ] || [ "$WORD" = resume ]; then
   [ -n "${TYPE:-}" ] || fail 'TYPE is not set, such as v5p-128'
+  VERSION="${VERSION:-$(version)}"
 fi
 if [ "$DRY" = 0 ]; then
   command -v gcloud >/dev/null || fail 'gcloud is not installed'

@@ -11,21 +11,38 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Answers a describe from a file of states, one a call; runs what it is asked
-# to run on hosts here, in a folder that stands for a host's home.
+# to run on hosts here, in a folder that stands for a host's home: its slice's,
+# or one for all. What the first line of `faults` names fails once.
 FAKE_GCLOUD = r"""#!/usr/bin/env bash
 line="$*"  # one write a call: hosts run at once
 printf '%s\n' "${line//$'\n'/ }" >>"$NOTES/calls"
+fault="$(head -n 1 "$NOTES/faults" 2>/dev/null)"
+if [ -n "$fault" ] && [[ "$line" == *"$fault"* ]]; then
+  sed -i 1d "$NOTES/faults"
+  echo 'ERROR: UNAVAILABLE' >&2
+  exit 1
+fi
+home="$NOTES/home"
+for word in "$5" "${6%%:*}"; do
+  if [ -d "$NOTES/$word" ]; then home="$NOTES/$word"; fi
+done
 case "$*" in
   *'queued-resources describe'*)
-    head -n 1 "$NOTES/states"
+    now="$(head -n 1 "$NOTES/states")"
     sed -i 1d "$NOTES/states"
+    if [ "$now" = NOT_FOUND ]; then
+      echo "ERROR: NOT_FOUND: Resource '$5' was not found" >&2
+      exit 1
+    fi
+    echo 'WARNING: FAILED to tell its version' >&2
+    echo "$now"
     ;;
-  *'tpu-vm scp'*) cp "$5" "$NOTES/home/cinejax.tar.gz" ;;
+  *'tpu-vm scp'*) cp "$5" "$home/cinejax.tar.gz" ;;
   *'tpu-vm ssh'*)
     for word in "$@"; do
       case "$word" in
         --command=*)
-          cd "$NOTES/home" && bash -c "${word#--command=}"
+          cd "$home" && bash -c "${word#--command=}"
           exit
           ;;
       esac
@@ -73,6 +90,7 @@ def fake(tmp_path):
         'ZONE': 'us-east5-a',
         'TYPE': 'v5p-128',
         'POLL_SECS': '0.1',
+        'HALT_SECS': '20',
       }
       | environment,
       capture_output=True,
@@ -149,6 +167,65 @@ def test_after_preemption_it_is_made_anew_and_goes_on(fake):
     'queued-resources describe',
   ]
   assert sum('cinejax.train' in call for call in calls(notes)) == 1
+
+
+def resumed(run, notes, states, faults='', **environment):
+  (notes / 'states').write_text(states + 'ACTIVE\n' * 50)
+  (notes / 'faults').write_text(faults)
+  return run('tpu_pod.sh', 'resume', '--', '--workdir=w', **environment)
+
+
+def test_what_gcloud_could_not_tell_is_asked_again(fake):
+  run, notes = fake
+  faults = 'describe\ndescribe\ntpu-vm ssh\ntpu-vm scp\n.new\n'
+  told = resumed(run, notes, '', faults)
+  assert told.returncode == 0, told.stderr
+  assert not (notes / 'faults').read_text()
+  assert not any('create' in call for call in calls(notes))
+  (notes / 'calls').write_text('')
+  told = resumed(run, notes, 'NOT_FOUND\n', 'resources create\n')
+  assert told.returncode == 0, told.stderr
+  made = [call.split()[3] for call in calls(notes) if ' ssh ' not in call]
+  assert made[:3] == ['describe', 'create', 'describe']
+  told = resumed(run, notes, '', 'describe\n' * 3, TRIES='3')
+  assert told.returncode == 2
+  assert 'error: gcloud failed 3 times in a row' in told.stderr
+
+
+def test_hosts_that_live_on_are_stopped_before_all_start_anew(fake):
+  run, notes = fake
+  for slice in ('film-0', 'film-1'):
+    (notes / slice / 'cinejax').mkdir(parents=True)
+    (notes / slice / 'cinejax' / 'pid').write_text('')  # died with its host
+  alive = notes / 'film-0' / 'cinejax'
+  with subprocess.Popen(
+    ['bash', '-c', 'sleep 100; echo $? >rc'], cwd=alive
+  ) as process:
+    (alive / 'pid').write_text(str(process.pid))
+    told = resumed(run, notes, '', SLICES='2')
+    assert told.returncode == 0, told.stderr
+    assert process.wait(timeout=10) == 0
+  said = [line for line in told.stdout.splitlines() if 'hosts are' in line]
+  assert said[:2] == ['film: its hosts are alive dead'] * 2
+  assert said[-1] == 'film: its hosts are finished'
+  order = [
+    word
+    for call in calls(notes)
+    for word in ('TERM', 'scp', 'cinejax.train')
+    if word in call
+  ]
+  assert order == sorted(order, key=('TERM', 'scp', 'cinejax.train').index)
+  assert len(order) == 6
+
+
+def test_a_run_that_failed_everywhere_is_not_tried_again(fake):
+  run, notes = fake
+  (notes / 'home' / 'cinejax').mkdir()
+  for name, text in {'rc': '1\n', 'log': 'no such key\n'}.items():
+    (notes / 'home' / 'cinejax' / name).write_text(text)
+  told = resumed(run, notes, '')
+  assert told.returncode == 2 and 'ended with an error' in told.stderr
+  assert 'no such key' in told.stdout
 
 
 @pytest.mark.parametrize(
