@@ -3,8 +3,17 @@ matrices, and what it says to others.
 
 A loop's body counts as often as the loop runs, where the compiler knows it;
 of a conditional every branch counts. Bytes are those of the larger of what
-goes in and what comes out on one device, once a call: what a link carries
-depends on the algorithm, by a factor of about one to two.
+goes in and what comes out on one device, once a call, all arrays of a call
+together: what a link carries depends on the algorithm, by a factor of about
+one to two.
+
+The TPU's compiler has ways of its own. A reduce-scatter is a fusion named
+`all-reduce-scatter`, around an all-reduce. A collective that runs beside
+products is repeated in the fusion that starts it, in those that take it
+further, and in the one that ends it; it is one call, at its start. And what is
+gathered along several axes of a torus may be summed instead, each device
+giving zeros where the others have something: that is an all-reduce here, since
+it is what runs.
 """
 
 import collections
@@ -23,19 +32,20 @@ KINDS = (
   'collective-broadcast',
 )
 _HEAD = re.compile(r'^(ENTRY )?%?([\w.\-]+) (?:\(.*)?\{?.*\{$')
-_OPERATION = re.compile(r'^\s+(?:ROOT )?%?[\w.\-]+ = (.+?) ([a-z][\w\-]*)\(')
+_OPERATION = re.compile(
+  r'^\s+(ROOT )?%?([\w.\-]+) = (.+?) ([a-z][\w\-]*)'
+  r'\(((?:[^()]|\([^()]*\))*)\)(.*)'
+)
+_OPERAND = re.compile(r'%?([\w.\-]+)(?:, |$)')
 _CALLED = re.compile(
   r'(body|condition|calls|to_apply|true_computation|false_computation|'
   r'branch_computations|called_computations|async_computation)='
   r'(?:%?([\w.\-]+)|\{([^}]*)\})'
 )
 _CONDITION = re.compile(r'condition=%?([\w.\-]+)')
-_END = re.compile(r'^\s+%?[\w.\-]+ = s32\[\]\S* constant\((\d+)\)')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _SHAPE = re.compile(r'([a-z]\w*)\[([\d,]*)\]')
-_DOT = re.compile(
-  r' dot\((?:\w+\[\S+ )?%?([\w.\-]+).*lhs_contracting_dims=\{([\d,]*)\}'
-)
+_CONTRACTED = re.compile(r'lhs_contracting_dims=\{([\d,]*)\}')
 _BITS = {'pred': 8, 'token': 0, 's4': 4, 'u4': 4}
 
 
@@ -47,14 +57,36 @@ class Traffic:
   bytes: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class _Operation:
+  root: bool
+  shape: str  # of what it makes: an array, or a tuple of them
+  code: str  # such as all-gather-start
+  given: str  # between its brackets
+  rest: str  # attributes
+
+  @property
+  def operands(self) -> list[str]:
+    return _OPERAND.findall(self.given)
+
+
+_Block = dict[str, _Operation]  # by name, as they run
+
+
 def collectives(text: str) -> dict[str, Traffic]:
   """Traffic by kind, of a program in the text of `Compiled.as_text()`."""
   found: dict[str, Traffic] = collections.defaultdict(Traffic)
-  for times, operation, _ in _operations(text):
-    kind = operation[2].removesuffix('-start')
-    if kind in KINDS:
-      found[kind].calls += times
-      found[kind].bytes += times * _bytes(operation[1])
+  blocks, entry = _blocks(text)
+  further = {name for name, block in blocks.items() if _goes_on(name, block)}
+  for times, name, operation in _operations(blocks, entry):
+    kind = operation.code.removesuffix('-start')
+    if kind not in KINDS or name in further:
+      continue
+    moved = _moved(operation, blocks[name])
+    if name.startswith('all-reduce-scatter'):
+      kind = 'reduce-scatter'
+    found[kind].calls += times
+    found[kind].bytes += times * moved
   return dict(sorted(found.items()))
 
 
@@ -65,79 +97,96 @@ def products(text: str) -> int:
   call kernels.
   """
   found = 0
-  for times, operation, block in _operations(text):
-    dot = _DOT.search(operation.string) if operation[2] == 'dot' else None
-    if dot is None:
+  blocks, entry = _blocks(text)
+  for times, name, operation in _operations(blocks, entry):
+    axes = _CONTRACTED.search(operation.rest)
+    if operation.code != 'dot' or axes is None:
       continue
-    left = _shape_of(dot[1], block)
-    inner = [left[int(axis)] for axis in dot[2].split(',') if axis]
-    found += times * 2 * math.prod(_dims(operation[1])) * math.prod(inner)
+    left = _dims(blocks[name][operation.operands[0]].shape)
+    inner = [left[int(axis)] for axis in axes[1].split(',') if axis]
+    found += times * 2 * math.prod(_dims(operation.shape)) * math.prod(inner)
   return found
 
 
-def _operations(
-  text: str,
-) -> Iterator[tuple[int, re.Match[str], list[str]]]:
-  """(how often it runs, its match, the lines around it) of each operation."""
-  blocks, entry = _blocks(text)
+def _moved(operation: _Operation, block: _Block) -> int:
+  """Bytes; a gather alone gives out more than it takes."""
+  taken = sum(
+    _bytes(block[name].shape) for name in operation.operands if name in block
+  )
+  if not operation.code.startswith('all-gather'):
+    return taken
+  made = _bytes(operation.shape)
+  # the tuple of a start repeats what it takes
+  return made - taken if operation.code.endswith('-start') else made
 
-  def visit(
-    name: str, times: int
-  ) -> Iterator[tuple[int, re.Match[str], list[str]]]:
-    for line in blocks.get(name, ()):
-      operation = _OPERATION.match(line)
-      if operation is None:
-        continue
-      yield times, operation, blocks[name]
-      if operation[2].removesuffix('-start') in KINDS:
-        continue  # what it calls adds numbers up
-      trips = _trips(line, blocks) if operation[2] == 'while' else 1
-      for called in _called(line):
+
+def _goes_on(name: str, block: _Block) -> bool:
+  """Whether what it says to others was begun in another fusion."""
+  return name.startswith('async_collective_fusion') or any(
+    'custom_call_target="AsyncCollectiveDone"' in operation.rest
+    for operation in block.values()
+  )
+
+
+def _operations(
+  blocks: dict[str, _Block], entry: str
+) -> Iterator[tuple[int, str, _Operation]]:
+  """(how often it runs, its block's name, it) of each operation."""
+
+  def visit(name: str, times: int) -> Iterator[tuple[int, str, _Operation]]:
+    for operation in blocks.get(name, {}).values():
+      yield times, name, operation
+      kind = operation.code.removesuffix('-start')
+      if kind in (*KINDS, 'async-update', 'async-done'):
+        continue  # what it calls adds numbers up, or was begun before
+      trips = _trips(operation, blocks) if operation.code == 'while' else 1
+      for called in _called(operation):
         yield from visit(called, times * trips)
 
   return visit(entry, 1)
 
 
-def _trips(line: str, blocks: dict[str, list[str]]) -> int:
+def _trips(loop: _Operation, blocks: dict[str, _Block]) -> int:
   """How often a loop runs, or 1.
 
   The TPU's compiler does not say; but a scan counts from 0 to a constant.
   """
-  if known := _TRIPS.search(line):
+  if known := _TRIPS.search(loop.rest):
     return int(known[1])
-  condition = _CONDITION.search(line)
-  block = blocks.get(condition[1], []) if condition else []
-  ends = [int(end[1]) for line in block if (end := _END.match(line))]
-  below = any('ROOT' in line and 'direction=LT' in line for line in block)
+  condition = _CONDITION.search(loop.rest)
+  block = blocks.get(condition[1], {}) if condition else {}
+  ends = [
+    int(operation.given)
+    for operation in block.values()
+    if operation.code == 'constant' and operation.shape.startswith('s32[]')
+  ]
+  below = any(
+    operation.root and 'direction=LT' in operation.rest
+    for operation in block.values()
+  )
   return ends[0] if below and len(ends) == 1 else 1
 
 
-def _blocks(text: str) -> tuple[dict[str, list[str]], str]:
-  """Lines of each computation by name, and the name of the first to run."""
-  blocks: dict[str, list[str]] = {}
+def _blocks(text: str) -> tuple[dict[str, _Block], str]:
+  """Each computation by name, and the name of the first to run."""
+  blocks: dict[str, _Block] = {}
   entry = name = ''
   for line in text.splitlines():
     head = _HEAD.match(line)
     if head and not line.startswith('HloModule'):
       name = head[2]
-      blocks[name] = []
+      blocks[name] = {}
       entry = name if head[1] else entry
-    elif name and line.startswith(' '):
-      blocks[name].append(line)
+    elif name and (match := _OPERATION.match(line)):
+      root, called, *parts = match.groups()
+      blocks[name][called] = _Operation(root is not None, *parts)
   return blocks, entry
 
 
-def _called(line: str) -> Iterator[str]:
-  for match in _CALLED.finditer(line):
+def _called(operation: _Operation) -> Iterator[str]:
+  for match in _CALLED.finditer(operation.rest):
     names = match[2] or match[3]
     yield from (name.strip().lstrip('%') for name in names.split(','))
-
-
-def _shape_of(name: str, block: list[str]) -> list[int]:
-  """Of what is called `name` in the block."""
-  defined = re.compile(rf'^\s+(?:ROOT )?%?{re.escape(name)} = (\S+)')
-  (match,) = (found for line in block if (found := defined.match(line)))
-  return _dims(match[1])
 
 
 def _dims(shape: str) -> list[int]:
@@ -146,12 +195,11 @@ def _dims(shape: str) -> list[int]:
 
 
 def _bytes(shapes: str) -> int:
-  """The largest array named: a start's tuple repeats what goes in and out."""
-  sizes = [
+  """Of all arrays named."""
+  return sum(
     math.prod(int(n) for n in dims.split(',') if n) * _bits(kind) // 8
     for kind, dims in _SHAPE.findall(shapes)
-  ]
-  return max(sizes, default=0)
+  )
 
 
 def _bits(kind: str) -> int:

@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -13,7 +14,8 @@ HloModule jit_f, entry_computation_layout={()->f32[]}
 
 %body (p: f32[8,4]) -> f32[8,4] {
   %p = f32[8,4]{1,0} parameter(0)
-  %ag = (bf16[2,4]{1,0}, bf16[8,4]{1,0}) all-gather-start(%p), dimensions={0}
+  %part = bf16[2,4]{1,0} fusion(%p), kind=kLoop, calls=%f
+  %ag = (bf16[2,4]{1,0}, bf16[8,4]{1,0}) all-gather-start(%part), dimensions={0}
   ROOT %done = bf16[8,4]{1,0} all-gather-done(%ag)
 }
 
@@ -43,6 +45,134 @@ ENTRY"""
   text = ASYNC.replace('known_trip_count', 'flag').replace('\nENTRY', condition)
   assert hlo.collectives(text)['all-gather'].calls == 5
   assert hlo.collectives(text.replace('LT', 'GT'))['all-gather'].calls == 1
+
+
+# 16 rows of 4 go in, 2 of 4 come out: (lines of the program, other blocks)
+SUM = """
+%sum (l: f32[], r: f32[]) -> f32[] {
+  ROOT %add = f32[] add(%l, %r)
+}
+"""
+SCATTERED = {
+  'at once': (
+    'ROOT %s = f32[2,4]{1,0} reduce-scatter(%a), dimensions={0}, to_apply=%sum',
+    SUM,
+  ),
+  'begun and ended': (
+    '%s = ((f32[16,4]{1,0}), f32[2,4]{1,0}) reduce-scatter-start(%a), '
+    'dimensions={0}, to_apply=%sum\n'
+    '  ROOT %e = f32[2,4]{1,0} reduce-scatter-done(%s)',
+    SUM,
+  ),
+  'wrapped': (
+    '%s = ((f32[16,4]{1,0}), f32[2,4]{1,0}, u32[]) async-start(%a), '
+    'calls=%wrapped\n'
+    '  ROOT %e = f32[2,4]{1,0} async-done(%s), calls=%wrapped',
+    SUM
+    + """
+%wrapped (b: f32[16,4]) -> f32[2,4] {
+  %b = f32[16,4]{1,0} parameter(0)
+  ROOT %s.1 = f32[2,4]{1,0} reduce-scatter(%b), dimensions={0}, to_apply=%sum
+}
+""",
+  ),
+  'on a TPU': (
+    'ROOT %s = f32[2,4]{1,0:T(8,128)} fusion(%a), kind=kCustom, '
+    'calls=%all-reduce-scatter.1.clone',
+    SUM
+    + """
+%all-reduce-scatter.1.clone (b: f32[16,4]) -> f32[2,4] {
+  %b = f32[16,4]{1,0:T(8,128)} parameter(0)
+  %all = f32[16,4]{1,0:T(8,128)} all-reduce(%b), to_apply=%sum
+  %i = u32[] partition-id()
+  ROOT %mine = f32[2,4]{1,0} dynamic-slice(%all, %i), \
+dynamic_slice_sizes={2,4}
+}
+""",
+  ),
+}
+
+
+def program(lines, others=''):
+  return f"""HloModule jit_f, entry_computation_layout={{()->f32[]}}
+{others}
+ENTRY %main (a: f32[16,4]) -> f32[2,4] {{
+  %a = f32[16,4]{{1,0}} parameter(0)
+  %z = bf16[4]{{0}} constant({{...}})
+  {lines}
+}}
+"""
+
+
+@pytest.mark.parametrize('way', SCATTERED)
+def test_of_a_sum_that_is_scattered_all_that_goes_in_counts(way):
+  found = hlo.collectives(program(*SCATTERED[way]))
+  assert found == {'reduce-scatter': hlo.Traffic(calls=1, bytes=16 * 4 * 4)}
+
+
+@pytest.mark.parametrize(
+  ('lines', 'kind', 'bytes'),
+  [
+    (  # larger than all that goes in
+      '%s = (f32[128,4]{1,0}, bf16[32]{0}) all-gather(%a, /*index=1*/%z), '
+      'dimensions={0}',
+      'all-gather',
+      128 * 4 * 4 + 32 * 2,
+    ),
+    (
+      '%s = ((f32[16,4]{1,0}, bf16[4]{0}), (f32[128,4]{1,0}, bf16[32]{0})) '
+      'all-gather-start(%a, %z), dimensions={0}\n'
+      '  %e = (f32[128,4]{1,0}, bf16[32]{0}) all-gather-done(%s)',
+      'all-gather',
+      128 * 4 * 4 + 32 * 2,
+    ),
+    (
+      '%s = (f32[16,4]{1,0}, bf16[4]{0}) all-reduce(%a, %z), to_apply=%sum',
+      'all-reduce',
+      16 * 4 * 4 + 4 * 2,
+    ),
+    (
+      '%s = f32[16,4]{1,0} all-reduce-start(%a), to_apply=%sum\n'
+      '  %e = f32[16,4]{1,0} all-reduce-done(%s)',
+      'all-reduce',
+      16 * 4 * 4,
+    ),
+    (  # with what the device keeps of it meanwhile
+      '%s = (f32[16,4]{1,0}, f32[16,4]{1,0}, u32[]{:S(2)}, u32[]{:S(2)}) '
+      'collective-permute-start(%a), source_target_pairs={{0,1}}\n'
+      '  %e = f32[16,4]{1,0} collective-permute-done(%s)',
+      'collective-permute',
+      16 * 4 * 4,
+    ),
+  ],
+)
+def test_all_arrays_of_a_call_count_once(lines, kind, bytes):
+  found = hlo.collectives(program(lines, SUM))
+  assert found == {kind: hlo.Traffic(calls=1, bytes=bytes)}
+
+
+def test_what_runs_beside_products_on_a_tpu_is_one_call():
+  def block(name, rest):
+    gather = '%g = f32[128,4]{1,0} all-gather(%b), channel_id=7, dimensions={0}'
+    return f"""
+%{name} (b: f32[16,4]) -> f32[128,4] {{
+  %b = f32[16,4]{{1,0}} parameter(0)
+  {gather}
+  ROOT %r = f32[128,4]{{1,0}} {rest}
+}}
+"""
+
+  others = (
+    block('f.1', 'custom-call(%g), custom_call_target="AsyncCollectiveStart"')
+    + block('async_collective_fusion.3', 'multiply(%g, %g)')
+    + block('f.2', 'custom-call(%g), custom_call_target="AsyncCollectiveDone"')
+  )
+  lines = '\n  '.join(
+    f'%s.{i} = f32[128,4]{{1,0}} fusion(%a), kind=kCustom, calls=%{name}'
+    for i, name in enumerate(('f.1', 'async_collective_fusion.3', 'f.2'))
+  )
+  found = hlo.collectives(program(lines, others))
+  assert found == {'all-gather': hlo.Traffic(calls=1, bytes=128 * 4 * 4)}
 
 
 def test_a_real_program():
