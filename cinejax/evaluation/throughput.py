@@ -25,6 +25,7 @@ from rich.progress import Progress
 from cinejax.config import Config
 from cinejax.core import flops, topology
 from cinejax.core import tree as tree_lib
+from cinejax.core.config import MeshConfig
 from cinejax.director import Director
 from cinejax.evaluation import resources
 from cinejax.evaluation.speed import Speed
@@ -43,8 +44,8 @@ def rollout_row(director: Director, batch: int, repeats: int) -> Row:
   """chunk_ms of one compiled scan of config.rollout.chunks_per_call chunks.
 
   `pixel_fps` is eq. (2); `pixel_fps_codec` with frames decoded and fetched.
-  `mfu` is the part of the device's bfloat16 products that the DiT's are, null
-  where either is not known.
+  `mfu` is the part of the bfloat16 products of the devices it runs on that the
+  DiT's are, null where either is not known.
   """
   cfg, scan = director.cfg, director.cfg.rollout.chunks_per_call
   chunks = jax.tree.map(
@@ -111,8 +112,9 @@ def first_row(director: Director, batch: int, repeats: int) -> Row:
 def peak_secs(
   director: Director, state: Any, chunks: ChunkInput
 ) -> float | None:
-  """What a call of the scan would take at the devices' peak; None: unknown.
+  """What a call of the scan would take at the peak; None: unknown.
 
+  That is the peak of the devices that it runs on: one, or the director's mesh.
   Not of a film's first call, whose first chunk may take more steps.
   """
   chip = topology.chip_of(jax.devices()[0].device_kind)
@@ -121,13 +123,15 @@ def peak_secs(
   cfg = director.cfg
   cfg = dataclasses.replace(
     cfg,
+    mesh=MeshConfig(1, 1, 1, 1),  # counted of whole arrays
     dit=dataclasses.replace(cfg.dit, attention='xla'),
     # else the steps are a loop without a known end
     rollout=dataclasses.replace(cfg.rollout, first_steps=0),
   )
   scan_fn = dataclasses.replace(director, cfg=cfg).scan_fn
   products = flops.count(scan_fn, director.params, state, chunks)
-  return products / (chip.flops * jax.device_count())
+  devices = director.mesh.size if director.mesh else 1
+  return products / (chip.flops * devices)
 
 
 def stream_row(director: Director, batch: int, chunks: int) -> Row:

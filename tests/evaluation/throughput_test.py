@@ -58,10 +58,11 @@ def test_a_rollout_at_the_peak_takes_what_its_steps_do(director, monkeypatch):
   chip = topology.Chip('a', 'a', 0, flops=1e12)
   monkeypatch.setattr(topology, 'chip_of', lambda kind: chip)
 
-  def peak(**rollout):
+  def peak(sequence=1, **rollout):
     cfg = director.cfg
     rollout = dataclasses.replace(cfg.rollout, sampler='few_step', **rollout)
-    cfg = dataclasses.replace(cfg, rollout=rollout)
+    mesh = dataclasses.replace(cfg.mesh, sequence=sequence)
+    cfg = dataclasses.replace(cfg, rollout=rollout, mesh=mesh)
     other = dataclasses.replace(director, cfg=cfg)
     chunks = jax.tree.map(
       lambda x: x[None], other.chunk_input([ChunkPrompt('a', 0, 0, False)])
@@ -73,6 +74,8 @@ def test_a_rollout_at_the_peak_takes_what_its_steps_do(director, monkeypatch):
   one = peak(steps=1, first_steps=0)
   # a step more, of 1 + 1 passes: the commit is one
   assert two / one == pytest.approx(3 / 2, rel=0.02)
+  # of all devices here two share it, where they are told to
+  assert peak(sequence=2, steps=1, first_steps=0) == one / 2
 
 
 def test_the_first_chunk_is_timed_from_its_prompt(director):
