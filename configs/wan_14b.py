@@ -4,17 +4,21 @@ That paper reports one time for a whole film in the base, 100,000 films of
 about 15 s, 64 GPUs with FSDP and sequence parallelism, four steps in chunks of
 three latents. Rates and schedules are not reported: they are those of
 configs/wan_1_3b.py, whose runbook holds here, without its flags for another
-real score:
+real score. A group of 8 devices shares the tokens and heads of a film
+(config.mesh.sequence) and computes one film at a time: 64 films an update are
+accumulate=8 on 64 devices, 64 / groups on others.
 
   hf download Wan-AI/Wan2.1-T2V-14B --local-dir=wan14b
   python -m cinejax.train --config=configs/wan_14b.py --workdir=runs/base \\
     --config.data.films=films --config.text.folder=wan14b \\
-    --config.train.codec_weights=wan14b --config.train.base_weights=wan14b
+    --config.train.codec_weights=wan14b --config.train.base_weights=wan14b \\
+    --config.stage.base.accumulate=8
   python -m cinejax.train --config=configs/wan_14b.py:four \\
     --workdir=runs/four --config.data.films=films \\
     --config.text.folder=wan14b \\
     --config.train.base_weights=runs/base/base.safetensors \\
-    --config.train.base_bidirectional_weights=wan14b
+    --config.train.base_bidirectional_weights=wan14b \\
+    --config.stage.init.accumulate=8 --config.stage.dmd.accumulate=8
 
   python -m cinejax.direct --config=configs/wan_14b.py:four \\
     --weights=runs/four --config.train.codec_weights=wan14b \\
@@ -24,11 +28,10 @@ real score:
 Whether it fits is compiled before anything is rented (BUILD.md, Pods):
 
   python -m cinejax.plan --config=configs/wan_14b.py --stage=base \\
-    --topology=v5p:4x4x4 --config.stage.base.batch=8
+    --topology=h100:1x8x8 --config.stage.base.accumulate=8
 
-A group of 8 devices shares the tokens and heads of a film
-(config.mesh.sequence), and the batch is over groups. A bank of 64 latents is
-82 GB (bfloat16), 42 GB with --config.memory.dtype=int8.
+A bank of 64 latents is 82 GB (bfloat16), 42 GB with
+--config.memory.dtype=int8.
 """
 
 from ml_collections import ConfigDict

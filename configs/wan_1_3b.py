@@ -4,6 +4,11 @@ Constants are those of the papers' public code: Causal Forcing and its ++
 (2602.02214, 2605.15141) for base and init, Self Forcing (2506.08009) for dmd,
 LongLive (2509.22622) for tune. Their scale is 64 GPUs and 64 films an update.
 
+A film of 60 latents is too long for one H100, and two have room for one at a
+time: the commands that train are for 64 of them, 32 groups of mesh.sequence=2,
+each of which computes its 2 films of an update one after the other
+(accumulate=2). On other numbers of devices accumulate is 64 / groups.
+
 Runbook, from the root of the repository; `wan` and `wan14b` are folders.
 
 0. Weights, and films of one's own clips (captions: see BUILD.md):
@@ -19,7 +24,8 @@ Runbook, from the root of the repository; `wan` and `wan14b` are folders.
 
   python -m cinejax.train --config=configs/wan_1_3b.py --workdir=runs/base \\
     --config.data.films=films --config.text.folder=wan \\
-    --config.train.codec_weights=wan --config.train.base_weights=wan
+    --config.train.codec_weights=wan --config.train.base_weights=wan \\
+    --config.mesh.sequence=2 --config.stage.base.accumulate=2
 
 2. From it a student of four steps (`:two`, `:one`): init by consistency, then
 dmd against the 14B model's score:
@@ -28,10 +34,11 @@ dmd against the 14B model's score:
     --workdir=runs/four --config.data.films=films --config.text.folder=wan \\
     --config.train.base_weights=runs/base/base.safetensors \\
     --config.train.base_bidirectional_weights=wan \\
-    --config.train.real_weights=wan14b
+    --config.train.real_weights=wan14b --config.mesh.sequence=2 \\
+    --config.stage.init.accumulate=2 --config.stage.dmd.accumulate=2
 
-  multi-shot scores: train the stage base_bidirectional on the films first, and
-                give its file instead of `wan`
+  multi-shot scores: train the stage base_bidirectional on the films first (its
+                accumulate=2, too), and give its file instead of `wan`
   init by ODE   --config.init.method=ode --config.init.guidance=6 \\
                 --config.stage.init.beta1=0.9 --config.stage.init.ema=0
   with a GAN    --config.dmd.gan_weight=0.01
@@ -41,8 +48,9 @@ dmd against the 14B model's score:
                 --config.train.stages="('dmd',)" \\
                 --config.train.init_weights=self_forcing_dmd.pt
 
-Whether it fits is compiled before anything is rented (BUILD.md, Pods): 42 GiB
-for this update, 58 for one of dmd `without 14B`, of the 71 of one H100:
+Whether it fits is compiled before anything is rented (BUILD.md, Pods): of 81
+frames, 42 GiB for this update, 58 for one of dmd `without 14B`, of the 71 of
+one H100:
 
   python -m cinejax.plan --config=configs/wan_1_3b.py --stage=base \\
     --topology=h100:1x1x1 --config.stage.base.batch=1 --config.data.chunks=7
@@ -56,7 +64,8 @@ for this update, 58 for one of dmd `without 14B`, of the 71 of one H100:
     --config.train.base_weights=runs/base/base.safetensors \\
     --config.train.real_weights=wan14b \\
     --config.train.dmd_weights=runs/four/dmd.safetensors \\
-    --config.dmd.fake_learning_rate=2e-6
+    --config.dmd.fake_learning_rate=2e-6 \\
+    --config.mesh.sequence=2 --config.stage.tune.accumulate=2
 
 `frame` is a base of one latent a chunk; `frame_two` and `frame_one` are its
 students, which take four steps for a film's first latent.
@@ -115,6 +124,9 @@ def get_config(variant: str = '') -> ConfigDict:
   config.init.last_pair = False
   config.train.stages = ('base',)
   config.train.weights_dtype = 'float32'  # updates are finer than bfloat16
+  # a sample keeps two guided banks, of 18 GB each and of 82 with 14B, beside
+  # the training state: look at films with `direct`, by what a stage has written
+  config.train.sample_every_steps = 0
   _set_scores(config)
   _set_stages(config.stage)
   if variant.startswith('frame'):

@@ -16,8 +16,10 @@
 # two narrow layers and a thin codec at 48x32: minutes on a CPU, and no figure
 # of Wan. `parameters`, `height` and `width` of a row say which it is.
 set -euo pipefail
-# shellcheck source=launch/setup.sh
-source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+if [ -z "${PYTHON:-}" ]; then
+  # shellcheck source=launch/setup.sh
+  source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+fi
 
 sizes=(--out=runs/bench/wan.jsonl)
 if [ "${1:-}" = --reduced ]; then

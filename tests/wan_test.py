@@ -147,7 +147,12 @@ def test_what_the_runbook_sets_is_there(name):
         kept = kept[section]
       kind = type(kept[last])
       kept[last] = eval(value) if kind is tuple else kind(value)
-    resolve(config)
+    cfg = resolve(config)
+    if 'cinejax.train' in line:  # on 64 devices, a film a group at a time
+      groups = 64 // cfg.mesh.sequence
+      for stage in cfg.train.stages:
+        settings = getattr(cfg.stage, stage)
+        assert settings.batch == groups * settings.accumulate, line
 
 
 def _shapes_of_batch(cfg):
