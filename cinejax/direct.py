@@ -43,6 +43,7 @@ from cinejax.evaluation import cuts, recall, story
 from cinejax.evaluation.speed import Speed
 from cinejax.film import media, screenplay, sheet
 from cinejax.film.directions import Directions
+from cinejax.models import attention
 from cinejax.story import read_back
 
 
@@ -86,7 +87,8 @@ def main() -> None:
     return next(seed for seed in given if seed is not None)
 
   def tell(folder: pathlib.Path, seed: int, report: dict[str, object]) -> None:
-    told = {'seed': seed} | facts | report
+    told = {'seed': seed} | facts | {'attention': attention.announced()}
+    told |= report
     with atomic_path(folder / 'report.json') as path:
       path.write_text(json.dumps(told, indent=2) + '\n')
     print(f'{folder}: {_summary(report)}')

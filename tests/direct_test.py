@@ -86,6 +86,7 @@ def test_a_film_a_sheet_and_a_report(command, cfg, weights, tmp_path, capsys):
   assert set(KEYS.split()) <= set(report)
   assert (report['shots'], report['frames'], report['seed']) == (2, 33, 5)
   assert report['steps'] == 2 and report['weights'] == str(weights)
+  assert 'xla on cpu' in report['attention']
   assert report['pixel_fps'] > 0 and report['first_chunk_secs'] > 0
   assert report['place'] is None and report['recall'] is None  # not 64x64
   assert '33 frames in 2 shots' in capsys.readouterr().out

@@ -31,6 +31,8 @@ _QUERIES = (sharding.BATCH_AXES, 'sequence', 'tensor', None)
 _KEYS = (sharding.BATCH_AXES, None, 'tensor', None)
 _FILM = (sharding.BATCH_AXES, None, None, sharding.HEAD_AXES, None)
 
+_announced: list[str] = []
+
 
 def attend(
   q_BTHK: jax.Array,
@@ -82,8 +84,9 @@ def choose(
   k_shape: tuple[int, ...],
 ) -> str:
   """What `auto` means for such arrays on the devices in use."""
+  platform, chosen = _platform(), implementation
   if implementation == 'auto':
-    platform, chosen = _platform(), 'xla'
+    chosen = 'xla'
     half = dtype in (jnp.bfloat16, jnp.float16)
     # cuDNN's backward pass wants even lengths, and rows of 16 bytes
     even = not (q_shape[1] % 2 or k_shape[1] % 2 or q_shape[-1] % 8)
@@ -91,15 +94,21 @@ def choose(
       chosen = 'cudnn'
     elif platform == 'tpu' and q_shape[-1] % 128 == 0:
       chosen = 'splash'
-    _announce(chosen, platform)
-    return chosen
-  return implementation
+  _announce(chosen, platform)
+  return chosen
 
 
-@functools.cache
+def announced() -> tuple[str, ...]:
+  """What this process has attended by so far, `xla on cpu`, for reports."""
+  return tuple(_announced)
+
+
 def _announce(chosen: str, platform: str) -> None:
   """Once, however often attention is traced."""
-  logging.info('attention: %s on %s', chosen, platform)
+  told = f'{chosen} on {platform}'
+  if told not in _announced:
+    _announced.append(told)
+    logging.info('attention: %s', told)
 
 
 def _platform() -> str:

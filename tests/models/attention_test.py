@@ -1,6 +1,11 @@
 """Every implementation against plain mathematics, gradients included."""
 
 import functools
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +18,8 @@ from cinejax.core.sharding import make_mesh
 from cinejax.models import attention, splash
 
 HEADS, FEATURES = 4, 16
+PLUGINS = ('jax_cuda12_plugin', 'jax_cuda13_plugin')
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def _qkv(queries, keys, batch=2, seed=0):
@@ -101,6 +108,26 @@ def test_the_mask_of_a_film_by_blocks_is_the_mask():
 
 
 @pytest.mark.parametrize(
+  'name', [pytest.param('xla', marks=pytest.mark.slow), 'cudnn']
+)
+def test_half_precision_is_near_float32(name):
+  """In a process that may use a GPU, which this one may not."""
+  if name == 'cudnn' and not any(map(importlib.util.find_spec, PLUGINS)):
+    pytest.skip('JAX for NVIDIA is not installed')
+  env = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': ''}
+  done = subprocess.run(
+    [sys.executable, 'tests/models/attention_forms.py', name],
+    cwd=ROOT,
+    env=env,
+    capture_output=True,
+    text=True,
+  )
+  if done.returncode == 77:
+    pytest.skip('JAX finds no GPU')
+  assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
   ('length', 'expected'),
   [(1, (128, 128)), (1560, (896, 1792)), (4680, (1024, 5120))],
 )
@@ -145,7 +172,7 @@ def test_on_a_mesh_it_is_the_same():
 )
 def test_auto(platform, dtype, length, features, chosen, monkeypatch, caplog):
   monkeypatch.setattr(attention, '_platform', lambda: platform)
-  attention._announce.cache_clear()
+  monkeypatch.setattr(attention, '_announced', [])
   logging.set_verbosity(logging.INFO)
   choose = functools.partial(
     attention.choose, 'auto', jnp.dtype(dtype), (1, length, 2, features)
@@ -154,6 +181,7 @@ def test_auto(platform, dtype, length, features, chosen, monkeypatch, caplog):
     assert choose((1, 24, 2, features)) == choose((1, 24, 2, features))
   assert choose((1, 24, 2, features)) == chosen
   assert caplog.text.count('attention: ') == 1
+  assert attention.announced() == (f'{chosen} on {platform}',)
 
 
 def test_the_mesh_in_use_says_the_platform():
