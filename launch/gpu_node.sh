@@ -4,12 +4,15 @@
 #
 #   bash launch/gpu_node.sh -- --config=… --workdir=…            this host
 #   HOSTS='a b' bash launch/gpu_node.sh -- --config=… --workdir=…   by ssh
-#   sbatch --nodes=4 --ntasks-per-node=1 --gpus-per-node=8 --signal=TERM@120 \
-#     --requeue launch/gpu_node.sh -- --config=… --workdir=…      by Slurm
+#   sbatch --nodes=4 --ntasks-per-node=1 --gpus-per-node=8 --requeue \
+#     --signal=B:USR1@300 --open-mode=append \
+#     launch/gpu_node.sh -- --config=… --workdir=…                by Slurm
 #
 # --dry_run before -- prints the commands. Flags are those of cinejax.train;
 # the workdir must be one that all hosts see. The same command resumes. Under
-# Slurm a job that is told to end saves first and, requeued, goes on.
+# Slurm SIGUSR1, five minutes before the time limit, saves and puts the job in
+# the queue again, where it goes on; one that is preempted (Slurm sends SIGTERM
+# and requeues it) or cancelled saves too.
 # Environment: PORT of the first host (12345); PYTHON (.venv/bin/python).
 set -euo pipefail
 
@@ -44,8 +47,22 @@ run() {
 }
 
 if [ -n "${SLURM_JOB_ID:-}" ]; then
-  run exec srun --kill-on-bad-exit=1 "${TRAIN[@]}" --coordinator=auto "$@"
-  exit
+  STEP=(srun --kill-on-bad-exit=1 "${TRAIN[@]}" --coordinator=auto "$@")
+  if [ "$DRY" = 1 ]; then
+    run "${STEP[@]}"
+    exit
+  fi
+  # what saved has exit code 0, which Slurm does not requeue by itself
+  TOLD=0 CODE=0
+  trap 'TOLD=1; kill -TERM "$!"' USR1 # srun hands it on to all
+  "${STEP[@]}" &
+  wait "$!" || CODE=$?
+  if [ "$TOLD" = 1 ]; then # that was the end of waiting, not of srun
+    CODE=0
+    wait "$!" || CODE=$?
+    if [ "$CODE" = 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+  fi
+  exit "$CODE"
 fi
 if [ -z "${HOSTS:-}" ]; then
   run exec "${TRAIN[@]}" "$@"
@@ -63,7 +80,7 @@ XLA_PYTHON_CLIENT_MEM_FRACTION=$XLA_PYTHON_CLIENT_MEM_FRACTION exec $words"
   if [ "$DRY" = 1 ]; then
     run ssh -tt "${HOST[$i]}" "$there"
   else
-    # with a terminal, so that what ends ssh ends what it started
+    # with a terminal, which hangs up when ssh ends: SIGHUP, at which it saves
     ssh -tt "${HOST[$i]}" "$there" </dev/null &
     PIDS+=("$!")
   fi

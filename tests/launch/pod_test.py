@@ -62,6 +62,19 @@ fi
 """
 
 
+# Near its time limit, if there is one, the job is told, and hands it on; the
+# training then ends with the exit code ENDS.
+FAKE_SRUN = r"""#!/usr/bin/env bash
+echo "srun $*" >>"$NOTES/calls"
+if [ -n "${ENDS:-}" ]; then
+  trap 'exit "$ENDS"' TERM
+  kill -USR1 "$PPID"
+  for _ in {1..100}; do sleep 0.1; done
+  exit 9
+fi
+"""
+
+
 @pytest.fixture
 def fake(tmp_path):
   """-> run(script, *words, **environment) -> CompletedProcess; and notes."""
@@ -72,7 +85,8 @@ def fake(tmp_path):
     'gcloud': FAKE_GCLOUD,
     'python3.12': FAKE_PYTHON,
     'ssh': '#!/usr/bin/env bash\necho "ssh $*" >>"$NOTES/calls"\n',
-    'srun': '#!/usr/bin/env bash\necho "srun $*" >>"$NOTES/calls"\n',
+    'srun': FAKE_SRUN,
+    'scontrol': '#!/usr/bin/env bash\necho "scontrol $*" >>"$NOTES/calls"\n',
   }.items():
     (programs / name).write_text(text)
     (programs / name).chmod(0o755)
@@ -270,6 +284,15 @@ def test_gpu_hosts(fake):
   assert '--coordinator=auto --workdir=w' in call
   told = run('gpu_node.sh', '--dry_run', '--', '--workdir=w', PYTHON='py')
   assert 'py -m cinejax.train --platform=gpu --workdir=w' in told.stdout
+
+
+@pytest.mark.parametrize(('ends', 'again'), [('', 0), ('0', 1), ('3', 0)])
+def test_slurm_goes_on_with_what_its_time_limit_stopped(fake, ends, again):
+  run, notes = fake
+  told = run('gpu_node.sh', '--', '--workdir=w', SLURM_JOB_ID='7', ENDS=ends)
+  assert told.returncode == int(ends or 0), told.stderr
+  step, *rest = calls(notes)
+  assert step.startswith('srun ') and rest == ['scontrol requeue 7'] * again
 
 
 @pytest.mark.skipif(not shutil.which('shellcheck'), reason='no shellcheck here')
