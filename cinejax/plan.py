@@ -10,10 +10,12 @@ they fit, floating point operations counted from shapes, what devices say to
 one another, and what to change. Nothing is loaded and nothing is run.
 
 `activations` are the compiler's temporaries: what is kept for the backward
-pass, gathered weights, gradients. `flops` are those of the model in one call,
-`flops_computed` with what is computed twice to save memory. `--topology=cpu:8`
-are virtual devices of this machine: of them there are `flops_device` too, what
-one device multiplies in the compiled program.
+pass, gathered weights, gradients. Beside a rollout, `codec` is what decodes its
+frames and what it remembers of the last ones, and `text` is UMT5, which stays;
+what these need while they compute is not in it. `flops` are those of the model
+in one call, `flops_computed` with what is computed twice to save memory.
+`--topology=cpu:8` are virtual devices of this machine: of them there are
+`flops_device` too, what one device multiplies in the compiled program.
 """
 
 import dataclasses
@@ -71,8 +73,11 @@ def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
   mesh = make_mesh(cfg.mesh, devices)
   program = planned.make_planned(stage, cfg, mesh)
   held = {
-    kind: planned.bytes_of(tree) for kind, tree in program.kinds.items() if tree
+    kind: planned.bytes_of(tree)
+    for kind, tree in (program.kinds | program.beside).items()
+    if tree
   }
+  beside = sum(held.get(kind, 0) for kind in program.beside)
   row = {
     'stage': stage,
     'config': cfg.name,
@@ -95,10 +100,10 @@ def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
-    used = held | {'total': _used(str(error))}
+    used = held | {'total': beside + _used(str(error))}
     said: dict[str, Any] = {}
   else:
-    used = _bytes(held, compiled.memory_analysis())
+    used = _bytes(held, beside, compiled.memory_analysis())
     text = compiled.as_text()
     said = {
       kind: dataclasses.asdict(traffic)
@@ -166,9 +171,10 @@ def _compile(program: planned.Planned, mesh: Mesh) -> jax.stages.Compiled:
     return program.fn.lower(*program.args).compile(compiler_options=options)
 
 
-def _bytes(held: dict[str, int], analysis: Any) -> dict[str, int]:
+def _bytes(held: dict[str, int], beside: int, analysis: Any) -> dict[str, int]:
   total = (
-    analysis.argument_size_in_bytes
+    beside
+    + analysis.argument_size_in_bytes
     + analysis.output_size_in_bytes
     - analysis.alias_size_in_bytes
     + analysis.temp_size_in_bytes

@@ -87,9 +87,8 @@ for row in rows:
   frames = '–'
   if row['chunks']:
     frames = 4 * row['chunks'] * row['frames_per_chunk'] - 3
-  lasting = sum(
-    used.get(kind, 0) for kind in ('params', 'optimizer', 'ema', 'frozen')
-  )
+  kinds = ('params', 'optimizer', 'ema', 'frozen', 'codec', 'text')
+  lasting = sum(used.get(kind, 0) for kind in kinds)
   parts = (
     lasting, used.get('bank'), used.get('activations'), used['total'],
     row['hbm_bytes'],

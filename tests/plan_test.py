@@ -1,7 +1,11 @@
 """What a plan says; the compilers themselves are tried where they are."""
 
 import importlib.util
+import json
 import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -13,8 +17,9 @@ from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.training import planned
-from configs import tiny, wan_1_3b
+from configs import tiny, wan_1_3b, wan_14b
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 needs_tpu_compiler = pytest.mark.skipif(
   not (importlib.util.find_spec('libtpu') or os.getenv('TPU_LIBRARY_PATH')),
   reason="needs pip install 'cinejax[plan-tpu]'",
@@ -22,6 +27,21 @@ needs_tpu_compiler = pytest.mark.skipif(
 needs_gpu_compiler = pytest.mark.skipif(
   not importlib.util.find_spec('jax_cuda13_plugin'),
   reason="needs pip install 'cinejax[plan-gpu]'",
+)
+
+
+# what must be shown to fit, as launch/plans.sh asks for it: model, stage,
+# chunks, topology, batch, flags
+OWN = (
+  '--config.dmd.real_layers=0 --config.dmd.real_heads=0 '
+  '--config.dmd.real_mlp_features=0'
+)
+FITS = (
+  '14b base 20 v5p:4x4x4 8',
+  '14b dmd 20 v5p:4x4x4 8',
+  '14b base 7 v5e:16x16 32',
+  '1_3b base 7 h100:1x1x1 1',
+  f'1_3b dmd 7 h100:1x1x1 1 {OWN}',
 )
 
 
@@ -224,3 +244,89 @@ def test_a_host_of_gpus():
   cfg = make_config(dit__compute_dtype='bfloat16', mesh__sequence=2)
   row = plan.plan('base', cfg, 'h100:1x1x4')
   assert row['fits'] and row['flops'] > 0
+
+
+def planned_rows():
+  lines = (ROOT / 'benchmarks' / 'plans.jsonl').read_text().splitlines()
+  return {row['key']: row for row in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize('key', FITS)
+def test_what_must_fit_was_compiled_and_fits(key):
+  row = planned_rows()[key]
+  model, stage, chunks, topology, *_ = key.split()
+  told = [row[x] for x in ('config', 'stage', 'topology', 'chunks', 'size')]
+  assert told == [f'wan_{model}', stage, topology, int(chunks), [480, 832]]
+  frames = 4 * row['chunks'] * row['frames_per_chunk'] - 3
+  assert frames == {7: 81, 20: 237}[row['chunks']]
+  assert row['fits'] and 0 < row['bytes']['total'] <= row['hbm_bytes']
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'key',
+  [
+    pytest.param(
+      key, marks=needs_gpu_compiler if 'h100' in key else needs_tpu_compiler
+    )
+    for key in FITS
+  ],
+)
+def test_what_must_fit_still_does(key):
+  """As it was compiled; 14B takes a TPU's compiler ten minutes or more."""
+  model, stage, chunks, topology, batch, *flags = key.split()
+  config = {'1_3b': wan_1_3b, '14b': wan_14b}[model].get_config()
+  changes = {'data.chunks': int(chunks), f'stage.{stage}.batch': int(batch)}
+  for flag in flags:
+    name, value = flag.removeprefix('--config.').split('=')
+    changes[name] = int(value)
+  config.update_from_flattened_dict(changes)
+  row = plan.plan(stage, resolve(config), topology)
+  before = planned_rows()[key]['bytes']['total']
+  assert row['fits']
+  assert row['bytes']['total'] == pytest.approx(before, rel=0.05)
+
+
+def test_a_rollout_is_counted_with_what_stays_beside_it():
+  mesh = make_mesh(MeshConfig(1, 1, 2, 1), jax.devices()[:2])
+  beside = planned.make_planned(
+    'rollout', resolve(wan_1_3b.get_config()), mesh
+  ).beside
+  # 5.68e9 parameters of umt5-xxl in bfloat16, of which norms are whole
+  assert planned.bytes_of(beside['text']) == pytest.approx(
+    2 * 5.68e9 / 2, rel=1e-3
+  )
+  params, state = beside['codec']
+  # the codec is whole on the device that decodes: 127 million in float32
+  assert planned.bytes_of(params) == pytest.approx(4 * 127e6, rel=0.01)
+  assert planned.bytes_of(state) > 0
+  tiny_beside = planned.make_planned('rollout', make_config(), mesh).beside
+  assert list(tiny_beside) == ['codec']
+
+
+@pytest.mark.slow
+def test_the_command_prints_one_line_and_a_table(tmp_path):
+  rows = tmp_path / 'rows.jsonl'
+  rows.write_text('{}\n')
+  told = subprocess.run(
+    [
+      *(sys.executable, '-m', 'cinejax.plan', '--config=configs/tiny.py'),
+      *('--stage=rollout', '--topology=cpu:8', '--config.mesh.sequence=2'),
+      *('--key=small', f'--out={rows}'),
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert told.returncode == 0, told.stderr
+  (line,) = told.stdout.splitlines()
+  row = json.loads(line)
+  assert row['key'] == 'small' and row['fits'] and row['devices'] == 8
+  assert rows.read_text() == f'{{}}\n{line}\n'
+  used = row['bytes']
+  alone = used['params'] + used['bank'] + used['activations']
+  assert used['total'] >= alone + used['codec'] > alone
+  assert 'tiny rollout on cpu:8' in told.stderr
+  for shown in ('codec', 'all-to-all', 'it fits'):
+    assert shown in told.stderr

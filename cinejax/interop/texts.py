@@ -178,7 +178,7 @@ def read_umt5(
     for rule in RULES
   }
   sizes = _sizes(tensors, names)
-  shapes = _shapes(sizes)
+  shapes = umt5.shapes(sizes)
   like = tree_lib.paths(shapes)
   check(tensors, dict(_their_shapes(names, like)))
   places = tree_lib.paths(param_shardings(shapes, mesh or _one_device()))
@@ -227,12 +227,6 @@ def _sizes(tensors: Mapping[str, Any], names: Mapping[str, str]) -> umt5.Sizes:
     mlp_features=shape('blocks/mlp_in/kernel')[0],
     buckets=buckets,
   )
-
-
-def _shapes(sizes: umt5.Sizes) -> Any:
-  ids = jax.ShapeDtypeStruct((1, 1), np.int32)
-  init = functools.partial(umt5.Encoder(sizes).init, jax.random.key(0))
-  return jax.eval_shape(init, ids, ids)['params']
 
 
 def _their_shapes(names, like):

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 from cinejax.config import Config
 from cinejax.core import flops
+from cinejax.core import tree as tree_lib
 from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import (
@@ -26,9 +27,12 @@ from cinejax.core.sharding import (
   check_heads,
   make_mesh,
   param_shardings,
+  replicated,
 )
 from cinejax.core.topology import chip_of
 from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
+from cinejax.models.text import umt5
 from cinejax.objectives.causal_ode import STUDENT_STEPS
 from cinejax.rollout.placement import state_shardings
 from cinejax.rollout.scan import make_scan
@@ -50,6 +54,8 @@ class Planned:
   fn: Callable[..., Any]
   args: tuple[Any, ...]  # jax.ShapeDtypeStruct with shardings
   kinds: dict[str, Any]  # what the arguments hold, by name
+  # what else is on the devices meanwhile, by name
+  beside: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def make_planned(
@@ -214,7 +220,10 @@ def _latent(cfg: Config) -> tuple[int, int, int]:
 
 
 def _rollout(cfg: Config, mesh: Mesh) -> Planned:
-  """One call of a rollout of one film: config.rollout.chunks_per_call."""
+  """One call of a rollout of one film: config.rollout.chunks_per_call.
+
+  Beside it are what decodes its frames and, of umt5, what reads its prompts.
+  """
   films, captions = 1, _Captions(cfg.text)
   check_mesh('rollout', cfg, mesh)
   params = _placed(functools.partial(denoiser.init_params, cfg.dit), mesh)
@@ -251,7 +260,20 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
     cut_B=jax.ShapeDtypeStruct((scan, films), jnp.bool_),
   )
   kinds = {'params': params, 'bank': state}
-  return Planned(make_scan(step), (params, state, chunks), kinds)
+  beside = {'codec': _on(_decoder(cfg, films), replicated(mesh))}
+  if cfg.text.name == 'umt5':
+    published = functools.partial(tree_lib.cast, dtype=jnp.bfloat16)
+    shapes = jax.eval_shape(published, umt5.shapes(umt5.XXL))
+    beside['text'] = _on(shapes, param_shardings(shapes, mesh))
+  return Planned(make_scan(step), (params, state, chunks), kinds, beside)
+
+
+def _decoder(cfg: Config, films: int) -> Any:
+  """The codec's parameters, and what it remembers between chunks."""
+  codec = make_codec(cfg.codec)
+  params = jax.eval_shape(codec.init, jax.random.key(0))
+  shape = (films, *_latent(cfg))
+  return params, jax.eval_shape(lambda p: codec.init_decode(p, shape), params)
 
 
 def _placed(init_fn: Callable[[jax.Array], Any], mesh: Mesh) -> Any:

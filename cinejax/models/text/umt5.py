@@ -10,11 +10,11 @@ table of relative distances:
 
 bucket() is exact for near words and logarithmic up to 128, apart for words
 before and after. It computes in the precision of its parameters; norms,
-logits and softmax are float32. umt5-xxl: 24 layers, 64 heads of 64, D = 4096,
-G = 10240, 256,384 tokens.
+logits and softmax are float32. Wan's is umt5-xxl: XXL.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -40,6 +40,24 @@ class Sizes:
   features: int  # D
   mlp_features: int  # G
   buckets: int  # of distances
+
+
+XXL = Sizes(
+  tokens=256_384,
+  layers=24,
+  heads=64,
+  head_features=64,
+  features=4096,
+  mlp_features=10_240,
+  buckets=32,
+)
+
+
+def shapes(sizes: Sizes) -> Any:
+  """Of the encoder's parameters."""
+  ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+  init = functools.partial(Encoder(sizes).init, jax.random.key(0))
+  return jax.eval_shape(init, ids, ids)['params']
 
 
 class Encoder(nn.Module):
