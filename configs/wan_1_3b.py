@@ -5,9 +5,10 @@ Constants are those of the papers' public code: Causal Forcing and its ++
 LongLive (2509.22622) for tune. Their scale is 64 GPUs and 64 films an update.
 
 A film of 60 latents is too long for one H100, and two have room for one at a
-time: the commands that train are for 64 of them, 32 groups of mesh.sequence=2,
-each of which computes its 2 films of an update one after the other
-(accumulate=2). On other numbers of devices accumulate is 64 / groups.
+time (35 GiB of the 71 of each, in the base). So the commands that train are for
+64 of them, 32 groups of mesh.sequence=2, each of which computes its 2 films of
+an update one after the other (accumulate=2). On other numbers of devices
+accumulate is 64 / groups.
 
 Runbook, from the root of the repository; `wan` and `wan14b` are folders.
 

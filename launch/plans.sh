@@ -56,6 +56,10 @@ if [ "$WANTED" != --table ]; then
       plan 14b $stage $chunks v6e:16x16 32
     done
   done
+  # updates of the runbooks, 64 films, one a group at a time
+  plan 14b base 20 h100:1x8x8 64 --config.stage.base.accumulate=8
+  plan 1_3b base 20 h100:1x8x8 64 --config.mesh.sequence=2 \
+    --config.stage.base.accumulate=2
   plan 1_3b dmd 20 h100:1x1x1 1 "${OWN[@]}"
   plan 1_3b rollout 7 h100:1x1x1 1
   plan 14b rollout 7 h100:1x1x8 1 --config.mesh.fsdp=1
