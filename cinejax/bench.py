@@ -29,6 +29,7 @@ compiled programs, so that compile_secs is honest.
 """
 
 import dataclasses
+import functools
 import json
 import statistics
 import zlib
@@ -90,21 +91,19 @@ def define_flags() -> None:
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   jax.config.update('jax_enable_compilation_cache', False)
+  # one for all rows, which share what they compile but for what is timed
+  director = functools.cache(lambda: make_director(cfg, args.weights))
   for what in args.what:
     if what == 'train':
       rows = [train_row(cfg, args.stage, args.repeats)]
     elif what == 'rollout':
-      director = make_director(cfg, args.weights)
-      rows = [throughput.rollout_row(director, args.batch, args.repeats)]
+      rows = [throughput.rollout_row(director(), args.batch, args.repeats)]
     elif what == 'first':
-      director = make_director(cfg, args.weights)
-      rows = [throughput.first_row(director, args.batch, args.repeats)]
+      rows = [throughput.first_row(director(), args.batch, args.repeats)]
     elif what == 'serve':
-      director = make_director(cfg, args.weights)
-      rows = serve_rows(director, args.batch, args.secs, args.repeats)
+      rows = serve_rows(director(), args.batch, args.secs, args.repeats)
     else:
-      director = make_director(cfg, args.weights)
-      rows = [throughput.stream_row(director, args.batch, args.chunks)]
+      rows = [throughput.stream_row(director(), args.batch, args.chunks)]
     for row in rows:
       told = {'command': command.line(), 'what': what, 'config': cfg.name}
       line = json.dumps(told | row)

@@ -13,7 +13,7 @@
 # --out=FILE, --repeats=N, --platform=gpu, or other sizes.
 #
 # --reduced makes the same rows, to runs/bench/wan_reduced.jsonl, of a DiT of
-# two narrow layers and a thin codec at 48x32: minutes on a CPU, and no figure
+# two narrow layers and a thin codec at 48x32: minutes of a CPU, and no figure
 # of Wan. `parameters`, `height` and `width` of a row say which it is.
 set -euo pipefail
 if [ -z "${PYTHON:-}" ]; then

@@ -1,6 +1,7 @@
 """launch/bench_wan.sh, with a `python` that notes what it would time."""
 
 import ast
+import os
 import pathlib
 import subprocess
 
@@ -26,8 +27,10 @@ def run(tmp_path):
   python.write_text('#!/bin/sh\necho "$*" >> calls\n')
   python.chmod(0o755)
 
+  env = {name: x for name, x in os.environ.items() if name != 'PYTHON'}
+
   def run(*flags):
-    subprocess.run(['bash', script, *flags], check=True)
+    subprocess.run(['bash', script, *flags], check=True, env=env)
     lines = (tmp_path / 'calls').read_text().splitlines()
     (tmp_path / 'calls').unlink()
     return [_read(line.split()) for line in lines]
