@@ -10,6 +10,6 @@ set -euo pipefail
 # shellcheck source=launch/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
-exec "$PYTHON" -m cinejax.direct --config=configs/story.py \
+exec "$PYTHON" -m cinejax.direct --config=configs/story.py:four \
   --weights=weights/story --screenplay=screenplays/demo.json \
   --out=runs/demo "$@"

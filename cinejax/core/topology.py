@@ -113,7 +113,8 @@ def describe(name: str) -> tuple[Chip, list[Any]]:
 def _virtual(count: int) -> tuple[Chip, list[Any]]:
   """Raises UserError where JAX has begun with fewer."""
   with contextlib.suppress(RuntimeError):  # JAX has begun: it keeps its number
-    jax.config.update('jax_num_cpu_devices', count)
+    asked = jax.config.jax_num_cpu_devices
+    jax.config.update('jax_num_cpu_devices', max(count, asked))
   devices = jax.devices('cpu')
   if len(devices) < count:
     raise UserError(
