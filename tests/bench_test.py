@@ -45,11 +45,9 @@ def test_rows_are_printed_and_added_to_the_file(tmp_path):
   rows = [json.loads(line) for line in answer.stdout.splitlines()]
   assert [row['what'] for row in rows] == ['train', 'rollout']
   train = rows[0]
-  secs = train['step_ms']['median'] / 1e3
   films, chunks, tokens = 2, 3, 3 * 16
-  assert train['tokens_per_sec'] * secs == pytest.approx(
-    films * chunks * tokens
-  )
+  mean_ms = 1e3 * films * chunks * tokens / train['tokens_per_sec']
+  assert train['step_ms']['min'] <= mean_ms <= train['step_ms']['max']
   assert train['step_ms']['n'] >= 10
   assert train['compile_secs'] > 0.5  # not from the cache
   lines = out.read_text().splitlines()
