@@ -311,7 +311,7 @@ def load_director(
       f'{error}; config.train.codec_weights says where the codec is, if not '
       'with --weights'
     ) from error
-  if not cfg.text.folder:
+  if not cfg.text.folder and cfg.text.name != 'hashed':  # that reads no file
     text = dataclasses.replace(cfg.text, folder=str(folder))
     cfg = dataclasses.replace(cfg, text=text)
   return Director(cfg, load_params(file, like, adapters), *codec)
