@@ -10,28 +10,26 @@ be what is real to an adversary, or what another network learns from, where
 there are none of their own. A film's noise depends on config.seed and its
 number alone.
 
-Films are written in parts of whole batches; a rerun keeps the parts that are
-there. Machine i of n adds --shard=i --shards=n and may write to the same
-folder.
+A rerun keeps the parts that are there. Machine i of n adds --shard=i --shards=n
+and may write to the same folder.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 from absl import flags
-from rich.console import Console
-from rich.progress import Progress
 
 from cinejax import command, takes
-from cinejax.core.errors import UserError
+from cinejax.data.pipeline import check_frames
 from cinejax.data.sources import LatentFilm, LatentFilms
 from cinejax.director import Director, load_director
 from cinejax.film.journal import ChunkPrompt
 from cinejax.interop.weights import locate
 from cinejax.training.program import latent_films
 from data_prep import films as films_lib
+from data_prep import remake
 from data_prep.encode import fingerprint, frame_shape
 
 _BATCHES = 8  # of a part
@@ -41,19 +39,12 @@ _SEEDS = 1 << 20  # between the films of one config.seed and the next
 def define_flags() -> None:
   """Not at import, so that one process can import several commands."""
   flags.DEFINE_string('weights', None, 'File or folder.', required=True)
-  flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
-  flags.DEFINE_integer('films', None, 'How many; default: all.', lower_bound=1)
   flags.DEFINE_integer('batch', 8, 'Films made together.', lower_bound=1)
-  flags.DEFINE_integer('shard', 0, 'Which of the shards.', lower_bound=0)
-  flags.DEFINE_integer('shards', 1, 'Between machines.', lower_bound=1)
+  remake.define_flags()
 
 
 def main() -> None:
-  args, cfg = flags.FLAGS, command.config()
-  if args.shard >= args.shards:
-    raise UserError(
-      f'--shard={args.shard} of --shards={args.shards}: they count from 0'
-    )
+  args, cfg, shard = flags.FLAGS, command.config(), remake.shard()
   source, director = latent_films(cfg), load_director(cfg, args.weights)
   count = min(args.films or len(source), len(source))
   weights = locate(args.weights, cfg.rollout.weights)
@@ -70,7 +61,6 @@ def main() -> None:
       'memory': dataclasses.asdict(cfg.memory),
     },
   )
-  shard = (args.shard, args.shards)
   write_parts(director, source, count, args.batch, args.out, shard)
   print(f'{count} films in {args.out}')
 
@@ -83,34 +73,25 @@ def write_parts(
   out: str,
   shard: tuple[int, int] = (0, 1),
 ) -> None:
-  """Writes the parts of `shard` (which, of how many) that are not there.
-
-  `count` are the films of all shards.
-  """
-  size = batch * _BATCHES
-  parts = range(shard[0], -(-count // size), shard[1])
-  spans = {
-    part: range(count)[part * size : (part + 1) * size] for part in parts
-  }
-  with Progress(console=Console(stderr=True)) as progress:
-    task = progress.add_task('films', total=sum(map(len, spans.values())))
-
-    def make_part(part: int) -> Iterator[LatentFilm]:
-      for start in range(0, len(spans[part]), batch):
-        group = [source[i] for i in spans[part][start : start + batch]]
-        yield from direct_again(director, group, batch)
-        progress.advance(task, len(group))
-
-    for part in parts:
-      films_lib.write_films(
-        out, f'part-{part:05d}', frame_shape(director.cfg), make_part, [part]
-      )
+  """As remake.write_parts, of films that the director makes again."""
+  remake.write_parts(
+    out,
+    source,
+    count,
+    lambda films: direct_again(director, films, batch),
+    batch=batch,
+    part_films=batch * _BATCHES,
+    frame_shape=frame_shape(director.cfg),
+    shard=shard,
+  )
 
 
 def direct_again(
   director: Director, films: Sequence[LatentFilm], batch: int
 ) -> list[LatentFilm]:
   """These films, made by the director; the batch is filled up to `batch`."""
+  for film in films:
+    check_frames(film, director.cfg.film.frames_per_chunk)
   full = [*films, *films[-1:] * (batch - len(films))]
   longest = max(len(film.prompts) for film in films)
   said = [takes.hold(_said(film), longest) for film in full]

@@ -28,7 +28,7 @@ from absl import logging
 
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
-from cinejax.data.sources import LatentFilm
+from cinejax.data.sources import LatentFilm, made_with
 from cinejax.film.screenplay import ChunkPrompt
 
 MakePart = Callable[[int], Iterable[LatentFilm]]
@@ -172,9 +172,7 @@ def claim(out: str | os.PathLike, settings: dict[str, Any]) -> None:
 
   Parts made in another way must not end up in one data set.
   """
-  path = pathlib.Path(out) / 'settings.json'
-  if path.exists():
-    found = json.loads(path.read_text())
+  if found := made_with(out):
     for name in sorted(settings.keys() | found.keys()):
       if found.get(name) != settings.get(name):
         raise UserError(
@@ -182,7 +180,7 @@ def claim(out: str | os.PathLike, settings: dict[str, Any]) -> None:
           f'{settings.get(name)}; choose another --out or delete it'
         )
     return
-  with atomic_path(path) as partial:
+  with atomic_path(pathlib.Path(out) / 'settings.json') as partial:
     partial.write_text(json.dumps(settings, indent=2) + '\n')
 
 

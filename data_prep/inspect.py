@@ -9,15 +9,13 @@ deviation near 1 in every channel.
 
 import collections
 import itertools
-import json
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import flags
 
 from cinejax import command
-from cinejax.data.sources import LatentFilm, LatentFilms
+from cinejax.data.sources import LatentFilm, LatentFilms, made_with
 
 
 def define_flags() -> None:
@@ -41,10 +39,8 @@ def describe(source: LatentFilms, sample: int, show: int) -> Iterator[str]:
 def main() -> None:
   args = flags.FLAGS
   source = LatentFilms(args.films)
-  settings = pathlib.Path(args.films) / 'settings.json'
-  if settings.exists():
-    for name, value in json.loads(settings.read_text()).items():
-      print(f'{name:18}{value}')
+  for name, value in made_with(args.films).items():
+    print(f'{name:18}{value}')
   for line in describe(source, args.sample, args.show):
     print(line)
 

@@ -11,27 +11,23 @@ the other teacher, whose past is the film that it makes itself (equations in
 cinejax/objectives/causal_ode.py). A film's noise depends on config.seed and its
 number alone.
 
-Films are written in parts; a rerun keeps the parts that are there. Machine i
-of n adds --shard=i --shards=n and may write to the same folder. On several
-devices config.mesh divides batch and teacher. A batch of trajectories is all
-that is held at a time.
+A rerun keeps the parts that are there. Machine i of n adds --shard=i --shards=n
+and may write to the same folder. On several devices config.mesh divides batch
+and teacher. A batch of trajectories is all that is held at a time.
 """
 
 import math
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from jax.sharding import Mesh
-from rich.console import Console
-from rich.progress import Progress
 
 from cinejax import command
 from cinejax.config import Config
-from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_sharding, make_mesh, param_shardings
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm, LatentFilms, TrajectoryFilm
@@ -47,6 +43,7 @@ from cinejax.training.planned import check_mesh
 from cinejax.training.program import captions, init_dit, latent_films
 from cinejax.training.steps import place
 from data_prep import films as films_lib
+from data_prep import remake
 from data_prep.encode import fingerprint, frame_shape
 
 # films of data.chunks chunks -> the same with trajectories
@@ -59,18 +56,11 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'weights', None, "The teacher's, a file or a run's folder.", required=True
   )
-  flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
-  flags.DEFINE_integer('films', None, 'How many; default: all.', lower_bound=1)
-  flags.DEFINE_integer('shard', 0, 'Which of the shards.', lower_bound=0)
-  flags.DEFINE_integer('shards', 1, 'Between machines.', lower_bound=1)
+  remake.define_flags()
 
 
 def main() -> None:
-  args, cfg = flags.FLAGS, command.config()
-  if args.shard >= args.shards:
-    raise UserError(
-      f'--shard={args.shard} of --shards={args.shards}: they count from 0'
-    )
+  args, cfg, shard = flags.FLAGS, command.config(), remake.shard()
   source, mesh = latent_films(cfg), make_mesh(cfg.mesh)
   check_mesh('init', cfg, mesh)
   weights = _file(args.weights, TEACHERS[cfg.init.teacher])
@@ -78,7 +68,7 @@ def main() -> None:
   films_lib.claim(args.out, _settings(cfg, weights, count))
   with jax.set_mesh(mesh):
     teach = make_teach(cfg, weights, mesh)
-    write_parts(cfg, source, count, teach, args.out, (args.shard, args.shards))
+    write_parts(cfg, source, count, teach, args.out, shard)
   print(f'trajectories of {count} films in {args.out}')
 
 
@@ -90,34 +80,18 @@ def write_parts(
   out: str,
   shard: tuple[int, int] = (0, 1),
 ) -> None:
-  """Writes the parts of `shard` (which, of how many) that are not there.
-
-  `count` are the films of all shards.
-  """
-  batch, size = cfg.stage.init.batch, part_films(cfg)
-  parts = range(shard[0], -(-count // size), shard[1])
-  spans = {
-    part: range(count)[part * size : (part + 1) * size] for part in parts
-  }
-  with Progress(console=Console(stderr=True)) as progress:
-    total = sum(map(len, spans.values()))
-    task = progress.add_task('trajectories', total=total)
-
-    def make_part(part: int) -> Iterator[TrajectoryFilm]:
-      for start in range(0, len(spans[part]), batch):
-        group = [source[i] for i in spans[part][start : start + batch]]
-        yield from teach(group)
-        progress.advance(task, len(group))
-
-    for part in parts:
-      films_lib.write_films(
-        out,
-        f'part-{part:05d}',
-        frame_shape(cfg),
-        make_part,
-        [part],
-        points=STUDENT_STEPS,
-      )
+  """As remake.write_parts, of films with trajectories."""
+  remake.write_parts(
+    out,
+    source,
+    count,
+    teach,
+    batch=cfg.stage.init.batch,
+    part_films=part_films(cfg),
+    frame_shape=frame_shape(cfg),
+    shard=shard,
+    points=STUDENT_STEPS,
+  )
 
 
 def part_films(cfg: Config) -> int:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from absl import flags
 
-from cinejax import evaluate, exams
+from cinejax import evaluate, examiner, exams
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
-from cinejax.director import load_director
+from cinejax.director import Director, load_director
 from cinejax.evaluation import kept, report
 from cinejax.evaluation.footage import FilmScore, Instruments
 from cinejax.evaluation.recall import Draw
@@ -70,6 +70,25 @@ def weights(tmp_path):
   codec = jax.jit(make_codec(cfg.codec).init)(jax.random.key(1))
   save_tree(path / 'codec.safetensors', codec, {})
   return path
+
+
+def test_a_fused_commit_is_waited_for_and_a_reused_one_is_kept():
+  for commit, alone in (('fused', 'separate'), ('reuse', 'reuse')):
+    director = Director(
+      make_cfg(**{'rollout.commit': commit}), None, None, None
+    )
+    given = examiner._with(director, 'window').cfg
+    assert (given.rollout.commit, given.memory.policy) == (alone, 'window')
+
+
+def test_films_hide_who_returns_from_the_window_that_is_said():
+  def cast(**changes):
+    director = Director(make_cfg(**changes), None, None, None)
+    return exams.cast_films(director, 4)
+
+  wide = {'eval.window_frames': 12}
+  assert cast(**wide) == cast(**wide, **{'memory.window_frames': 3})
+  assert cast() != cast(**wide)
 
 
 @pytest.mark.slow

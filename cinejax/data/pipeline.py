@@ -101,13 +101,7 @@ def fit_film(
   frames_per_chunk: int,
 ) -> Batch:
   """One row of a batch: the film cut or padded to `chunks` chunks."""
-  frames = len(film.prompts) * frames_per_chunk
-  if film.latents.shape[0] != frames:
-    raise UserError(
-      f'film {film.film} has {film.latents.shape[0]} latent frames for '
-      f'{len(film.prompts)} chunks; config.film.frames_per_chunk = '
-      f'{frames_per_chunk} needs {frames}'
-    )
+  check_frames(film, frames_per_chunk)
   real = min(chunks, len(film.prompts))
   latents = film.latents[: real * frames_per_chunk].astype(np.float32)
   text = encode_text(film.prompts[:real])
@@ -122,6 +116,17 @@ def fit_film(
       array = getattr(film, name)[: real * frames_per_chunk]
       row[name] = _pad(array.astype(np.float32), chunks * frames_per_chunk)
   return row
+
+
+def check_frames(film: LatentFilm, frames_per_chunk: int) -> None:
+  """Raises UserError unless that many latent frames are a chunk of the film."""
+  frames = len(film.prompts) * frames_per_chunk
+  if film.latents.shape[0] != frames:
+    raise UserError(
+      f'film {film.film} has {film.latents.shape[0]} latent frames for '
+      f'{len(film.prompts)} chunks; config.film.frames_per_chunk = '
+      f'{frames_per_chunk} needs {frames}'
+    )
 
 
 def _pad(array: np.ndarray, length: int, value: int = 0) -> np.ndarray:

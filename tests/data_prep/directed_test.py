@@ -1,10 +1,13 @@
 """Films made again by a director: the same words, each its own noise."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from cinejax.config import resolve
+from cinejax.core.errors import UserError
 from cinejax.data.sources import LatentFilm, LatentFilms
 from cinejax.director import Director
 from cinejax.film.journal import ChunkPrompt
@@ -57,4 +60,8 @@ def test_shards_make_every_film_as_if_alone(director, tmp_path, monkeypatch):
   ((_, output),) = director.stream(state, [director.chunk_input(said)])
   alone = np.asarray(output.latents_BFYXC[0])
   np.testing.assert_allclose(found[-1].latents, alone, atol=2e-3)
+  with pytest.raises(UserError, match='frames_per_chunk = 3 needs 9'):
+    frames = FILMS[0].latents[:3]
+    film = dataclasses.replace(FILMS[0], latents=frames)
+    directed.direct_again(director, [film], 2)
   assert np.abs(found[-1].latents - found[0].latents[:3]).max() > 0.1

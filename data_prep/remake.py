@@ -1,0 +1,84 @@
+"""Data sets that are made of others: film by film, in parts.
+
+A rerun keeps the parts that are there, machine i of n makes every n-th one,
+and no more than a batch is held at a time.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+from absl import flags
+from rich.console import Console
+from rich.progress import Progress
+
+from cinejax.core.errors import UserError
+from cinejax.data.sources import LatentFilm, LatentFilms
+from data_prep import films as films_lib
+
+# at most a batch of films -> what is made of each
+Remake = Callable[[Sequence[LatentFilm]], Sequence[LatentFilm]]
+
+
+def define_flags() -> None:
+  """Which films, and which of them are this machine's."""
+  flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
+  flags.DEFINE_integer('films', None, 'How many; default: all.', lower_bound=1)
+  flags.DEFINE_integer('shard', 0, 'Which of the shards.', lower_bound=0)
+  flags.DEFINE_integer('shards', 1, 'Between machines.', lower_bound=1)
+
+
+def shard() -> tuple[int, int]:
+  """(which, of how many); UserError if there is no such shard."""
+  args = flags.FLAGS
+  if args.shard >= args.shards:
+    raise UserError(
+      f'--shard={args.shard} of --shards={args.shards}: they count from 0'
+    )
+  return args.shard, args.shards
+
+
+def write_parts(
+  out: str | os.PathLike,
+  source: LatentFilms,
+  count: int,
+  remake: Remake,
+  *,
+  batch: int,
+  part_films: int,
+  frame_shape: tuple[int, int, int],
+  shard: tuple[int, int] = (0, 1),
+  points: int = 0,
+) -> None:
+  """Writes the parts of `shard` (which, of how many) that are not there.
+
+  Args:
+    out: the data set's folder.
+    source: films.
+    count: how many of them, over all shards.
+    remake: called with `batch` films, or with what is left of a part.
+    batch: see there.
+    part_films: films of a part, a multiple of `batch`.
+    frame_shape: rows, columns and channels of a latent frame.
+    shard: which parts.
+    points: as in `films.write_films`.
+  """
+  parts = range(shard[0], -(-count // part_films), shard[1])
+  spans = {
+    part: range(count)[part * part_films : (part + 1) * part_films]
+    for part in parts
+  }
+  with Progress(console=Console(stderr=True)) as progress:
+    task = progress.add_task('films', total=sum(map(len, spans.values())))
+
+    def make_part(part: int) -> Iterator[LatentFilm]:
+      for start in range(0, len(spans[part]), batch):
+        group = [source[i] for i in spans[part][start : start + batch]]
+        yield from remake(group)
+        progress.advance(task, len(group))
+
+    for part in parts:
+      name = f'part-{part:05d}'
+      if not films_lib.write_films(
+        out, name, frame_shape, make_part, [part], points=points
+      ):
+        progress.advance(task, len(spans[part]))
