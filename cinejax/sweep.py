@@ -133,7 +133,7 @@ def _collect(
   points: Sequence[Point], workdir: pathlib.Path, ablation: dict[str, Any]
 ) -> None:
   rows = [
-    ablation_lib.Row(point.name, point.changes, point.folder)
+    ablation_lib.Row(point.name, point.changes, point.folder, point.line)
     for point in points
     if point.done.exists()
   ]

@@ -74,6 +74,17 @@ def test_an_ablation_asks_one_question_of_points_that_differ(name):
       assert '{dir}' in run, 'points must not write to one place'
 
 
+@pytest.mark.parametrize(
+  'name', ('routed', 'window', 'bank', 'reroute', 'policy')
+)
+def test_an_ablation_of_what_ships_can_be_of_a_student(name):
+  module = importlib.import_module(f'configs.ablations.{name}')
+  own, student = module.get_config(), module.get_config('four')
+  assert student.rollout.weights == 'four'
+  assert student.rollout.guidance == 1 < own.rollout.guidance
+  assert student.eval == own.eval
+
+
 def points():
   """The last of each sweep; in the slow tier the others."""
   for name in ABLATIONS:

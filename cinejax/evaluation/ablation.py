@@ -28,6 +28,9 @@ from cinejax.core.files import atomic_path
 from cinejax.evaluation import style
 from cinejax.evaluation.report import Metrics, Summary, summary
 
+# of what resources.facts() adds to each measurement
+_FACTS = ('device', 'devices', 'host_cpus', 'cinejax', 'jax', 'jaxlib')
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -36,6 +39,7 @@ class Row:
   name: str
   changes: Mapping[str, Any]  # key of the config -> value
   folder: pathlib.Path
+  line: str  # of shell, that made it
 
 
 def write(
@@ -55,7 +59,13 @@ def write(
   shown = [name for name in names or known if name in known]
   text = markdown(question, table, shown)
   points = [
-    {'name': row.name, 'changes': row.changes, 'figures': found[row.name]}
+    {
+      'name': row.name,
+      'changes': row.changes,
+      'line': row.line,
+      'made_on': _made_on(row.folder),
+      'figures': found[row.name],
+    }
     for row in rows
   ]
   content = {'question': question, 'points': points, 'table': table}
@@ -152,6 +162,13 @@ def plot(
     panel.set_ylim(len(table) - 0.5, -0.5)  # first row on top
     panel.locator_params(axis='x', nbins=4)
   return page
+
+
+def _made_on(folder: pathlib.Path) -> dict[str, Any]:
+  """Device and versions of a point, as what measured it has noted them."""
+  reports = [path.read_text() for path in folder.glob('eval*/report.json')]
+  rows = [*map(json.loads, reports), *_lines(folder / 'bench.jsonl')]
+  return {name: rows[0][name] for name in _FACTS if rows and name in rows[0]}
 
 
 def _cell(found: Mapping[str, Any] | None) -> str:

@@ -3,7 +3,8 @@
 A file has
 
   docstring     the question, the command, the cost
-  get_config()  what its points share
+  get_config()  what its points share; files that train nothing take a variant
+                of configs/story.py, FILE.py:four: that network, not the base
   sweep()       its points: dicts of overrides, `name` (config.name) among them
   runs(point)   a point's commands in order, each `MODULE FLAG…`
   FIGURES       the figures of its table and plot, or () for all
@@ -25,7 +26,7 @@ from ml_collections import ConfigDict
 Point = dict[str, Any]  # key of the config -> value
 
 # Commands that many points share: of the shipped networks, and of random ones.
-EVALUATE = 'cinejax.evaluate --weights=weights/story --out={dir}/eval'
+EVALUATE = 'cinejax.evaluate --weights=weights/story --out={dir}/eval --seeds=3'
 TIME_ROLLOUT = 'cinejax.bench --what=rollout --out={dir}/bench.jsonl'
 
 

@@ -16,8 +16,8 @@ FIGURES = ('recall_given', 'recall', 'recall opening', 'recall later')
 RULES = ('oldest', 'redundant', 'unused')
 
 
-def get_config() -> ConfigDict:
-  config = story.get_config()
+def get_config(variant: str = '') -> ConfigDict:
+  config = story.get_config(variant)
   config.eval.kind = 'long'
   config.eval.films = 16
   return config

@@ -23,8 +23,8 @@ FIGURES = (
 )
 
 
-def get_config() -> ConfigDict:
-  return story.get_config()
+def get_config(variant: str = '') -> ConfigDict:
+  return story.get_config(variant)
 
 
 def sweep() -> list[ablations.Point]:
@@ -33,4 +33,4 @@ def sweep() -> list[ablations.Point]:
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
-  return (f'{ablations.EVALUATE} --seeds=3',)
+  return (ablations.EVALUATE,)

@@ -12,8 +12,8 @@ from configs import ablations, story
 FIGURES = ('recall_given', 'recall_swap', 'recall', 'sca', 'rollout chunk_ms')
 
 
-def get_config() -> ConfigDict:
-  return story.get_config()
+def get_config(variant: str = '') -> ConfigDict:
+  return story.get_config(variant)
 
 
 def sweep() -> list[ablations.Point]:

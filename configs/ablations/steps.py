@@ -38,6 +38,6 @@ def sweep() -> list[ablations.Point]:
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
   return (
-    f'{ablations.EVALUATE} --seeds=3 --metrics=given,generated',
+    f'{ablations.EVALUATE} --metrics=given,generated',
     ablations.TIME_ROLLOUT,
   )

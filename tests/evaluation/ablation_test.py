@@ -27,10 +27,10 @@ def rows(tmp_path):
       'all': {'recall_given': cell(recall), 'sca': cell(0.9)},
       'kind': {'later': {'recall_given': cell(0.1), 'sca': cell(0.8)}},
     }
-    report = {'policies': {policy: section}}
+    report = {'policies': {policy: section}, 'device': 'abacus'}
     (folder / 'eval' / 'report.json').write_text(json.dumps(report))
     changes = {'name': name, 'memory.policy': policy, 'seed': seed}
-    found.append(ablation.Row(name, changes, folder))
+    found.append(ablation.Row(name, changes, folder, f'make {name}'))
   return found
 
 
@@ -96,5 +96,8 @@ def test_tables_show_what_is_asked_and_keep_all(rows, tmp_path):
   assert (tmp_path / 'table.md').read_text() == text
   content = json.loads((tmp_path / 'table.json').read_text())
   assert content['table']['sink']['sca']['mean'] == 0.9
-  assert content['points'][2]['changes']['memory.policy'] == 'sink'
+  sink = content['points'][2]
+  assert sink['changes']['memory.policy'] == 'sink'
+  assert sink['line'] == 'make sink-seed0'
+  assert sink['made_on'] == {'device': 'abacus'}
   assert (tmp_path / 'plot.png').read_bytes().startswith(b'\x89PNG')
