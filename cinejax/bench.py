@@ -46,8 +46,9 @@ from cinejax.config import Config
 from cinejax.core import tree as tree_lib
 from cinejax.core.files import append_line
 from cinejax.core.sharding import batch_sharding, make_mesh
-from cinejax.director import Director, load_director, weight_places
+from cinejax.director import Director
 from cinejax.evaluation import throughput
+from cinejax.loading import load_director, weight_places
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec

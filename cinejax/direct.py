@@ -38,11 +38,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from cinejax import command, live, opening
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
-from cinejax.director import Director, load_director
+from cinejax.director import Director
 from cinejax.evaluation import cuts, recall, story
 from cinejax.evaluation.speed import Speed
 from cinejax.film import media, screenplay, sheet
 from cinejax.film.directions import Directions
+from cinejax.loading import load_director
 from cinejax.models import attention
 from cinejax.story import read_back
 

@@ -7,30 +7,23 @@ state: a film in the making is a RolloutState that the caller holds.
 import dataclasses
 import functools
 import itertools
-import json
-import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, SingleDeviceSharding
+from jax.sharding import Mesh
 
 from cinejax.config import Config, check
-from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import check_heads, make_mesh, param_shardings
 from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.film.timeline import Timeline
-from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.texts import load_text
-from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec, from_bytes, to_bytes
 from cinejax.models.text.select import Text
-from cinejax.rollout.placement import OnMesh, state_shardings
+from cinejax.rollout.placement import OnMesh, rollout_mesh, state_shardings
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import (
   ChunkInput,
@@ -99,7 +92,7 @@ class Director:
   @functools.cached_property
   def mesh(self) -> Mesh | None:
     """Of the axes `sequence` and `tensor` of config.mesh; None: one device."""
-    return rollout_mesh(self.cfg)
+    return rollout_mesh(self.cfg.mesh, self.cfg.dit.heads)
 
   def _placed(self, fn):
     return OnMesh(fn, self.mesh) if self.mesh else fn
@@ -269,108 +262,3 @@ def varied(cfg: Config, settings: Settings) -> Config:
   cfg = dataclasses.replace(cfg, memory=memory, rollout=rollout)
   check(cfg)
   return cfg
-
-
-def load_director(
-  cfg: Config, weights: str, adapters: Sequence[str] = ()
-) -> Director:
-  """A director with weights from disk.
-
-  `weights` is the DiT's file or a folder with it, under the name that
-  config.rollout.weights says or as Wan 2.1 and diffusers call it, and with
-  the codec (interop/weights.py); config.train.codec_weights, where set, says
-  where else the codec is.
-  `adapters` are LoRA files to merge. Raises UserError where a file is missing
-  or does not fit.
-  """
-  try:
-    file = locate(weights, cfg.rollout.weights)
-  except UserError as error:
-    raise UserError(f'--weights={weights}: {error}{_source(cfg)}') from error
-  path = pathlib.Path(weights)
-  folder = path if path.is_dir() else path.parent
-  like = jax.eval_shape(
-    functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
-  )
-  # placed as they are read: the host never holds the whole
-  like = jax.tree.map(
-    lambda x, dtype, place: jax.ShapeDtypeStruct(
-      x.shape, dtype, sharding=place
-    ),
-    like,
-    denoiser.resting_types(cfg.dit, like),
-    weight_places(cfg, like),
-  )
-  _check_frames(cfg, file)
-  try:
-    codec = codec_on_devices(cfg, folder)
-  except UserError as error:
-    if cfg.train.codec_weights:
-      raise
-    raise UserError(
-      f'{error}; config.train.codec_weights says where the codec is, if not '
-      'with --weights'
-    ) from error
-  if not cfg.text.folder and cfg.text.name != 'hashed':  # that reads no file
-    text = dataclasses.replace(cfg.text, folder=str(folder))
-    cfg = dataclasses.replace(cfg, text=text)
-  return Director(cfg, load_params(file, like, adapters), *codec)
-
-
-def codec_on_devices(
-  cfg: Config, folder: str | os.PathLike
-) -> tuple[Codec, Any]:
-  """The codec and its parameters, uploaded once to where films are made.
-
-  They are in config.train.codec_weights or, where that is not set, in
-  `folder`. Errors as in `load_codec`.
-  """
-  codec, params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
-  return codec, jax.device_put(params, weight_places(cfg, params))
-
-
-def _check_frames(cfg: Config, file: pathlib.Path) -> None:
-  """Raises UserError for weights of ours that know chunks of another size."""
-  trained = json.loads(open_archive(file).metadata.get('config', '{}'))
-  frames = trained.get('film', {}).get('frames_per_chunk')
-  if frames not in (None, cfg.film.frames_per_chunk):
-    raise UserError(
-      f'{file} was trained in chunks of {frames} latent frames, and '
-      f'config.film.frames_per_chunk is {cfg.film.frames_per_chunk}; take the '
-      "config's variant that it was trained with"
-    )
-
-
-def rollout_mesh(cfg: Config) -> Mesh | None:
-  """The devices that share each pass of a rollout; None: one does it all.
-
-  Films in the making are few, so `data` and `fsdp` have no part in it.
-  """
-  ways = cfg.mesh.sequence * cfg.mesh.tensor
-  if ways == 1:
-    return None
-  axes = MeshConfig(1, 1, cfg.mesh.sequence, cfg.mesh.tensor)
-  mesh = make_mesh(axes, jax.devices()[: max(ways, 1)])
-  check_heads(cfg.dit.heads, mesh)
-  return mesh
-
-
-def weight_places(cfg: Config, shapes: Any) -> Any:
-  """Where a rollout keeps each parameter of the DiT, or of the codec."""
-  mesh = rollout_mesh(cfg)
-  if mesh is not None:
-    return param_shardings(shapes, mesh)
-  here = SingleDeviceSharding(jax.local_devices()[0])
-  return jax.tree.map(lambda _: here, shapes)
-
-
-def _source(cfg: Config) -> str:
-  """Where such weights come from, if they are published."""
-  published = {30: '1.3B', 40: '14B'}  # by layers
-  if cfg.text.name != 'umt5' or cfg.dit.layers not in published:
-    return ''
-  return (
-    '; `hf download Wan-AI/Wan2.1-T2V-'
-    f'{published[cfg.dit.layers]} --local-dir=DIR` fetches what this config '
-    'takes'
-  )

@@ -24,9 +24,10 @@ from absl import flags
 from cinejax import command, takes
 from cinejax.data.pipeline import check_frames
 from cinejax.data.sources import LatentFilm, LatentFilms
-from cinejax.director import Director, load_director
+from cinejax.director import Director
 from cinejax.film.journal import ChunkPrompt
 from cinejax.interop.weights import locate
+from cinejax.loading import load_director
 from cinejax.training.program import latent_films
 from data_prep import films as films_lib
 from data_prep import remake

@@ -11,8 +11,9 @@ import pytest
 from cinejax.bench import make_director
 from cinejax.config import resolve
 from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
-from cinejax.director import Director, load_director
+from cinejax.director import Director
 from cinejax.interop.tensors import save_tree
+from cinejax.loading import load_director
 from cinejax.models import denoiser
 from cinejax.models.codec.base import from_bytes
 from cinejax.models.codec.select import make_codec

@@ -9,13 +9,14 @@ from absl import flags
 from cinejax import evaluate, examiner, exams
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
-from cinejax.director import Director, load_director
+from cinejax.director import Director
 from cinejax.evaluation import kept, report
 from cinejax.evaluation.footage import FilmScore, Instruments
 from cinejax.evaluation.recall import Draw
 from cinejax.film.screenplay import Film, Segment
 from cinejax.film.timeline import Timeline
 from cinejax.interop.tensors import save_tree
+from cinejax.loading import load_director
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.story import casting

@@ -12,6 +12,7 @@ import jax
 from jax.sharding import Mesh
 
 from cinejax.core import sharding
+from cinejax.core.config import MeshConfig
 
 _BATCH, _HEADS = sharding.BATCH_AXES, sharding.HEAD_AXES
 
@@ -57,3 +58,18 @@ class OnMesh:
   def lower(self, *args: Any) -> jax.stages.Lowered:
     with jax.set_mesh(self.mesh):
       return self.fn.lower(*args)
+
+
+def rollout_mesh(axes: MeshConfig, heads: int) -> Mesh | None:
+  """The devices that share each pass of a rollout; None: one does it all.
+
+  Films in the making are few, so `data` and `fsdp` have no part in it. Raises
+  UserError where `heads` cannot be divided so.
+  """
+  ways = axes.sequence * axes.tensor
+  if ways == 1:
+    return None
+  alone = MeshConfig(1, 1, axes.sequence, axes.tensor)
+  mesh = sharding.make_mesh(alone, jax.devices()[: max(ways, 1)])
+  sharding.check_heads(heads, mesh)
+  return mesh
