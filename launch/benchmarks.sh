@@ -10,7 +10,7 @@
 #
 #   DIR/story_eval.json      everything, of camr and window
 #   DIR/story_policies.json  after a given past, of every policy
-#   DIR/story_long.json      the same in 32 films of 40 chunks
+#   DIR/story_long.json      the same in films of 40 chunks
 #   DIR/story_codec.json     the codec
 #   DIR/story_STUDENT.json   everything, of each student that is there
 #   DIR/story_minutes.json   two films of ten minutes, of whom serve is
@@ -66,7 +66,7 @@ evaluate story_eval eval "$story" --policies=camr,window --seeds="$seeds" "$@"
 evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
   --seeds="$seeds" "$@"
 evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
-  --config.eval.kind=long --config.eval.films=32 "$@"
+  --config.eval.kind=long "$@"
 evaluate story_codec codec "$story" --metrics=codec "$@"
 for student in four two one; do
   if [ -e "$weights/$student.safetensors" ]; then
