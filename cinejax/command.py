@@ -84,8 +84,9 @@ def run(
   `before` is called while JAX has not looked for devices yet, which it never
   does for us unless `wake`.
 
-  Exit codes: 0; 2 with `error: …` on stderr for what the user can mend; a
-  traceback is a fault of ours.
+  Exit codes: 0; 2 with `error: …` on stderr for what the user can mend; 141
+  where nobody reads what we print any more (`| head`); a traceback is a fault
+  of ours.
   """
   for name in ('config', 'platform'):  # shown by --help
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
@@ -97,12 +98,16 @@ def run(
     if wake:
       _wake(_PLATFORM.value)
     main()
+    sys.stdout.flush()  # while what it raises can be caught
 
   try:
     app.run(start, flags_parser=_parse)
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)  # as of SIGPIPE
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -70,6 +70,14 @@ def test_a_users_mistake_is_one_sentence_and_exit_two(answers, name, part):
   assert len(err.strip().splitlines()) == 1
 
 
+def test_who_reads_no_further_is_not_told_of_it():
+  talk = 'from cinejax import command as c; c.run(lambda: print("a" * 10**6))'
+  process = start(TINY, program=('-c', talk))
+  process.stdout.close()
+  assert process.stderr.read() == ''
+  assert process.wait(timeout=600) == 141
+
+
 def test_a_report_can_say_how_it_was_called(monkeypatch):
   monkeypatch.setattr(sys, 'argv', ['/x/evaluate.py', '--out=a b', '--films=2'])
   spec = types.SimpleNamespace(name='cinejax.evaluate')
