@@ -38,9 +38,11 @@ Runbook, from the root of the repository:
   python -m cinejax.train --config=configs/story.py:steered \
     --workdir=runs/steered --config.train.stages="('base',)" \
     --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.train.base_weights=weights/story/base.safetensors \
     --config.data.films=runs/steered/films
 
-and with `[…]` in a screenplay `cinejax.direct` takes it as in 2, from
+It begins as the base that ships, which knows no actions; without base_weights,
+from nothing. With `[…]` in a screenplay `cinejax.direct` takes it as in 2, from
 runs/steered/base.safetensors.
 
 5. A base of one latent frame a chunk, `:frame`, likewise: its films without

@@ -8,10 +8,11 @@ leaf, each device's part alone, so that no host holds the whole.
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
@@ -26,7 +27,10 @@ from cinejax.models.config import CodecConfig
 
 
 def load_params(
-  path: str | os.PathLike, like: Any, adapters: Sequence[str] = ()
+  path: str | os.PathLike,
+  like: Any,
+  adapters: Sequence[str] = (),
+  may_lack: Collection[str] = (),
 ) -> dict[str, Any]:
   """The tree in the file, in the types and on the devices of `like`.
 
@@ -37,6 +41,7 @@ def load_params(
       Where they have shardings, each device reads its own part; the others
       become numpy arrays.
     adapters: LoRA files to merge into a DiT.
+    may_lack: paths of leaves that are zero where the file has none.
 
   Raises:
     UserError: the file is missing, broken, or of another network; every
@@ -48,6 +53,10 @@ def load_params(
   if is_dit and pathlib.Path(path).is_dir():
     path = locate(path, 'base')
   tensors = open_archive(path).tensors
+  lacking = (shapes.keys() & may_lack) - tensors.keys()
+  zeros = {
+    name: np.broadcast_to(np.float32(0), shapes.pop(name)) for name in lacking
+  }
   layout = 'cinejax'
   if is_dit:
     layout = names.layout_of(tensors) or layout
@@ -57,6 +66,7 @@ def load_params(
     raise UserError(f'{path}: {error}') from error
   for adapter in adapters:
     leaves = with_adapter(leaves, adapter)
+  leaves = {**leaves, **zeros}
   return tree_lib.nested(
     {name: _placed(leaves[name], x) for name, x in wanted.items()}
   )

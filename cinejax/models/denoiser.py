@@ -55,6 +55,10 @@ def _context(memory: MemoryConfig) -> dict[str, Any]:
   }
 
 
+# what begins at zero: a network that has it does at first as one that has not
+FROM_ZERO = ('action_embedding/kernel',)
+
+
 def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
   """Fresh float32 parameters; leaves under `blocks` have a leading L."""
   # the least that a table of positions allows

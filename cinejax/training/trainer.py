@@ -15,6 +15,7 @@ from cinejax.core.sharding import batch_sharding, param_shardings
 from cinejax.interop.adapters import save_adapter
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
+from cinejax.models import denoiser
 from cinejax.training import loop, planned
 from cinejax.training.adaptation import adapted
 from cinejax.training.checkpoint import Checkpoints
@@ -88,7 +89,9 @@ def run_stage(
       state = jax.jit(init, out_shardings=shardings(abstract))()
       if program.start:
         loaded = {
-          name: load_params(path, branch(state.params, name))
+          name: load_params(
+            path, branch(state.params, name), may_lack=denoiser.FROM_ZERO
+          )
           for name, path in program.start.items()
         }
         state = start_from(state, loaded, program.ships)

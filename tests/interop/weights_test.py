@@ -41,6 +41,17 @@ def test_another_network_is_a_sentence(tmp_path, change, sentence):
     load_params(path, make_params())
 
 
+def test_what_begins_at_zero_may_be_lacking(tmp_path):
+  path, more = tmp_path / 'x.safetensors', {'more': np.ones((2, 2))}
+  save_tree(path, make_params(), {})
+  loaded = load_params(path, make_params() | more, may_lack=['more', 'less'])
+  np.testing.assert_array_equal(loaded.pop('more'), np.zeros((2, 2)))
+  jax.tree.map(np.testing.assert_array_equal, loaded, make_params())
+  save_tree(path, make_params() | more, {})
+  loaded = load_params(path, make_params() | more, may_lack=['more'])
+  np.testing.assert_array_equal(loaded['more'], more['more'])
+
+
 def test_a_codec_finds_its_own(tmp_path):
   cfg = resolve(tiny.get_config()).codec
   codec = make_codec(cfg)
