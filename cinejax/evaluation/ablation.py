@@ -208,10 +208,9 @@ def _trained(stage: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
   steps = sorted(rows)
   pairs = zip([0, *steps], steps, strict=False)
   secs = [(b - a) / rows[b]['steps_per_sec'] for a, b in pairs]
-  return {
-    f'{stage} steps': steps[-1],
-    f'{stage} secs': sum(secs),
-    f'{stage} loss': rows[steps[-1]]['loss'],
+  losses = [rows[step]['loss'] for step in steps if 'loss' in rows[step]]
+  return {f'{stage} steps': steps[-1], f'{stage} secs': sum(secs)} | {
+    f'{stage} loss': loss for loss in losses[-1:]
   }
 
 

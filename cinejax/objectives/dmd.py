@@ -101,15 +101,17 @@ def make_dmd_loss(
     others = jax.lax.stop_gradient({**params, 'real': given['real']})
     # The film's cotangent is worked out apart from the student's graph, so
     # that an update that is not its turn costs neither scores nor a replay.
+    turn = given['step'] % every == 0
     value, cotangent = jax.lax.cond(
-      given['step'] % every == 0,
+      turn,
       lambda x: jax.value_and_grad(student_loss)(x, made, others, for_student),
       lambda x: (jnp.float32(0), jnp.zeros_like(x)),
       made.clean_BNFYXC,
     )
     fake = velocity_loss(fake_fn, params['fake'], made, diffusion, for_fake)
     pulled = ((film - made.clean_BNFYXC) * cotangent).sum()  # 0, with gradient
-    loss, metrics = value + pulled + fake, {'student': value, 'fake': fake}
+    loss = value + pulled + fake
+    metrics = {'student': jnp.where(turn, value, jnp.nan), 'fake': fake}
     if adversary is not None:
       for_draw, for_routing = jax.random.split(for_head)
       head = adversary.head_loss(

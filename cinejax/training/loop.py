@@ -18,7 +18,14 @@ from jax.sharding import NamedSharding
 from cinejax.core.errors import UserError
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.config import TrainConfig
-from cinejax.training.metrics import MetricWriter, OneLate, Pace, Row, Work
+from cinejax.training.metrics import (
+  Means,
+  MetricWriter,
+  OneLate,
+  Pace,
+  Row,
+  Work,
+)
 from cinejax.training.profile import Profile
 from cinejax.training.progress import Watch
 from cinejax.training.state import TrainState
@@ -69,7 +76,7 @@ def train(
     UserError: an update is bad, or, where they are skipped, too many are.
   """
   step = int(state.step)
-  late, pace = OneLate(), Pace(step, steps, work)
+  late, means, pace = OneLate(), Means(), Pace(step, steps, work)
   guard = Guard(name, skips, checkpoints)
 
   def account(ready: tuple[int, Row] | None) -> None:
@@ -78,8 +85,9 @@ def train(
     done, row = ready
     guard.look(done, row)
     watch.advance(done)
+    means.add(row)
     if done % cfg.log_every_steps == 0 or done == steps:
-      row |= pace.look(done)
+      row = means.take() | pace.look(done)
       writer.write(done, row)
       watch.report(done, row)
 

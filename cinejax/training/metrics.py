@@ -1,7 +1,8 @@
 """Metrics: fetched one update late, written as JSONL and TensorBoard.
 
 Reading the metrics of the update just dispatched would make the host wait for
-the device; those of the update before are ready or nearly so.
+the device; those of the update before are ready or nearly so. A row is the mean
+of the updates since the row before.
 
 Both files are append-only. A run that is stopped and resumed repeats the
 updates since its last save: of two rows with one step, the later counts (the
@@ -13,6 +14,7 @@ for, gets the same rows.
 
 import dataclasses
 import json
+import math
 import pathlib
 import time
 from collections.abc import Mapping
@@ -47,6 +49,33 @@ class OneLate:
     (step, metrics), self._held = self._held, None
     row = {name: x.item() for name, x in jax.device_get(metrics).items()}
     return step, row
+
+
+class Means:
+  """Of each metric since it was asked before, `films_consumed` the last.
+
+  What an update does not measure, as DMD's student when it is not its turn, is
+  NaN in that update, and absent where no update has measured it.
+  """
+
+  def __init__(self) -> None:
+    self._rows: list[Row] = []
+
+  def add(self, row: Row) -> None:
+    self._rows.append(row)
+
+  def take(self) -> Row:
+    rows, self._rows = self._rows, []
+    measured = {
+      name: [row[name] for row in rows if math.isfinite(row[name])]
+      for name in rows[-1]
+    }
+    means = {
+      name: sum(values) / len(values)
+      for name, values in measured.items()
+      if values
+    }
+    return means | {'films_consumed': rows[-1]['films_consumed']}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a person watching sees: a bar on a terminal, elsewhere plain lines."""
 
 import datetime
+import math
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -30,9 +31,8 @@ class Watch:
   def report(self, step: int, row: Row) -> None:
     """A new figure; a line of its own where there is no terminal."""
     left = datetime.timedelta(seconds=round(row['secs_left']))
-    note = (
-      f'loss {row["loss"]:.4f}, {row["steps_per_sec"]:.3g} steps/s, {left} left'
-    )
+    loss, rate = row.get('loss', math.nan), row['steps_per_sec']
+    note = f'loss {loss:.4f}, {rate:.3g} steps/s, {left} left'
     self._bar.update(self._task, note=note)
     if not self._console.is_terminal:
       self._console.print(

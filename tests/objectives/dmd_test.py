@@ -71,6 +71,18 @@ def test_the_student_rests_where_its_score_is_the_teachers():
   assert float(jnp.abs(grads['fake']['x']).sum()) > 0
 
 
+def test_the_student_is_measured_at_its_turns():
+  for step, turn in ((0, True), (3, False), (5, True)):
+    given = {'real': _at(5.0), 'step': jnp.int32(step)}
+    loss, metrics = jax.jit(_loss())(
+      _params(1.0, 2.0), _batch(), jax.random.key(1), given
+    )
+    assert jnp.isfinite(loss) and jnp.isfinite(metrics['fake'])
+    assert bool(jnp.isfinite(metrics['student'])) == turn
+    if turn:
+      np.testing.assert_allclose(loss, metrics['student'] + metrics['fake'])
+
+
 @pytest.mark.parametrize(
   ('weight', 'time_per'), [(1.0, 'film'), (4.0, 'chunk')]
 )

@@ -62,6 +62,21 @@ def test_trains_logs_and_saves(make_toy, tmp_path, capsys):
   assert len(rows(tmp_path)) == 4
 
 
+def test_a_row_is_of_all_updates_since_the_last(make_toy, tmp_path):
+  train(make_toy(), tmp_path / 'each')
+  toy = make_toy()
+  every = dataclasses.replace(toy.cfg.train, log_every_steps=3)
+  toy = dataclasses.replace(toy, cfg=dataclasses.replace(toy.cfg, train=every))
+  train(toy, tmp_path / 'some')
+  each, (three, last) = rows(tmp_path / 'each'), rows(tmp_path / 'some')
+  assert (three['step'], last['step']) == (3, 4)
+  assert (three['films_consumed'], last['films_consumed']) == (24, 32)
+  assert last['loss'] == each[3]['loss']
+  for name in ('loss', 'grad_norm', 'worst'):
+    mean = np.mean([row[name] for row in each[:3]])
+    np.testing.assert_allclose(three[name], mean)
+
+
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_next_run_goes_on(make_toy, tmp_path, number):
   toy = make_toy()

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.training.metrics import MetricWriter, OneLate, Pace, Work
+from cinejax.training.metrics import Means, MetricWriter, OneLate, Pace, Work
 
 
 def test_metrics_come_one_update_late():
@@ -29,6 +29,15 @@ def test_rows_are_appended(tmp_path):
     {'step': 2, 'loss': 0.5, 'films_consumed': 16},
   ]
   assert list((tmp_path / 'metrics' / 'tensorboard' / 'base').iterdir())
+
+
+def test_a_row_is_the_mean_of_what_was_measured():
+  means, nan = Means(), float('nan')
+  for loss, student, films in ((1.0, nan, 8), (2.0, 6.0, 16), (nan, nan, 24)):
+    means.add({'loss': loss, 'student': student, 'films_consumed': films})
+  assert means.take() == {'loss': 1.5, 'student': 6.0, 'films_consumed': 24}
+  means.add({'loss': 4.0, 'student': nan, 'films_consumed': 32})
+  assert means.take() == {'loss': 4.0, 'films_consumed': 32}
 
 
 def test_pace_counts_from_the_last_look(monkeypatch):
