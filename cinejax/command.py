@@ -133,7 +133,12 @@ def _check_config(argv: Sequence[str]) -> None:
   path, _, variant = given[1].partition(':')
   if not pathlib.Path(path).is_file():
     raise UserError(f'--config={path}: there is no such file')
-  get_config = runpy.run_path(path)['get_config']
+  try:
+    get_config = runpy.run_path(path).get('get_config')
+  except (SyntaxError, NameError, ValueError) as error:  # of another language
+    raise UserError(f'--config={path} is no config: {error}') from error
+  if get_config is None:
+    raise UserError(f'--config={path} is no config: it has no get_config()')
   if variant and not inspect.signature(get_config).parameters:
     raise UserError(f'--config={given[1]}: {path} has no variants')
   config = get_config(variant) if variant else get_config()

@@ -58,7 +58,11 @@ def define_flags() -> None:
   flags.DEFINE_bool('live', False, 'Direct by lines of standard input.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer(
-    'seed', None, "Of the noise; default: each film's own, or else 0."
+    'seed',
+    None,
+    "Of the noise; default: each film's own, or else 0.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,
   )
 
 

@@ -16,6 +16,7 @@ and may write to the same folder. On several devices config.mesh divides batch
 and teacher. A batch of trajectories is all that is held at a time.
 """
 
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Sequence
@@ -122,9 +123,12 @@ def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
   def integrated(params, batch):
     key = jax.random.key(cfg.seed)
     shape = batch['latents'].shape[1:]
-    noise = jax.vmap(
-      lambda number: jax.random.normal(jax.random.fold_in(key, number), shape)
-    )(batch['number'])
+
+    def noise_of(number_2):
+      own = functools.reduce(jax.random.fold_in, number_2, key)
+      return jax.random.normal(own, shape)
+
+    noise = jax.vmap(noise_of)(batch['number'])
     made = integrate(params, batch, noise, key)
     names = ('latents', 'points', 'end')
     return {name: made[name].astype(jnp.float16) for name in names}
@@ -146,7 +150,8 @@ def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
 
 def _row(cfg: Config, text: Text, film: LatentFilm) -> dict[str, np.ndarray]:
   row = fit_film(film, text.encode, cfg.data.chunks, cfg.film.frames_per_chunk)
-  return row | {'number': np.int32(film.film)}
+  # clips have numbers of up to 48 bits (data_prep/clips.py)
+  return row | {'number': np.array(divmod(film.film, 2**32), np.uint32)}
 
 
 def _film(

@@ -66,7 +66,7 @@ evaluate story_eval eval "$story" --policies=camr,window --seeds="$seeds" "$@"
 evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
   --seeds="$seeds" "$@"
 evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
-  --config.eval.kind=long "$@"
+  --config.eval.kind=long --seeds="$seeds" "$@"
 evaluate story_codec codec "$story" --metrics=codec "$@"
 for student in four two one; do
   if [ -e "$weights/$student.safetensors" ]; then

@@ -25,6 +25,7 @@ from cinejax.story import staging, world
 KINDS = ('train', 'eval', 'long', 'strict', 'single', 'minutes')
 LAYERS = 6  # L of the models that `strict` is cast for, unless told
 WINDOW_CHUNKS = 3  # V / F, unless told
+_TRIES = 20_000  # at lengths of shots; films that can be have a few hundred
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
 
 
@@ -101,7 +102,7 @@ def _free(
   rng, chunks: int, count: int, opening: bool, window_chunks: int
 ) -> tuple[list[staging.Shot], int]:
   """Two shots of one character far enough apart, others at random."""
-  while True:
+  for _ in range(_TRIES):
     lengths = _lengths(rng, chunks, count)
     starts = np.cumsum([0, *lengths])
     pairs = [
@@ -112,6 +113,12 @@ def _free(
     ]
     if pairs:
       break
+  else:
+    raise UserError(
+      f'a film of {count} shots in {chunks} chunks has no room for somebody to '
+      f'be away for {window_chunks} chunks; take a shorter '
+      'config.eval.window_frames (by default config.memory.window_frames)'
+    )
   pair = pairs[rng.integers(len(pairs))]
   hero, *others = _people(rng)
   faces = _faces(rng, count, pair, hero, others)

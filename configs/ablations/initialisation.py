@@ -35,7 +35,7 @@ FIGURES = (
   'stored bytes',
 )
 BIDIRECTIONAL = 'runs/story/base_bidirectional.safetensors'
-EVALUATE = 'cinejax.evaluate --metrics=given,generated'
+EVALUATE = 'cinejax.evaluate --metrics=given,generated --seeds=3'
 
 
 def get_config() -> ConfigDict:

@@ -39,6 +39,12 @@ def test_unknown_kinds_are_named():
     casting.cast('test', 0, 0)
 
 
+def test_an_absence_that_no_film_has_room_for_is_said():
+  assert casting.cast('eval', 1_000_003, 4, window_chunks=6).events
+  with pytest.raises(UserError, match=r'no room for .* away for 7 chunks'):
+    casting.cast('eval', 1_000_003, 4, window_chunks=7)
+
+
 def test_a_film_of_one_shot_has_no_cut_and_no_return():
   films = [casting.cast('single', 7, index) for index in range(60)]
   assert {film.chunks for film in films} == set(range(6, 12))
