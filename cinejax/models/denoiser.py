@@ -23,6 +23,8 @@ from cinejax.models.config import DiTConfig
 from cinejax.models.dit import DiT
 
 Params = Any
+# a film_fn: -> (velocity_BNFYXC, ranks_LBSR)
+FilmFn = Callable[..., tuple[jax.Array, jax.Array | None]]
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -108,26 +110,39 @@ def make_bidirectional_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
   return bidirectional_fn
 
 
-def make_bidirectional_film_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
-  """The same as a film_fn: it reads neither the clean film nor a key.
+def make_bidirectional_film_fn(cfg: DiTConfig) -> FilmFn:
+  """The same as a film_fn: it reads no clean film, key or ranks, gives None.
 
   Chunks of shot -1 are padding, which no other chunk sees.
   """
   whole_pass = _whole_pass(cfg, lambda mixer: mixer)
-  return lambda *arguments: whole_pass(*arguments)[0]
+
+  def film_fn(*arguments, ranks=None):
+    del ranks
+    velocity, _, _ = whole_pass(*arguments)
+    return velocity, None
+
+  return film_fn
 
 
-def make_film_fn(
-  cfg: DiTConfig, memory: MemoryConfig
-) -> Callable[..., jax.Array]:
-  """-> fn(params, clean, noisy, t_BNF, text_BNWD, shot_BN, key) -> velocity.
+def make_film_fn(cfg: DiTConfig, memory: MemoryConfig) -> FilmFn:
+  """-> fn(params, clean, noisy, t_BNF, text_BNWD, shot_BN, key, ranks=None)
+  -> (velocity, ranks_LBSR).
 
   clean and noisy are [B, N, F, Y, X, C] and share frame positions; clean
   segments have t = 0; the velocity is the noisy half's. `key` draws what
-  policy `random` routes.
+  policy `random` routes. Ranks are what each layer has routed (None where it
+  reads all); those that are given, of the prompted branch, are taken instead of
+  routing anew, unless `memory.cfg_routing` is `own`.
   """
   film_pass = _film_pass(cfg, memory, lambda mixer: mixer)
-  return lambda *arguments: film_pass(*arguments)[0]
+
+  def film_fn(*arguments, ranks=None):
+    given = None if memory.cfg_routing == 'own' else ranks
+    velocity, _, ranks_LBSR = film_pass(*arguments, given)
+    return velocity, ranks_LBSR
+
+  return film_fn
 
 
 def make_values_fn(
@@ -172,7 +187,14 @@ def _film_pass(cfg, memory, watch: Callable):
   """film_fn with all that the DiT returns; `watch` wraps the mixer."""
 
   def film_pass(
-    params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
+    params,
+    clean_BNFYXC,
+    noisy_BNFYXC,
+    t_BNF,
+    text_BNWD,
+    shot_BN,
+    key,
+    given_LBSR=None,
   ):
     chex.assert_equal_shape([clean_BNFYXC, noisy_BNFYXC])
     chunks, frames = clean_BNFYXC.shape[1:3]
@@ -193,9 +215,9 @@ def _film_pass(cfg, memory, watch: Callable):
         ),
       )
       view = router.join(view, view)
-      shared = mixing.Routing(view=view, decide=jnp.array(True))
+      shared = mixing.Routing(view=view, decide=jnp.array(given_LBSR is None))
       rank = router.none_routed(view, memory.context_frames)
-    layers = mixing.LayerMemory(index=layer, memory=None, given_BSR=None)
+    layers = mixing.LayerMemory(index=layer, memory=None, given_BSR=given_LBSR)
     return DiT(cfg, watch(mixer), skip=chunks).apply(
       {'params': params},
       jnp.concatenate([clean_BNFYXC, noisy_BNFYXC], 1),

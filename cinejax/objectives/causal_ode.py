@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.diffusion import flow, solver, timesteps
+from cinejax.models.denoiser import FilmFn
 from cinejax.objectives import guidance as guidance_lib
 
 Batch = dict[str, jax.Array]
@@ -31,7 +32,7 @@ STUDENT_STEPS = 4
 
 
 def make_integrate(
-  film_fn: Callable[..., jax.Array],
+  film_fn: FilmFn,
   *,
   frames: int,
   shift: float,
@@ -76,7 +77,7 @@ def make_integrate(
 
 
 def make_causal_ode_loss(
-  film_fn: Callable[..., jax.Array],
+  film_fn: FilmFn,
   integrate: IntegrateFn | None,
   *,
   frames: int,

@@ -17,13 +17,14 @@ import jax
 import jax.numpy as jnp
 
 from cinejax.diffusion import flow, solver, timesteps
+from cinejax.models.denoiser import FilmFn
 from cinejax.objectives import guidance as guidance_lib
 
 Batch = dict[str, jax.Array]
 
 
 def make_consistency_loss(
-  film_fn: Callable[..., jax.Array],
+  film_fn: FilmFn,
   *,
   frames: int,
   shift: float,

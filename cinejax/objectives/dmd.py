@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from cinejax.diffusion import flow, timesteps
 from cinejax.diffusion.config import DiffusionConfig
+from cinejax.models.denoiser import FilmFn
 from cinejax.objectives import guidance as guidance_lib
 from cinejax.objectives.adversarial import Adversary
 from cinejax.objectives.guidance import Films
@@ -36,8 +37,8 @@ _CLAMP = (0.02, 0.98)
 
 def make_dmd_loss(
   student_fn: StudentFn,
-  fake_fn: Callable[..., jax.Array],
-  real_fn: Callable[..., jax.Array],
+  fake_fn: FilmFn,
+  real_fn: FilmFn,
   diffusion: DiffusionConfig,
   *,
   guidance: float,

@@ -12,6 +12,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from cinejax.models.denoiser import FilmFn
+
 Batch = dict[str, jax.Array]
 # (params, x_BNFYXC, t_BNF) -> velocity_BNFYXC
 VelocityFn = Callable[[Any, jax.Array, jax.Array], jax.Array]
@@ -52,41 +54,52 @@ def films(batch: Batch, frames: int) -> Films:
   )
 
 
-def conditional(film_fn: Callable, given: Films, key: jax.Array) -> VelocityFn:
+def conditional(film_fn: FilmFn, given: Films, key: jax.Array) -> VelocityFn:
   """The velocity given the clean past and the prompts."""
 
   def velocity(params, x_BNFYXC, t_BNF):
-    return film_fn(
-      params,
-      given.clean_BNFYXC,
-      x_BNFYXC,
-      t_BNF,
-      given.text_BNWD,
-      given.shots_BN,
-      key,
-    )
+    v, _ = _told(film_fn, given, key, params, x_BNFYXC, t_BNF)
+    return v
 
   return velocity
 
 
 def guided(
-  film_fn: Callable,
+  film_fn: FilmFn,
   given: Films,
   key: jax.Array,
   negative_text_WD: jax.Array,
   weight: float,
 ) -> VelocityFn:
-  """The same with guidance w = `weight`; 1 costs one pass, others two."""
-  told = conditional(film_fn, given, key)
+  """The same with guidance w = `weight`; 1 costs one pass, others two.
+
+  The second reads the frames that the first has routed, as a rollout's does.
+  """
   if weight == 1:
-    return told
+    return conditional(film_fn, given, key)
   text = jnp.broadcast_to(
     negative_text_WD[None, None], given.text_BNWD.shape
   ).astype(given.text_BNWD.dtype)
-  untold = conditional(film_fn, given.replace(text_BNWD=text), key)
+  negative = given.replace(text_BNWD=text)
 
   def velocity(params, x_BNFYXC, t_BNF):
-    u = untold(params, x_BNFYXC, t_BNF)
-    return u + weight * (told(params, x_BNFYXC, t_BNF) - u)
+    c, ranks = _told(film_fn, given, key, params, x_BNFYXC, t_BNF)
+    u, _ = _told(film_fn, negative, key, params, x_BNFYXC, t_BNF, ranks=ranks)
+    return u + weight * (c - u)
 
   return velocity
+
+
+def _told(
+  film_fn: FilmFn, given: Films, key, params, x_BNFYXC, t_BNF, **routed
+):
+  return film_fn(
+    params,
+    given.clean_BNFYXC,
+    x_BNFYXC,
+    t_BNF,
+    given.text_BNWD,
+    given.shots_BN,
+    key,
+    **routed,
+  )

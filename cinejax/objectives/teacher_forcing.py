@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from cinejax.diffusion import flow, timesteps
 from cinejax.diffusion.config import DiffusionConfig
+from cinejax.models.denoiser import FilmFn
 from cinejax.objectives import guidance
 from cinejax.objectives.guidance import Films
 
@@ -22,7 +23,7 @@ Batch = dict[str, jax.Array]
 
 
 def make_teacher_forcing_loss(
-  film_fn: Callable[..., jax.Array],
+  film_fn: FilmFn,
   diffusion: DiffusionConfig,
   *,
   frames: int,
@@ -53,7 +54,7 @@ def make_teacher_forcing_loss(
 
 
 def velocity_loss(
-  film_fn: Callable[..., jax.Array],
+  film_fn: FilmFn,
   params: Any,
   films: Films,
   diffusion: DiffusionConfig,

@@ -9,7 +9,6 @@ score's optimizer runs at every update, the student's at its turns alone.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -161,7 +160,7 @@ def _film_memory(cfg: Config) -> MemoryConfig:
   )
 
 
-def _score_fn(cfg: Config, dit: DiTConfig) -> Callable[..., jax.Array]:
+def _score_fn(cfg: Config, dit: DiTConfig) -> denoiser.FilmFn:
   if cfg.dmd.scores == 'causal':
     return denoiser.make_film_fn(dit, cfg.memory)
   return denoiser.make_bidirectional_film_fn(dit)

@@ -9,9 +9,6 @@ teacher itself is not needed. Students start from the base.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
-
-import jax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
@@ -69,7 +66,7 @@ def describe(cfg: Config, text: Text) -> Program:
   )
 
 
-def teacher_fn(cfg: Config) -> Callable[..., jax.Array]:
+def teacher_fn(cfg: Config) -> denoiser.FilmFn:
   """The film_fn of config.init.teacher."""
   if cfg.init.teacher == 'bidirectional':
     return denoiser.make_bidirectional_film_fn(cfg.dit)

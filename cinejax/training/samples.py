@@ -17,6 +17,7 @@ from cinejax.diffusion.timesteps import euler_grid
 from cinejax.director import Director
 from cinejax.film.media import write_video
 from cinejax.models.codec.base import Codec, from_bytes, to_bytes
+from cinejax.models.denoiser import FilmFn
 from cinejax.models.text.select import Text
 from cinejax.objectives import guidance
 from cinejax.rollout.state import ChunkInput
@@ -76,7 +77,7 @@ def make_film_sampler(
 def make_whole_film_sampler(
   cfg: Config,
   text: Text,
-  film_fn: Callable[..., jax.Array],
+  film_fn: FilmFn,
   film: LatentFilm,
   codec: Codec,
   codec_params: Params,

@@ -115,7 +115,7 @@ def test_a_film_of_one_chunk_is_bidirectional_in_every_form(cfg, params, form):
   text = jax.random.normal(jax.random.key(3), (2, 1, 5, cfg.dit.text_features))
   arguments = (*x, t, text, jnp.zeros((2, 1), jnp.int32), jax.random.key(4))
   forced, whole = (
-    jax.jit(film_fn)(params, *arguments)
+    jax.jit(film_fn)(params, *arguments)[0]
     for film_fn in (
       denoiser.make_film_fn(cfg.dit, memory),
       denoiser.make_bidirectional_film_fn(cfg.dit),
@@ -126,17 +126,17 @@ def test_a_film_of_one_chunk_is_bidirectional_in_every_form(cfg, params, form):
 
 
 def test_padding_is_seen_by_no_frame_of_a_bidirectional_film(cfg, params):
-  film_fn = jax.jit(denoiser.make_bidirectional_film_fn(cfg.dit))
+  whole_fn = jax.jit(denoiser.make_bidirectional_film_fn(cfg.dit))
   x = jax.random.normal(jax.random.key(2), (2, 4, 3, 4, 4, cfg.dit.channels))
   t = jnp.full((2, 4, 3), 0.7)
   text = jax.random.normal(jax.random.key(3), (2, 4, 5, cfg.dit.text_features))
   shots = jnp.array([[0, 1, 1, 2], [0, 0, -1, -1]], jnp.int32)
-  v = film_fn(params, None, x, t, text, shots, None)
+  v, _ = whole_fn(params, None, x, t, text, shots, None)
   other = x.at[1, 2:].add(1.0)
-  padded = film_fn(params, None, other, t, text, shots, None)
+  padded, _ = whole_fn(params, None, other, t, text, shots, None)
   np.testing.assert_array_equal(padded[0], v[0])
   np.testing.assert_array_equal(padded[1, :2], v[1, :2])
-  alone = film_fn(
+  alone, _ = whole_fn(
     params, None, x[:, :2], t[:, :2], text[:, :2], shots[:, :2], None
   )
   np.testing.assert_allclose(alone[1], v[1, :2], atol=1e-5)
@@ -187,7 +187,7 @@ def test_causality_by_gradient(cfg, params, form):
   chunk = 2
 
   def output(clean, noisy, text):
-    v = film_fn(params, clean, noisy, t, text, shots, jax.random.key(0))
+    v, _ = film_fn(params, clean, noisy, t, text, shots, jax.random.key(0))
     return jnp.sum(jnp.sin(v[:, chunk]))
 
   grads = jax.jit(jax.grad(output, (0, 1, 2)))(clean, noisy, text)

@@ -31,11 +31,11 @@ def _student_fn(params, batch, key):
   return jnp.broadcast_to(params['x'], SHAPE), batch
 
 
-def _score_fn(params, clean, x, t, text, shots, key):
+def _score_fn(params, clean, x, t, text, shots, key, ranks=None):
   """A score whose every film is its parameter, and the text adds to it."""
   t = t[..., None, None, None]
   said = text.mean((-2, -1))[..., None, None, None, None]
-  return (x - (params['x'] + said)) / jnp.maximum(t, 1e-6)
+  return (x - (params['x'] + said)) / jnp.maximum(t, 1e-6), None
 
 
 def _params(student=1.0, fake=2.0):
@@ -154,7 +154,7 @@ def test_the_fake_score_is_taught_by_the_students_film_alone():
 def _adversary(weight=0.5, r1=0.0, r2=0.0):
   """A head whose logit is its parameter times the mean of what it is shown."""
 
-  def values_fn(params, clean, x, t, text, shots, key):
+  def values_fn(params, clean, x, t, text, shots, key, ranks=None):
     return x[None]
 
   def logit_fn(head, values):

@@ -30,10 +30,12 @@ def _batch(mask=None):
   }
 
 
-def _to_clean(params, clean, x, t, text, shots, key):
+def _to_clean(params, clean, x, t, text, shots, key, ranks=None):
   """A flow whose every path is straight and ends at `clean` + params."""
   t = t[..., None, None, None]
-  return jnp.where(t > 0, (x - clean - params) / jnp.maximum(t, 1e-6), 0.0)
+  return jnp.where(
+    t > 0, (x - clean - params) / jnp.maximum(t, 1e-6), 0.0
+  ), None
 
 
 def _consistency(film_fn, weight=1.0, last_pair=True, grid=48):
@@ -102,10 +104,10 @@ def test_the_target_is_one_guided_step_away():
   """Against the steps of the paper, written out."""
   seen = []
 
-  def film_fn(params, clean, x, t, text, shots, key):
+  def film_fn(params, clean, x, t, text, shots, key, ranks=None):
     seen.append((params, x, t))
     told = text.mean((2, 3))[:, :, None, None, None, None]
-    return params * x + told + t[..., None, None, None]
+    return params * x + told + t[..., None, None, None], None
 
   given = {'teacher': 0.5, 'ema': 0.25}
   loss, _ = _consistency(film_fn, weight=3.0)(
@@ -133,10 +135,10 @@ def test_the_target_is_one_guided_step_away():
 def test_the_last_pair_is_taken_as_asked(last_pair, reached):
   seen = set()
 
-  def film_fn(params, clean, x, t, text, shots, key):
+  def film_fn(params, clean, x, t, text, shots, key, ranks=None):
     if params == 0.5:
       seen.add(float(t[0, 0, 0]))
-    return x
+    return x, None
 
   loss_fn = _consistency(film_fn, last_pair=last_pair, grid=2)
   for seed in range(12):
@@ -165,8 +167,8 @@ def test_a_trajectory_passes_the_students_times():
 
 @pytest.mark.parametrize('causal', [True, False])
 def test_stored_trajectories_are_those_made_on_the_way(causal):
-  def film_fn(params, clean, x, t, text, shots, key):
-    return params * x + clean * t[..., None, None, None]
+  def film_fn(params, clean, x, t, text, shots, key, ranks=None):
+    return params * x + clean * t[..., None, None, None], None
 
   key = jax.random.key(3)
   _, for_noise, for_routing = jax.random.split(key, 3)
@@ -183,10 +185,10 @@ def test_stored_trajectories_are_those_made_on_the_way(causal):
 def test_a_bidirectional_teachers_own_film_is_the_past():
   pasts = []
 
-  def film_fn(params, clean, x, t, text, shots, key):
+  def film_fn(params, clean, x, t, text, shots, key, ranks=None):
     if params == 2.0:
       pasts.append(clean)
-    return jnp.zeros_like(x)  # the film is the noise
+    return jnp.zeros_like(x), None  # the film is the noise
 
   key = jax.random.key(0)
   noise = jax.random.normal(jax.random.split(key, 3)[1], (2, 12, 2, 2, 4))
@@ -196,8 +198,8 @@ def test_a_bidirectional_teachers_own_film_is_the_past():
 
 
 def test_guidance_of_one_is_the_prompted_velocity():
-  def film_fn(params, clean, x, t, text, shots, key):
-    return x + params * text.mean()
+  def film_fn(params, clean, x, t, text, shots, key, ranks=None):
+    return x + params * text.mean(), None
 
   films = guidance.films(_batch(), FRAMES)
   x, t = films.clean_BNFYXC, jnp.ones(films.shape_BNF)

@@ -34,7 +34,7 @@ def _loss(film_fn, time_per='chunk', drop_text=0.0):
 def _oracle(params, clean, noisy, t, text, shots, key):
   """The velocity, solved from what it is given: e = (x - (1 - t) x0) / t."""
   t = t[..., None, None, None]
-  return (noisy - (1 - t) * clean) / t - clean
+  return (noisy - (1 - t) * clean) / t - clean, None
 
 
 def test_the_true_velocity_has_no_loss():
@@ -44,8 +44,8 @@ def test_the_true_velocity_has_no_loss():
 
 def test_padding_has_no_loss():
   def wrong_at_the_end(*args):
-    v = _oracle(*args)
-    return v.at[:, -1].add(100.0)
+    v, _ = _oracle(*args)
+    return v.at[:, -1].add(100.0), None
 
   mask = jnp.ones((2, CHUNKS)).at[:, -1].set(0)
   loss_fn = _loss(wrong_at_the_end)
@@ -59,7 +59,7 @@ def test_times_are_shared_as_asked(time_per, distinct):
 
   def spy(params, clean, noisy, t_BNF, text, shots, key):
     seen.append(np.asarray(t_BNF))
-    return clean
+    return clean, None
 
   _loss(spy, time_per)(None, _batch(), jax.random.key(1))
   t_BNF = seen[0]
@@ -72,7 +72,7 @@ def test_dropped_films_read_the_negative_prompt_throughout():
 
   def spy(params, clean, noisy, t_BNF, text, shots, key):
     seen.append(np.asarray(text))
-    return clean
+    return clean, None
 
   loss_fn = _loss(spy, drop_text=0.5)
   for seed in range(20):

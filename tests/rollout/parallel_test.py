@@ -9,6 +9,7 @@ import pytest
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict
 from cinejax.models import denoiser
+from cinejax.objectives import guidance
 
 CHUNKS, FRAMES = 5, 3
 
@@ -70,6 +71,51 @@ def test_streaming_is_parallel(studio, form, policy):
   text = jax.random.normal(keys[1], (2, CHUNKS, 8, 16))
   shots = jnp.array([[0, 0, 1, 1, 2], [0, 1, 1, 2, 3]])
   film_fn = jax.jit(denoiser.make_film_fn(one.cfg.dit, one.cfg.memory))
-  parallel = film_fn(one.params, clean, noisy, t_BNF, text, shots, keys[0])
+  parallel, _ = film_fn(one.params, clean, noisy, t_BNF, text, shots, keys[0])
   streamed = _streamed(one, clean, noisy, t_BNF, text, shots)
   np.testing.assert_allclose(streamed, parallel, atol=1e-5)
+
+
+@pytest.mark.parametrize('cfg_routing', ['conditional', 'own'])
+def test_a_guided_teacher_is_a_guided_rollout(studio, cfg_routing):
+  """The negative branch reads the same frames in both."""
+  one = studio(memory__cfg_routing=cfg_routing, rollout__guidance=3.0)
+  clean, noisy = _film(1), _film(2)
+  key = jax.random.key(3)
+  films = guidance.Films(
+    clean_BNFYXC=clean,
+    text_BNWD=jax.random.normal(key, (2, CHUNKS, 8, 16)),
+    shots_BN=jnp.array([[0, 0, 1, 1, 2], [0, 1, 1, 2, 3]]),
+    mask_BN=jnp.ones((2, CHUNKS)),
+  )
+  t_BNF = jnp.full(films.shape_BNF, 0.4)
+  film_fn = denoiser.make_film_fn(one.cfg.dit, one.cfg.memory)
+  velocity_fn = guidance.guided(
+    film_fn, films, key, jnp.asarray(one.step.negative_text_WD), 3.0
+  )
+  parallel = jax.jit(velocity_fn)(one.params, noisy, t_BNF)
+  streamed = _guided(one, films, noisy, t_BNF)
+  np.testing.assert_allclose(streamed, parallel, atol=3e-5)
+
+
+def _guided(one, films, noisy, t_BNF):
+  passes, commit = one.step.passes, jax.jit(one.step.commit)
+  shots_BN, text_BNWD = films.shots_BN, films.text_BNWD
+
+  @jax.jit
+  def velocity(params, state, x, t_BSF, text_BSWD):
+    view = passes.view(state, state.bank, state.start_B)
+    return passes.run(params, state, x, t_BSF, text_BSWD, view, None, True)
+
+  state, outs = one.begin(), []
+  for i in range(CHUNKS):
+    now = slice(i, i + 1)
+    opened = passes.take_slots(state.replace(shot_B=shots_BN[:, i]))
+    done = velocity(
+      one.params, opened, noisy[:, now], t_BNF[:, now], text_BNWD[:, now]
+    )
+    outs.append(done.velocity_BFYXC)
+    cut_B = shots_BN[:, i] > shots_BN[:, max(i - 1, 0)]
+    chunk = one.chunks(1).replace(text_BWD=text_BNWD[:, i], cut_B=cut_B)
+    state = commit(one.params, state, chunk, films.clean_BNFYXC[:, i])
+  return jnp.stack(outs, 1)
