@@ -44,7 +44,7 @@ from absl import flags
 from cinejax import command
 from cinejax.config import Config
 from cinejax.core import tree as tree_lib
-from cinejax.core.files import append_line
+from cinejax.core.files import append_line, check_file
 from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.director import Director
 from cinejax.evaluation import throughput
@@ -91,6 +91,8 @@ def define_flags() -> None:
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
+  if args.out:
+    check_file(args.out)  # now, not after minutes
   jax.config.update('jax_enable_compilation_cache', False)
   # one for all rows, which share what they compile but for what is timed
   director = functools.cache(lambda: make_director(cfg, args.weights))

@@ -7,6 +7,7 @@ user can mend is told in one sentence on stderr, exit code 2.
 
 import copy
 import inspect
+import itertools
 import os
 import pathlib
 import re
@@ -126,11 +127,10 @@ def _check_config(argv: Sequence[str]) -> None:
 
   config_flags would end in a traceback that names neither file nor nearest.
   """
-  line = ' '.join(argv[1:])
-  given = re.search(r'(?:^|\s)--?config[=\s](\S+)', line)
+  given, overrides = _told_of_config(argv[1:])
   if given is None:
     return
-  path, _, variant = given[1].partition(':')
+  path, _, variant = given.partition(':')
   if not pathlib.Path(path).is_file():
     raise UserError(f'--config={path}: there is no such file')
   try:
@@ -140,14 +140,24 @@ def _check_config(argv: Sequence[str]) -> None:
   if get_config is None:
     raise UserError(f'--config={path} is no config: it has no get_config()')
   if variant and not inspect.signature(get_config).parameters:
-    raise UserError(f'--config={given[1]}: {path} has no variants')
+    raise UserError(f'--config={given}: {path} has no variants')
   config = get_config(variant) if variant else get_config()
-  overrides = re.findall(r'(?:^|\s)--?(?:no)?(config\.[\w.]+)', line)
   if overrides:
     known = set(_keys(config, 'config'))
     for key in overrides:
       if key not in known:
         raise unknown_key(key, sorted(known))
+
+
+def _told_of_config(words: Sequence[str]) -> tuple[str | None, list[str]]:
+  """(what --config names, the keys that are overridden), without absl."""
+  file, keys = None, []
+  for word, after in itertools.zip_longest(words, words[1:]):
+    if told := re.fullmatch(r'--?config(?:=(.*))?', word, re.DOTALL):
+      file = after if told[1] is None else told[1]
+    elif told := re.match(r'--?(?:no)?(config\.[\w.]+)', word):
+      keys.append(told[1])
+  return file, keys
 
 
 def _keys(section: ConfigDict, path: str) -> Iterator[str]:

@@ -34,7 +34,7 @@ from rich.table import Table
 from cinejax import command
 from cinejax.config import Config
 from cinejax.core import hlo, topology
-from cinejax.core.files import append_line
+from cinejax.core.files import append_line, check_file
 from cinejax.core.sharding import make_mesh
 from cinejax.evaluation.resources import versions
 from cinejax.training import planned
@@ -58,6 +58,8 @@ def define_flags() -> None:
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
+  if args.out:
+    check_file(args.out)  # now, not after minutes
   jax.config.update('jax_platforms', 'cpu')  # of this machine
   row = plan(args.stage, cfg, args.topology)
   _show(row)

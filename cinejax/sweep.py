@@ -28,7 +28,7 @@ from absl import flags
 
 from cinejax import command
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path
+from cinejax.core.files import atomic_path, check_folder
 from cinejax.evaluation import ablation as ablation_lib
 from cinejax.points import Point, run_points
 
@@ -44,7 +44,7 @@ def define_flags() -> None:
 def main() -> None:
   args = flags.FLAGS
   command.config()  # what is wrong with it is said before a point is
-  file, workdir = command.config_file(), pathlib.Path(args.workdir)
+  file, workdir = command.config_file(), check_folder(args.workdir)
   ablation = runpy.run_path(file.split(':')[0])  # a variant may follow
   for name in ('sweep', 'runs', 'FIGURES'):
     if name not in ablation:

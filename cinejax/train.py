@@ -1,7 +1,10 @@
 """Trains the networks of a config, stage by stage.
 
-  python -m cinejax.train --config=configs/story.py --workdir=runs/story
+  python -m cinejax.train --config=configs/story.py --workdir=runs/story \\
+    --config.data.films=runs/story/films
 
+Without films only the stage `codec` can be trained, which is what films are
+made with (--config.train.stages="('codec',)"; README.md has the order).
 Finished stages are skipped and an interrupted one goes on where it was, so
 the same command is also how a run is resumed. Started once on every host with
 --coordinator, it trains on the devices of all of them (launch/tpu_pod.sh,
@@ -9,15 +12,11 @@ launch/gpu_node.sh). What it leaves in the workdir:
 config.json, a weights file for each stage, metrics/, samples/, checkpoints/.
 """
 
-import dataclasses
-import json
-import pathlib
-
 import jax
 from absl import flags
 
 from cinejax import command
-from cinejax.core.files import atomic_path
+from cinejax.core.files import check_folder
 from cinejax.core.sharding import make_mesh
 from cinejax.training import trainer
 from cinejax.training.stop import Stopped
@@ -43,11 +42,7 @@ _PROCESS = flags.DEFINE_integer('process', None, 'Which this one is, from 0.')
 
 
 def main() -> None:
-  cfg = command.config()
-  workdir = pathlib.Path(_WORKDIR.value)
-  if jax.process_index() == 0:
-    with atomic_path(workdir / 'config.json') as path:
-      path.write_text(json.dumps(dataclasses.asdict(cfg), indent=2) + '\n')
+  cfg, workdir = command.config(), check_folder(_WORKDIR.value)
   try:
     trainer.run(cfg, workdir, make_mesh(cfg.mesh), _PROFILE.value)
   except Stopped as stopped:

@@ -36,12 +36,11 @@ from cinejax.interop.weights import load_params
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import STUDENT_STEPS
 from cinejax.training.initialisation import (
-  TEACHERS,
   teacher_trajectories,
   trajectory_settings,
 )
 from cinejax.training.planned import check_mesh
-from cinejax.training.program import captions, init_dit, latent_films
+from cinejax.training.program import BASES, captions, init_dit, latent_films
 from cinejax.training.steps import place
 from data_prep import films as films_lib
 from data_prep import remake
@@ -64,7 +63,7 @@ def main() -> None:
   args, cfg, shard = flags.FLAGS, command.config(), remake.shard()
   source, mesh = latent_films(cfg), make_mesh(cfg.mesh)
   check_mesh('init', cfg, mesh)
-  weights = _file(args.weights, TEACHERS[cfg.init.teacher])
+  weights = _file(args.weights, BASES[cfg.init.teacher])
   count = min(args.films or len(source), len(source))
   films_lib.claim(args.out, _settings(cfg, weights, count))
   with jax.set_mesh(mesh):

@@ -39,6 +39,14 @@ def append_line(path: str | os.PathLike, line: str) -> None:
     partial.write_text(f'{before}{line}\n')
 
 
+def check_file(path: str | os.PathLike) -> None:
+  """Raises UserError where no file can be written as `path`."""
+  path = pathlib.Path(path)
+  if path.is_dir():
+    raise UserError(f'{path} is a folder; name a file to write to')
+  check_folder(path.parent)
+
+
 def check_folder(path: str | os.PathLike) -> pathlib.Path:
   """`path` as a folder that can be written to; makes nothing.
 

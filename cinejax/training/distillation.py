@@ -30,6 +30,7 @@ from cinejax.rollout.step import Step
 from cinejax.training.config import StageConfig
 from cinejax.training.optim import make_optimizer
 from cinejax.training.program import (
+  BASES,
   Frozen,
   InitFn,
   Program,
@@ -60,8 +61,7 @@ def build_tune(cfg: Config, workdir: pathlib.Path) -> Program:
 def _build(
   cfg: Config, workdir: pathlib.Path, name: str, student: str
 ) -> Program:
-  score_name = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
-  score = weights_path(cfg, workdir, score_name[cfg.dmd.scores])
+  score = weights_path(cfg, workdir, BASES[cfg.dmd.scores])
   real = pathlib.Path(cfg.train.real_weights or score)
   films, text = latent_films(cfg), captions(cfg)
   described = describe(cfg, name, text)

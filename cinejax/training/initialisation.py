@@ -22,6 +22,7 @@ from cinejax.objectives.causal_ode import (
 )
 from cinejax.objectives.consistency import make_consistency_loss
 from cinejax.training.program import (
+  BASES,
   Frozen,
   Program,
   captions,
@@ -33,14 +34,21 @@ from cinejax.training.program import (
 )
 from cinejax.training.steps import LossFn
 
-# stage that makes it
-TEACHERS = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
+
+def consumed(cfg: Config) -> tuple[str, ...]:
+  """Stages whose weights `init` reads: it starts as the causal base."""
+  if cfg.init.trajectories:
+    return ('base',)
+  return tuple({'base': None, BASES[cfg.init.teacher]: None})
+
+
+def read_films(cfg: Config) -> LatentFilms:
+  """Trajectories, if config.init names some, or else films."""
+  return _trajectories(cfg) if cfg.init.trajectories else latent_films(cfg)
 
 
 def build_init(cfg: Config, workdir: pathlib.Path) -> Program:
-  text = captions(cfg)
-  stored = bool(cfg.init.trajectories)
-  films = _trajectories(cfg) if stored else latent_films(cfg)
+  text, films = captions(cfg), read_films(cfg)
   described = describe(cfg, text)
   return dataclasses.replace(
     described,
@@ -48,7 +56,7 @@ def build_init(cfg: Config, workdir: pathlib.Path) -> Program:
     start={'': weights_path(cfg, workdir, 'base')},
     frozen={
       name: dataclasses.replace(
-        network, path=weights_path(cfg, workdir, TEACHERS[cfg.init.teacher])
+        network, path=weights_path(cfg, workdir, BASES[cfg.init.teacher])
       )
       for name, network in described.frozen.items()
     },
@@ -94,7 +102,9 @@ def trajectory_settings(cfg: Config) -> dict[str, object]:
     'film': ('frames_per_chunk',),
   }
   if cfg.init.teacher == 'causal':
-    kept['memory'] = ('policy', 'window_frames', 'routed_frames', 'training')
+    kept['memory'] = (
+      *('policy', 'window_frames', 'routed_frames', 'training', 'cfg_routing'),
+    )
   return {
     f'{section}.{name}': getattr(getattr(cfg, section), name)
     for section, names in kept.items()

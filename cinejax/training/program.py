@@ -89,6 +89,10 @@ def started(path: str) -> dict[str, str]:
   return {'': path} if path else {}
 
 
+# config.init.teacher or config.dmd.scores -> the stage that makes it
+BASES = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
+
+
 def weights_path(cfg: Config, workdir: pathlib.Path, name: str) -> pathlib.Path:
   """Where the weights of stage `name` are; raises UserError if nowhere."""
   made, given = workdir / f'{name}.safetensors', ''

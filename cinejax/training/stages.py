@@ -7,13 +7,14 @@ at its end; until then its checkpoints say how far it is.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_part
 from cinejax.data.pipeline import make_clip_batches
+from cinejax.data.sources import LatentFilms
 from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
 from cinejax.models.codec.patch import Components, PatchCodec
@@ -24,6 +25,7 @@ from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
 from cinejax.training import distillation, initialisation
 from cinejax.training.program import (
+  BASES,
   Program,
   captions,
   film_batches,
@@ -47,8 +49,10 @@ class Stage:
   """A row of STAGES."""
 
   name: str  # its settings are config.stage.NAME
-  consumes: tuple[str, ...]  # stages whose weights it needs
+  consumes: Callable[[Config], tuple[str, ...]]  # stages whose weights it needs
   build: Callable[[Config, pathlib.Path], Program]
+  given: str = ''  # key of config.train: weights it takes besides, if any
+  films: Callable[[Config], LatentFilms] | None = latent_films
 
   @property
   def makes(self) -> str:
@@ -171,13 +175,55 @@ def _describe_base(cfg: Config, name: str, text: Text) -> Program:
   return Program(init_dit(cfg.dit), alone(loss_fn), start={'': None})
 
 
+def check(todo: Sequence[Stage], cfg: Config, workdir: pathlib.Path) -> None:
+  """Raises UserError if a stage lacks what none before it makes.
+
+  So that what is missing is said before anything is trained.
+  """
+  made: set[str] = set()
+  for stage in todo:
+    for name in stage.consumes(cfg):
+      if name not in made:
+        weights_path(cfg, workdir, name)
+    given = stage.given and getattr(cfg.train, stage.given)
+    if given and not pathlib.Path(given).exists():
+      raise UserError(
+        f'config.train.{stage.given} is {given}, which is not there'
+      )
+    if stage.films is not None:
+      stage.films(cfg)
+    made.add(stage.name)
+
+
+def _of_nothing(cfg: Config) -> tuple[str, ...]:
+  _patch_codec(cfg)  # others come trained
+  return ()
+
+
+def _of_codec(cfg: Config) -> tuple[str, ...]:
+  del cfg
+  return ('codec',)
+
+
+def _of_score(student: str) -> Callable[[Config], tuple[str, ...]]:
+  return lambda cfg: (BASES[cfg.dmd.scores], student)
+
+
 STAGES = (
-  Stage('codec', consumes=(), build=_build_codec),
-  Stage('base', consumes=('codec',), build=_build_base),
+  Stage('codec', _of_nothing, _build_codec, 'codec_weights', films=None),
+  Stage('base', _of_codec, _build_base, 'base_weights'),
   Stage(
-    'base_bidirectional', consumes=('codec',), build=_build_base_bidirectional
+    'base_bidirectional',
+    _of_codec,
+    _build_base_bidirectional,
+    'base_bidirectional_weights',
   ),
-  Stage('init', consumes=('base',), build=initialisation.build_init),
-  Stage('dmd', consumes=('base', 'init'), build=distillation.build_dmd),
-  Stage('tune', consumes=('base', 'dmd'), build=distillation.build_tune),
+  Stage(
+    'init',
+    initialisation.consumed,
+    initialisation.build_init,
+    films=initialisation.read_films,
+  ),
+  Stage('dmd', _of_score('init'), distillation.build_dmd, 'real_weights'),
+  Stage('tune', _of_score('dmd'), distillation.build_tune, 'real_weights'),
 )

@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from cinejax.config import Config
+from cinejax.core.files import atomic_path
 from cinejax.core.sharding import batch_sharding, param_shardings
 from cinejax.interop.adapters import save_adapter
 from cinejax.interop.tensors import save_tree
@@ -22,9 +23,9 @@ from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.config import LoraConfig
 from cinejax.training.metrics import MetricWriter
 from cinejax.training.profile import Profile
-from cinejax.training.program import Frozen, Program, weights_path
+from cinejax.training.program import Frozen, Program
 from cinejax.training.progress import Watch
-from cinejax.training.stages import Stage, find
+from cinejax.training.stages import Stage, check, find
 from cinejax.training.state import (
   Params,
   TrainState,
@@ -48,15 +49,20 @@ def run(
     UserError: a stage is unknown, or lacks what it consumes.
     stop.Stopped: a signal came, and the stage's state is saved.
   """
+  todo = []
   for stage in [find(name) for name in cfg.train.stages]:
     path = workdir / stage.makes
     if path.exists():
       _say(f'{stage.name}: done before, {path}')
-      continue
-    for name in stage.consumes:
-      weights_path(cfg, workdir, name)
+    else:
+      todo.append(stage)
+  check(todo, cfg, workdir)
+  if todo and jax.process_index() == 0:
+    with atomic_path(workdir / 'config.json') as path:
+      path.write_text(json.dumps(dataclasses.asdict(cfg), indent=2) + '\n')
+  for stage in todo:
     run_stage(stage, cfg, workdir, mesh, profile)
-    _say(f'{stage.name}: wrote {path}')
+    _say(f'{stage.name}: wrote {workdir / stage.makes}')
 
 
 def run_stage(

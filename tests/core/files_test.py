@@ -3,7 +3,7 @@ import os
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.core.files import append_line, atomic_path, check_folder
+from cinejax.core.files import append_line, atomic_path, check_file, check_folder
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -41,3 +41,13 @@ def test_lines_are_added(tmp_path):
   for line in ('1', '2'):
     append_line(path, line)
   assert path.read_text() == '1\n2\n'
+
+
+def test_a_file_to_write_is_not_a_folder_nor_in_a_file(tmp_path):
+  check_file(tmp_path / 'a' / 'b.jsonl')
+  with pytest.raises(UserError, match='is a folder; name a file'):
+    check_file(tmp_path)
+  (tmp_path / 'x').touch()
+  check_file(tmp_path / 'x')
+  with pytest.raises(UserError, match='x is a file'):
+    check_file(tmp_path / 'x' / 'y.jsonl')

@@ -64,7 +64,8 @@ def stage(make_toy, tmp_path, monkeypatch):
     stage=dataclasses.replace(toy.cfg.stage, base=settings),
     train=dataclasses.replace(toy.cfg.train, weights_dtype='float32'),
   )
-  return stages.Stage('base', consumes=(), build=build), cfg, toy, start
+  stage = stages.Stage('base', lambda cfg: (), build, films=None)
+  return stage, cfg, toy, start
 
 
 def test_an_adapter_is_trained_and_its_network_is_not(stage, tmp_path):

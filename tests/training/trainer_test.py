@@ -36,7 +36,8 @@ def toy_stage(make_toy):
       batches_fn=toy.batches,
     )
 
-  return stages.Stage('base', consumes=(), build=build), toy, built
+  stage = stages.Stage('base', lambda cfg: (), build, films=None)
+  return stage, toy, built
 
 
 def test_a_stage_writes_its_average_with_its_history(toy_stage, tmp_path):
@@ -100,19 +101,27 @@ def test_a_batch_that_does_not_divide_is_a_sentence(make_toy, tmp_path):
     ({'train.stages': ('base',)}, 'there are no codec weights at'),
     ({'train.codec_weights': 'here'}, r'data\.films is empty'),
     ({**TAEF2, 'train.stages': ('codec',)}, 'comes trained'),
+    # before the codec is trained
+    ({'train.stages': ('codec', 'base')}, r'data\.films is empty'),
+    ({'train.stages': ('codec', 'dmd')}, 'there are no base weights at'),
+    (
+      {'train.stages': ('codec',), 'train.codec_weights': 'gone'},
+      r'train\.codec_weights is gone, which is not there',
+    ),
   ],
 )
 def test_what_is_missing_is_a_sentence(changes, sentence, tmp_path):
   config = tiny.get_config()
   config.train.stages = ('base',)
   config.update_from_flattened_dict(changes)
-  if config.train.codec_weights:
+  if config.train.codec_weights == 'here':
     config.train.codec_weights = str(tmp_path / 'codec.safetensors')
     (tmp_path / 'codec.safetensors').touch()
   cfg = resolve(config)
   mesh = make_mesh(cfg.mesh, jax.devices()[:1])
   with pytest.raises(UserError, match=sentence):
     trainer.run(cfg, tmp_path, mesh)
+  assert not list(tmp_path.glob('config.json'))
 
 
 def test_what_an_update_does_is_known_on_known_chips(monkeypatch):
