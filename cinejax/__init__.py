@@ -7,8 +7,8 @@ Floors (a package imports only from lower floors, inside a package one way):
   4  training                           state, steps, checkpoint, loop, stages
   3  objectives evaluation interop serving
      examiner exams takes opening       what commands share
-     loading director command points
-     config                             where ConfigDict ends
+     loading director live command
+     points config                      where ConfigDict ends
   2  models rollout data story
   1  core diffusion memory film
 

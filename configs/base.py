@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
   config.seed = 0  # of initialisation, data order and noise in training
 
   film = config.film = ConfigDict()
-  film.fps = 16  # pixel frames per second
+  film.fps = 16.0  # pixel frames per second
   film.height = 480  # pixels
   film.width = 832  # pixels
   film.frames_per_chunk = 3  # F, latent frames; 1 = frame-wise

@@ -21,8 +21,15 @@ fi
 
 WORKDIR="${1:-runs/local_pod}"
 STEPS="${STEPS:-40}"
+if [ -n "$(ls -A "$WORKDIR" 2>/dev/null)" ] && [ ! -e "$WORKDIR/.local_pod" ]
+then
+  echo "error: $WORKDIR holds something else, which would be deleted; name" \
+    'another folder' >&2
+  exit 2
+fi
 rm -rf "$WORKDIR"
 mkdir -p "$WORKDIR"
+touch "$WORKDIR/.local_pod"
 CONFIG=(--config=configs/story.py --config.dit.layers=1 --config.dit.heads=2
   --config.dit.head_features=16 --config.dit.mlp_features=64
   --config.data.chunks=3 --config.data.films="$WORKDIR/films"

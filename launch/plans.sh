@@ -8,8 +8,8 @@
 #   bash launch/plans.sh --table    the table alone
 #
 # Needs pip install -e '.[plan-tpu]' for TPUs, '.[plan-gpu]' for GPUs. A row
-# takes one to five minutes of two idle cores; remove rows, or the file, to have
-# them made anew.
+# takes one to five minutes of a core for GPUs, 5 to 30 for TPUs; remove rows, or
+# the file, to have them made anew.
 set -euo pipefail
 if [ -z "${PYTHON:-}" ]; then
   # shellcheck source=launch/setup.sh

@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# Sourced by demo.sh, test.sh and .ci/run, which need only a Python >= 3.11:
-# goes to the repository's root and makes .venv there once, with cinejax and
-# its tests in it. Afterwards $PYTHON is the Python of .venv.
+# Sourced by .ci/run and by what in launch/ needs only a Python >= 3.11: goes to
+# the repository's root and makes .venv there once, with cinejax and its tests
+# in it. Afterwards $PYTHON is the Python of .venv.
 #
 # .venv/cinejax-stamp says what .venv was made from, so that a second run
 # reuses it, and one that was interrupted or has become old starts over. A
-# .venv without a stamp is somebody's own: it is never deleted, only filled.
+# .venv without a stamp is somebody's own: it is never deleted, and filled only
+# if it lacks cinejax or its tests' tools.
 
 fail() {
   echo "error: $*" >&2
@@ -41,6 +42,10 @@ make_environment() {
     echo unfinished >"$stamp"
     echo "making .venv with $("$base" --version), once; this takes minutes" >&2
     "$base" -m venv .venv || fail "$base could not make .venv; see above"
+  fi
+  if [ ! -e "$stamp" ] && "$PYTHON" -c 'import importlib.metadata as made, xdist
+made.version("cinejax")' 2>/dev/null; then
+    return
   fi
   "$PYTHON" -m pip install --quiet --disable-pip-version-check \
     --editable '.[test]' ||

@@ -3,9 +3,14 @@
   python -m cinejax.sweep configs/ablations/adversary.py \\
     --workdir=runs/adversary
 
-Four-step students from one first student (runs/four/init.safetensors, made by
-the runbook of configs/story.py) and the shipped base, for 1,000 updates each.
-Needs the films of small.py. Nine distillations: give it a GPU.
+Four-step students from one first student and the shipped base, for 1,000
+updates each. Needs the films of small.py and
+
+  python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \\
+    --config.train.stages="('init',)" --config.data.films=runs/story/films \\
+    --config.train.base_weights=weights/story/base.safetensors
+
+Nine distillations: give it a GPU.
 """
 
 from ml_collections import ConfigDict
