@@ -161,7 +161,9 @@ def check(cfg: Config) -> None:
   _one_of('train.weights_dtype', cfg.train.weights_dtype, _FLOATS)
   _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict', 'minutes'))
   _one_of('eval.matching', cfg.eval.matching, ('greedy', 'optimal'))
-  _check_frames(cfg)
+  _check_memory(cfg)
+  _check_rollout(cfg)
+  _check_tokens(cfg)
   _check_stages(cfg)
   _check_students(cfg)
   if cfg.codec.tile and cfg.codec.tile <= cfg.codec.tile_overlap:
@@ -218,7 +220,7 @@ def _check_stages(cfg: Config) -> None:
       )
 
 
-def _check_frames(cfg: Config) -> None:
+def _check_memory(cfg: Config) -> None:
   frames, window = cfg.film.frames_per_chunk, cfg.memory.window_frames
   if window < frames or window % frames:
     raise UserError(
@@ -242,6 +244,9 @@ def _check_frames(cfg: Config) -> None:
       f'config.memory.bank_frames is {cfg.memory.bank_frames}; window, routed '
       f'and own frames need at least {need}'
     )
+
+
+def _check_rollout(cfg: Config) -> None:
   if not 1 <= cfg.rollout.steps <= 100:
     raise UserError(
       f'config.rollout.steps is {cfg.rollout.steps}; it must be 1 to 100'
@@ -262,6 +267,9 @@ def _check_frames(cfg: Config) -> None:
       'few_step; set it to 0 with config.rollout.sampler='
       f'{cfg.rollout.sampler}'
     )
+
+
+def _check_tokens(cfg: Config) -> None:
   stride = cfg.codec.spatial_stride
   latents, rows, columns = cfg.dit.patch
   if latents != 1 or min(rows, columns) < 1:

@@ -82,8 +82,11 @@ def codec_on_devices(
 
 def _check_frames(cfg: Config, file: pathlib.Path) -> None:
   """Raises UserError for weights of ours that know chunks of another size."""
-  trained = json.loads(open_archive(file).metadata.get('config', '{}'))
-  frames = trained.get('film', {}).get('frames_per_chunk')
+  try:
+    trained = json.loads(open_archive(file).metadata.get('config', '{}'))
+    frames = trained.get('film', {}).get('frames_per_chunk')
+  except (ValueError, AttributeError) as error:
+    raise UserError(f'{file}: its config is no JSON object') from error
   if frames not in (None, cfg.film.frames_per_chunk):
     raise UserError(
       f'{file} was trained in chunks of {frames} latent frames, and '

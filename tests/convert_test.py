@@ -165,6 +165,20 @@ def test_mistakes_are_sentences(source, run, tmp_path, change, sentence):
   assert not (tmp_path / 'out').exists()
 
 
+def test_a_network_with_a_table_of_positions_is_ours_alone(run, tmp_path):
+  story = ROOT / 'weights' / 'story'
+  run(source=story, to='cinejax', out=tmp_path / 'out')
+  made, was = (
+    archive.open_archive(folder / 'base.safetensors').tensors
+    for folder in (tmp_path / 'out', story)
+  )
+  assert {n: x.shape for n, x in made.items()} == {
+    n: x.shape for n, x in was.items()
+  }
+  with pytest.raises(UserError, match='positions has no place in the layout'):
+    run(source=story, to='wan', out=tmp_path / 'wan')
+
+
 def test_the_command_line(source, tmp_path):
   line = [sys.executable, '-m', 'cinejax.convert', f'--source={source[0]}']
   line += ['--to=wan', f'--out={tmp_path / "out"}']

@@ -39,15 +39,16 @@ def read_sizes(archive: Archive, layout: str) -> DiTConfig:
     return Ours((tensor,), rule.how, stacked=False).shape
 
   rows, features = shape('patch_embedding/kernel')
-  heads = _told_heads(archive) or max(1, features // _HEAD_FEATURES)
+  told = _told(archive)
+  heads = told.get('heads') or max(1, features // _HEAD_FEATURES)
   return DiTConfig(
     layers=_layers(archive.tensors, layout),
     heads=heads,
     head_features=features // heads,
     mlp_features=shape('blocks/mlp_in/kernel')[1],
     patch=names.PATCH,
-    positions=(0, 0),
-    actions=0,
+    positions=tuple(told.get('positions', (0, 0))),
+    actions=told.get('actions', 0),
     time_features=shape('time_in/kernel')[0],
     channels=rows // (names.PATCH[1] * names.PATCH[2]),
     text_features=shape('text_in/kernel')[0],
@@ -115,12 +116,18 @@ def _layers(tensors: Mapping[str, Tensor], layout: str) -> int:
   return 1 + max(int(found[1]) for found in numbers if found)
 
 
-def _told_heads(archive: Archive) -> int | None:
-  """As our metadata or their config.json says; None where neither does."""
-  if 'config' in archive.metadata:
-    return json.loads(archive.metadata['config'])['dit']['heads']
-  file = pathlib.Path(archive.path).with_name('config.json')
-  if not file.is_file():
-    return None
-  told = json.loads(file.read_text())
-  return told.get('num_heads') or told.get('num_attention_heads')
+def _told(archive: Archive) -> dict[str, Any]:
+  """Sizes that shapes do not tell: our metadata's, or their config.json's."""
+  try:
+    if 'config' in archive.metadata:
+      return dict(json.loads(archive.metadata['config'])['dit'])
+    file = pathlib.Path(archive.path).with_name('config.json')
+    if not file.is_file():
+      return {}
+    told = json.loads(file.read_text())
+    heads = told.get('num_heads') or told.get('num_attention_heads')
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise UserError(
+      f'{archive.path}: the config with it cannot be read ({error!r})'
+    ) from error
+  return {'heads': heads}

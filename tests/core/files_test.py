@@ -3,7 +3,12 @@ import os
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.core.files import append_line, atomic_path, check_file, check_folder
+from cinejax.core.files import (
+  append_line,
+  atomic_path,
+  check_file,
+  check_folder,
+)
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
