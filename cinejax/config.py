@@ -270,13 +270,19 @@ def _check_rollout(cfg: Config) -> None:
 
 
 def _check_tokens(cfg: Config) -> None:
-  stride = cfg.codec.spatial_stride
-  latents, rows, columns = cfg.dit.patch
-  if latents != 1 or min(rows, columns) < 1:
+  stride, patch = cfg.codec.spatial_stride, cfg.dit.patch
+  sizes = isinstance(patch, tuple) and len(patch) == 3 and min(patch) > 0
+  if not sizes or patch[0] != 1:
     raise UserError(
-      f'config.dit.patch is {cfg.dit.patch}; a token is of one latent frame, '
-      'so the first must be 1, and of at least one row and column'
+      f'config.dit.patch is {patch}; a token is of one latent frame, so it '
+      'must be (1, rows, columns)'
     )
+  if cfg.dit.head_features % 2:
+    raise UserError(
+      f'config.dit.head_features is {cfg.dit.head_features}; it must be even, '
+      'since positions rotate pairs'
+    )
+  _, rows, columns = patch
   for name, size, patch in (
     ('height', cfg.film.height, rows),
     ('width', cfg.film.width, columns),
