@@ -18,7 +18,7 @@ from cinejax.core.errors import UserError
 from cinejax.data.config import DataConfig, StoryConfig
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.evaluation.config import EvalConfig
-from cinejax.film.config import FilmConfig
+from cinejax.film.config import MOST_CHUNKS, FilmConfig
 from cinejax.memory.config import POLICIES, MemoryConfig
 from cinejax.models.config import CodecConfig, DiTConfig, TextConfig
 from cinejax.objectives.config import DmdConfig, InitConfig
@@ -166,6 +166,11 @@ def check(cfg: Config) -> None:
   _check_tokens(cfg)
   _check_stages(cfg)
   _check_students(cfg)
+  if cfg.serving.film_chunks > MOST_CHUNKS:
+    raise UserError(
+      f'config.serving.film_chunks is {cfg.serving.film_chunks}; it must be at '
+      f'most {MOST_CHUNKS}'
+    )
   if cfg.codec.tile and cfg.codec.tile <= cfg.codec.tile_overlap:
     raise UserError(
       f'config.codec.tile is {cfg.codec.tile}; it must be more than '

@@ -40,6 +40,7 @@ def test_a_bank_too_small_is_refused():
     ('memory', {'scope': 'shared', 'route_layer': 2}, 'route_layer is 2'),
     ('rollout', {'first_steps': 4}, 'first_steps is 4, which is for few_step'),
     ('dit', {'patch': (2, 2, 2)}, 'a token is of one latent frame'),
+    ('serving', {'film_chunks': 20_000}, 'film_chunks is 20000'),
   ],
 )
 def test_what_would_be_ignored_is_a_sentence(section, changes, told):

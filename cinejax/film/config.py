@@ -2,6 +2,10 @@
 
 import dataclasses
 
+# Of a film; and no length, time or setting that is said of one is a greater
+# number. More is a slip of the finger.
+MOST_CHUNKS = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class FilmConfig:

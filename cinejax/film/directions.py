@@ -13,13 +13,13 @@ import re
 from collections.abc import Callable, Iterator
 
 from cinejax.core.errors import UserError
+from cinejax.film.config import MOST_CHUNKS
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
 
 _LINE = re.compile(
   r'\s*(?P<cut>cut\s*:)?\s*(?P<prompt>.*?)\s*(\*\s*(?P<chunks>\d+)\s*)?$',
   re.IGNORECASE,
 )
-_MOST_CHUNKS = 10_000  # of one line; more is a slip of the finger
 
 
 def parse(line: str) -> Segment:
@@ -28,10 +28,10 @@ def parse(line: str) -> Segment:
   if found is None or not found['prompt']:
     raise UserError(f'{line.strip()!r} says nothing to be seen; add a prompt')
   chunks = int(found['chunks'] or 1)
-  if not 0 < chunks <= _MOST_CHUNKS:
+  if not 0 < chunks <= MOST_CHUNKS:
     raise UserError(
       f'{line.strip()!r} asks for {chunks} chunks; it must be 1 to '
-      f'{_MOST_CHUNKS}'
+      f'{MOST_CHUNKS}'
     )
   return Segment(found['prompt'], chunks=chunks, cut=bool(found['cut']))
 

@@ -19,6 +19,7 @@ UserError naming the file, the shot and the field.
 import json
 import pathlib
 import re
+import reprlib
 from typing import Any
 
 from cinejax.core.errors import UserError
@@ -40,14 +41,16 @@ def read_text(path: pathlib.Path) -> str:
 def parse_json(text: str, where: str) -> Any:
   try:
     return json.loads(text)
-  except json.JSONDecodeError as error:
+  except (ValueError, RecursionError) as error:
     raise UserError(f'{where}: is not JSON ({error})') from error
 
 
 def interactive_prompts(document: Document, where: str) -> Document:
   prompts = document['prompts']
   if not isinstance(prompts, list) or not prompts:
-    raise UserError(f'{where}: prompts must be a list of texts, not {prompts}')
+    raise UserError(
+      f'{where}: prompts must be a list of texts, not {reprlib.repr(prompts)}'
+    )
   return {
     'segments': [
       {'prompt': prompt, 'secs': PROMPT_SECS, 'cut': False}

@@ -61,6 +61,8 @@ class Film:
   segments: tuple[Segment, ...]
   title: str = ''
   seed: int | None = None  # of its noise; None = whoever makes it says
+  # whoever reads what is wrong with it is told; the same film elsewhere equals
+  where: str = dataclasses.field(default='the film', compare=False)
 
 
 class ChunkPrompt(NamedTuple):

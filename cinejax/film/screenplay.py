@@ -31,23 +31,45 @@ import difflib
 import json
 import os
 import pathlib
+import re
+import reprlib
 from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 from cinejax.film import foreign
+from cinejax.film.config import MOST_CHUNKS
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
 from cinejax.film.timeline import whole_chunks
+
+_HALF = re.compile('[\ud800-\udfff]')  # of a pair: JSON can say it alone
+
+
+def segment_chunks(film: Film, chunk_secs: float) -> tuple[int, ...]:
+  """Chunks of each segment; UserError for more than a film has in all."""
+  chunks = tuple(
+    segment.chunks or whole_chunks(segment.secs, chunk_secs)
+    for segment in film.segments
+  )
+  if sum(chunks) > MOST_CHUNKS:
+    raise UserError(
+      f'{film.where}: has {sum(chunks)} chunks; a film has {MOST_CHUNKS} at '
+      'most, so make it two'
+    )
+  return chunks
 
 
 def chunk_prompts(
   film: Film, cut_prefix: str, chunk_secs: float
 ) -> tuple[ChunkPrompt, ...]:
-  """The film chunk by chunk; a chunk is `chunk_secs` long."""
+  """The film chunk by chunk; a chunk is `chunk_secs` long.
+
+  Raises UserError as `segment_chunks` does.
+  """
   journal, prompts = Journal(cut_prefix), []
-  for segment in film.segments:
+  lengths = segment_chunks(film, chunk_secs)
+  for segment, chunks in zip(film.segments, lengths, strict=True):
     journal.say(segment)
-    chunks = segment.chunks or whole_chunks(segment.secs, chunk_secs)
     prompts += [journal.chunk() for _ in range(chunks)]
   return tuple(prompts)
 
@@ -146,7 +168,7 @@ def parse(document: Any, where: str) -> Film:
   seed = document.get('seed')
   if seed is not None and not 0 <= seed < 2**32:
     raise UserError(f'{where}: seed is {seed}; it must be 0 to {2**32 - 1}')
-  return Film(tuple(segments), document.get('title', ''), seed)
+  return Film(tuple(segments), document.get('title', ''), seed, where)
 
 
 def _cut(entry: dict[str, Any]) -> bool:
@@ -171,15 +193,18 @@ def _segment(entry: Any, global_prompt: str, place: str) -> Segment:
   if ('chunks' in entry) == ('secs' in entry):
     raise UserError(f'{place}.chunks or .secs must be given, and only one')
   for name in ('chunks', 'secs', 'blend_chunks', 'steps', 'guidance'):
-    if name in entry and not 0 < entry[name] < float('inf'):
-      raise UserError(f'{place}.{name} is {entry[name]}; it must be > 0')
+    if name in entry and not 0 < entry[name] <= MOST_CHUNKS:
+      raise UserError(
+        f'{place}.{name} is {reprlib.repr(entry[name])}; it must be > 0 and '
+        f'at most {MOST_CHUNKS}'
+      )
   return Segment(**{'global_prompt': global_prompt, **entry})
 
 
 def check_object(document: Any, fields: dict[str, Any], place: str) -> None:
-  """Refuses what is no object, unknown keys and values of a wrong type."""
+  """Refuses what is no object, unknown keys, wrong types and broken text."""
   if not isinstance(document, dict):
-    raise UserError(f'{place} must be an object, not {document!r}')
+    raise UserError(f'{place} must be an object, not {reprlib.repr(document)}')
   for key, value in document.items():
     if key not in fields:
       near = difflib.get_close_matches(key, fields, n=1, cutoff=0)[0]
@@ -187,4 +212,6 @@ def check_object(document: Any, fields: dict[str, Any], place: str) -> None:
     wrong = not isinstance(value, fields[key])
     # A bool is an int to Python, but no length to anyone.
     if wrong or (isinstance(value, bool) and fields[key] is not bool):
-      raise UserError(f'{place}.{key} has a wrong type: {value!r}')
+      raise UserError(f'{place}.{key} has a wrong type: {reprlib.repr(value)}')
+    if isinstance(value, str) and _HALF.search(value):
+      raise UserError(f'{place}.{key} holds half a character; write it whole')

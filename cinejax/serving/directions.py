@@ -14,10 +14,10 @@
 """
 
 import dataclasses
-import math
 from typing import Any
 
 from cinejax.core.errors import UserError
+from cinejax.film.config import MOST_CHUNKS
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import check_object
 
@@ -32,7 +32,6 @@ FIELDS: dict[str, dict[str, Any]] = {
   'resume': {},
   'rewind': {'chunk': int, 'shot': int},
 }
-_MOST = 1_000_000  # of any count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,5 +120,5 @@ def _prompt(prompt: str, most: int) -> str:
 def _check_numbers(document: dict[str, Any]) -> None:
   for name, value in document.items():
     if isinstance(value, int | float) and not isinstance(value, bool):
-      if not (math.isfinite(value) and 0 <= value <= _MOST):
-        raise UserError(f'{name} is {value}; it must be 0 to {_MOST}')
+      if not 0 <= value <= MOST_CHUNKS:  # NaN is not
+        raise UserError(f'{name} is {value}; it must be 0 to {MOST_CHUNKS}')

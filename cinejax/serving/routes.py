@@ -87,10 +87,8 @@ def _check_film(studio: Studio, film: screenplay.Film) -> None:
     raise UserError(f'the title is longer than {_TITLE_CHARS} characters')
   if any(len(one.bare) > cfg.prompt_chars for one in film.segments):
     raise UserError(f'a prompt is longer than {cfg.prompt_chars} characters')
-  chunks = len(
-    screenplay.chunk_prompts(film, '', studio.director.timeline.chunk_secs)
-  )
-  if chunks > cfg.film_chunks:
+  secs = studio.director.timeline.chunk_secs
+  if sum(screenplay.segment_chunks(film, secs)) > cfg.film_chunks:
     raise UserError(f'a film has {cfg.film_chunks} chunks at most')
 
 

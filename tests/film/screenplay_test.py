@@ -1,4 +1,5 @@
 import json
+import math
 
 import hypothesis
 import pytest
@@ -161,6 +162,11 @@ GOOD = {'prompt': 'a', 'chunks': 1}
     ({'segments': [GOOD | {'chunks': True}]}, r'\[0\].chunks has a wrong'),
     ({'segments': [GOOD | {'cut': 'no'}]}, r'\[0\].cut has a wrong type'),
     ({'segments': [GOOD | {'promt': 'a'}]}, 'promt; is it prompt'),
+    ({'segments': [GOOD | {'chunks': 10**9}]}, r'\[0\].chunks is 1000000000'),
+    ({'segments': [{'prompt': 'a', 'secs': 1e300}]}, r'\[0\].secs is 1e\+300'),
+    ({'segments': [{'prompt': 'a', 'secs': math.nan}]}, r'\[0\].secs is nan'),
+    ({'segments': [GOOD | {'guidance': 10**400}]}, r'\[0\].guidance is 1000'),
+    ({'segments': [GOOD | {'prompt': 'a\udc80'}]}, 'half a character'),
     ({'prompts': 'a'}, 'film.json: prompts must be a list'),
     ({'prompts': ['a', '']}, r'shot 0, segments\[1\].prompt'),
   ],
@@ -168,6 +174,21 @@ GOOD = {'prompt': 'a', 'chunks': 1}
 def test_errors_name_file_shot_and_field(tmp_path, document, message):
   with pytest.raises(UserError, match=message):
     screenplay.load(_write(tmp_path / 'film.json', document))
+
+
+@pytest.mark.parametrize(('much', 'of'), [('[', 100_000), ('9', 5_000)])
+def test_json_beyond_a_parser_is_a_sentence(tmp_path, much, of):
+  path = _write(tmp_path / 'film.json', much * of)
+  with pytest.raises(UserError, match='is not JSON'):
+    screenplay.load(path)
+
+
+@pytest.mark.parametrize('length', [{'chunks': 4_000}, {'secs': 4_000}])
+def test_the_segments_of_a_film_that_is_too_long_may_each_be_right(length):
+  document = {'segments': [{'prompt': 'a'} | length] * 3}
+  film = screenplay.parse(document, 'my film')
+  with pytest.raises(UserError, match='my film: has 12000 chunks'):
+    screenplay.chunk_prompts(film, SCENE, 1.0)
 
 
 def test_errors_of_other_formats(tmp_path):

@@ -122,6 +122,10 @@ def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
     ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "chunks":'
      b' 41}]}}', 400, '40 chunks at most'),
     ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "chunks":'
+     b' 1000000000}]}}', 400, 'chunks is 1000000000'),
+    ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "secs":'
+     b' 9e3}]}}', 400, 'has 360000 chunks'),
+    ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "chunks":'
      b' 1, "policy": "x"}]}}', 400, 'policy is x'),
   ],
 )  # fmt: skip

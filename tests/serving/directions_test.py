@@ -58,6 +58,8 @@ def test_directions(document, said):
     ),
     ({'do': 'prompt', 'prompt': 'a', 'at_secs': float('inf')}, 'at_secs is'),
     ({'do': 'prompt', 'prompt': 'a', 'at_chunk': -1}, 'at_chunk is -1'),
+    ({'do': 'rewind', 'chunk': 10**400}, 'chunk is 1000'),
+    ({'do': 'prompt', 'prompt': '\ud800'}, 'half a character'),
     ({'do': 'set'}, 'takes a policy'),
     ({'do': 'rewind'}, 'only one'),
     ({'do': 'rewind', 'chunk': 1, 'shot': 1}, 'only one'),
