@@ -76,7 +76,7 @@ def main() -> None:
   out = check_folder(args.out)
   director = load_director(cfg, args.weights, adapters=args.lora)
   for film in films:
-    check_settings(director, film)
+    director.check(film)
   given_BFYXC = _given(director, args.image, args.video)
   if args.live and opening.whole_chunks(director, given_BFYXC):
     raise UserError('--live cannot go on from given chunks; use --screenplay')
@@ -109,12 +109,6 @@ def main() -> None:
   except KeyboardInterrupt:
     print(f'stopped; whatever is in {out} is whole', file=sys.stderr)
     sys.exit(130)
-
-
-def check_settings(director: Director, film: screenplay.Film) -> None:
-  """Raises UserError for a segment that asks what the model cannot do."""
-  for segment in film.segments:
-    director.variant(segment.settings)
 
 
 def _given(

@@ -17,7 +17,8 @@ from jax.sharding import Mesh
 
 from cinejax.config import Config, check
 from cinejax.core.errors import UserError
-from cinejax.film.journal import ChunkPrompt, Settings
+from cinejax.film.journal import ChunkPrompt, Film, Settings
+from cinejax.film.screenplay import segment_chunks
 from cinejax.film.timeline import Timeline
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
@@ -140,6 +141,17 @@ class Director:
       cfg = varied(self.cfg, settings)
       self._variants[settings] = dataclasses.replace(self, cfg=cfg)
     return self._variants[settings]
+
+  def check(self, film: Film) -> None:
+    """Raises UserError for a film that is too long, or for a segment that
+    asks what this model cannot do."""
+    segment_chunks(film, self.timeline.chunk_secs)
+    for index, segment in enumerate(film.segments):
+      for name, value in segment.settings.said().items():
+        try:
+          varied(self.cfg, Settings(**{name: value}))
+        except UserError as error:
+          raise UserError(f'{film.place(index)}.{name}: {error}') from error
 
   @functools.cached_property
   def _variants(self) -> dict[Settings, 'Director']:

@@ -97,6 +97,8 @@ def main() -> None:
   films = own[: args.films] or exams.cast_films(
     director, args.films or cfg.eval.films
   )
+  for film in own:
+    director.check(film)
   ledger = Ledger(out, _settings(director, own))
   report = _facts(cfg, args, len(films))
   try:

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import subprocess
 import sys
 import types
@@ -178,8 +179,8 @@ def test_mistakes_are_found_before_anything_is_made(
 @pytest.mark.parametrize(
   ('asked', 'sentence'),
   [
-    ({'policy': 'nowhere'}, 'memory.policy is nowhere'),
-    ({'steps': 1000}, 'rollout.steps is 1000'),
+    ({'policy': 'nowhere'}, 'policy: config.memory.policy is nowhere'),
+    ({'steps': 1000}, 'steps: config.rollout.steps is 1000'),
   ],
 )
 def test_a_film_cannot_ask_what_the_model_cannot_do(
@@ -187,8 +188,10 @@ def test_a_film_cannot_ask_what_the_model_cannot_do(
 ):
   play = tmp_path / 'asks.json'
   segment = {'prompt': 'a dog', 'chunks': 1}
-  play.write_text(json.dumps({'segments': [segment, segment | asked]}))
-  with pytest.raises(UserError, match=sentence):
+  segments = [segment, {'cut': False} | segment, segment | asked]
+  play.write_text(json.dumps({'segments': segments}))
+  where = re.escape(f'{play}: shot 1, segments[2].')
+  with pytest.raises(UserError, match=where + sentence):
     command(screenplay=str(play))
   assert not (tmp_path / 'out').exists()
 

@@ -220,6 +220,9 @@ def test_screenplays_of_any_size(weights, command, takes, tmp_path):
   assert [row['film'] for row in section['films']] == [0, 1, 2]
   with pytest.raises(UserError, match='--metrics names given; it takes some'):
     command(cfg, screenplay=str(path), metrics=['given'])
+  path.write_text(film.replace('2', '2, "policy": "x"'))
+  with pytest.raises(UserError, match=r'line 1: shot 0, segments.0..policy: '):
+    command(cfg, screenplay=str(path))
   path.write_text(film.replace('cat', 'dog'))
   with pytest.raises(UserError, match='screenplay was'):
     command(cfg, screenplay=str(path))

@@ -22,10 +22,14 @@ class Settings(NamedTuple):
   steps: int | None = None  # denoising steps a chunk
   guidance: float | None = None
 
+  def said(self) -> dict[str, str | int | float]:
+    """Those that are not empty, by name."""
+    pairs = self._asdict().items()
+    return {name: value for name, value in pairs if value not in ('', None)}
+
   def then(self, later: 'Settings') -> 'Settings':
     """These, where `later` says nothing."""
-    pairs = zip(self, later, strict=True)
-    return Settings(*(old if new in ('', None) else new for old, new in pairs))
+    return self._replace(**later.said())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,11 @@ class Film:
   seed: int | None = None  # of its noise; None = whoever makes it says
   # whoever reads what is wrong with it is told; the same film elsewhere equals
   where: str = dataclasses.field(default='the film', compare=False)
+
+  def place(self, index: int) -> str:
+    """Where to find a segment."""
+    shot = sum(segment.cut for segment in self.segments[1 : index + 1])
+    return f'{self.where}: shot {shot}, segments[{index}]'
 
 
 class ChunkPrompt(NamedTuple):

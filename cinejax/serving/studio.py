@@ -71,6 +71,7 @@ class Studio:
   ) -> dict[str, Any]:
     """A film that waits for its first prompt, or runs a screenplay."""
     if film is not None:
+      self.director.check(film)
       title, seed = title or film.title, film.seed if seed is None else seed
       self._check_words({segment.bare for segment in film.segments})
     seed = secrets.randbelow(2**31) if seed is None else seed

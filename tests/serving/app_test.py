@@ -126,7 +126,8 @@ def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
     ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "secs":'
      b' 9e3}]}}', 400, 'has 360000 chunks'),
     ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "chunks":'
-     b' 1, "policy": "x"}]}}', 400, 'policy is x'),
+     b' 1, "policy": "x"}]}}', 400,
+     'segments[0].policy: config.memory.policy is x'),
   ],
 )  # fmt: skip
 def test_whatever_is_wrong_is_one_sentence(
