@@ -7,8 +7,8 @@ their latents cut back, which changes nothing.
 
 import functools
 import hashlib
+import itertools
 import os
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.config import Config
-from cinejax.interop import codecs
+from cinejax.interop.archive import files_of
 from cinejax.interop.weights import load_codec
 from cinejax.models.codec.base import Codec, from_bytes
 from cinejax.models.config import CodecConfig
@@ -74,18 +74,15 @@ def frame_shape(cfg: Config) -> tuple[int, int, int]:
   return rows, columns, cfg.codec.channels
 
 
-def fingerprint(weights: str | os.PathLike, codec: str = '') -> str:
-  """Twelve hex digits that tell weights (a file or a folder) apart.
+def fingerprint(*archives: str | os.PathLike) -> str:
+  """Twelve hex digits that tell weights apart, by every byte of their files.
 
-  With the name of a `codec`, only its own file counts in a folder.
+  Of an index the shards count. Raises UserError where some are not there.
   """
-  path = pathlib.Path(weights)
-  if codec in codecs.PUBLISHED:
-    path = codecs.find(codec, path)
-  files = sorted(path.glob('*.safetensors')) if path.is_dir() else [path]
   digest = hashlib.sha256()
-  for file in files:
-    digest.update(file.read_bytes())
+  for path in itertools.chain(*map(files_of, archives)):
+    with path.open('rb') as file:
+      hashlib.file_digest(file, lambda: digest)
   return digest.hexdigest()[:12]
 
 

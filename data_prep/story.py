@@ -23,6 +23,7 @@ from cinejax.config import Config
 from cinejax.data.sources import LatentFilm
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
+from cinejax.interop.weights import codec_files
 from cinejax.story.casting import KINDS, cast
 from cinejax.story.render import render_batch
 from cinejax.story.steering import steered_prompts
@@ -174,7 +175,7 @@ def _settings(parts: StoryParts) -> dict[str, object]:
     'frames_per_chunk': cfg.film.frames_per_chunk,
     'temporal_stride': cfg.codec.temporal_stride,
     'codec': cfg.codec.name,
-    'codec_weights': fingerprint(parts.weights, cfg.codec.name),
+    'codec_weights': fingerprint(*codec_files(cfg.codec.name, parts.weights)),
   }
 
 

@@ -6,10 +6,10 @@
 
 For each film: its prompts, the clean past that a student will see, the states
 of the teacher's ODE at the student's four times, and where it ends, float16:
-six times the bytes of the film. `--config.init.teacher=bidirectional` takes
-the other teacher, whose past is the film that it makes itself (equations in
-cinejax/objectives/causal_ode.py). A film's noise depends on config.seed and its
-number alone.
+six times the bytes of the film. `--config.init.teacher=bidirectional`, which
+needs `--config.init.method=ode`, takes the other teacher, whose past is the
+film that it makes itself (equations in cinejax/objectives/causal_ode.py). A
+film's noise depends on config.seed and its number alone.
 
 A rerun keeps the parts that are there. Machine i of n adds --shard=i --shards=n
 and may write to the same folder. On several devices config.mesh divides batch
@@ -32,6 +32,7 @@ from cinejax.config import Config
 from cinejax.core.sharding import batch_sharding, make_mesh, param_shardings
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm, LatentFilms, TrajectoryFilm
+from cinejax.interop.archive import locate
 from cinejax.interop.weights import load_params
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import STUDENT_STEPS
@@ -63,7 +64,7 @@ def main() -> None:
   args, cfg, shard = flags.FLAGS, command.config(), remake.shard()
   source, mesh = latent_films(cfg), make_mesh(cfg.mesh)
   check_mesh('init', cfg, mesh)
-  weights = _file(args.weights, BASES[cfg.init.teacher])
+  weights = locate(args.weights, BASES[cfg.init.teacher])
   count = min(args.films or len(source), len(source))
   films_lib.claim(args.out, _settings(cfg, weights, count))
   with jax.set_mesh(mesh):
@@ -168,12 +169,6 @@ def _film(
     points=made['points'][:frames],
     end=made['end'][:frames],
   )
-
-
-def _file(weights: str, name: str) -> pathlib.Path:
-  path = pathlib.Path(weights)
-  file = path / f'{name}.safetensors'
-  return file if file.exists() else path
 
 
 def _settings(

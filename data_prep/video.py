@@ -32,6 +32,7 @@ from cinejax import command
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
+from cinejax.interop.weights import codec_files
 from data_prep import captions, films
 from data_prep.clips import Entry, Preparation, part_name
 from data_prep.encode import encode_where_it_runs, fingerprint, load_encode
@@ -143,7 +144,7 @@ def main() -> None:
     captions=known,
     caption_command=args.caption_command,
   )
-  films.claim(out, _settings(cfg, fingerprint(args.weights, cfg.codec.name)))
+  films.claim(out, _settings(cfg, args.weights))
   if args.beam:
     run_beam(task, found, args.beam_option)
   else:
@@ -203,7 +204,7 @@ def _settings(cfg: Config, weights: str) -> dict[str, object]:
     'frames_per_chunk': cfg.film.frames_per_chunk,
     'temporal_stride': cfg.codec.temporal_stride,
     'codec': cfg.codec.name,
-    'codec_weights': weights,
+    'codec_weights': fingerprint(*codec_files(cfg.codec.name, weights)),
   }
 
 

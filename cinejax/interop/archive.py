@@ -111,6 +111,25 @@ def _lying(folder: pathlib.Path) -> str:
   return f'; {folder} has {", ".join(others)}' if others else ''
 
 
+def files_of(path: str | os.PathLike) -> list[pathlib.Path]:
+  """What the archive `path` is stored in: itself or, of an index, its shards.
+
+  Raises UserError if an index is missing or broken, or names files that are
+  not there.
+  """
+  path = pathlib.Path(path)
+  if not path.name.endswith(INDEX):
+    return [path]
+  shards = sorted(set(_weight_map(path).values()))
+  absent = [shard.name for shard in shards if not shard.is_file()]
+  if absent:
+    raise UserError(
+      f'{path} names {", ".join(absent)}, which {path.parent} lacks; fetch '
+      'what is missing'
+    )
+  return shards
+
+
 def bare_name(name: str) -> str:
   """A tensor's name without what wrappers have put into it."""
   parts = [part for part in name.split('.') if part not in _WRAPPERS]
@@ -157,33 +176,35 @@ def _choose(
   return dict(found)
 
 
-def _read_shards(
-  index: pathlib.Path,
-) -> tuple[dict[str, MappedTensor], dict[str, str]]:
+def _weight_map(index: pathlib.Path) -> dict[str, pathlib.Path]:
+  """The shard of each tensor."""
   if not index.is_file():
     raise UserError(f'there is no weights file {index}; check the path')
   try:
     files = json.loads(index.read_text())['weight_map']
-    shards = {index.parent / pathlib.Path(name).name for name in files.values()}
+    return {
+      name: index.parent / pathlib.Path(file).name
+      for name, file in files.items()
+    }
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(
       f'{index} is no index of shards ({error}); fetch or make it again'
     ) from error
-  absent = sorted(shard.name for shard in shards if not shard.is_file())
-  if absent:
-    raise UserError(
-      f'{index} names {", ".join(absent)}, which {index.parent} lacks; fetch '
-      'what is missing'
-    )
+
+
+def _read_shards(
+  index: pathlib.Path,
+) -> tuple[dict[str, MappedTensor], dict[str, str]]:
   tensors, metadata = {}, {}
-  for shard in sorted(shards):
+  for shard in files_of(index):
     found, told = read_safetensors(shard)
     tensors |= found
     metadata |= told
-  lost = sorted(files.keys() - tensors.keys())
+  names = _weight_map(index)
+  lost = sorted(names.keys() - tensors.keys())
   if lost:
     raise UserError(
       f'{index} names {", ".join(lost)}, which its shards do not hold; fetch '
       'or make them again'
     )
-  return {name: tensors[name] for name in files}, metadata
+  return {name: tensors[name] for name in names}, metadata

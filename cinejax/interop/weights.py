@@ -20,9 +20,9 @@ from cinejax.interop import codecs, names, views
 from cinejax.interop.adapters import with_adapter
 from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.mapped import Tensor, place, read
+from cinejax.models.codec import taef2
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
-from cinejax.models.codec.taef2 import load_taef2
 from cinejax.models.config import CodecConfig
 
 
@@ -79,6 +79,20 @@ def _placed(tensor: Tensor, like: Any) -> Any:
   return place(tensor, like.dtype, sharding)
 
 
+def codec_files(name: str, path: str | os.PathLike) -> list[pathlib.Path]:
+  """What `load_codec` reads for the codec `name`: an archive; taef2 has two.
+
+  Raises UserError where `path` holds none of what authors publish.
+  """
+  path = pathlib.Path(path)
+  if name == 'taef2':
+    return sorted(taef2.files(path).values())
+  if name in codecs.PUBLISHED:
+    return [codecs.find(name, path)]
+  is_folder = path.is_dir() or not path.suffix  # there or not
+  return [path / 'codec.safetensors' if is_folder else path]
+
+
 def load_codec(
   cfg: CodecConfig, path: str | os.PathLike
 ) -> tuple[Codec, dict[str, Any]]:
@@ -89,13 +103,10 @@ def load_codec(
   """
   codec = make_codec(cfg)
   if cfg.name == 'taef2':
-    return codec, load_taef2(path)
-  file = pathlib.Path(path)
+    return codec, taef2.load_taef2(path)
+  (file,) = codec_files(cfg.name, path)
   if cfg.name in codecs.PUBLISHED:
-    file = codecs.find(cfg.name, path)
     archive = open_archive(file)
     if 'mean_C' not in archive.tensors:  # then it is not ours
       return codec, codecs.read_published(codec, archive)
-  elif file.is_dir() or not file.suffix:  # a folder, there or not
-    file /= 'codec.safetensors'
   return codec, load_params(file, jax.eval_shape(codec.init, jax.random.key(0)))

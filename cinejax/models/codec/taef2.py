@@ -146,11 +146,18 @@ class Taef2:
     return self.decode(params, z_BFYXC), state
 
 
+def files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+  """The file of each half."""
+  return {
+    half: pathlib.Path(folder) / f'taef2_{half}.safetensors'
+    for half in ('encoder', 'decoder')
+  }
+
+
 def load_taef2(folder: str | os.PathLike) -> dict[str, Any]:
   """Float32 params from taef2_encoder and taef2_decoder.safetensors."""
   params = {}
-  for half in ('encoder', 'decoder'):
-    path = pathlib.Path(folder) / f'taef2_{half}.safetensors'
+  for half, path in files(folder).items():
     try:
       flat = load_file(path)
     except (SafetensorError, OSError) as error:
