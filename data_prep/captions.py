@@ -48,12 +48,22 @@ def load(path: pathlib.Path) -> Captions:
   return captions
 
 
+def parse_command(command: str) -> tuple[str, ...]:
+  """--caption_command in words; UserError if its quotes are not closed."""
+  try:
+    return tuple(shlex.split(command))
+  except ValueError as error:
+    raise UserError(
+      f'--caption_command={command} is no command ({error}); mend its quotes'
+    ) from error
+
+
 def caption(
   clip: pathlib.Path,
   name: str,
   takes: Sequence[Take],
   captions: Captions,
-  command: str = '',
+  command: Sequence[str] = (),
 ) -> tuple[dict[int, str], list[str]]:
   """The caption of each shot, and what went wrong with the command.
 
@@ -62,7 +72,7 @@ def caption(
     name: what `captions` calls it; its bare file name will do too.
     takes: the shots, in order.
     captions: what is known.
-    command: asked for what is not known; '' = none.
+    command: asked for what is not known, in words; () = none.
   """
   said, problems = {}, []
   for take in takes:
@@ -79,7 +89,7 @@ def caption(
 
 
 def _ask(
-  clip: pathlib.Path, takes: Sequence[Take], command: str
+  clip: pathlib.Path, takes: Sequence[Take], command: Sequence[str]
 ) -> tuple[dict[int, str], list[str]]:
   """Runs the command on the middle frame of every take."""
   said, problems = {}, []
@@ -98,9 +108,9 @@ def _ask(
   return said, problems
 
 
-def _run(command: str, still: pathlib.Path) -> str:
+def _run(command: Sequence[str], still: pathlib.Path) -> str:
   answer = subprocess.run(
-    [*shlex.split(command), str(still)],
+    [*command, str(still)],
     check=True,
     capture_output=True,
     text=True,

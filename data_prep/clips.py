@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cinejax.config import Config
@@ -29,7 +29,7 @@ class Preparation:
   rows: tuple[int, int] | None = None  # to keep; None = all but black bars
   shot_chunks: int = 0
   captions: Captions = dataclasses.field(default_factory=dict)
-  caption_command: str = ''
+  caption_command: Sequence[str] = ()
 
   @property
   def timeline(self) -> Timeline:

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cinejax import command
-from cinejax.config import Config
+from cinejax.config import Config, check
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 from cinejax.interop.weights import codec_files
@@ -48,11 +48,13 @@ def define_flags() -> None:
   text('clips', None, 'A folder of video files, or one file.', required=True)
   text('weights', None, 'Of the codec.', required=True)
   text('out', None, 'Folder to write to.', required=True)
-  flags.DEFINE_float('fps', None, 'Default: config.film.fps.')
+  flags.DEFINE_float(
+    'fps', None, 'Default: config.film.fps.', upper_bound=1000.0
+  )
   whole('height', None, 'Pixels; default: config.film.height.')
   whole('width', None, 'Pixels; default: config.film.width.')
   text('crop', 'auto', 'Rows to keep, top:bottom; auto: all but black bars.')
-  whole('shot_chunks', 0, 'Most chunks kept of a shot; 0: all.')
+  whole('shot_chunks', 0, 'Most chunks kept of a shot; 0: all.', lower_bound=0)
   text('captions', '', 'A JSONL of {"file": …, "shot": 0, "caption": …}.')
   text('caption_command', '', 'Gets the path of a PNG, prints a caption.')
   flags.DEFINE_integer('worker', 0, 'Which of --workers.', lower_bound=0)
@@ -142,7 +144,7 @@ def main() -> None:
     rows=parse_rows(args.crop),
     shot_chunks=args.shot_chunks,
     captions=known,
-    caption_command=args.caption_command,
+    caption_command=captions.parse_command(args.caption_command),
   )
   films.claim(out, _settings(cfg, args.weights))
   if args.beam:
@@ -161,17 +163,15 @@ def main() -> None:
 
 
 def with_size(cfg: Config, args: flags.FlagValues) -> Config:
-  """`cfg` with the frame rate and size of the flags, where given."""
+  """`cfg` with the frame rate and size of the flags, where given; checked."""
   given = {
     name: value
     for name in ('fps', 'height', 'width')
     if (value := getattr(args, name)) is not None
   }
-  stride = cfg.codec.spatial_stride
-  for name in ('height', 'width'):
-    if given.get(name, stride) % stride or given.get(name, stride) < stride:
-      raise UserError(f'--{name} must be a multiple of {stride}')
-  return dataclasses.replace(cfg, film=dataclasses.replace(cfg.film, **given))
+  sized = dataclasses.replace(cfg, film=dataclasses.replace(cfg.film, **given))
+  check(sized)
+  return sized
 
 
 def parse_rows(crop: str) -> tuple[int, int] | None:

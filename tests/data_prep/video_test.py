@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import json
 import pickle
-import shlex
 import shutil
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from absl import flags
 
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
@@ -176,7 +176,7 @@ def test_a_command_captions_what_has_no_caption(folder, task, tmp_path):
   task = dataclasses.replace(
     task,
     captions={('more/good.mp4', 2): 'Blue at last'},
-    caption_command=shlex.join([sys.executable, str(script)]),
+    caption_command=(sys.executable, str(script)),
   )
   entry = task.prepare(folder / 'more' / 'good.mp4', 'more/good.mp4')
   said = {shot['shot']: shot['caption'] for shot in entry['shots']}
@@ -207,9 +207,27 @@ def test_flags_are_checked(task):
   args = SimpleNamespace(fps=None, height=32, width=None)
   sized = video.with_size(task.cfg, args).film
   assert (sized.fps, sized.height, sized.width) == (8, 32, 64)
-  args.height = 30
-  with pytest.raises(UserError, match='--height must be a multiple of 8'):
+  args.height = 72  # whole latents, and half a token
+  with pytest.raises(UserError, match=r'height is 72 .* a multiple of 16'):
     video.with_size(task.cfg, args)
+  for fps in (0.0, -1.0, float('nan')):
+    args = SimpleNamespace(fps=fps, height=None, width=None)
+    with pytest.raises(UserError, match=r'fps is .*; it must be more than 0'):
+      video.with_size(task.cfg, args)
+  assert captions.parse_command("say 'a b'") == ('say', 'a b')
+  with pytest.raises(UserError, match="--caption_command='x is no command"):
+    captions.parse_command("'x")
+
+
+def test_flags_have_bounds():
+  known = set(flags.FLAGS)
+  video.define_flags()
+  try:
+    for name, value in (('fps', 'inf'), ('shot_chunks', '-1')):
+      with pytest.raises(flags.IllegalFlagValueError):
+        flags.FLAGS[name].parse(value)
+  finally:
+    flags.FLAGS.remove_flag_values(set(flags.FLAGS) - known)
 
 
 def test_no_clips_is_said(tmp_path):
