@@ -50,6 +50,13 @@ class Config:
   eval: EvalConfig
   serving: ServingConfig
 
+  @property
+  def frame_shape(self) -> tuple[int, int, int]:
+    """Rows, columns and channels of a latent frame."""
+    stride = self.codec.spatial_stride
+    rows, columns = self.film.height // stride, self.film.width // stride
+    return rows, columns, self.codec.channels
+
 
 def resolve(config: ConfigDict) -> Config:
   """Freezes `config` and checks it; raises UserError with one sentence."""

@@ -85,12 +85,8 @@ def main() -> None:
     'policies', args.policies or [cfg.memory.policy], POLICIES
   )
   own = screenplay.load(args.screenplay) if args.screenplay else ()
-  size = (cfg.film.height, cfg.film.width)
-  if not own and size != (world.HEIGHT, world.WIDTH):
-    raise UserError(
-      f'config.film is {cfg.film.width}x{cfg.film.height} pixels; story '
-      f'films are {world.WIDTH}x{world.HEIGHT}; give others by --screenplay'
-    )
+  if not own:
+    world.check_size(cfg.film, 'give others by --screenplay')
   out = check_folder(args.out)
   instruments = make_instruments(cfg.eval)
   director = _load(cfg, args.weights, parts)

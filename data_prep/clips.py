@@ -14,7 +14,7 @@ from cinejax.film.screenplay import Film, Segment, chunk_prompts
 from cinejax.film.timeline import Timeline
 from data_prep import films, shots
 from data_prep.captions import Captions, caption
-from data_prep.encode import Encode, frame_shape
+from data_prep.encode import Encode
 
 Entry = dict[str, Any]  # what the report says of a clip
 
@@ -56,7 +56,7 @@ class Preparation:
       return self._films(clip, name, plan, box, said)
 
     films.write_films(
-      self.out, part_name(name), frame_shape(self.cfg), make, [0]
+      self.out, part_name(name), self.cfg.frame_shape, make, [0]
     )
     return {
       'frames': found.frames,

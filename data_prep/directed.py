@@ -31,7 +31,7 @@ from cinejax.loading import load_director
 from cinejax.training.program import latent_films
 from data_prep import films as films_lib
 from data_prep import remake
-from data_prep.encode import fingerprint, frame_shape
+from data_prep.encode import fingerprint
 
 _BATCHES = 8  # of a part
 _SEEDS = 1 << 20  # between the films of one config.seed and the next
@@ -82,7 +82,7 @@ def write_parts(
     lambda films: direct_again(director, films, batch),
     batch=batch,
     part_films=batch * _BATCHES,
-    frame_shape=frame_shape(director.cfg),
+    frame_shape=director.cfg.frame_shape,
     shard=shard,
   )
 

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinejax.config import Config
 from cinejax.interop.archive import files_of
 from cinejax.interop.weights import load_codec
 from cinejax.models.codec.base import Codec, from_bytes
@@ -65,13 +64,6 @@ def encode_where_it_runs(
   The codec is loaded once in each process that calls it.
   """
   return load_encode(cfg, weights)(videos, pixel_frames)
-
-
-def frame_shape(cfg: Config) -> tuple[int, int, int]:
-  """Rows, columns and channels of a latent frame."""
-  stride = cfg.codec.spatial_stride
-  rows, columns = cfg.film.height // stride, cfg.film.width // stride
-  return rows, columns, cfg.codec.channels
 
 
 def fingerprint(*archives: str | os.PathLike) -> str:

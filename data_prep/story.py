@@ -24,6 +24,7 @@ from cinejax.data.sources import LatentFilm
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.interop.weights import codec_files
+from cinejax.story import world
 from cinejax.story.casting import KINDS, cast
 from cinejax.story.render import render_batch
 from cinejax.story.steering import steered_prompts
@@ -31,7 +32,6 @@ from data_prep import films
 from data_prep.encode import (
   Encode,
   fingerprint,
-  frame_shape,
   load_encode,
 )
 
@@ -128,6 +128,7 @@ def make_films(
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
+  world.check_size(cfg.film, 'give a config of that size')
   parts = StoryParts(
     cfg,
     args.weights,
@@ -140,7 +141,7 @@ def main() -> None:
   load_encode(cfg.codec, args.weights)
   films.claim(args.out, _settings(parts))
   write = functools.partial(
-    films.write_films, args.out, frame_shape=frame_shape(cfg)
+    films.write_films, args.out, frame_shape=cfg.frame_shape
   )
   if args.beam:
     write('beam', make_part=parts, numbers=parts.numbers(), beam=True)

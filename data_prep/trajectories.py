@@ -45,7 +45,7 @@ from cinejax.training.program import BASES, captions, init_dit, latent_films
 from cinejax.training.steps import place
 from data_prep import films as films_lib
 from data_prep import remake
-from data_prep.encode import fingerprint, frame_shape
+from data_prep.encode import fingerprint
 
 # films of data.chunks chunks -> the same with trajectories
 Teach = Callable[[Sequence[LatentFilm]], list[TrajectoryFilm]]
@@ -89,7 +89,7 @@ def write_parts(
     teach,
     batch=cfg.stage.init.batch,
     part_films=part_films(cfg),
-    frame_shape=frame_shape(cfg),
+    frame_shape=cfg.frame_shape,
     shard=shard,
     points=STUDENT_STEPS,
   )
@@ -99,7 +99,7 @@ def part_films(cfg: Config) -> int:
   """Films of a part: whole batches, of about _PART_BYTES in all."""
   batch = cfg.stage.init.batch
   frames = cfg.data.chunks * cfg.film.frames_per_chunk
-  numbers = frames * math.prod(frame_shape(cfg)) * (STUDENT_STEPS + 2)
+  numbers = frames * math.prod(cfg.frame_shape) * (STUDENT_STEPS + 2)
   return batch * max(1, _PART_BYTES // (2 * numbers * batch))
 
 

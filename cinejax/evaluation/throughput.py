@@ -199,15 +199,9 @@ def spread(secs: Sequence[float]) -> dict[str, float]:
   }
 
 
-def latent_size(cfg: Config) -> tuple[int, int]:
-  """Rows and columns."""
-  stride = cfg.codec.spatial_stride
-  return cfg.film.height // stride, cfg.film.width // stride
-
-
 def chunk_tokens(cfg: Config) -> int:
   """T."""
-  height, width = latent_size(cfg)
+  height, width, _ = cfg.frame_shape
   _, rows, columns = cfg.dit.patch
   tokens = (height // rows) * (width // columns)
   return cfg.film.frames_per_chunk * tokens

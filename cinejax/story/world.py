@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from cinejax.core.errors import UserError
 from cinejax.film import screenplay as film_screenplay
+from cinejax.film.config import FilmConfig
 
 CHARACTERS = ('Ada', 'Ben', 'Cleo', 'Dan', 'Eve', 'Finn', 'Gus', 'Hana')
 PLACES = ('forest', 'beach', 'city', 'kitchen', 'desert', 'cave')
@@ -165,6 +166,16 @@ class StoryFilm:
         for segment in self.segments
       ),
       title=f'story {self.seed}',
+    )
+
+
+def check_size(film: FilmConfig, instead: str) -> None:
+  """Raises UserError, which says what to do `instead`, for films of a size
+  that the story world has not."""
+  if (film.height, film.width) != (HEIGHT, WIDTH):
+    raise UserError(
+      f'config.film is {film.width}x{film.height} pixels; story films are '
+      f'{WIDTH}x{HEIGHT}; {instead}'
     )
 
 

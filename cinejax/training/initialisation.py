@@ -30,6 +30,7 @@ from cinejax.training.program import (
   frozen_dit,
   init_dit,
   latent_films,
+  open_films,
   weights_path,
 )
 from cinejax.training.steps import LossFn
@@ -136,7 +137,7 @@ def make_init_loss(cfg: Config, text: Text) -> LossFn:
 
 def _trajectories(cfg: Config) -> LatentFilms:
   folder = pathlib.Path(cfg.init.trajectories)
-  films = LatentFilms(folder)
+  films = open_films(cfg, folder)
   if not isinstance(films[0], TrajectoryFilm):
     raise UserError(
       f'config.init.trajectories is {folder}, which holds films without '

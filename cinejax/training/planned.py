@@ -101,7 +101,7 @@ def work(name: str, cfg: Config, mesh: Mesh) -> Work:
     return Work()
   rows, columns = (
     size // patch
-    for size, patch in zip(_latent(cfg)[:2], cfg.dit.patch[1:], strict=True)
+    for size, patch in zip(cfg.frame_shape[:2], cfg.dit.patch[1:], strict=True)
   )
   settings = getattr(cfg.stage, name)
   frames = settings.batch * cfg.data.chunks * cfg.film.frames_per_chunk
@@ -196,7 +196,7 @@ def make_batch(cfg: Config, name: str) -> dict[str, jax.ShapeDtypeStruct]:
     video = (films, cfg.story.clip_frames, cfg.film.height, cfg.film.width, 3)
     return {'video': jax.ShapeDtypeStruct(video, jnp.uint8)}
   shapes = {
-    'latents': (chunks * cfg.film.frames_per_chunk, *_latent(cfg)),
+    'latents': (chunks * cfg.film.frames_per_chunk, *cfg.frame_shape),
     'text': (chunks, cfg.text.rows, cfg.text.features),
     'mask': (chunks,),
     'shots': (chunks,),
@@ -210,13 +210,6 @@ def make_batch(cfg: Config, name: str) -> dict[str, jax.ShapeDtypeStruct]:
     )
     for name, shape in shapes.items()
   }
-
-
-def _latent(cfg: Config) -> tuple[int, int, int]:
-  """(Y, X, C)."""
-  stride = cfg.codec.spatial_stride
-  height, width = cfg.film.height // stride, cfg.film.width // stride
-  return height, width, cfg.dit.channels
 
 
 def _rollout(cfg: Config, mesh: Mesh) -> Planned:
@@ -237,7 +230,7 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
     memory=cfg.memory,
     diffusion=cfg.diffusion,
     rollout=cfg.rollout,
-    latent_shape=(cfg.film.frames_per_chunk, *_latent(cfg)),
+    latent_shape=(cfg.film.frames_per_chunk, *cfg.frame_shape),
     negative_text_WD=captions.encode([''])[0],
   )
   state = jax.eval_shape(
@@ -272,7 +265,7 @@ def _decoder(cfg: Config, films: int) -> Any:
   """The codec's parameters, and what it remembers between chunks."""
   codec = make_codec(cfg.codec)
   params = jax.eval_shape(codec.init, jax.random.key(0))
-  shape = (films, *_latent(cfg))
+  shape = (films, *cfg.frame_shape)
   return params, jax.eval_shape(lambda p: codec.init_decode(p, shape), params)
 
 

@@ -6,8 +6,9 @@ them, from config.train.NAME_weights.
 
 import dataclasses
 import functools
+import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -150,4 +151,22 @@ def latent_films(cfg: Config) -> LatentFilms:
       f'{cfg.data.films} holds films of config.eval.seed, {cfg.eval.seed}, '
       'which no training may see; write others, say with --seed=1'
     )
-  return LatentFilms(cfg.data.films)
+  return open_films(cfg, cfg.data.films)
+
+
+def open_films(cfg: Config, folder: str | os.PathLike) -> LatentFilms:
+  """The films in `folder`; UserError unless their frames are of cfg's size."""
+  films = LatentFilms(folder)
+  found = films[0].latents.shape[1:]
+  if found != cfg.frame_shape:
+    raise UserError(
+      f'{folder} holds films whose latent frames are {_size(found)} (rows, '
+      'columns, channels), and config.film and config.codec make them '
+      f'{_size(cfg.frame_shape)}; give the config that wrote the films, or '
+      'write others'
+    )
+  return films
+
+
+def _size(shape: Sequence[int]) -> str:
+  return 'x'.join(map(str, shape))

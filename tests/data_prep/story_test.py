@@ -2,11 +2,13 @@
 
 import dataclasses
 import shutil
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import flags
 
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
@@ -79,9 +81,9 @@ def test_prompts_cuts_and_shots(cfg, written):
       assert film.prompts[chunk] == (prefix + said if cut else said)
 
 
-def test_no_training_reads_evaluation_films(cfg, written, tmp_path):
+def test_no_training_reads_evaluation_films(cfg, weights, written, tmp_path):
   for kind in ('long', 'train'):
-    parts = story.StoryParts(cfg, '', kind, 4)
+    parts = story.StoryParts(cfg, weights, kind, 4)
     out = tmp_path / kind
     shutil.copytree(written.path, out)
     films.claim(out, story._settings(parts))
@@ -92,6 +94,21 @@ def test_no_training_reads_evaluation_films(cfg, written, tmp_path):
       continue
     with pytest.raises(UserError, match='no training may see'):
       program.latent_films(reading)
+
+
+def test_films_have_the_size_of_the_config(cfg, written, tmp_path, monkeypatch):
+  wide = dataclasses.replace(
+    cfg,
+    film=dataclasses.replace(cfg.film, width=128),
+    data=dataclasses.replace(cfg.data, films=str(written.path)),
+  )
+  with pytest.raises(UserError, match=r'are 8x8x16 .* make them 8x16x16; give'):
+    program.latent_films(wide)
+  args = SimpleNamespace(out=str(tmp_path / 'out'))
+  monkeypatch.setattr(flags, 'FLAGS', args)
+  monkeypatch.setattr(story.command, 'config', lambda: wide)
+  with pytest.raises(UserError, match='story films are 64x64; give a config'):
+    story.main()
 
 
 def test_evaluation_films_have_a_seed_of_their_own(cfg):

@@ -43,7 +43,7 @@ def cfg():
 def films(cfg):
   """Five, of 2 to 4 chunks, of which training reads 3."""
   rng = np.random.default_rng(0)
-  shape = (*trajectories.frame_shape(cfg),)
+  shape = cfg.frame_shape
   return [
     LatentFilm(
       latents=rng.normal(size=(3 * chunks, *shape)).astype(np.float16),
@@ -185,6 +185,7 @@ def test_batches_carry_trajectories_padded_as_films_are(cfg, written):
       'is bidirectional, but .* with causal',
     ),
     ({'memory.policy': 'window'}, 'is window, but .* with camr'),
+    ({'film.height': 64}, 'are 4x4x16 .* make them 8x4x16; give'),
   ],
 )
 def test_trajectories_of_other_settings_are_refused(

@@ -40,6 +40,7 @@ def made(tmp_path, monkeypatch):
   """cfg, a folder with every network, and films in place of a data set."""
   config = tiny.get_config()
   config.data.update({'films': 'made up', 'chunks': 4})
+  config.film.height = config.film.width = 16
   config.dmd.update(
     {
       'every': 2,

@@ -35,6 +35,7 @@ def test_it_starts_from_the_base_and_resumes_bit_for_bit(
 ):
   config = tiny.get_config()
   config.data.films = 'made up'
+  config.film.height = config.film.width = 16
   config.init.update({'method': method, 'grid': 4})
   config.stage.init.update({'steps': 4, 'batch': 2})
   config.train.update({'save_every_steps': 2, 'weights_dtype': 'float32'})
