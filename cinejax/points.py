@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cinejax.core.files import atomic_path
+from cinejax.core.files import atomic_path, read_json
 
 Argv = tuple[str, ...]
 
@@ -110,7 +110,7 @@ async def _run(point: Point, environment: dict[str, str]) -> bool:
 def _add_seconds(folder: pathlib.Path, module: str, secs: float) -> None:
   """To what the module's commands have taken so far, stopped ones included."""
   path = folder / 'seconds.json'
-  spent = json.loads(path.read_text()) if path.exists() else {}
+  spent = read_json(path)
   spent[module] = round(spent.get(module, 0.0) + secs, 1)
   with atomic_path(path) as partial:
     partial.write_text(json.dumps(spent) + '\n')

@@ -27,7 +27,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path
+from cinejax.core.files import atomic_path, check_folder
 from cinejax.data.sources import LatentFilm, made_with
 from cinejax.film.screenplay import ChunkPrompt
 
@@ -170,8 +170,10 @@ def is_written(out: str | os.PathLike, part: str) -> bool:
 def claim(out: str | os.PathLike, settings: dict[str, Any]) -> None:
   """Writes `OUT/settings.json`; UserError if it says something else.
 
-  Parts made in another way must not end up in one data set.
+  Parts made in another way must not end up in one data set. A UserError too
+  where nothing can be written.
   """
+  path = check_folder(out) / 'settings.json'
   if found := made_with(out):
     for name in sorted(settings.keys() | found.keys()):
       if found.get(name) != settings.get(name):
@@ -180,7 +182,7 @@ def claim(out: str | os.PathLike, settings: dict[str, Any]) -> None:
           f'{settings.get(name)}; choose another --out or delete it'
         )
     return
-  with atomic_path(pathlib.Path(out) / 'settings.json') as partial:
+  with atomic_path(path) as partial:
     partial.write_text(json.dumps(settings, indent=2) + '\n')
 
 

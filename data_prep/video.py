@@ -31,7 +31,7 @@ from rich.progress import Progress
 from cinejax import command
 from cinejax.config import Config, check
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path
+from cinejax.core.files import atomic_path, read_json
 from cinejax.interop.weights import codec_files
 from data_prep import captions, films
 from data_prep.clips import Entry, Preparation, part_name
@@ -94,8 +94,7 @@ def attempt(task: Preparation, name: str, clip: pathlib.Path) -> Entry:
   """Prepares one clip, unless it is done, and keeps its entry in OUT."""
   path = _entry_path(task.out, name)
   if films.is_written(task.out, part_name(name)):
-    earlier = json.loads(path.read_text()) if path.exists() else {'file': name}
-    return earlier | {'status': 'kept'}
+    return {'file': name} | read_json(path) | {'status': 'kept'}
   try:
     entry = {'status': 'written', **task.prepare(clip, name)}
   except UserError as error:
@@ -107,8 +106,8 @@ def attempt(task: Preparation, name: str, clip: pathlib.Path) -> Entry:
 
 def report(out: pathlib.Path, found: Iterable[str]) -> list[Entry]:
   """Writes OUT/report.json, what is known of the clips `found`."""
-  paths = [_entry_path(out, name) for name in found]
-  entries = [json.loads(path.read_text()) for path in paths if path.exists()]
+  entries = [read_json(_entry_path(out, name)) for name in found]
+  entries = [entry for entry in entries if entry]  # the others are not tried
   _write_json(out / 'report.json', {'clips': entries})
   return entries
 

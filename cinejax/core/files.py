@@ -1,10 +1,12 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import json
 import os
 import pathlib
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from cinejax.core.errors import UserError
 
@@ -39,6 +41,24 @@ def append_line(path: str | os.PathLike, line: str) -> None:
     partial.write_text(f'{before}{line}\n')
 
 
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+  """The object that a JSON file holds, {} if there is no such file.
+
+  Raises UserError where the file is broken or holds something else.
+  """
+  try:
+    found = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+  except (FileNotFoundError, NotADirectoryError):
+    return {}
+  except (OSError, ValueError) as error:
+    raise UserError(
+      f'{path} cannot be read ({error}); mend it or remove it'
+    ) from error
+  if not isinstance(found, dict):
+    raise UserError(f'{path} holds no JSON object; mend it or remove it')
+  return found
+
+
 def check_file(path: str | os.PathLike) -> None:
   """Raises UserError where no file can be written as `path`."""
   path = pathlib.Path(path)
@@ -53,7 +73,8 @@ def check_folder(path: str | os.PathLike) -> pathlib.Path:
   Raises UserError where it, or what it would be made in, cannot be.
   """
   path = pathlib.Path(path)
-  nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+  # os.path, because Path.exists raises below a folder that is not ours
+  nearest = next(filter(os.path.exists, (path, *path.absolute().parents)))
   if not nearest.is_dir():
     raise UserError(f'{path}: {nearest} is a file; name a folder to write to')
   if not os.access(nearest, os.W_OK | os.X_OK):

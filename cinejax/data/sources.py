@@ -8,7 +8,6 @@ films and real clips alike) without TensorFlow.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from cinejax.core.errors import UserError
+from cinejax.core.files import read_json
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,8 +83,7 @@ class LatentFilms:
 
 def made_with(folder: str | os.PathLike) -> dict[str, Any]:
   """How the films in it were made, as `data_prep` noted; {} if it did not."""
-  path = pathlib.Path(folder) / 'settings.json'
-  return json.loads(path.read_text()) if path.exists() else {}
+  return read_json(pathlib.Path(folder) / 'settings.json')
 
 
 def film_from_record(record: dict[str, Any]) -> LatentFilm:

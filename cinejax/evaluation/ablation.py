@@ -24,7 +24,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from cinejax.core.files import atomic_path
+from cinejax.core.files import atomic_path, read_json
 from cinejax.evaluation import style
 from cinejax.evaluation.report import Metrics, Summary, summary
 
@@ -90,10 +90,8 @@ def figures(folder: pathlib.Path) -> Metrics:
     numbers |= dict(_benched(row))
   for path in sorted((folder / 'metrics').glob('*.jsonl')):
     numbers |= _trained(path.stem, _lines(path))
-  seconds = folder / 'seconds.json'
-  if seconds.exists():
-    spent = json.loads(seconds.read_text())
-    numbers |= {f'{module} secs': secs for module, secs in spent.items()}
+  spent = read_json(folder / 'seconds.json')
+  numbers |= {f'{module} secs': secs for module, secs in spent.items()}
   stored = folder / 'trajectories'
   if stored.exists():
     files = [path for path in stored.rglob('*') if path.is_file()]

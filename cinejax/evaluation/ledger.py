@@ -20,7 +20,7 @@ import numpy as np
 
 from cinejax.core import tree
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path
+from cinejax.core.files import atomic_path, read_json
 from cinejax.evaluation.footage import FilmScore
 from cinejax.evaluation.recall import Draw
 
@@ -37,8 +37,8 @@ class Ledger:
     self._folder = folder / 'scores'
     path = folder / 'settings.json'
     settings = json.loads(json.dumps(settings))
-    before = _read(path)
-    if before is None:
+    before = read_json(path)
+    if not before:
       write_json(path, settings)
     elif before != settings:
       raise UserError(
@@ -49,11 +49,8 @@ class Ledger:
   def scores(self, name: str) -> dict[int, FilmScore]:
     """Of part `name` of the exam, by the number of the film."""
     path = self._folder / f'{name}.json'
-    found = _read(path)
-    if found is None:
-      return {}
     try:
-      return {int(n): _score(record) for n, record in found.items()}
+      return {int(n): _score(found) for n, found in read_json(path).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
       raise UserError(f'{path} is not a file of scores; remove it') from error
 
@@ -90,16 +87,6 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def _one_line(match: re.Match) -> str:
   items = re.sub(r'\n *', ' ', match[0][1:-1]).strip()
   return f'[{items}]'
-
-
-def _read(path: pathlib.Path) -> Any:
-  """None if there is no such file."""
-  try:
-    return json.loads(path.read_text())
-  except FileNotFoundError:
-    return None
-  except (OSError, ValueError) as error:
-    raise UserError(f'{path} cannot be read ({error}); remove it') from error
 
 
 def _record(score: FilmScore) -> dict[str, Any]:

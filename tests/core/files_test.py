@@ -8,6 +8,7 @@ from cinejax.core.files import (
   atomic_path,
   check_file,
   check_folder,
+  read_json,
 )
 
 
@@ -39,6 +40,34 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
   monkeypatch.setattr(os, 'access', lambda *_: False)  # root may do anything
   with pytest.raises(UserError, match=f'{tmp_path} cannot be written to'):
     check_folder(tmp_path / 'a')
+
+
+def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch):
+  monkeypatch.setattr(os, 'access', lambda *_: False)
+  stat = os.stat
+
+  def guarded(path, **kwargs):
+    if str(path).endswith('mine'):
+      raise PermissionError(13, 'Permission denied')
+    return stat(path, **kwargs)
+
+  monkeypatch.setattr(os, 'stat', guarded)
+  with pytest.raises(UserError, match=f'{tmp_path} cannot be written to'):
+    check_folder(tmp_path / 'mine')
+
+
+def test_an_object_is_read_or_what_is_wrong_is_said(tmp_path):
+  path = tmp_path / 'a.json'
+  assert read_json(path) == {}
+  path.write_text('{"a": [1]}')
+  assert read_json(path) == {'a': [1]} and read_json(path / 'b') == {}
+  for text in ('{"a"', '[1]', '3', ''):
+    path.write_text(text)
+    with pytest.raises(UserError, match=r'a\.json .* mend it or remove it'):
+      read_json(path)
+  path.write_bytes(b'\xff')
+  with pytest.raises(UserError, match='cannot be read'):
+    read_json(path)
 
 
 def test_lines_are_added(tmp_path):

@@ -107,6 +107,16 @@ def test_other_settings_are_refused(tmp_path):
   assert found == {'kind': 'train', 'seed': 1}
 
 
+def test_what_cannot_be_claimed_is_said(tmp_path):
+  (tmp_path / 'x').touch()
+  with pytest.raises(UserError, match='x is a file; name a folder'):
+    films.claim(tmp_path / 'x', {'seed': 1})
+  for text in ('{"seed"', '[]'):
+    (tmp_path / 'settings.json').write_text(text)
+    with pytest.raises(UserError, match=r'settings\.json .* mend it or'):
+      films.claim(tmp_path, {'seed': 1})
+
+
 def test_without_tensorflow(tmp_path):
   write(tmp_path, 0)
   code = (
