@@ -5,14 +5,16 @@
   ID.safetensors   how the film stands: state, latents, stills
   open.json        sessions that were live when the server was stopped
 
-Names are made here or read from the folder, never from a client's words. A
-state is taken up only by the model it is of and under a journal that begins
+Names are made here or read from the folder, never from a client's words; what
+else lies there, somebody's screenplay or weights, is neither listed nor deleted.
+A state is taken up only by the model it is of and under a journal that begins
 with its own; otherwise the journal alone is left, and makes the film again.
 """
 
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +27,8 @@ from cinejax.film import screenplay
 from cinejax.film.journal import Film
 from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.serving.reel import Kept, Reel
+
+_NAME = re.compile('[0-9a-f]{16}')  # as session.py makes them
 
 
 class Saved(NamedTuple):
@@ -47,7 +51,8 @@ class Archive:
 
   def names(self) -> list[str]:
     """Saved sessions, the newest first."""
-    paths = [p for p in self._folder.glob('*.json') if p.stem != 'open']
+    paths = self._folder.glob('*.json')
+    paths = [path for path in paths if _NAME.fullmatch(path.stem)]
     paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.stem for path in paths]
 

@@ -1,0 +1,24 @@
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.film import screenplay
+from cinejax.film.journal import Film, Segment
+from cinejax.serving.archive import Archive
+
+
+def test_files_of_others_are_no_sessions_and_stay(tmp_path):
+  film = Film((Segment('Ada', chunks=1),), seed=3)
+  others = ('demo.json', 'config.json', 'base.json', 'base.safetensors')
+  for name in others:
+    screenplay.save(film, tmp_path / name)
+  archive = Archive(tmp_path, 'model', most=1)
+  sessions = ['0123456789abcdef', 'fedcba9876543210']
+  for name in sessions:
+    archive.save_journal(name, film)
+  (kept,) = archive.names()
+  assert kept in sessions and archive.titles() == {kept: 'Ada'}
+  assert archive.load(kept).film == film
+  left = {path.name for path in tmp_path.iterdir()}
+  assert left == {*others, f'{kept}.json'}
+  with pytest.raises(UserError, match='no such saved session'):
+    archive.load('demo')
