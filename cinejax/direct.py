@@ -100,8 +100,10 @@ def main() -> None:
 
   try:
     if args.live:
-      report = direct_live(director, out, seed_of(None), given_BFYXC)
-      tell(out, seed_of(None), report)
+      said, seed = live.directions(cfg.film.cut_prefix), seed_of(None)
+      tell(out, seed, direct_live(director, said, out, seed, given_BFYXC))
+      if said.fault:
+        raise UserError(f'{said.fault}; {out} has the film up to there')
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
       seed = seed_of(film)
@@ -140,21 +142,20 @@ def direct(
 
 def direct_live(
   director: Director,
+  directions: Directions,
   folder: pathlib.Path,
   seed: int,
   given_BFYXC: jax.Array | None = None,
 ) -> dict[str, object]:
-  """The same by standard input; its screenplay is written beside it.
+  """The same by directions; the screenplay of them is written beside it.
 
-  Raises UserError if the input holds no prompt, or a pipe one without sense.
+  Raises UserError if there are none.
   """
-  directions = Directions(
-    live.standard_input(), director.cfg.film.cut_prefix, live.complain
-  )
   said = iter(directions)
   first = next(said, None)
   if first is None:
-    raise UserError('standard input holds no prompt; give one a line')
+    none = UserError('standard input holds no prompt; give one a line')
+    raise directions.fault or none
   said = itertools.chain([first], said)
   video_TYXC, speed = _make(director, said, folder, seed, None, given_BFYXC)
   film = directions.film(seed)

@@ -1,4 +1,3 @@
-import io
 import json
 import re
 import subprocess
@@ -125,11 +124,26 @@ def test_ctrl_c_leaves_nothing_half_written(
   assert error.startswith('stopped; ') and len(error.splitlines()) == 1
 
 
+@pytest.fixture
+def pipe(tmp_path, monkeypatch):
+  """Makes standard input hold these bytes."""
+
+  def hold(lines):
+    path = tmp_path / 'lines'
+    path.write_bytes(lines)
+    opened.append(path.open(encoding='utf-8', errors='surrogateescape'))
+    monkeypatch.setattr('sys.stdin', opened[-1])
+
+  opened = []
+  yield hold
+  for one in opened:
+    one.close()
+
+
 def test_what_a_pipe_directs_its_screenplay_makes_again(
-  command, tmp_path, monkeypatch
+  command, tmp_path, pipe
 ):
-  lines = 'Ada runs\n\ncut: a dog * 2\nAda stands\n'
-  monkeypatch.setattr('sys.stdin', io.StringIO(lines))
+  pipe(b'Ada runs\n\ncut: a dog * 2\nAda stands\n')
   command(screenplay=None, live=True, out=str(tmp_path / 'live'))
   command(
     screenplay=str(tmp_path / 'live' / 'screenplay.json'),
@@ -144,15 +158,39 @@ def test_what_a_pipe_directs_its_screenplay_makes_again(
 
 @pytest.mark.parametrize(
   ('lines', 'sentence'),
-  [('', 'holds no prompt'), ('Ada runs\ncut:\n', 'says nothing to be seen')],
+  [(b'', 'holds no prompt'), (b'cut:\nAda\n', 'says nothing to be seen')],
 )
 def test_a_pipe_without_sense_makes_no_film(
-  command, tmp_path, monkeypatch, lines, sentence
+  command, tmp_path, pipe, lines, sentence
 ):
-  monkeypatch.setattr('sys.stdin', io.StringIO(lines))
+  pipe(lines)
   with pytest.raises(UserError, match=sentence):
     command(screenplay=None, live=True)
   assert not list(tmp_path.glob('out/*'))
+
+
+@pytest.mark.parametrize(
+  ('slip', 'sentence'),
+  [(b'cut:', 'says nothing'), (b'J\xf6rg runs', 'is not utf-8 text')],
+)
+def test_what_a_pipe_directed_before_its_slip_is_kept(
+  command, tmp_path, monkeypatch, pipe, slip, sentence
+):
+  def roll(director, prompts, seeds, given):
+    for _ in prompts:
+      yield np.zeros((1, 9, 16, 16, 3), np.uint8)
+
+  monkeypatch.setattr(direct.Director, 'roll', roll)
+  pipe(b'Ada runs * 2\n' + slip + b'\nBen stands\n')
+  with pytest.raises(UserError, match=f'{sentence}.*has the film up to there'):
+    command(screenplay=None, live=True)
+  out = tmp_path / 'out'
+  assert media.probe(out / 'film.mp4').frames == 18
+  assert json.loads((out / 'report.json').read_text())['frames'] == 18
+  (film,) = screenplay.load(out / 'screenplay.json')
+  assert [(one.prompt, one.chunks) for one in film.segments] == [
+    ('Ada runs', 2)
+  ]
 
 
 def test_a_film_is_directed_live_or_from_a_screenplay(command):

@@ -9,6 +9,7 @@ film. What was directed is a screenplay: with the same seed and weights it
 makes the same film again.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 
@@ -37,24 +38,30 @@ def parse(line: str) -> Segment:
 
 
 class Directions:
-  """Iterates over the prompts of chunk after chunk, and remembers them."""
+  """Iterates over the prompts of chunk after chunk, and remembers them.
+
+  `fault` is what ended the film before its input did, None for nothing.
+  """
 
   def __init__(
     self,
     next_line: Callable[[bool], str | None],
     cut_prefix: str,
-    complain: Callable[[UserError], None],
+    complain: Callable[[UserError], None] | None,
   ):
     """Reads from `next_line`.
 
     Args:
       next_line: wait -> the next line, None when the input has ended; and if
-        not `wait`, '' when there is none yet.
+        not `wait`, '' when there is none yet. Raises UserError for a line that
+        cannot be read.
       cut_prefix: of the first chunk of a new shot.
-      complain: called with the error of a line that cannot be used.
+      complain: called with the error of a line that cannot be used, which is
+        skipped; None: the film ends there.
     """
     self._next_line = next_line
     self._complain = complain
+    self.fault: UserError | None = None
     self._journal = Journal(cut_prefix)
 
   def film(self, seed: int, title: str = '') -> Film:
@@ -63,10 +70,12 @@ class Directions:
 
   def __iter__(self) -> Iterator[ChunkPrompt]:
     due = 0
-    while True:
-      wait = not self._journal.segments
-      segment = self._listen(wait) if due < 1 else ''
+    for made in itertools.count():
+      segment = self._listen(wait=not made) if due < 1 else ''
       if segment is None:
+        return
+      if made == MOST_CHUNKS:
+        self.fault = UserError(f'a film has {MOST_CHUNKS} chunks at most')
         return
       if segment:
         due = segment.chunks
@@ -76,11 +85,15 @@ class Directions:
 
   def _listen(self, wait: bool) -> Segment | str | None:
     """The next line that can be used, '' for none yet, None for the end."""
-    while line := self._next_line(wait):
-      if line.isspace():
-        continue
+    while True:
       try:
-        return parse(line)
+        line = self._next_line(wait)
+        if not line:
+          return line
+        if not line.isspace():
+          return parse(line)
       except UserError as error:
+        if self._complain is None:
+          self.fault = error
+          return None
         self._complain(error)
-    return line

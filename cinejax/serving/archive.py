@@ -6,9 +6,9 @@
   open.json        sessions that were live when the server was stopped
 
 Names are made here or read from the folder, never from a client's words; what
-else lies there, somebody's screenplay or weights, is neither listed nor deleted.
-A state is taken up only by the model it is of and under a journal that begins
-with its own; otherwise the journal alone is left, and makes the film again.
+else lies there, such as a screenplay, is neither listed nor deleted. A state is
+taken up only by the model it is of and under a journal that begins with its
+own; otherwise the journal alone is left, and makes the film again.
 """
 
 import dataclasses

@@ -6,17 +6,13 @@ from cinejax.film.directions import Directions, parse
 from cinejax.film.screenplay import Segment
 
 
-def _directed(lines, complain=None):
+def _directed(lines, complain=None, fault=None):
   """Chunk prompts and film of lines that come when they are asked for."""
   lines = iter(lines)
-
-  def refuse(error):
-    raise error
-
-  directions = Directions(
-    lambda wait: next(lines, None), 'Cut to: ', complain or refuse
-  )
-  return list(directions), directions.film(7)
+  directions = Directions(lambda wait: next(lines, None), 'Cut to: ', complain)
+  said = list(directions)
+  assert fault in str(directions.fault) if fault else not directions.fault
+  return said, directions.film(7)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +65,20 @@ def test_what_was_directed_is_a_screenplay(tmp_path):
   (again,) = screenplay.load(tmp_path / 'film.json')
   assert screenplay.chunk_prompts(again, 'Cut to: ', 1.0) == tuple(said)
   assert again.seed == 7
+
+
+def test_a_film_ends_before_a_line_that_cannot_be_used():
+  lines = ['Ada * 2', 'cut:', 'Ben', None]
+  said, film = _directed(lines, fault='says nothing to be seen')
+  assert [chunk.prompt for chunk in said] == ['Ada', 'Ada']
+  assert [segment.prompt for segment in film.segments] == ['Ada']
+
+
+def test_a_film_has_an_end():
+  said, _ = _directed(['Ada * 10000', None])
+  assert len(said) == 10_000
+  said, film = _directed(['Ada'] + [''] * 20_000, print, 'at most')
+  assert len(said) == film.segments[0].chunks == 10_000
 
 
 def test_a_line_that_cannot_be_used_is_told_and_skipped():
