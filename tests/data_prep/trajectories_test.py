@@ -212,7 +212,11 @@ def test_from_a_bidirectional_base_to_a_student(
   cfg = settings(teacher='bidirectional')
   codec = dataclasses.replace(cfg.train, codec_weights='made up')
   cfg = dataclasses.replace(cfg, train=codec)
-  monkeypatch.setattr(program, 'LatentFilms', lambda path: films)
+  monkeypatch.setattr(
+    program,
+    'LatentFilms',
+    lambda path: films if path == cfg.data.films else LatentFilms(path),
+  )
   monkeypatch.setattr(stages, 'weights_path', lambda *args: None)
   monkeypatch.setattr(stages, 'load_codec', lambda *args: (None, None))
   monkeypatch.setattr(stages, 'make_whole_film_sampler', lambda *args: None)
