@@ -6,6 +6,7 @@ names the nearest known one; values are checked across sections here.
 
 import dataclasses
 import difflib
+import math
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -116,13 +117,15 @@ _CHECKED_ELSEWHERE = re.compile(r'mesh\.\w+')  # core/sharding.py: -1 = the rest
 
 def _check_numbers(cfg: Config) -> None:
   for path, value in _numbers(cfg):
+    if not math.isfinite(value):
+      raise UserError(f'config.{path} is {value}; it must be finite')
     if _SHARE.fullmatch(path):
       if not 0 <= value < 1:
         raise UserError(
           f'config.{path} is {value}; it must be at least 0 and less than 1'
         )
     elif _MAY_BE_ZERO.fullmatch(path):
-      if not value >= 0:
+      if value < 0:
         raise UserError(f'config.{path} is {value}; it must not be negative')
     elif not (_CHECKED_ELSEWHERE.fullmatch(path) or value > 0):
       raise UserError(f'config.{path} is {value}; it must be more than 0')

@@ -96,6 +96,7 @@ def test_what_a_stage_cannot_do_is_a_sentence(changes):
     {'memory.routed_frames': -1},
     {'rollout.chunks_per_call': 0},
     {'diffusion.shift': float('nan')},
+    {'film.fps': float('inf')},
     {'train.save_every_steps': 0},
     {'train.log_every_steps': 0},
     {'train.weights_dtype': 'bf16'},
