@@ -4,7 +4,7 @@
 
 Films of 40 chunks, 120 latent frames, in banks of E frames; V + R + F = 17.
 A past that is given uses nothing, so `unused` shows in `recall`, of films that
-are generated whole. 16 films: some 15 minutes a point on 2 CPU cores, 13
+are generated whole. 16 films: some 45 minutes a point on 2 CPU cores, 13
 points.
 """
 

@@ -2,7 +2,7 @@
 
   python -m cinejax.sweep configs/ablations/reroute.py --workdir=runs/reroute
 
-About 10 minutes a point on 2 CPU cores.
+About 30 minutes a point on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -3,8 +3,7 @@
   python -m cinejax.sweep configs/ablations/routed.py --workdir=runs/routed
 
 Evaluation films have 33 latent frames at most; `full` reads all of them, in
-absolute positions. About 25 minutes a point on 2 CPU cores,
-3 with `FILE.py:four`.
+absolute positions. About 25 minutes a point on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -3,8 +3,7 @@
   python -m cinejax.sweep configs/ablations/window.py --workdir=runs/window
 
 All see the same films, in which who returns was out of the longest window.
-About 25 minutes a point on 2 CPU cores,
-3 with `FILE.py:four`.
+About 25 minutes a point on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
