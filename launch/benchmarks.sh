@@ -20,7 +20,9 @@
 #                            (without one, of the base in four): take nothing
 #                            else onto the machine meanwhile
 #
-# DIR=benchmarks, once it is empty, is what ships.
+# DIR=benchmarks, once it is empty, is what ships; its ablation_FILE.json are
+# table.json of `python -m cinejax.sweep configs/ablations/FILE.py`, and say by
+# which lines they were made.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
