@@ -8,6 +8,8 @@ from cinejax.serving.archive import Archive
 from cinejax.serving.reel import Reel, develop
 from cinejax.serving.slots import Slots
 
+ONE, TWO, THREE = ('1' * 16, '2' * 16, '3' * 16)  # as sessions are named
+
 
 @pytest.fixture(scope='module')
 def slots(director):
@@ -116,8 +118,8 @@ def test_a_film_is_saved_and_taken_up_again_bit_for_bit(
   archive = Archive(tmp_path, 'model', most=2)
   reel = _reel(director, slots)
   reel.rewind(4)
-  archive.save('one', reel, reel.film('Title'))
-  saved = archive.load('one')
+  archive.save(ONE, reel, reel.film('Title'))
+  saved = archive.load(ONE)
   again = Reel(director, saved.film.seed, 2)
   again.resume(saved.made, saved.kept, saved.latents, saved.thumbs)
   again.say(Segment('c', chunks=1, cut=False))
@@ -131,26 +133,26 @@ def test_a_state_is_not_taken_up_by_another_model_or_journal(
   director, slots, tmp_path
 ):
   reel = _reel(director, slots)
-  Archive(tmp_path, 'model', most=2).save('one', reel, reel.film())
-  assert Archive(tmp_path, 'other', most=2).load('one').made is None
+  Archive(tmp_path, 'model', most=2).save(ONE, reel, reel.film())
+  assert Archive(tmp_path, 'other', most=2).load(ONE).made is None
   archive = Archive(tmp_path, 'model', most=2)
-  assert archive.load('one').made == reel.film()
+  assert archive.load(ONE).made == reel.film()
   longer = Film((*reel.film().segments, Segment('d', chunks=2)), seed=5)
-  archive.save_journal('one', longer)
-  assert archive.load('one').made == reel.film()
-  archive.save_journal('one', Film(longer.segments[1:], seed=5))
-  assert archive.load('one').made is None
-  (tmp_path / 'one.safetensors').write_bytes(b'torn')
-  archive.save_journal('one', longer)
-  assert archive.load('one').made is None
+  archive.save_journal(ONE, longer)
+  assert archive.load(ONE).made == reel.film()
+  archive.save_journal(ONE, Film(longer.segments[1:], seed=5))
+  assert archive.load(ONE).made is None
+  (tmp_path / f'{ONE}.safetensors').write_bytes(b'torn')
+  archive.save_journal(ONE, longer)
+  assert archive.load(ONE).made is None
   with pytest.raises(UserError, match='no such saved session'):
-    archive.load('../one')
+    archive.load('../' + ONE)
 
 
 def test_the_oldest_saved_sessions_leave(tmp_path):
   archive = Archive(tmp_path, 'model', most=2)
-  for name in ('one', 'two', 'three'):
+  for name in (ONE, TWO, THREE):
     archive.save_journal(name, Film((Segment(name, chunks=1),), seed=0))
-  assert len(archive.names()) == 2 and 'three' in archive.names()
-  archive.set_open(['three', 'gone'])
-  assert archive.open() == ['three']
+  assert len(archive.names()) == 2 and THREE in archive.names()
+  archive.set_open([THREE, 'gone'])
+  assert archive.open() == [THREE]
