@@ -76,7 +76,9 @@ def test_streaming_is_parallel(studio, form, policy):
   np.testing.assert_allclose(streamed, parallel, atol=1e-5)
 
 
-@pytest.mark.parametrize('cfg_routing', ['conditional', 'own'])
+@pytest.mark.parametrize(
+  'cfg_routing', ['conditional', pytest.param('own', marks=pytest.mark.slow)]
+)
 def test_a_guided_teacher_is_a_guided_rollout(studio, cfg_routing):
   """The negative branch reads the same frames in both."""
   one = studio(memory__cfg_routing=cfg_routing, rollout__guidance=3.0)
