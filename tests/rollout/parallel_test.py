@@ -54,7 +54,7 @@ def _streamed(one, clean, noisy, t_BNF, text, shots):
   ('form', 'policy'),
   [
     ('routed', 'camr'),
-    ('routed', 'shot_sink'),
+    pytest.param('routed', 'shot_sink', marks=pytest.mark.slow),
     ('routed', 'full'),
     ('full', 'full'),
   ],
