@@ -57,13 +57,7 @@ class Director:
   @property
   def latent_shape(self) -> tuple[int, int, int, int]:
     """(F, Y, X, C) of a chunk."""
-    film, stride = self.cfg.film, self.codec.spatial_stride
-    return (
-      film.frames_per_chunk,
-      film.height // stride,
-      film.width // stride,
-      self.codec.channels,
-    )
+    return (self.cfg.film.frames_per_chunk, *self.cfg.frame_shape)
 
   @functools.cached_property
   def text(self) -> Text:

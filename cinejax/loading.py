@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -82,11 +81,8 @@ def codec_on_devices(
 
 def _check_frames(cfg: Config, file: pathlib.Path) -> None:
   """Raises UserError for weights of ours that know chunks of another size."""
-  try:
-    trained = json.loads(open_archive(file).metadata.get('config', '{}'))
-    frames = trained.get('film', {}).get('frames_per_chunk')
-  except (ValueError, AttributeError) as error:
-    raise UserError(f'{file}: its config is no JSON object') from error
+  trained = open_archive(file).config
+  frames = trained.get('film', {}).get('frames_per_chunk')
   if frames not in (None, cfg.film.frames_per_chunk):
     raise UserError(
       f'{file} was trained in chunks of {frames} latent frames, and '

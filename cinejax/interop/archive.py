@@ -39,6 +39,17 @@ class Archive:
   tensors: dict[str, Tensor]
   metadata: dict[str, str]
 
+  @property
+  def config(self) -> dict[str, Any]:
+    """What ours were trained with; {} of others. UserError if it is broken."""
+    try:
+      found = json.loads(self.metadata.get('config', '{}'))
+    except ValueError:
+      found = None
+    if not isinstance(found, dict):
+      raise UserError(f'{self.path}: its metadata holds a broken config')
+    return found
+
 
 def open_archive(path: str | os.PathLike, network: str = '') -> Archive:
   """Reads names, shapes and places; the tensors stay in the file.

@@ -6,7 +6,6 @@ say otherwise.
 """
 
 import functools
-import json
 import pathlib
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import jax
 
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
+from cinejax.core.files import read_json
 from cinejax.interop import names
 from cinejax.interop.archive import Archive
 from cinejax.interop.mapped import Tensor
@@ -117,17 +117,8 @@ def _layers(tensors: Mapping[str, Tensor], layout: str) -> int:
 
 
 def _told(archive: Archive) -> dict[str, Any]:
-  """Sizes that shapes do not tell: our metadata's, or their config.json's."""
-  try:
-    if 'config' in archive.metadata:
-      return dict(json.loads(archive.metadata['config'])['dit'])
-    file = pathlib.Path(archive.path).with_name('config.json')
-    if not file.is_file():
-      return {}
-    told = json.loads(file.read_text())
-    heads = told.get('num_heads') or told.get('num_attention_heads')
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise UserError(
-      f'{archive.path}: the config with it cannot be read ({error!r})'
-    ) from error
-  return {'heads': heads}
+  """Sizes that shapes do not tell: our config's, or their config.json's."""
+  if archive.config:
+    return archive.config.get('dit', {})
+  told = read_json(pathlib.Path(archive.path).with_name('config.json'))
+  return {'heads': told.get('num_heads') or told.get('num_attention_heads')}

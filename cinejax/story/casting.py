@@ -25,7 +25,7 @@ from cinejax.story import staging, world
 KINDS = ('train', 'eval', 'long', 'strict', 'single', 'minutes')
 LAYERS = 6  # L of the models that `strict` is cast for, unless told
 WINDOW_CHUNKS = 3  # V / F, unless told
-_TRIES = 20_000  # at lengths of shots; films that can be have a few hundred
+_TRIES = 20_000  # at lengths of shots, before a film is said to have no room
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
 
 

@@ -104,7 +104,11 @@ def trajectory_settings(cfg: Config) -> dict[str, object]:
   }
   if cfg.init.teacher == 'causal':
     kept['memory'] = (
-      *('policy', 'window_frames', 'routed_frames', 'training', 'cfg_routing'),
+      'policy',
+      'window_frames',
+      'routed_frames',
+      'training',
+      'cfg_routing',
     )
   return {
     f'{section}.{name}': getattr(getattr(cfg, section), name)

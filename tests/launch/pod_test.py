@@ -4,7 +4,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -302,21 +301,3 @@ def test_scripts_pass_shellcheck():
     ['shellcheck', *scripts], capture_output=True, text=True, check=False
   )
   assert told.returncode == 0, told.stdout
-
-
-@pytest.mark.slow
-def test_two_processes_one_is_told_or_killed_and_one_goes_on(tmp_path):
-  told = subprocess.run(
-    ['bash', str(ROOT / 'launch/local_pod.sh'), str(tmp_path / 'run')],
-    cwd=ROOT,
-    env=os.environ | {'PYTHON': sys.executable},
-    capture_output=True,
-    text=True,
-    timeout=2400,
-    check=False,
-  )
-  assert told.returncode == 0, told.stdout + told.stderr
-  assert 'stop: one process was told, both saved update' in told.stdout
-  for stage in ('base', 'dmd'):
-    assert f'{stage}: one process went on from update' in told.stdout
-  assert told.stdout.count('each of 320 indices occurs once') == 2
