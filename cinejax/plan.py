@@ -14,8 +14,11 @@ pass, gathered weights, gradients. Beside a rollout, `codec` is what decodes its
 frames and what it remembers of the last ones, and `text` is UMT5, which stays;
 what these need while they compute is not in it. `flops` are those of the model
 in one call, `flops_computed` with what is computed twice to save memory.
-`--topology=cpu:8` are virtual devices of this machine: of them there are
-`flops_device` too, what one device multiplies in the compiled program.
+`--quick` lets the compiler optimise less: on TPUs a quarter of the minutes;
+Wan's totals came within 4 % of the whole compiler's, those of toys less near.
+Where it is close, plan without it. `--topology=cpu:8` are virtual devices of
+this machine: of them there are `flops_device` too, what one device multiplies
+in the compiled program.
 """
 
 import dataclasses
@@ -52,6 +55,7 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'topology', None, 'Such as v5p:4x4x4 or h100:1x8x8.', required=True
   )
+  flags.DEFINE_bool('quick', False, 'Optimise less: sooner, nearly the same.')
   flags.DEFINE_string('out', '', 'File to add the line of JSON to.')
   flags.DEFINE_string('key', '', 'Named in the line, to find it by.')
 
@@ -61,7 +65,7 @@ def main() -> None:
   if args.out:
     check_file(args.out)  # now, not after minutes
   jax.config.update('jax_platforms', 'cpu')  # of this machine
-  row = plan(args.stage, cfg, args.topology)
+  row = plan(args.stage, cfg, args.topology, quick=args.quick)
   _show(row)
   line = json.dumps(({'key': args.key} if args.key else {}) | row)
   print(line, flush=True)
@@ -69,7 +73,9 @@ def main() -> None:
     append_line(args.out, line)
 
 
-def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
+def plan(
+  stage: str, cfg: Config, name: str, *, quick: bool = False
+) -> dict[str, Any]:
   """What is printed, of the program `stage` on the topology `name`."""
   chip, devices = topology.describe(name)
   mesh = make_mesh(cfg.mesh, devices)
@@ -98,7 +104,7 @@ def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
   }
   start = time.perf_counter()
   try:
-    compiled = _compile(program, mesh)
+    compiled = _compile(program, mesh, quick)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
@@ -119,6 +125,7 @@ def plan(stage: str, cfg: Config, name: str) -> dict[str, Any]:
     'bytes': used,
     'collectives': said,
     'compile_secs': round(secs, 1),
+    'quick': quick,
     'fits': fits,
     'change': [] if fits else changes(stage, cfg, used, mesh),
     **versions(),
@@ -164,11 +171,15 @@ def changes(
   return [*found, 'more chips, or chips with more memory']
 
 
-def _compile(program: planned.Planned, mesh: Mesh) -> jax.stages.Compiled:
-  options = {}
+def _compile(
+  program: planned.Planned, mesh: Mesh, quick: bool
+) -> jax.stages.Compiled:
+  options: dict[str, Any] = {}
+  if quick:
+    options['exec_time_optimization_effort'] = -1.0  # of -1 to 1
   if mesh.devices.flat[0].platform not in ('tpu', 'cpu'):
     # it tries its kernels on the device to choose one, and there is none
-    options = {'xla_gpu_enable_triton_gemm': False}
+    options['xla_gpu_enable_triton_gemm'] = False
   with jax.set_mesh(mesh):
     return program.fn.lower(*program.args).compile(compiler_options=options)
 

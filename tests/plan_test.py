@@ -195,6 +195,26 @@ def test_a_pod_of_tpus(program):
 
 @pytest.mark.slow
 @needs_tpu_compiler
+def test_a_quick_plan_is_near():
+  cfg = make_config(
+    dit__layers=2,
+    dit__head_features=128,
+    dit__compute_dtype='bfloat16',
+    dit__remat='full',
+    memory__training='full',
+    stage__base__optimizer='adamw',
+  )
+  whole, quick = (
+    plan.plan('base', cfg, 'v5e:2x2', quick=quick) for quick in (False, True)
+  )
+  assert (whole['quick'], quick['quick']) == (False, True)
+  assert quick['bytes']['code'] < whole['bytes']['code']
+  totals = (row['bytes']['total'] for row in (quick, whole))
+  assert next(totals) == pytest.approx(next(totals), rel=0.5)
+
+
+@pytest.mark.slow
+@needs_tpu_compiler
 def test_too_large_for_a_pod_does_not_fit():
   cfg = make_config(
     dit__head_features=4096, dit__layers=64, stage__base__optimizer='adamw'
