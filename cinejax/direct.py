@@ -100,7 +100,8 @@ def main() -> None:
 
   try:
     if args.live:
-      said, seed = live.directions(cfg.film.cut_prefix), seed_of(None)
+      said = live.directions(cfg.film.cut_prefix, director.check_prompt)
+      seed = seed_of(None)
       tell(out, seed, direct_live(director, said, out, seed, given_BFYXC))
       if said.fault:
         raise UserError(f'{said.fault}; {out} has the film up to there')

@@ -141,11 +141,20 @@ class Director:
     asks what this model cannot do."""
     segment_chunks(film, self.timeline.chunk_secs)
     for index, segment in enumerate(film.segments):
+      try:
+        self.check_prompt(segment.prompt)
+      except UserError as error:
+        raise UserError(f'{film.place(index)}: {error}') from error
       for name, value in segment.settings.said().items():
         try:
           varied(self.cfg, Settings(**{name: value}))
         except UserError as error:
           raise UserError(f'{film.place(index)}.{name}: {error}') from error
+
+  def check_prompt(self, prompt: str) -> None:
+    """Raises UserError for actions that this model does not take."""
+    if self.cfg.text.actions:
+      self.text.encode([prompt])
 
   @functools.cached_property
   def _variants(self) -> dict[Settings, 'Director']:

@@ -10,22 +10,24 @@ from cinejax.core.errors import UserError
 from cinejax.film.directions import Directions
 
 
-def directions(cut_prefix: str) -> Directions:
-  """Those that standard input gives.
+def directions(cut_prefix: str, check: Callable[[str], None]) -> Directions:
+  """Those that standard input gives, of prompts that pass `check`.
 
   At a terminal a film rolls on while nobody types, and a slip is told and
   skipped. A pipe is read as fast as its lines are used up, so that the same
   lines always make the same film, and its slip ends the film.
   """
+  if sys.stdin is None:  # closed by who started us
+    raise UserError('--live reads standard input, which is closed; open it')
   if not sys.stdin.isatty():
     # Nobody may be there to see that a line was skipped, and the lines after
     # it are meant to follow it. What has been made need not be lost for that.
-    return Directions(_standard_input(typed=False), cut_prefix, None)
+    return Directions(_standard_input(typed=False), cut_prefix, None, check)
   print(
     'type a prompt, `cut: ` before it for a new shot; Ctrl-D ends the film',
     file=sys.stderr,
   )
-  return Directions(_standard_input(typed=True), cut_prefix, _complain)
+  return Directions(_standard_input(typed=True), cut_prefix, _complain, check)
 
 
 def _standard_input(typed: bool) -> Callable[[bool], str | None]:

@@ -193,6 +193,12 @@ def test_what_a_pipe_directed_before_its_slip_is_kept(
   ]
 
 
+def test_standard_input_may_be_closed(command, monkeypatch):
+  monkeypatch.setattr('sys.stdin', None)
+  with pytest.raises(UserError, match='standard input, which is closed'):
+    command(screenplay=None, live=True)
+
+
 def test_a_film_is_directed_live_or_from_a_screenplay(command):
   with pytest.raises(UserError, match='either --screenplay'):
     command(live=True)

@@ -10,8 +10,10 @@ import pytest
 
 from cinejax.bench import make_director
 from cinejax.config import resolve
+from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
 from cinejax.director import Director
+from cinejax.film.journal import Film, Segment
 from cinejax.interop.tensors import save_tree
 from cinejax.loading import load_director
 from cinejax.models import denoiser
@@ -121,3 +123,14 @@ def test_weights_are_loaded_onto_the_devices_once(tmp_path):
     assert all(
       x.is_fully_replicated for x in jax.tree.leaves(director.codec_params)
     )
+
+
+def test_actions_that_a_model_does_not_take_are_told_before_a_film_begins():
+  config = tiny.get_config()
+  config.text.actions = ('left', 'jump')
+  config.dit.actions = 2
+  director = make_director(resolve(config))
+  prompts = ('Ada walks [left|jump]', 'Ada walks [fly]')
+  film = Film([Segment(prompt, chunks=1) for prompt in prompts])
+  with pytest.raises(UserError, match=r'segments\[1\]: .* an action fly; this'):
+    director.check(film)

@@ -48,6 +48,7 @@ class Directions:
     next_line: Callable[[bool], str | None],
     cut_prefix: str,
     complain: Callable[[UserError], None] | None,
+    check: Callable[[str], None] = lambda prompt: None,
   ):
     """Reads from `next_line`.
 
@@ -58,9 +59,11 @@ class Directions:
       cut_prefix: of the first chunk of a new shot.
       complain: called with the error of a line that cannot be used, which is
         skipped; None: the film ends there.
+      check: raises UserError for a prompt that the model cannot take.
     """
     self._next_line = next_line
     self._complain = complain
+    self._check = check
     self.fault: UserError | None = None
     self._journal = Journal(cut_prefix)
 
@@ -91,7 +94,9 @@ class Directions:
         if not line:
           return line
         if not line.isspace():
-          return parse(line)
+          segment = parse(line)
+          self._check(segment.prompt)
+          return segment
       except UserError as error:
         if self._complain is None:
           self.fault = error

@@ -86,3 +86,14 @@ def test_a_line_that_cannot_be_used_is_told_and_skipped():
   said, _ = _directed(['Ada', 'cut:', '\n', 'Ben', None], told.append)
   assert [chunk.prompt for chunk in said] == ['Ada', 'Ben']
   assert len(told) == 1 and 'cut:' in str(told[0])
+
+
+def test_a_prompt_that_a_model_cannot_take_is_skipped_too():
+  def check(prompt):
+    if prompt == 'Ben':
+      raise UserError('no Ben here')
+
+  told, lines = [], iter(['Ada', 'cut: Ben', 'Cem', None])
+  said = Directions(lambda wait: next(lines), '', told.append, check)
+  assert [chunk.prompt for chunk in said] == ['Ada', 'Cem']
+  assert [str(error) for error in told] == ['no Ben here']
