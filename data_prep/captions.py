@@ -103,7 +103,7 @@ def _ask(
       save_image(still, Image.fromarray(frame_YXC))
       try:
         said[shot] = _run(command, still)
-      except (OSError, subprocess.SubprocessError) as error:
+      except (OSError, ValueError, subprocess.SubprocessError) as error:
         problems.append(f'shot {shot}: no caption from the command ({error})')
   return said, problems
 
@@ -113,7 +113,7 @@ def _run(command: Sequence[str], still: pathlib.Path) -> str:
     [*command, str(still)],
     check=True,
     capture_output=True,
-    text=True,
+    encoding='utf-8',  # ValueError for what is not
     timeout=_COMMAND_SECS,
   )
   return ' '.join(answer.stdout.split())

@@ -130,11 +130,9 @@ def write_films(
     frame_shape: rows, columns and channels of a latent frame.
     make_part: gives the films of a number; must pickle when `beam`.
     numbers: the numbers whose films make up this part.
-    beam: make them in a Beam pipeline; UserError without apache-beam.
+    beam: make them in a Beam pipeline, which check_beam() allows.
     points: if not 0, films are TrajectoryFilms of so many.
   """
-  if beam:
-    check_beam()
   config = FilmsConfig(
     name=part,
     frame_shape=frame_shape,

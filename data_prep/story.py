@@ -137,7 +137,9 @@ def main() -> None:
     args.seed,
     args.steered,
   )
-  # a wrong file fails before anything is written
+  # what is missing is told before anything is written
+  if args.beam:
+    films.check_beam()
   load_encode(cfg.codec, args.weights)
   films.claim(args.out, _settings(parts))
   write = functools.partial(

@@ -81,7 +81,6 @@ def run_beam(
   options: Sequence[str] = (),
 ) -> None:
   """The same by a pipeline's workers, to whom `task` is pickled."""
-  films.check_beam()
   import apache_beam as beam  # an optional extra
   from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -135,7 +134,10 @@ def main() -> None:
   beside = (clips if clips.is_dir() else clips.parent) / 'captions.jsonl'
   listed = pathlib.Path(args.captions) if args.captions else beside
   known = captions.load(listed) if args.captions or beside.exists() else {}
-  load_encode(cfg.codec, args.weights)  # a wrong file fails before a clip does
+  # what is missing is told before anything is written
+  if args.beam:
+    films.check_beam()
+  load_encode(cfg.codec, args.weights)
   task = Preparation(
     cfg,
     functools.partial(encode_where_it_runs, cfg.codec, args.weights),

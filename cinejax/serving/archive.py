@@ -138,7 +138,8 @@ class Archive:
       told: Any = json.loads((self._folder / 'open.json').read_text())
     except (OSError, ValueError):
       return []
-    return [name for name in self.names() if name in told]
+    known = told if isinstance(told, list) else []
+    return [name for name in self.names() if name in known]
 
   def _plan(self, name: str) -> Any:
     try:

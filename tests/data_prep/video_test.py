@@ -164,14 +164,19 @@ def test_beam_prepares_the_same_clips(folder, task):
   assert len(LatentFilms(task.out)) > 3
 
 
-def test_a_command_captions_what_has_no_caption(folder, task, tmp_path):
+@pytest.mark.parametrize(
+  'otherwise', ['sys.exit(3)', 'sys.stdout.buffer.write(b"blau\\xfc")']
+)
+def test_a_command_captions_what_has_no_caption(
+  folder, task, tmp_path, otherwise
+):
   script = tmp_path / 'say.py'
   script.write_text(
     'import sys\n'
     'from PIL import Image\n'
     'r, g, b = Image.open(sys.argv[1]).getpixel((40, 40))\n'
     'if r > g: print("something\\n  red")\n'
-    'else: sys.exit(3)\n'
+    f'else: {otherwise}\n'
   )
   task = dataclasses.replace(
     task,

@@ -22,3 +22,15 @@ def test_files_of_others_are_no_sessions_and_stay(tmp_path):
   assert left == {*others, f'{kept}.json'}
   with pytest.raises(UserError, match='no such saved session'):
     archive.load('demo')
+
+
+@pytest.mark.parametrize('text', ['{', '7', '{"a": 1}', '["gone"]'])
+def test_what_was_live_is_nobody_where_the_list_is_not_ours(tmp_path, text):
+  archive = Archive(tmp_path, 'model', most=1)
+  archive.save_journal(
+    '0123456789abcdef', Film((Segment('Ada', chunks=1),), seed=3)
+  )
+  (tmp_path / 'open.json').write_text(text)
+  assert archive.open() == []
+  archive.set_open(['0123456789abcdef'])
+  assert archive.open() == ['0123456789abcdef']
