@@ -44,7 +44,10 @@ from cinejax.training import planned
 from cinejax.training.distillation import real_dit
 
 _SIZES = {'G': 2**30, 'M': 2**20, 'K': 2**10}
-_OVER = re.compile(r'Used ([\d.]+)([GMK]) of|([\d.]+)([GMK]) exceeds')
+_OVER = re.compile(
+  r'Used (?P<whole>[\d.]+[GMK]) of'
+  r'|temporaries \((?P<temporaries>[\d.]+[GMK])\) exceeds'
+)
 
 
 def define_flags() -> None:
@@ -108,7 +111,7 @@ def plan(
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
-    used = held | {'total': beside + _used(str(error))}
+    used = held | {'total': _needed(str(error), beside, sum(held.values()))}
     said: dict[str, Any] = {}
   else:
     used = _bytes(held, beside, compiled.memory_analysis())
@@ -127,15 +130,15 @@ def plan(
     'compile_secs': round(secs, 1),
     'quick': quick,
     'fits': fits,
-    'change': [] if fits else changes(stage, cfg, used, mesh),
+    'change': [] if fits else changes(stage, cfg, used, mesh, chip.hbm_bytes),
     **versions(),
   }
 
 
 def changes(
-  stage: str, cfg: Config, used: dict[str, int], mesh: Mesh
+  stage: str, cfg: Config, used: dict[str, int], mesh: Mesh, hbm_bytes: int
 ) -> list[str]:
-  """What would make it smaller, the likeliest first."""
+  """What would make it fit, the likeliest first."""
   found = []
   split = mesh.shape['data'] * mesh.shape['fsdp']
   lasting = sum(used.get(kind, 0) for kind in ('params', 'optimizer', 'ema'))
@@ -158,16 +161,21 @@ def changes(
     # what bfloat16 moments forget is said in configs/base.py
     if settings.moments_dtype == 'float32' and settings.beta2 < 0.99:
       found.append(f'--config.stage.{stage}.moments_dtype=bfloat16')
+  ways = mesh.shape['sequence'] * mesh.shape['tensor']
   wider = [
-    ways
-    for ways in range(2, cfg.dit.heads + 1)
-    if not (cfg.dit.heads % ways or mesh.size % ways)
-    and ways > mesh.shape['sequence'] * mesh.shape['tensor']
+    more
+    for more in range(ways + 1, cfg.dit.heads + 1)
+    if not (cfg.dit.heads % more or mesh.size % more)
   ]
   if wider and moving > lasting:
     found.append(f'--config.mesh.sequence={wider[0]}')
   if not training and cfg.memory.dtype == 'compute':
     found.append('--config.memory.dtype=int8')
+  if training and moving > lasting and cfg.dit.heads % (2 * ways):
+    # more chips would take more films; what a film needs goes by its length
+    chunks = int(0.95 * cfg.data.chunks * (hbm_bytes - lasting) / moving)
+    shorter = [f'--config.data.chunks={chunks}'] if chunks > 0 else []
+    return [*found, *shorter, 'chips with more memory']
   return [*found, 'more chips, or chips with more memory']
 
 
@@ -202,13 +210,17 @@ def _bytes(held: dict[str, int], beside: int, analysis: Any) -> dict[str, int]:
   }
 
 
-def _used(error: str) -> int:
-  """What the compiler says that it would need; 0 if it does not say."""
+def _needed(error: str, beside: int, held: int) -> int:
+  """What the compiler says that it would need; 0 if it does not say.
+
+  It counts what is not `beside`, or its temporaries without what is `held`.
+  """
   match = _OVER.search(error)
   if match is None:
     return 0
-  number, unit = match[1] or match[3], match[2] or match[4]
-  return int(float(number) * _SIZES[unit])
+  said = match['whole'] or match['temporaries']
+  known = beside if match['whole'] else held
+  return known + int(float(said[:-1]) * _SIZES[said[-1]])
 
 
 def _show(row: dict[str, Any]) -> None:

@@ -110,21 +110,24 @@ def test_computing_twice_is_counted_apart():
 
 
 @pytest.mark.parametrize(
-  ('error', 'used'),
+  ('error', 'needed'),
   [
-    ('… Used 25.84G of 15.75G hbm. Exceeded …', int(25.84 * 2**30)),
-    ('… 512.0M exceeds available HBM …', 512 * 2**20),
+    ('… Used 25.84G of 15.75G hbm. Exceeded …', int(25.84 * 2**30) + 1),
+    (
+      '… the total memory required for HLO temporaries (512.0M) exceeds …',
+      512 * 2**20 + 10,
+    ),
     ('…', 0),
   ],
 )
-def test_what_the_compiler_says_it_needs(error, used):
-  assert plan._used(error) == used
+def test_what_the_compiler_says_it_needs(error, needed):
+  assert plan._needed(error, beside=1, held=10) == needed
 
 
 def test_what_to_change():
   cfg = make_config(stage__base__batch=8)
   mesh = make_mesh(MeshConfig(2, 2, 1, 1), jax.devices()[:4])
-  told = plan.changes('base', cfg, {'params': 10, 'total': 50}, mesh)
+  told = plan.changes('base', cfg, {'params': 10, 'total': 50}, mesh, 30)
   assert told == [
     '--config.dit.remat=full',
     '--config.mesh.data=1, so that fsdp splits weights further',
@@ -135,10 +138,20 @@ def test_what_to_change():
   ]
 
 
+def test_films_that_no_more_chips_would_split_must_be_shorter():
+  cfg = make_config(dit__remat='full', data__chunks=20)  # two heads
+  used = {'params': 10, 'total': 50}
+  mesh = make_mesh(MeshConfig(1, 2, 2, 1), jax.devices()[:4])
+  told = plan.changes('base', cfg, used, mesh, 30)
+  assert told[-2:] == ['--config.data.chunks=9', 'chips with more memory']
+  told = plan.changes('rollout', cfg, used, mesh, 30)
+  assert told[-1] == 'more chips, or chips with more memory'
+
+
 def test_a_larger_judge_is_the_first_to_go():
   cfg = make_config(dit__remat='full', dmd__real_layers=3)
   mesh = make_mesh(MeshConfig(1, 1, 1, 1), jax.devices()[:1])
-  told = plan.changes('dmd', cfg, {'params': 10, 'total': 50}, mesh)
+  told = plan.changes('dmd', cfg, {'params': 10, 'total': 50}, mesh, 30)
   assert told[0].startswith('--config.dmd.real_layers=0 ')
   assert not any('moments_dtype' in change for change in told)
 

@@ -53,7 +53,7 @@ def run(
   for stage in [find(name) for name in cfg.train.stages]:
     path = workdir / stage.makes
     if path.exists():
-      _say(f'{stage.name}: done before, {path}')
+      _say(f'{stage.name}: done before, {path}; without it, training goes on')
     else:
       todo.append(stage)
   check(todo, cfg, workdir)
