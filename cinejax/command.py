@@ -169,6 +169,10 @@ def _keys(section: ConfigDict, path: str) -> Iterator[str]:
 
 def _wake(platform: str | None) -> None:
   """Chooses the devices and where compiled programs are kept."""
+  fractions = {'XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION'}
+  if not fractions & os.environ.keys():
+    # of a GPU, what core/topology.py plans with; JAX alone would take .75
+    os.environ['XLA_CLIENT_MEM_FRACTION'] = '0.92'
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
     folder = pathlib.Path(home) / 'cinejax' / 'jax'

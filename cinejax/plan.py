@@ -12,13 +12,16 @@ one another, and what to change. Nothing is loaded and nothing is run.
 `activations` are the compiler's temporaries: what is kept for the backward
 pass, gathered weights, gradients. Beside a rollout, `codec` is what decodes its
 frames and what it remembers of the last ones, and `text` is UMT5, which stays;
-what these need while they compute is not in it. `flops` are those of the model
-in one call, `flops_computed` with what is computed twice to save memory.
-`--quick` lets the compiler optimise less: on TPUs a quarter of the minutes;
-Wan's totals came within 4 % of the whole compiler's, those of toys less near.
-Where it is close, plan without it. `--topology=cpu:8` are virtual devices of
-this machine: of them there are `flops_device` too, what one device multiplies
-in the compiled program.
+what these need while they compute is not in it. Training is planned as if
+captions were encoded ahead (data_prep/texts.py): else UMT5 takes 11 GiB of each
+host's first device.
+
+`flops` are those of the model in one call, `flops_computed` with what is
+computed twice to save memory. `--quick` lets the compiler optimise less: on
+TPUs a quarter of the minutes; Wan's totals came within 4 % of the whole
+compiler's, those of toys less near. Where it is close, plan without it.
+`--topology=cpu:8` are virtual devices of this machine: of them there are
+`flops_device` too, what one device multiplies in the compiled program.
 """
 
 import dataclasses

@@ -240,7 +240,7 @@ def _stage(
   stage.steps = steps  # optimizer updates
   stage.batch = batch  # examples an update, over all devices
   # parts of a batch computed one after another, for their memory's sake; the
-  # gradient is the mean of theirs
+  # gradient is the mean of theirs, by how much of the films each holds
   stage.accumulate = 1
   stage.optimizer = optimizer  # adamw | muon (matrices of blocks only)
   stage.learning_rate = learning_rate  # at its peak

@@ -35,7 +35,6 @@ PYTHON="${PYTHON:-.venv/bin/python}"
 TRAIN=("$PYTHON" -m cinejax.train --platform=gpu)
 # collectives run while matrices are multiplied
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_enable_latency_hiding_scheduler=true"
-export XLA_PYTHON_CLIENT_MEM_FRACTION="${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92}"
 
 run() {
   if [ "$DRY" = 1 ]; then
@@ -48,6 +47,10 @@ run() {
 
 if [ -n "${SLURM_JOB_ID:-}" ]; then
   STEP=(srun --kill-on-bad-exit=1 "${TRAIN[@]}" --coordinator=auto "$@")
+  if [ "${SLURM_NTASKS_PER_NODE:-1}" = 1 ]; then # else each would take one GPU
+    JAX_LOCAL_DEVICE_IDS="$(seq -s, 0 "$((${SLURM_GPUS_ON_NODE:-1} - 1))")"
+    export JAX_LOCAL_DEVICE_IDS
+  fi
   if [ "$DRY" = 1 ]; then
     run "${STEP[@]}"
     exit
@@ -76,7 +79,7 @@ for i in "${!HOST[@]}"; do
     --coordinator="${HOST[0]}:${PORT:-12345}" --processes="${#HOST[@]}" \
     --process="$i" "$@")"
   there="cd $(printf '%q' "$PWD") && XLA_FLAGS=$(printf '%q' "$XLA_FLAGS") \
-XLA_PYTHON_CLIENT_MEM_FRACTION=$XLA_PYTHON_CLIENT_MEM_FRACTION exec $words"
+exec $words"
   if [ "$DRY" = 1 ]; then
     run ssh -tt "${HOST[$i]}" "$there"
   else

@@ -6,7 +6,7 @@
 #   bash launch/tpu_pod.sh status            ACTIVE when it is there
 #   bash launch/tpu_pod.sh setup             copy this repository, install it
 #   bash launch/tpu_pod.sh run -- --config=configs/wan_14b.py \
-#     --workdir=gs://BUCKET/wan14b …         train; flags of cinejax.train
+#     --workdir=/mnt/BUCKET/wan14b …         train; flags of cinejax.train
 #   bash launch/tpu_pod.sh logs              what the hosts print, as it comes
 #   bash launch/tpu_pod.sh stop              ends the run; it saves first
 #   bash launch/tpu_pod.sh delete
@@ -28,8 +28,10 @@
 #   TRIES     resume gives up when gcloud fails so often in a row; 30
 #   HALT_SECS that hosts have to save before a restart; 300
 #
-# The workdir must be one that all hosts see: a bucket mounted by gcsfuse, or
-# Filestore. Needs gcloud, logged in, with permission for TPUs.
+# The workdir must be one that all hosts see: Filestore, or a bucket mounted by
+# gcsfuse, with --rename-dir-limit=100000 unless its namespace is hierarchical
+# (a checkpoint is a folder that is renamed when it is whole). Needs gcloud,
+# logged in, with permission for TPUs.
 set -euo pipefail
 
 fail() {
@@ -227,7 +229,10 @@ done; exit 1"
 INSTALL='rm -rf cinejax.new && mkdir cinejax.new &&
 tar -xzf cinejax.tar.gz -C cinejax.new && mkdir -p cinejax &&
 cp -r cinejax.new/. cinejax/ && cd cinejax &&
-(python3.12 -m venv .venv || python3.11 -m venv .venv || python3 -m venv .venv) &&
+{ python3.12 -m venv .venv || python3.11 -m venv .venv ||
+  { python3 -m pip install --quiet --user uv &&
+    python3 -m uv venv --seed --python 3.12 .venv; } ||
+  { echo "error: no Python 3.12 or 3.11 here; install one" >&2; exit 1; }; } &&
 .venv/bin/pip install --quiet --editable ".[tpu]"'
 
 DRY=0

@@ -13,9 +13,10 @@ import pytest
 
 from cinejax import plan
 from cinejax.config import resolve
+from cinejax.core import topology
 from cinejax.core.config import MeshConfig
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import make_mesh
+from cinejax.core.sharding import make_mesh, part_of
 from cinejax.training import planned
 from configs import tiny, wan_1_3b, wan_14b
 
@@ -204,6 +205,19 @@ def test_a_pod_of_tpus(program):
   assert row['fits'] and row['bytes']['total'] < 2**30
   split = 'all-reduce' if program == 'codec' else 'all-to-all'
   assert row['collectives'][split]['calls'] > 0
+
+
+@pytest.mark.slow
+@needs_tpu_compiler
+@pytest.mark.parametrize('ways', [1, 2, 4, 8])
+@pytest.mark.parametrize(
+  'name', ['v5p:4x4x4', 'v5p:2x2x4', 'v5e:16x16', 'v6e:4x4', 'v6e:8x8*2']
+)
+def test_hosts_can_feed_pods(name, ways):
+  _, devices = topology.describe(name)
+  mesh = make_mesh(MeshConfig(1, -1, ways, 1), devices)
+  for process in {device.process_index for device in devices}:
+    part_of(mesh, process)
 
 
 @pytest.mark.slow

@@ -72,6 +72,8 @@ def check_folder(path: str | os.PathLike) -> pathlib.Path:
 
   Raises UserError where it, or what it would be made in, cannot be.
   """
+  if '://' in os.fspath(path):
+    raise UserError(f'{path} is an address; mount it, and name the folder')
   path = pathlib.Path(path)
   # os.path, because Path.exists raises below a folder that is not ours
   nearest = next(filter(os.path.exists, (path, *path.absolute().parents)))

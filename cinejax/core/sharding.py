@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -85,7 +86,8 @@ def make_mesh(
       'let one axis be -1 and the product of the others a divisor'
     )
   sizes = [rest if size == -1 else size for size in sizes]
-  return Mesh(_arranged(sizes, devices), AXES, (AxisType.Auto,) * len(AXES))
+  arranged = _by_host(_arranged(sizes, devices))
+  return Mesh(arranged, AXES, (AxisType.Auto,) * len(AXES))
 
 
 def _arranged(sizes: Sequence[int], devices: Sequence[jax.Device]) -> Any:
@@ -112,6 +114,26 @@ def _arranged(sizes: Sequence[int], devices: Sequence[jax.Device]) -> Any:
   )
 
 
+def _by_host(devices: np.ndarray) -> np.ndarray:
+  """The same with the films of each host side by side, as it feeds them.
+
+  Of a torus, neighbours along `fsdp` are often devices of several hosts, which
+  would leave a host with films here and there.
+  """
+
+  def hosts(row: np.ndarray) -> list[tuple[int, int]]:
+    return sorted(
+      {
+        (getattr(device, 'slice_index', 0), device.process_index)
+        for device in row
+      }
+    )
+
+  rows = devices.reshape(-1, *devices.shape[len(BATCH_AXES) :])
+  order = sorted(range(len(rows)), key=lambda row: hosts(rows[row].flat))
+  return rows[order].reshape(devices.shape)
+
+
 def check_heads(heads: int, mesh: Mesh) -> None:
   """Raises UserError unless HEAD_AXES of the mesh divide config.dit.heads."""
   ways = math.prod(mesh.shape[axis] for axis in HEAD_AXES)
@@ -128,26 +150,31 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def batch_part() -> tuple[int, int]:
-  """(index, count): which rows of a batch this process feeds, of how many.
+  """That of this process, on the mesh in use."""
+  mesh = jax.sharding.get_mesh()
+  if mesh.empty or jax.process_count() == 1:
+    return 0, 1
+  return part_of(mesh, jax.process_index())
+
+
+def part_of(mesh: Mesh, process: int) -> tuple[int, int]:
+  """(index, count): which rows of a batch a process feeds, of how many.
 
   Processes whose devices share a film, along `sequence` or `tensor`, feed the
   same rows. Raises UserError if a process's rows are not one part of equals.
   """
-  mesh = jax.sharding.get_mesh()
-  if mesh.empty or jax.process_count() == 1:
-    return 0, 1
   split = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
   here = [
     row
     for row, devices in enumerate(mesh.devices.reshape(split, -1))
-    if any(device.process_index == jax.process_index() for device in devices)
+    if any(device.process_index == process for device in devices)
   ]
   first, size = here[0], len(here)
   if here != list(range(first, first + size)) or first % size or split % size:
     raise UserError(
-      f'process {jax.process_index()} has devices of the rows {here} of '
-      f'{split}; make config.mesh.tensor times config.mesh.sequence a divisor '
-      'or a multiple of the devices of a host'
+      f'process {process} has devices of the rows {here} of {split}; make '
+      'config.mesh.tensor times config.mesh.sequence a divisor or a multiple '
+      'of the devices of a host'
     )
   return first // size, split // size
 

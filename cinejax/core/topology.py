@@ -27,7 +27,7 @@ class Chip:
   """One device, as JAX counts them."""
 
   name: str  # in a topology
-  kind: str  # prefix of jax.Device.device_kind
+  kinds: tuple[str, ...]  # prefixes of jax.Device.device_kind
   hbm_bytes: int  # that a program may use
   flops: float  # bfloat16 products a second at most, dense
 
@@ -38,13 +38,13 @@ _GIB = 2**30
 # v4 and tpu7x are two cores a device or two devices a chip. (cloud.google.com
 # /tpu/docs, nvidia.com data sheets.)
 CHIPS = (
-  Chip('v4', 'TPU v4', int(31.0 * _GIB), 275e12),
-  Chip('v5e', 'TPU v5 lite', int(15.75 * _GIB), 197e12),
-  Chip('v5p', 'TPU v5', int(95.0 * _GIB), 459e12),
-  Chip('v6e', 'TPU v6 lite', int(31.25 * _GIB), 918e12),
-  Chip('tpu7x', 'TPU7x', int(94.75 * _GIB), 1153.5e12),
-  Chip('h100', 'NVIDIA H100', int(0.9 * 84_942_979_072), 989e12),
-  Chip('h200', 'NVIDIA H200', int(0.9 * 150_000_000_000), 989e12),
+  Chip('v4', ('TPU v4',), int(31.0 * _GIB), 275e12),
+  Chip('v5e', ('TPU v5 lite', 'TPU v5e'), int(15.75 * _GIB), 197e12),
+  Chip('v5p', ('TPU v5',), int(95.0 * _GIB), 459e12),
+  Chip('v6e', ('TPU v6 lite', 'TPU v6e'), int(31.25 * _GIB), 918e12),
+  Chip('tpu7x', ('TPU7x',), int(94.75 * _GIB), 1153.5e12),
+  Chip('h100', ('NVIDIA H100',), int(0.9 * 84_942_979_072), 989e12),
+  Chip('h200', ('NVIDIA H200',), int(0.9 * 150_000_000_000), 989e12),
 )
 _GPU_CONFIG = """
 gpu_device_info {{
@@ -80,8 +80,13 @@ _GPUS = {  # (bytes of memory, bytes a second)
 
 def chip_of(kind: str) -> Chip | None:
   """The chip of a device_kind; None if it is not in the table."""
-  fitting = [chip for chip in CHIPS if kind.startswith(chip.kind)]
-  return max(fitting, key=lambda chip: len(chip.kind), default=None)
+  fitting = [
+    (len(prefix), chip)
+    for chip in CHIPS
+    for prefix in chip.kinds
+    if kind.startswith(prefix)
+  ]
+  return max(fitting, key=lambda found: found[0], default=(0, None))[1]
 
 
 def describe(name: str) -> tuple[Chip, list[Any]]:
@@ -122,7 +127,7 @@ def _virtual(count: int) -> tuple[Chip, list[Any]]:
       'unset XLA_FLAGS and JAX_NUM_CPU_DEVICES'
     )
   memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-  return Chip('cpu', 'cpu', memory // count, 0.0), devices[:count]
+  return Chip('cpu', ('cpu',), memory // count, 0.0), devices[:count]
 
 
 def _tpus(chip: Chip, shape: str, slices: int) -> list[Any]:
@@ -164,7 +169,7 @@ def _gpus(chip: Chip, shape: str, slices: int) -> list[Any]:
     topology_name=chip.name,
     topology=shape,
     target_config=_GPU_CONFIG.format(
-      memory=memory, bandwidth=bandwidth, kind=chip.kind
+      memory=memory, bandwidth=bandwidth, kind=chip.kinds[0]
     ),
   )
   return list(described.devices)

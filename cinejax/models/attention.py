@@ -108,7 +108,9 @@ def _announce(chosen: str, platform: str) -> None:
   told = f'{chosen} on {platform}'
   if told not in _announced:
     _announced.append(told)
-    logging.info('attention: %s', told)
+    # where there is a choice, all should see it
+    level = logging.INFO if platform == 'cpu' else logging.WARNING
+    logging.log(level, 'attention: %s', told)
 
 
 def _platform() -> str:
@@ -130,6 +132,7 @@ def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
   query_length_B = None
   if length_B is not None and chosen == 'cudnn':
     query_length_B = jnp.full_like(length_B, q_BTHK.shape[1])
+    length_B = jnp.maximum(length_B, 1)  # of no keys it would make NaN
   return jax.nn.dot_product_attention(
     q_BTHK,
     k_BMHK,

@@ -27,6 +27,7 @@ from cinejax.core.sharding import (
   check_heads,
   make_mesh,
   param_shardings,
+  part_of,
   replicated,
 )
 from cinejax.core.topology import chip_of
@@ -115,7 +116,8 @@ def work(name: str, cfg: Config, mesh: Mesh) -> Work:
 
 
 def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
-  """Raises UserError unless the mesh divides what program `name` splits.
+  """Raises UserError unless the mesh divides what program `name` splits, and
+  its hosts can feed it.
 
   A dimension that is not divided would stay whole: right, and slow.
   """
@@ -131,6 +133,8 @@ def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
       f'of{parts} the {split} devices along the axes '
       f'{" and ".join(BATCH_AXES)} of the mesh'
     )
+  for process in {device.process_index for device in mesh.devices.flat}:
+    part_of(mesh, process)
 
 
 def bytes_of(tree: Any) -> int:

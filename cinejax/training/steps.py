@@ -103,8 +103,9 @@ def make_train_step(
 def _accumulated(loss_fn: LossFn, parts: int) -> Callable[..., Any]:
   """value_and_grad of `loss_fn`, over `parts` of the batch in turn.
 
-  Losses, metrics and gradients are means of the parts', each of which has a
-  key of its own.
+  Losses, metrics and gradients are means of the parts', weighted by how much
+  of the films each holds, as the loss of the whole batch would be. Each part
+  has a key of its own.
   """
   gradient = jax.value_and_grad(loss_fn, has_aux=True)
   if parts == 1:
@@ -115,19 +116,25 @@ def _accumulated(loss_fn: LossFn, parts: int) -> Callable[..., Any]:
       rows = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
       return constrain(rows, None, BATCH_AXES)
 
-    def add(total, part):
-      batch, index = part
+    def step(total, part):
+      batch, share, index = part
       made, grads = gradient(
         params, batch, jax.random.fold_in(key, index), given
       )
-      return jax.tree.map(jnp.add, total, grads), made
+      add = lambda x, g: x + (share * g).astype(x.dtype)  # noqa: E731
+      return jax.tree.map(add, total, grads), made
 
+    batches = jax.tree.map(part, batch)
+    held_P = jnp.ones(parts)
+    if 'mask' in batch:  # padding weighs nothing
+      held_P = batches['mask'].sum(range(1, batches['mask'].ndim))
+    share_P = held_P / held_P.sum()
     zeros = jax.tree.map(jnp.zeros_like, params)
-    total, made = jax.lax.scan(
-      add, zeros, (jax.tree.map(part, batch), jnp.arange(parts))
+    grads, made = jax.lax.scan(
+      step, zeros, (batches, share_P, jnp.arange(parts))
     )
-    mean = lambda x: jnp.mean(x, 0, dtype=jnp.float32)  # noqa: E731
-    return jax.tree.map(mean, made), jax.tree.map(lambda x: x / parts, total)
+    mean = lambda x: jnp.tensordot(share_P, x.astype(jnp.float32), 1)  # noqa: E731
+    return jax.tree.map(mean, made), grads
 
   return accumulated
 

@@ -62,6 +62,8 @@ def run(
       path.write_text(json.dumps(dataclasses.asdict(cfg), indent=2) + '\n')
   for stage in todo:
     run_stage(stage, cfg, workdir, mesh, profile)
+    # the next stage reads on every host what the first host writes
+    multihost_utils.sync_global_devices(stage.makes)
     _say(f'{stage.name}: wrote {workdir / stage.makes}')
 
 

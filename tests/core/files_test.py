@@ -23,6 +23,11 @@ def test_a_file_is_whole_or_not_there(tmp_path):
   assert (tmp_path / 'x.txt').read_text() == 'whole'
 
 
+def test_a_folder_is_no_address():
+  with pytest.raises(UserError, match='gs://films/run is an address'):
+    check_folder('gs://films/run')
+
+
 def test_a_folder_is_checked_and_not_made(tmp_path):
   assert check_folder(tmp_path / 'a' / 'b') == tmp_path / 'a' / 'b'
   assert check_folder(tmp_path) == tmp_path

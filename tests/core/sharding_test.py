@@ -120,6 +120,29 @@ def test_processes_feed_the_rows_of_their_devices(
     assert sharding.batch_part() == part
 
 
+@pytest.mark.parametrize(
+  ('sizes', 'hosts', 'parts'),
+  [
+    ((1, 8, 1, 1), [0, 2, 0, 3, 1, 3, 1, 2], [(p, 4) for p in range(4)]),
+    ((2, 2, 2, 1), [0, 1, 2, 3, 1, 0, 3, 2], [(p // 2, 2) for p in range(4)]),
+  ],
+)
+def test_films_of_a_host_lie_side_by_side(sizes, hosts, parts):
+  # neighbours on a torus are often devices of several hosts
+  devices = np.array([types.SimpleNamespace(process_index=p) for p in hosts])
+  shape = dict(zip(sharding.AXES, sizes, strict=True))
+  apart, beside = (
+    types.SimpleNamespace(shape=shape, devices=arranged)
+    for arranged in (
+      devices.reshape(sizes),
+      sharding._by_host(devices.reshape(sizes)),
+    )
+  )
+  with pytest.raises(UserError, match='has devices of the rows'):
+    sharding.part_of(apart, 0)
+  assert [sharding.part_of(beside, process) for process in range(4)] == parts
+
+
 def test_rows_that_are_no_part_are_a_sentence(monkeypatch):
   # three films over two hosts of three devices, each with half of one
   devices = [types.SimpleNamespace(process_index=i // 3) for i in range(6)]

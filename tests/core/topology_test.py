@@ -38,6 +38,8 @@ def test_virtual_devices_are_those_of_this_process():
   [
     ('TPU v5', 'v5p'),
     ('TPU v5 lite', 'v5e'),
+    ('TPU v5e', 'v5e'),
+    ('TPU v5p', 'v5p'),
     ('NVIDIA H100 80GB HBM3', 'h100'),
     ('cpu', None),
   ],

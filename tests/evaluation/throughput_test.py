@@ -55,7 +55,7 @@ def test_rates_of_a_rollout_follow_from_its_milliseconds(director):
 def test_a_rollout_at_the_peak_takes_what_its_steps_do(director, monkeypatch):
   """Counted for the chunks that are timed: not a film's first, which may take
   more of them."""
-  chip = topology.Chip('a', 'a', 0, flops=1e12)
+  chip = topology.Chip('a', ('a',), 0, flops=1e12)
   monkeypatch.setattr(topology, 'chip_of', lambda kind: chip)
 
   def peak(sequence=1, **rollout):

@@ -65,6 +65,7 @@ fi
 # training then ends with the exit code ENDS.
 FAKE_SRUN = r"""#!/usr/bin/env bash
 echo "srun $*" >>"$NOTES/calls"
+echo "${JAX_LOCAL_DEVICE_IDS:-}" >"$NOTES/devices"
 if [ -n "${ENDS:-}" ]; then
   trap 'exit "$ENDS"' TERM
   kill -USR1 "$PPID"
@@ -283,6 +284,18 @@ def test_gpu_hosts(fake):
   assert '--coordinator=auto --workdir=w' in call
   told = run('gpu_node.sh', '--dry_run', '--', '--workdir=w', PYTHON='py')
   assert 'py -m cinejax.train --platform=gpu --workdir=w' in told.stdout
+
+
+@pytest.mark.parametrize(
+  ('tasks', 'devices'),
+  [({}, '0,1,2,3\n'), ({'SLURM_NTASKS_PER_NODE': '4'}, '\n')],
+)
+def test_slurm_s_processes_have_all_gpus_of_a_node(fake, tasks, devices):
+  run, notes = fake
+  job = {'SLURM_JOB_ID': '1', 'SLURM_GPUS_ON_NODE': '4'} | tasks
+  told = run('gpu_node.sh', '--', '--workdir=w', **job)
+  assert told.returncode == 0, told.stderr
+  assert (notes / 'devices').read_text() == devices
 
 
 @pytest.mark.parametrize(('ends', 'again'), [('', 0), ('0', 1), ('3', 0)])

@@ -177,7 +177,8 @@ def test_auto(platform, dtype, length, features, chosen, monkeypatch, caplog):
   choose = functools.partial(
     attention.choose, 'auto', jnp.dtype(dtype), (1, length, 2, features)
   )
-  with caplog.at_level('INFO', logger='absl'):
+  level = 'INFO' if platform == 'cpu' else 'WARNING'  # that all see
+  with caplog.at_level(level, logger='absl'):
     assert choose((1, 24, 2, features)) == choose((1, 24, 2, features))
   assert choose((1, 24, 2, features)) == chosen
   assert caplog.text.count('attention: ') == 1

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from cinejax.training import steps
 from cinejax.training.state import shardings, start_from
 from cinejax.training.steps import make_train_step, place
 
@@ -133,6 +134,28 @@ def test_a_batch_in_parts_is_the_batch(make_toy):
     jax.tree.leaves(parts.params), jax.tree.leaves(whole.params), strict=True
   ):
     np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_parts_weigh_what_they_hold_of_films():
+  def loss_fn(x, batch, key, given):
+    loss = (x * batch['film'] * batch['mask']).sum() / batch['mask'].sum()
+    return loss, {'twice': 2 * loss}
+
+  batch = {
+    'film': jnp.arange(12.0).reshape(4, 3),
+    'mask': jnp.array([[1, 1, 1], [1, 0, 0], [1, 1, 1], [1, 0, 0]], float),
+  }
+  for parts in (2, 4):
+    for one, other in zip(
+      *(
+        jax.tree.leaves(
+          steps._accumulated(loss_fn, n)(2.0, batch, jax.random.key(0), {})
+        )
+        for n in (1, parts)
+      ),
+      strict=True,
+    ):
+      np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_a_spike_is_told_and_changes_nothing_if_skipped(make_toy):

@@ -79,7 +79,14 @@ def test_finished_stages_are_skipped(toy_stage, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(stages, 'STAGES', (stage,))
   train = dataclasses.replace(toy.cfg.train, stages=('base',))
   cfg = dataclasses.replace(toy.cfg, train=train)
+  waited = []
+  monkeypatch.setattr(
+    trainer.multihost_utils,
+    'sync_global_devices',
+    lambda name: waited.append((tmp_path / name).exists()),
+  )
   trainer.run(cfg, tmp_path, toy.mesh)
+  assert waited[-1]  # all hosts, for what the first one wrote
   trainer.run(cfg, tmp_path, toy.mesh)
   assert len(built) == 1
   assert 'base: done before' in capsys.readouterr().out
