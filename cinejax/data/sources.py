@@ -86,6 +86,12 @@ def made_with(folder: str | os.PathLike) -> dict[str, Any]:
   return read_json(pathlib.Path(folder) / 'settings.json')
 
 
+def seeds_below(folder: str | os.PathLike) -> set[int]:
+  """Those that the films in it and below were cast with, where noted."""
+  noted = map(read_json, pathlib.Path(folder).rglob('settings.json'))
+  return {settings['seed'] for settings in noted if 'seed' in settings}
+
+
 def film_from_record(record: dict[str, Any]) -> LatentFilm:
   """A decoded TFDS example (text as bytes) as a film."""
   fields = {

@@ -50,13 +50,13 @@ def write(
 ) -> str:
   """Writes table.json, table.md and plot.png; returns the Markdown.
 
-  `names` are the figures of Markdown and plot, () = all; what no row has is
-  left out. The JSON has all.
+  `names` are the figures of Markdown and plot, () = all. The JSON has all.
   """
   found = {row.name: figures(row.folder) for row in rows}
   table = grouped(rows, found)
-  known = dict.fromkeys(name for cells in table.values() for name in cells)
-  shown = [name for name in names or known if name in known]
+  shown = list(names) or list(
+    dict.fromkeys(name for cells in table.values() for name in cells)
+  )
   text = markdown(question, table, shown)
   points = [
     {

@@ -101,6 +101,7 @@ def trajectory_settings(cfg: Config) -> dict[str, object]:
     'init': ('teacher', 'grid', 'guidance'),
     'diffusion': ('shift',),
     'film': ('frames_per_chunk',),
+    'rollout': ('negative_prompt',),
   }
   if cfg.init.teacher == 'causal':
     kept['memory'] = (
@@ -109,6 +110,8 @@ def trajectory_settings(cfg: Config) -> dict[str, object]:
       'routed_frames',
       'training',
       'cfg_routing',
+      'scope',
+      'route_layer',
     )
   return {
     f'{section}.{name}': getattr(getattr(cfg, section), name)

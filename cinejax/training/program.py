@@ -19,7 +19,7 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_part
 from cinejax.data import texts
 from cinejax.data.pipeline import make_batches
-from cinejax.data.sources import LatentFilms, made_with
+from cinejax.data.sources import LatentFilms, seeds_below
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
@@ -146,7 +146,7 @@ def latent_films(cfg: Config) -> LatentFilms:
       '--config=FILE --weights=CODEC --out=FILMS` and give '
       '--config.data.films=FILMS'
     )
-  if made_with(cfg.data.films).get('seed') == cfg.eval.seed:
+  if cfg.eval.seed in seeds_below(cfg.data.films):
     raise UserError(
       f'{cfg.data.films} holds films of config.eval.seed, {cfg.eval.seed}, '
       'which no training may see; write others, say with --seed=1'

@@ -3,32 +3,43 @@
   python -m cinejax.sweep configs/ablations/commit.py --workdir=runs/commit
 
 `separate` and `fused` make the same film, `reuse` keeps what the last, noisy
-pass computed. Random weights: they do not change the time. A minute a point on
-2 CPU cores; take nothing else onto them.
+pass computed; the students that ship were distilled with commits. One that was
+distilled without: --config.rollout.commit=reuse of `cinejax.train`. Some 5
+minutes a point on 2 CPU cores; times want them alone.
 """
 
 from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = ('rollout chunk_ms', 'rollout pixel_fps', 'rollout peak_memory_bytes')
+FIGURES = (
+  'place',
+  'sca',
+  'unreadable',
+  'look_bits',
+  'rollout chunk_ms',
+  'rollout pixel_fps',
+  'rollout peak_memory_bytes',
+)
 
 
 def get_config() -> ConfigDict:
-  config = story.get_config()
-  config.rollout.sampler = 'few_step'
-  config.rollout.steps = 4
-  config.rollout.guidance = 1.0
-  return config
+  return story.get_config()
 
 
 def sweep() -> list[ablations.Point]:
-  return ablations.product(
-    ablations.over('rollout.steps', (1, 2, 4), 'steps'),
-    ablations.over('rollout.commit', ('separate', 'fused', 'reuse')),
-  )
+  whole = story.get_config()
+  students = [
+    ablations.variant(name, story.get_config(name), whole)
+    for name in ('four', 'two', 'one')
+  ]
+  commits = ablations.over('rollout.commit', ('separate', 'fused', 'reuse'))
+  return ablations.product(students, commits)
 
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
-  return (ablations.TIME_ROLLOUT,)
+  return (
+    f'{ablations.EVALUATE} --metrics=generated',
+    ablations.TIME_ROLLOUT,
+  )

@@ -6,8 +6,8 @@
 Four steps from the shipped base: from the base as it is (none), from ODE
 distillation of it or of a bidirectional base, and from consistency
 distillation (cd). Each is measured before (`init ...`) and after 1,000 updates
-of distribution matching; costs are updates, seconds and bytes stored. Needs
-the films of small.py and
+of distribution matching; costs are updates, seconds and bytes stored, without
+the training of a bidirectional base. Needs the films of small.py and
 
   python -m cinejax.train --config=configs/story.py --workdir=runs/story \\
     --config.train.stages="('base_bidirectional',)" \\
@@ -15,7 +15,8 @@ the films of small.py and
     --config.data.films=runs/story/films
 
 A trajectory is 96 passes of its teacher over a film, which is why there are 64
-of each teacher; consistency distillation stores none and reads every film.
+of each teacher. Consistency distillation stores none and reads every film: part
+of what differs is how much each has seen.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,8 @@
   python -m cinejax.sweep configs/ablations/routed.py --workdir=runs/routed
 
 Evaluation films have 33 latent frames at most; `full` reads all of them, in
-absolute positions. About 25 minutes a point on 2 CPU cores.
+absolute positions. The base was trained with R = 5: more frames lie at
+distances that it has not seen. About 25 minutes a point on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,8 @@
     --workdir=runs/training_form
 
 `routed` sees in training what generation will see, `full` all of the past.
-Both generate with camr. Six trainings: some 4 hours on 2 CPU cores.
+Both generate with camr, whose positions `full` has not seen. Six trainings:
+some 4 hours on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict

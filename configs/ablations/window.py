@@ -2,8 +2,9 @@
 
   python -m cinejax.sweep configs/ablations/window.py --workdir=runs/window
 
-All see the same films, in which who returns was out of the longest window.
-About 25 minutes a point on 2 CPU cores.
+All see the same films, in which who returns was out of the longest window. The
+base was trained with V = 9: a longer window reaches distances that it has not
+seen. About 25 minutes a point on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -125,6 +125,27 @@ def test_a_film_has_one_trajectory_in_any_batch(films, teacher, written):
   assert np.abs(alone.points[:, 0] - other.points[:, 0]).max() > 1
 
 
+@pytest.mark.parametrize(
+  ('section', 'change'),
+  [
+    ('init', {'guidance': 2.5}),
+    ('memory', {'scope': 'shared'}),
+    ('rollout', {'negative_prompt': 'rain'}),
+  ],
+)
+def test_those_of_another_teacher_are_refused(cfg, written, section, change):
+  init = dataclasses.replace(cfg.init, trajectories=str(written))
+  reading = dataclasses.replace(cfg, init=init)
+  assert len(initialisation.read_films(reading)) == 5
+  settings = dataclasses.replace(getattr(reading, section), **change)
+  other = dataclasses.replace(reading, **{section: settings})
+  (name,) = change
+  with pytest.raises(
+    UserError, match=f'config.{section}.{name} is .* were made'
+  ):
+    initialisation.read_films(other)
+
+
 def test_each_point_leads_to_the_next_and_the_last_to_the_end(
   cfg, weights, films, written
 ):

@@ -92,7 +92,10 @@ def test_tables_show_what_is_asked_and_keep_all(rows, tmp_path):
   text = ablation.write(tmp_path, 'Which one?', rows, asked)
   lines = text.splitlines()
   assert lines[0] == '# Which one?'
-  assert lines[-2:] == ['| camr | 0.6 ± 0.1 (2) |', '| sink | 0.25 |']
+  assert lines[-2:] == [
+    '| camr | 0.6 ± 0.1 (2) | – |',
+    '| sink | 0.25 | – |',
+  ]
   assert (tmp_path / 'table.md').read_text() == text
   content = json.loads((tmp_path / 'table.json').read_text())
   assert content['table']['sink']['sca']['mean'] == 0.9
