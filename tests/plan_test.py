@@ -211,10 +211,19 @@ def test_a_pod_of_tpus(program):
 @needs_tpu_compiler
 @pytest.mark.parametrize('ways', [1, 2, 4, 8])
 @pytest.mark.parametrize(
-  'name', ['v5p:4x4x4', 'v5p:2x2x4', 'v5e:16x16', 'v6e:4x4', 'v6e:8x8*2']
+  ('name', 'count'),
+  [
+    ('v4:2x2x4', 16),
+    ('v5p:4x4x4', 64),
+    ('v5p:2x2x4', 16),
+    ('v5e:16x16', 256),
+    ('v6e:4x4', 16),
+    ('v6e:8x8*2', 128),
+  ],
 )
-def test_hosts_can_feed_pods(name, ways):
+def test_hosts_can_feed_pods(name, count, ways):
   _, devices = topology.describe(name)
+  assert len(devices) == count
   mesh = make_mesh(MeshConfig(1, -1, ways, 1), devices)
   for process in {device.process_index for device in devices}:
     part_of(mesh, process)

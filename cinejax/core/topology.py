@@ -143,6 +143,8 @@ def _tpus(chip: Chip, shape: str, slices: int) -> list[Any]:
   os.environ.setdefault('TPU_ACCELERATOR_TYPE', f'{chip.name}-1')
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
   options: dict[str, Any] = {'num_slices': slices} if slices > 1 else {}
+  if chip.name == 'v4':
+    options['chip_config_name'] = 'megacore'  # two cores a device, as on pods
   if all(side == '1' for side in shape.split('x')):
     shape = '1x1x1'
     options['chips_per_host_bounds'] = (1, 1, 1)
