@@ -176,7 +176,7 @@ def changes(
     found.append('--config.memory.dtype=int8')
   if training and moving > lasting and cfg.dit.heads % (2 * ways):
     # more chips would take more films; what a film needs goes by its length
-    chunks = int(0.9 * cfg.data.chunks * (hbm_bytes - lasting) / moving)
+    chunks = int(0.8 * cfg.data.chunks * (hbm_bytes - lasting) / moving)
     shorter = [f'--config.data.chunks={chunks}'] if chunks > 0 else []
     return [*found, *shorter, 'chips with more memory']
   return [*found, 'more chips, or chips with more memory']

@@ -59,7 +59,7 @@ if [ "$WANTED" != --table ]; then
   done
   # films as long as what such chips have
   plan 14b base 15 v6e:16x16 32
-  plan 14b dmd 5 v5e:16x16 32
+  plan 14b dmd 4 v5e:16x16 32
   # updates of the runbooks, 64 films, one a group at a time
   plan 14b base 20 h100:1x8x8 64 --config.stage.base.accumulate=8
   plan 1_3b base 20 h100:1x8x8 64 --config.mesh.sequence=2 \

@@ -144,7 +144,7 @@ def test_films_that_no_more_chips_would_split_must_be_shorter():
   used = {'params': 10, 'total': 50}
   mesh = make_mesh(MeshConfig(1, 2, 2, 1), jax.devices()[:4])
   told = plan.changes('base', cfg, used, mesh, 30)
-  assert told[-2:] == ['--config.data.chunks=9', 'chips with more memory']
+  assert told[-2:] == ['--config.data.chunks=8', 'chips with more memory']
   told = plan.changes('rollout', cfg, used, mesh, 30)
   assert told[-1] == 'more chips, or chips with more memory'
 
