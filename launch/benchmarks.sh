@@ -9,7 +9,7 @@
 # same line goes on where it was stopped. Settings go to every command.
 #
 #   DIR/story_eval.json      everything, of camr and window
-#   DIR/story_policies.json  after a given past, of every policy
+#   DIR/story_policies.json  after a given past, of every policy; .png, its plot
 #   DIR/story_long.json      the same in films of 40 chunks
 #   DIR/story_codec.json     the codec
 #   DIR/story_STUDENT.json   everything, of each student that is there
@@ -67,6 +67,9 @@ policies=camr,window,sink,shot_sink,uniform,random,full
 evaluate story_eval eval "$story" --policies=camr,window --seeds="$seeds" "$@"
 evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
   --seeds="$seeds" "$@"
+if [ ! -e "$dir/story_policies.png" ]; then
+  cp "$dir/eval/recall.png" "$dir/story_policies.png"
+fi
 evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
   --config.eval.kind=long --seeds="$seeds" "$@"
 evaluate story_codec codec "$story" --metrics=codec "$@"

@@ -25,12 +25,13 @@ from configs import ablations, story
 from configs.ablations import small
 
 FIGURES = (
-  'init place',
-  'place',
-  'init recall_given',
-  'recall_given',
-  'look_bits',
+  'init sca',
   'sca',
+  'init unreadable',
+  'unreadable',
+  'init look_bits',
+  'look_bits',
+  'recall_given',
   'init steps',
   'init secs',
   'data_prep.trajectories secs',
