@@ -171,7 +171,7 @@ def _wake(platform: str | None) -> None:
   """Chooses the devices and where compiled programs are kept."""
   fractions = {'XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION'}
   if not fractions & os.environ.keys():
-    # of a GPU, what core/topology.py plans with; JAX alone would take .75
+    # of a GPU, more than core/topology.py plans with; JAX alone takes .75
     os.environ['XLA_CLIENT_MEM_FRACTION'] = '0.92'
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
