@@ -168,7 +168,7 @@ def _keys(section: ConfigDict, path: str) -> Iterator[str]:
 
 
 def _wake(platform: str | None) -> None:
-  """Chooses the devices and where compiled programs are kept."""
+  """Chooses the devices, how much of one, and where programs are kept."""
   fractions = {'XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION'}
   if not fractions & os.environ.keys():
     # of a GPU, more than core/topology.py plans with; JAX alone takes .75

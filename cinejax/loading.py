@@ -81,8 +81,7 @@ def codec_on_devices(
 
 def _check_frames(cfg: Config, file: pathlib.Path) -> None:
   """Raises UserError for weights of ours that know chunks of another size."""
-  trained = open_archive(file).config
-  frames = trained.get('film', {}).get('frames_per_chunk')
+  frames = open_archive(file).config('film').get('frames_per_chunk')
   if frames not in (None, cfg.film.frames_per_chunk):
     raise UserError(
       f'{file} was trained in chunks of {frames} latent frames, and '

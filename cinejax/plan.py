@@ -49,7 +49,7 @@ from cinejax.training.distillation import real_dit
 _SIZES = {'G': 2**30, 'M': 2**20, 'K': 2**10}
 _OVER = re.compile(
   r'Used (?P<whole>[\d.]+[GMK]) of'
-  r'|temporaries \((?P<temporaries>[\d.]+[GMK])\) exceeds'
+  r'|(?P<temporaries>[\d.]+[GMK])\)? exceeds'
 )
 
 

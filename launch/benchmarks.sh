@@ -35,6 +35,11 @@ shift
 weights="${WEIGHTS:-weights/story}" seeds="${SEEDS:-3}"
 mkdir -p "$dir"
 
+keep() { # FILE AS: a copy, whole or not there
+  cp "$1" "$2.part"
+  mv "$2.part" "$2"
+}
+
 # Makes DIR/$1.json by evaluating config $3 in the folder $2, with flags.
 evaluate() {
   local table="$dir/$1.json" out="$dir/$2" config="$3"
@@ -44,8 +49,7 @@ evaluate() {
   fi
   python -m cinejax.evaluate --config="$config" --weights="$weights" \
     --out="$out" "$@"
-  cp "$out/report.json" "$table.part"
-  mv "$table.part" "$table"
+  keep "$out/report.json" "$table"
 }
 
 # Adds rows to DIR/$1.jsonl by timing config $2, with flags.
@@ -68,7 +72,7 @@ evaluate story_eval eval "$story" --policies=camr,window --seeds="$seeds" "$@"
 evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
   --seeds="$seeds" "$@"
 if [ ! -e "$dir/story_policies.png" ]; then
-  cp "$dir/eval/recall.png" "$dir/story_policies.png"
+  keep "$dir/eval/recall.png" "$dir/story_policies.png"
 fi
 evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
   --config.eval.kind=long --seeds="$seeds" "$@"

@@ -4,11 +4,14 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from cinejax.core.errors import UserError
+
+_ADDRESS = re.compile(r'\w\w+:/')  # such as gs://, and what Path makes of it
 
 
 @contextlib.contextmanager
@@ -72,7 +75,7 @@ def check_folder(path: str | os.PathLike) -> pathlib.Path:
 
   Raises UserError where it, or what it would be made in, cannot be.
   """
-  if '://' in os.fspath(path):
+  if _ADDRESS.match(os.fspath(path)):
     raise UserError(f'{path} is an address; mount it, and name the folder')
   path = pathlib.Path(path)
   # os.path, because Path.exists raises below a folder that is not ours

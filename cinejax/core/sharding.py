@@ -90,7 +90,9 @@ def make_mesh(
   return Mesh(arranged, AXES, (AxisType.Auto,) * len(AXES))
 
 
-def _arranged(sizes: Sequence[int], devices: Sequence[jax.Device]) -> Any:
+def _arranged(
+  sizes: Sequence[int], devices: Sequence[jax.Device]
+) -> np.ndarray:
   """An array of devices whose last axes are the nearest neighbours.
 
   Slices of TPUs, joined by a network, split the first axis that they divide:
@@ -150,7 +152,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def batch_part() -> tuple[int, int]:
-  """That of this process, on the mesh in use."""
+  """part_of this process on the mesh in use; all of it without one."""
   mesh = jax.sharding.get_mesh()
   if mesh.empty or jax.process_count() == 1:
     return 0, 1

@@ -39,12 +39,11 @@ class Archive:
   tensors: dict[str, Tensor]
   metadata: dict[str, str]
 
-  @property
-  def config(self) -> dict[str, Any]:
+  def config(self, section: str) -> dict[str, Any]:
     """What ours were trained with; {} of others. UserError if it is broken."""
     try:
-      found = json.loads(self.metadata.get('config', '{}'))
-    except ValueError:
+      found = json.loads(self.metadata.get('config', '{}')).get(section, {})
+    except (ValueError, AttributeError):
       found = None
     if not isinstance(found, dict):
       raise UserError(f'{self.path}: its metadata holds a broken config')

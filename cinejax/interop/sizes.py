@@ -118,7 +118,7 @@ def _layers(tensors: Mapping[str, Tensor], layout: str) -> int:
 
 def _told(archive: Archive) -> dict[str, Any]:
   """Sizes that shapes do not tell: our config's, or their config.json's."""
-  if archive.config:
-    return archive.config.get('dit', {})
+  if ours := archive.config('dit'):
+    return ours
   told = read_json(pathlib.Path(archive.path).with_name('config.json'))
   return {'heads': told.get('num_heads') or told.get('num_attention_heads')}

@@ -121,8 +121,10 @@ def _accumulated(loss_fn: LossFn, parts: int) -> Callable[..., Any]:
       made, grads = gradient(
         params, batch, jax.random.fold_in(key, index), given
       )
-      add = lambda x, g: x + (share * g).astype(x.dtype)  # noqa: E731
-      return jax.tree.map(add, total, grads), made
+      total = jax.tree.map(
+        lambda x, g: x + (share * g).astype(x.dtype), total, grads
+      )
+      return total, made
 
     batches = jax.tree.map(part, batch)
     held_P = jnp.ones(parts)

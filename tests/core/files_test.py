@@ -24,8 +24,9 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 
 
 def test_a_folder_is_no_address():
-  with pytest.raises(UserError, match='gs://films/run is an address'):
-    check_folder('gs://films/run')
+  for check in (check_folder, check_file):
+    with pytest.raises(UserError, match=r'gs:/.* is an address'):
+      check('gs://films/run')
 
 
 def test_a_folder_is_checked_and_not_made(tmp_path):

@@ -218,3 +218,18 @@ def test_a_folder_without_it_is_told_by_what_it_has(tmp_path):
   sentence = r'no .*four\.safetensors, .*; .* has dmd\.safetensors; give'
   with pytest.raises(UserError, match=sentence):
     locate(tmp_path, 'four')
+
+
+@pytest.mark.parametrize('text', ['{', '7', '{"dit": 7}'])
+def test_a_broken_config_is_a_sentence(tmp_path, text):
+  for name, told in (('ours', '{"dit": {"heads": 2}}'), ('broken', text)):
+    save_file(
+      {'rows': ROWS}, tmp_path / f'{name}.safetensors', {'config': told}
+    )
+  ours, broken = (
+    open_archive(tmp_path / f'{name}.safetensors')
+    for name in ('ours', 'broken')
+  )
+  assert (ours.config('dit'), ours.config('film')) == ({'heads': 2}, {})
+  with pytest.raises(UserError, match='broken config'):
+    broken.config('dit')
