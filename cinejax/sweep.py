@@ -30,7 +30,7 @@ from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.evaluation import ablation as ablation_lib
-from cinejax.points import Point, run_points
+from cinejax.sweep_runner import Point, run_points
 
 
 def define_flags() -> None:

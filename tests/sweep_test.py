@@ -13,8 +13,7 @@ import time
 
 import pytest
 
-from cinejax import points as points_lib
-from cinejax import sweep
+from cinejax import sweep, sweep_runner
 from cinejax.core.errors import UserError
 from configs import ablations
 
@@ -135,7 +134,7 @@ def test_points_are_chosen_by_name(tmp_path):
 def program(tmp_path, name, *programs):
   folder = tmp_path / name
   folder.mkdir(exist_ok=True)
-  return points_lib.Point(
+  return sweep_runner.Point(
     name, folder, {}, tuple(('-c', text) for text in programs)
   )
 
@@ -146,7 +145,7 @@ def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, capsys):
   good = program(tmp_path, 'good', note.format(str(said)))
   bad = program(tmp_path, 'bad', 'import sys; sys.exit("no luck")', 'never')
   for _ in range(2):
-    assert asyncio.run(points_lib.run_points([good, bad], 2)) == [bad]
+    assert asyncio.run(sweep_runner.run_points([good, bad], 2)) == [bad]
   assert said.read_text() == 'once;'
   assert good.done.exists() and not bad.done.exists()
   log = (tmp_path / 'bad' / 'log.txt').read_text().splitlines()
@@ -168,7 +167,7 @@ def test_k_points_run_at_a_time(tmp_path):
     program(tmp_path, 'one', wait.format(a, b)),
     program(tmp_path, 'other', wait.format(b, a)),
   ]
-  assert not asyncio.run(points_lib.run_points(points, 2))
+  assert not asyncio.run(sweep_runner.run_points(points, 2))
 
 
 def test_a_line_of_shell_is_the_point(tmp_path):
@@ -209,9 +208,9 @@ def test_every_point_goes_to_one_slice(tmp_path):
 
 def test_devices_are_divided_among_slots(monkeypatch):
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0,2,4,6')
-  shares = [points_lib._devices(slot, 2) for slot in range(2)]
+  shares = [sweep_runner._devices(slot, 2) for slot in range(2)]
   assert [share['CUDA_VISIBLE_DEVICES'] for share in shares] == ['0,2', '4,6']
-  assert points_lib._devices(0, 1) == {} == points_lib._devices(0, 8)
+  assert sweep_runner._devices(0, 1) == {} == sweep_runner._devices(0, 8)
 
 
 @pytest.mark.slow
