@@ -8,7 +8,7 @@
 
 One JSON line a row, printed and added to FILE. Networks are random unless
 `--weights` names some, and so are the films of `train`; neither changes the
-time. Rows (equations in evaluation/throughput.py):
+time. Rows (equations in cinejax/benchmarks/rollout.py):
 
   train    step_ms, an update of --stage; tokens_per_sec counts the tokens of
            the batch's films, mfu what training/planned.py counts of the model
@@ -22,7 +22,7 @@ time. Rows (equations in evaluation/throughput.py):
            may be on screen or one rollout makes the share; latency_ms of
            directions, what of it was the chunk in flight, the making of the
            next and anything else, and whether that was too long
-           (serving/load.py)
+           (cinejax/benchmarks/serving.py)
 
 Milliseconds are {median, min, max, n}. Nothing comes from the cache of
 compiled programs, so that compile_secs is honest.
@@ -42,17 +42,16 @@ import numpy as np
 from absl import flags
 
 from cinejax import command
+from cinejax.benchmarks import rollout, serving
 from cinejax.config import Config
 from cinejax.core import tree as tree_lib
 from cinejax.core.files import append_line, check_file
 from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.director import Director
-from cinejax.evaluation import throughput
 from cinejax.loading import load_director, weight_places
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
-from cinejax.serving import load
 from cinejax.training import planned
 from cinejax.training.stages import STAGES
 from cinejax.training.state import shardings
@@ -84,7 +83,7 @@ def define_flags() -> None:
   flags.DEFINE_integer('repeats', 10, 'Timed calls of a row.', lower_bound=10)
   flags.DEFINE_integer('batch', 1, 'Films rolled out together.', lower_bound=1)
   flags.DEFINE_integer(
-    'chunks', 210, 'Length of a stream.', lower_bound=throughput.SHORTEST
+    'chunks', 210, 'Length of a stream.', lower_bound=rollout.SHORTEST
   )
   flags.DEFINE_float('secs', 60.0, 'Of serving.', lower_bound=10.0)
 
@@ -100,13 +99,13 @@ def main() -> None:
     if what == 'train':
       rows = [train_row(cfg, args.stage, args.repeats)]
     elif what == 'rollout':
-      rows = [throughput.rollout_row(director(), args.batch, args.repeats)]
+      rows = [rollout.rollout_row(director(), args.batch, args.repeats)]
     elif what == 'first':
-      rows = [throughput.first_row(director(), args.batch, args.repeats)]
+      rows = [rollout.first_row(director(), args.batch, args.repeats)]
     elif what == 'serve':
       rows = serve_rows(director(), args.batch, args.secs, args.repeats)
     else:
-      rows = [throughput.stream_row(director(), args.batch, args.chunks)]
+      rows = [rollout.stream_row(director(), args.batch, args.chunks)]
     for row in rows:
       told = {'command': command.line(), 'what': what, 'config': cfg.name}
       line = json.dumps(told | row)
@@ -149,14 +148,17 @@ def serve_rows(
   director: Director, most: int, secs: float, repeats: int
 ) -> Iterator[Row]:
   """One director's, then `most` at once; beside what one rollout makes."""
-  makes_fps = throughput.rollout_row(director, 1, repeats)['pixel_fps_codec']
+  makes_fps = rollout.rollout_row(director, 1, repeats)['pixel_fps_codec']
   for directors in sorted({1, most}):
-    got = load.serve(director, directors, secs)
+    got = serving.serve(director, directors, secs)
     yield _served(director, got, secs, makes_fps)
 
 
 def _served(
-  director: Director, got: Sequence[load.Served], secs: float, makes_fps: float
+  director: Director,
+  got: Sequence[serving.Served],
+  secs: float,
+  makes_fps: float,
 ) -> Row:
   cfg = director.cfg
   answers = [answer for one in got for answer in one.answers]
@@ -172,15 +174,15 @@ def _served(
     'screen_fps_least': min(one.screen_fps for one in got),
     'screen_fps_all': together,
     'share': together / min(makes_fps, len(got) * cfg.film.fps),
-    'latency_ms': throughput.spread([one.latency for one in answers]),
-    'flight_ms': throughput.spread([one.flight for one in answers]),
-    'made_ms': throughput.spread([one.made for one in answers]),
-    'over_ms': throughput.spread(over),
+    'latency_ms': rollout.spread([one.latency for one in answers]),
+    'flight_ms': rollout.spread([one.flight for one in answers]),
+    'made_ms': rollout.spread([one.made for one in answers]),
+    'over_ms': rollout.spread(over),
     'over_ms_allowed': _OVER_MS,
     'in_time': sum(1e3 * one <= _OVER_MS for one in over) / len(over),
     'ahead_ms_most': 1e3 * max(one.ahead_secs for one in got),
     'frames_dropped': sum(one.dropped for one in got),
-    **throughput.ran(cfg),
+    **rollout.ran(cfg),
   }
 
 
@@ -192,10 +194,10 @@ def train_row(cfg: Config, stage: str, repeats: int) -> Row:
   with jax.set_mesh(mesh):
     state, frozen = _random_networks((state, frozen))
     batch = place(_random_films(cfg, stage), batch_sharding(mesh))
-    compiled, compile_secs = throughput.compile_timed(
+    compiled, compile_secs = rollout.compile_timed(
       program.fn, state, frozen, batch
     )
-    secs = throughput.time_calls(
+    secs = rollout.time_calls(
       lambda state: compiled(state, frozen, batch), state, repeats
     )
   work = planned.work(stage, cfg, mesh)
@@ -208,10 +210,10 @@ def train_row(cfg: Config, stage: str, repeats: int) -> Row:
     'remat': cfg.dit.remat,
     'moments_dtype': getattr(cfg.stage, stage).moments_dtype,
     'compile_secs': compile_secs,
-    'step_ms': throughput.spread(secs),
+    'step_ms': rollout.spread(secs),
     'tokens_per_sec': work.tokens / mean,
     'mfu': work.flops / mean / work.peak_flops if work.peak_flops else None,
-    **throughput.ran(cfg, compiled),
+    **rollout.ran(cfg, compiled),
   }
 
 

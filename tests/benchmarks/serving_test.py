@@ -1,10 +1,10 @@
 import pytest
 
-from cinejax.serving import load
+from cinejax.benchmarks import serving
 
 
 def test_two_directors_at_once(director):
-  got = load.serve(director, directors=2, secs=0.4)  # of 40 chunks at most
+  got = serving.serve(director, directors=2, secs=0.4)  # of 40 chunks at most
   assert len(got) == 2
   for one in got:
     assert one.frames >= 9 and one.screen_fps > 0
@@ -16,6 +16,6 @@ def test_two_directors_at_once(director):
 
 @pytest.mark.slow
 def test_a_film_that_can_be_made_in_time_is_on_screen_at_its_rate(slow_paced):
-  (one,) = load.serve(slow_paced, directors=1, secs=20.0)
+  (one,) = serving.serve(slow_paced, directors=1, secs=20.0)
   assert one.screen_fps == pytest.approx(slow_paced.cfg.film.fps, rel=0.03)
   assert one.dropped == 0
