@@ -17,7 +17,7 @@ again.
 
 In the report `fps` is the film's rate and `pixel_fps` the speed at which it
 was made, codec and MP4 included, compilation not; `first_chunk_secs` does
-include compilation (equations in evaluation/speed.py). Where the prompts are
+include compilation (equations in core/speed.py). Where the prompts are
 the story world's, place, size and action are shares of segments that show
 what they say, and recall is the share of shots with a returning character
 that show her as her first shot did. What is undefined is null.
@@ -38,9 +38,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from cinejax import command, live, opening
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
+from cinejax.core.speed import Speed
 from cinejax.director import Director
 from cinejax.evaluation import cuts, recall, story
-from cinejax.evaluation.speed import Speed
 from cinejax.film import media, screenplay, sheet
 from cinejax.film.directions import Directions
 from cinejax.loading import load_director

@@ -26,9 +26,9 @@ size: all of `generated` that needs no look at the story world, which is also
 read where prompts and size are its own.
 
 There is a chance for each recall. Definitions stand in evaluation/ (recall.py,
-scores.py, shots.py, consistency.py, drift.py, speed.py, story.py). Where
-config.rollout.commit is `fused`, chunks are committed on their own, which makes
-the same films.
+scores.py, shots.py, consistency.py, drift.py, story.py) and core/speed.py.
+Where config.rollout.commit is `fused`, chunks are committed on their own, which
+makes the same films.
 
 DIR/scores holds what is known of every film. A run that was stopped goes on
 where it was; more films, seeds, policies or metrics only add to it. DIR is
@@ -47,10 +47,11 @@ from absl import flags
 
 from cinejax import command, exams
 from cinejax.config import Config
+from cinejax.core import resources
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.director import Director
-from cinejax.evaluation import plots, resources, tables
+from cinejax.evaluation import plots, tables
 from cinejax.evaluation.footage import make_instruments
 from cinejax.evaluation.ledger import Ledger, digest, write_json
 from cinejax.examiner import examine

@@ -41,8 +41,8 @@ from cinejax import command
 from cinejax.config import Config
 from cinejax.core import hlo, topology
 from cinejax.core.files import append_line, check_file
+from cinejax.core.resources import versions
 from cinejax.core.sharding import make_mesh
-from cinejax.evaluation.resources import versions
 from cinejax.training import planned
 from cinejax.training.distillation import real_dit
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinejax.core.speed import Speed
 from cinejax.director import Director
-from cinejax.evaluation.speed import Speed
 from cinejax.film.screenplay import ChunkPrompt
 
 CommitFn = Callable[..., Any]
@@ -47,7 +47,7 @@ def spool(
     frames: of all chunks.
 
   Returns:
-    The array, and pixel_fps (evaluation/speed.py).
+    The array, and pixel_fps (core/speed.py).
   """
   speed, video_BTYXC, at = Speed(), None, 0
   for chunk_BTYXC in chunks:

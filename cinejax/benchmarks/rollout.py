@@ -23,12 +23,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cinejax.config import Config
-from cinejax.core import flops, topology
+from cinejax.core import flops, resources, topology
 from cinejax.core import tree as tree_lib
 from cinejax.core.config import MeshConfig
+from cinejax.core.speed import Speed
 from cinejax.director import Director
-from cinejax.evaluation import resources
-from cinejax.evaluation.speed import Speed
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.rollout.state import ChunkInput
 from cinejax.story.casting import cast

@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
 
-from cinejax.evaluation import resources
+from cinejax.core import resources
 
 
 def test_only_new_programs_count_as_compiled():

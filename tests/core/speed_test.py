@@ -1,6 +1,6 @@
 import pytest
 
-from cinejax.evaluation.speed import Speed
+from cinejax.core.speed import Speed
 
 
 def test_speed_is_of_the_chunks_after_the_second():
