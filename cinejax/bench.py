@@ -47,8 +47,8 @@ from cinejax.config import Config
 from cinejax.core import tree as tree_lib
 from cinejax.core.files import append_line, check_file
 from cinejax.core.sharding import batch_sharding, make_mesh
-from cinejax.director import Director
-from cinejax.loading import load_director, weight_places
+from cinejax.directing.director import Director
+from cinejax.directing.loading import load_director, weight_places
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec

@@ -8,7 +8,7 @@ DIR/film.mp4 is written while it is made; contact_sheet.png and report.json
 follow. Several films in one screenplay go to DIR/00, DIR/01 and so on.
 
 --image=FILE is the first frame of every film; --video=FILE is a clip that they
-go on from, under their first prompt (opening.py).
+go on from, under their first prompt (directing/opening.py).
 
 With --live, lines of standard input are prompts (film/directions.py): at a
 terminal one is held until the next comes, from a pipe each takes its chunks;
@@ -35,15 +35,16 @@ from absl import flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cinejax import command, live, opening
+from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.core.speed import Speed
-from cinejax.director import Director
+from cinejax.directing import opening, stdin
+from cinejax.directing.director import Director
+from cinejax.directing.loading import load_director
 from cinejax.evaluation import cuts, recall, story
 from cinejax.film import media, screenplay, sheet
 from cinejax.film.directions import Directions
-from cinejax.loading import load_director
 from cinejax.models import attention
 from cinejax.story import read_back
 
@@ -100,7 +101,7 @@ def main() -> None:
 
   try:
     if args.live:
-      said = live.directions(cfg.film.cut_prefix, director.check_prompt)
+      said = stdin.directions(cfg.film.cut_prefix, director.check_prompt)
       seed = seed_of(None)
       tell(out, seed, direct_live(director, said, out, seed, given_BFYXC))
       if said.fault:

@@ -50,14 +50,14 @@ from cinejax.config import Config
 from cinejax.core import resources
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
-from cinejax.director import Director
+from cinejax.directing.director import Director
+from cinejax.directing.loading import codec_on_devices, load_director
 from cinejax.evaluation import plots, tables
 from cinejax.evaluation.footage import make_instruments
 from cinejax.evaluation.ledger import Ledger, digest, write_json
 from cinejax.examiner import examine
 from cinejax.exams import Exam
 from cinejax.film import screenplay
-from cinejax.loading import codec_on_devices, load_director
 from cinejax.memory.config import POLICIES
 from cinejax.story import world
 

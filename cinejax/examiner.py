@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from cinejax import exams
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.evaluation import kept, report
 from cinejax.evaluation.footage import FilmScore
 from cinejax.evaluation.ledger import Ledger

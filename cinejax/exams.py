@@ -21,8 +21,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cinejax import takes
-from cinejax.director import Director
+from cinejax.directing import batches as batches_lib
+from cinejax.directing.director import Director
 from cinejax.evaluation import kept, scores, story
 from cinejax.evaluation.footage import FilmScore, Instruments, look_at
 from cinejax.film.journal import Settings
@@ -115,9 +115,9 @@ class Exam:
       _, start, chunks = scores.return_shot(film)
       noise = self._noise(number, seed)
       pasts.append(
-        takes.Past(self._prompts(film), z_FYXC, start, chunks, noise)
+        batches_lib.Past(self._prompts(film), z_FYXC, start, chunks, noise)
       )
-    shots = takes.shoot(self.director, self._commit_fn, pasts)
+    shots = batches_lib.shoot(self.director, self._commit_fn, pasts)
     return {
       number: scores.score_swapped(film, shot.video_TYXC)
       if swapped
@@ -132,12 +132,14 @@ class Exam:
     films = [self.films[number] for number in numbers]
     said = [self._prompts(film) for film in films]
     noise = [self._noise(number, seed) for number in numbers]
-    chunks = takes.roll(self.director, said, noise)
+    chunks = batches_lib.roll(self.director, said, noise)
     frames = line.pixel_frames(max(map(len, said)))
     found = {}
     # pixels wait on disk, and are scored when the clock has stopped
     with tempfile.TemporaryFile() as file:
-      video_BTYXC, pixel_fps = takes.spool(file, chunks, len(films), frames)
+      video_BTYXC, pixel_fps = batches_lib.spool(
+        file, chunks, len(films), frames
+      )
       for i, number in enumerate(numbers):
         if number in found:  # repeated, to fill the batch
           continue
@@ -177,8 +179,8 @@ class Exam:
     return found
 
   @functools.cached_property
-  def _commit_fn(self) -> takes.CommitFn:
-    return takes.make_commit(self.director)
+  def _commit_fn(self) -> batches_lib.CommitFn:
+    return batches_lib.make_commit(self.director)
 
   def _encode(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:
     """Latents [N F, Y, X, C] of the films, rendered, and held to N chunks.

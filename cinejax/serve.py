@@ -23,8 +23,8 @@ from absl import flags
 from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import check_folder
+from cinejax.directing.loading import load_director
 from cinejax.interop.texts import load_text
-from cinejax.loading import load_director
 from cinejax.serving import budget
 from cinejax.serving.studio import Studio
 

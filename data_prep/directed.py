@@ -21,13 +21,14 @@ import jax
 import numpy as np
 from absl import flags
 
-from cinejax import command, takes
+from cinejax import command
 from cinejax.data.pipeline import check_frames
 from cinejax.data.sources import LatentFilm, LatentFilms
-from cinejax.director import Director
+from cinejax.directing import batches
+from cinejax.directing.director import Director
+from cinejax.directing.loading import load_director
 from cinejax.film.journal import ChunkPrompt
 from cinejax.interop.weights import locate
-from cinejax.loading import load_director
 from cinejax.training.program import latent_films
 from data_prep import films as films_lib
 from data_prep import remake
@@ -95,7 +96,7 @@ def direct_again(
     check_frames(film, director.cfg.film.frames_per_chunk)
   full = [*films, *films[-1:] * (batch - len(films))]
   longest = max(len(film.prompts) for film in films)
-  said = [takes.hold(_said(film), longest) for film in full]
+  said = [batches.hold(_said(film), longest) for film in full]
   state = director.begin(
     [director.cfg.seed * _SEEDS + film.film for film in full]
   )

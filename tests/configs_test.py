@@ -13,7 +13,7 @@ import pytest
 
 from cinejax.config import resolve
 from cinejax.data.sources import LatentFilm
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput

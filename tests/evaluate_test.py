@@ -9,14 +9,14 @@ from absl import flags
 from cinejax import evaluate, examiner, exams
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
-from cinejax.director import Director
+from cinejax.directing.director import Director
+from cinejax.directing.loading import load_director
 from cinejax.evaluation import kept, report
 from cinejax.evaluation.footage import FilmScore, Instruments
 from cinejax.evaluation.recall import Draw
 from cinejax.film.screenplay import Film, Segment
 from cinejax.film.timeline import Timeline
 from cinejax.interop.tensors import save_tree
-from cinejax.loading import load_director
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.story import casting
@@ -250,7 +250,7 @@ def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
     seen.append(list(seeds))
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(exams.takes, 'roll', roll)
+  monkeypatch.setattr(exams.batches_lib, 'roll', roll)
   director = load_director(make_cfg(), str(weights))
   exam = exams.Exam(director, exams.cast_films(director, 5), None)
   for seed in (0, 1):
@@ -279,7 +279,7 @@ def test_screenplays_are_looked_at_frame_by_frame(
       frames, grey = (12, 160) if chunk else (9, 0)  # cuts after chunk 0
       yield np.full((len(said), frames, 64, 64, 3), grey, np.uint8)
 
-  monkeypatch.setattr(exams.takes, 'roll', roll)
+  monkeypatch.setattr(exams.batches_lib, 'roll', roll)
   exam = exams.Exam(
     load_director(make_cfg(), str(weights)), films, Instruments()
   )

@@ -19,9 +19,9 @@ from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.diffusion import timesteps
-from cinejax.director import Director
+from cinejax.directing.director import Director
+from cinejax.directing.loading import load_director
 from cinejax.film import screenplay
-from cinejax.loading import load_director
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import denoiser

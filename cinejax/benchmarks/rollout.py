@@ -27,7 +27,7 @@ from cinejax.core import flops, resources, topology
 from cinejax.core import tree as tree_lib
 from cinejax.core.config import MeshConfig
 from cinejax.core.speed import Speed
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.rollout.state import ChunkInput
 from cinejax.story.casting import cast

@@ -25,7 +25,7 @@ import time
 from typing import NamedTuple
 
 from cinejax.core.errors import UserError
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.serving.studio import Studio
 from cinejax.serving.viewer import Viewer
 from cinejax.story.casting import cast

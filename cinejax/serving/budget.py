@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from cinejax.core import tree
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.serving.states import host_bytes
 from cinejax.serving.thumbs import MOST_BYTES
 

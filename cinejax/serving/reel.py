@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.core.errors import UserError
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
 from cinejax.memory.bank import EMPTY
 from cinejax.rollout.state import ChunkOutput, RolloutState

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cinejax.core.errors import UserError
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.serving.archive import Archive
 from cinejax.serving.budget import model_name
 from cinejax.serving.reel import Reel

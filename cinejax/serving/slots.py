@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.rollout.state import ChunkInput, ChunkOutput, RolloutState
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cinejax.core.errors import UserError
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.film import media
 from cinejax.film.journal import Film, Settings
 from cinejax.serving import directions

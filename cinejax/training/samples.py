@@ -14,7 +14,7 @@ from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm
 from cinejax.diffusion.solver import euler_step
 from cinejax.diffusion.timesteps import euler_grid
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.film.media import write_video
 from cinejax.models.codec.base import Codec, from_bytes, to_bytes
 from cinejax.models.denoiser import FilmFn

@@ -9,7 +9,7 @@ import pytest
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.data.sources import LatentFilm, LatentFilms
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.film.journal import ChunkPrompt
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec

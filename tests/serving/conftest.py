@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cinejax.config import resolve
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from configs import tiny

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.core.speed import Speed
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.film.screenplay import ChunkPrompt
 
 CommitFn = Callable[..., Any]

@@ -18,7 +18,7 @@ import PIL
 from PIL import Image, ImageOps
 
 from cinejax.core.errors import UserError
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.film import media
 from cinejax.film.screenplay import Film, Segment
 

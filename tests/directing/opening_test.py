@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinejax import opening
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
+from cinejax.directing import opening
 from cinejax.film import media, screenplay
 from cinejax.film.timeline import Timeline
 from cinejax.models.codec.base import from_bytes

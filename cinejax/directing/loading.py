@@ -13,7 +13,7 @@ from jax.sharding import SingleDeviceSharding
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import param_shardings
-from cinejax.director import Director
+from cinejax.directing.director import Director
 from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser

@@ -12,10 +12,10 @@ from cinejax.bench import make_director
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
-from cinejax.director import Director
+from cinejax.directing.director import Director
+from cinejax.directing.loading import load_director
 from cinejax.film.journal import Film, Segment
 from cinejax.interop.tensors import save_tree
-from cinejax.loading import load_director
 from cinejax.models import denoiser
 from cinejax.models.codec.base import from_bytes
 from cinejax.models.codec.select import make_codec
