@@ -45,18 +45,18 @@ from typing import Any
 
 from absl import flags
 
-from cinejax import command, exams
+from cinejax import command
 from cinejax.config import Config
 from cinejax.core import resources
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.directing.director import Director
 from cinejax.directing.loading import codec_on_devices, load_director
-from cinejax.evaluation import plots, tables
+from cinejax.evaluation import plots, suite, tables
 from cinejax.evaluation.footage import make_instruments
-from cinejax.evaluation.ledger import Ledger, digest, write_json
-from cinejax.examiner import examine
-from cinejax.exams import Exam
+from cinejax.evaluation.runner import examine
+from cinejax.evaluation.score_store import Ledger, digest, write_json
+from cinejax.evaluation.suite import Exam
 from cinejax.film import screenplay
 from cinejax.memory.config import POLICIES
 from cinejax.story import world
@@ -72,14 +72,14 @@ def define_flags() -> None:
   flags.DEFINE_integer('seeds', 1, 'Sampling seeds a film.', lower_bound=1)
   flags.DEFINE_list('policies', None, 'Default: config.memory.policy.')
   flags.DEFINE_list(
-    'metrics', None, f'Some of {", ".join(exams.PARTS)}; default: three.'
+    'metrics', None, f'Some of {", ".join(suite.PARTS)}; default: three.'
   )
   flags.DEFINE_string('screenplay', None, 'Films to make instead of cast ones.')
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
-  known = ('generated',) if args.screenplay else exams.PARTS
+  known = ('generated',) if args.screenplay else suite.PARTS
   chosen = known[:3] if args.metrics is None else args.metrics
   parts = _some_of('metrics', chosen, known)
   policies = _some_of(
@@ -91,7 +91,7 @@ def main() -> None:
   out = check_folder(args.out)
   instruments = make_instruments(cfg.eval)
   director = _load(cfg, args.weights, parts)
-  films = own[: args.films] or exams.cast_films(
+  films = own[: args.films] or suite.cast_films(
     director, args.films or cfg.eval.films
   )
   for film in own:

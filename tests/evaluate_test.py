@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from absl import flags
 
-from cinejax import evaluate, examiner, exams
+from cinejax import evaluate
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
-from cinejax.evaluation import kept, report
+from cinejax.evaluation import report, runner, saved_films, suite
 from cinejax.evaluation.footage import FilmScore, Instruments
 from cinejax.evaluation.recall import Draw
 from cinejax.film.screenplay import Film, Segment
@@ -78,14 +78,14 @@ def test_a_fused_commit_is_waited_for_and_a_reused_one_is_kept():
     director = Director(
       make_cfg(**{'rollout.commit': commit}), None, None, None
     )
-    given = examiner._with(director, 'window').cfg
+    given = runner._with(director, 'window').cfg
     assert (given.rollout.commit, given.memory.policy) == (alone, 'window')
 
 
 def test_films_hide_who_returns_from_the_window_that_is_said():
   def cast(**changes):
     director = Director(make_cfg(**changes), None, None, None)
-    return exams.cast_films(director, 4)
+    return suite.cast_films(director, 4)
 
   wide = {'eval.window_frames': 12}
   assert cast(**wide) == cast(**wide, **{'memory.window_frames': 3})
@@ -159,14 +159,14 @@ def takes(monkeypatch):
     asked.append((policy, part, seed, *numbers))
     for n in numbers if keep else ():
       frames = np.zeros((21, 64, 128, 3), np.uint8)
-      kept.write(kept.film_path(keep, n), frames, fps=8)
+      saved_films.write(saved_films.film_path(keep, n), frames, fps=8)
     return {
       n: FilmScore({f'recall_{part}': 1.0}, {f'recall_{part}': Draw(n, n)})
       for n in numbers
     }
 
   take.stop_at = None
-  monkeypatch.setattr(exams.Exam, 'take', take)
+  monkeypatch.setattr(suite.Exam, 'take', take)
   return types.SimpleNamespace(asked=asked, fn=take)
 
 
@@ -250,9 +250,9 @@ def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
     seen.append(list(seeds))
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(exams.batches_lib, 'roll', roll)
+  monkeypatch.setattr(suite.batches_lib, 'roll', roll)
   director = load_director(make_cfg(), str(weights))
-  exam = exams.Exam(director, exams.cast_films(director, 5), None)
+  exam = suite.Exam(director, suite.cast_films(director, 5), None)
   for seed in (0, 1):
     for batch in ([0, 1], [1]):
       with pytest.raises(KeyboardInterrupt):
@@ -279,8 +279,8 @@ def test_screenplays_are_looked_at_frame_by_frame(
       frames, grey = (12, 160) if chunk else (9, 0)  # cuts after chunk 0
       yield np.full((len(said), frames, 64, 64, 3), grey, np.uint8)
 
-  monkeypatch.setattr(exams.batches_lib, 'roll', roll)
-  exam = exams.Exam(
+  monkeypatch.setattr(suite.batches_lib, 'roll', roll)
+  exam = suite.Exam(
     load_director(make_cfg(), str(weights)), films, Instruments()
   )
   batches = exam.batches('generated', [0, 1, 2])
@@ -295,7 +295,8 @@ def test_screenplays_are_looked_at_frame_by_frame(
   assert found[0].values['transition_deviation'] == 12
   assert found[2].values['place'] is not None  # a prompt of the story world
   kept_films = {
-    n: kept.read(kept.film_path(tmp_path, n), 64, 64, [(0, 21)]) for n in found
+    n: saved_films.read(saved_films.film_path(tmp_path, n), 64, 64, [(0, 21)])
+    for n in found
   }
   assert [len(video) for _, video in sorted(kept_films.items())] == [21, 21, 21]
   assert abs(int(kept_films[0][20, 5, 5, 0]) - 160) < 4
@@ -305,7 +306,7 @@ def test_batches_have_neighbours_of_one_length():
   cfg = make_cfg()
   director = types.SimpleNamespace(cfg=cfg, timeline=Timeline(3, 4, 8))
   films = [casting.cast('strict', 3, index) for index in range(5)]
-  exam = exams.Exam(director, films, None)
+  exam = suite.Exam(director, films, None)
   batches = exam.batches('generated', [4, 2, 0, 3])
   assert [len(batch) for batch in batches] == [2, 2]
   lengths = [films[n].chunks for batch in batches for n in batch]

@@ -5,8 +5,8 @@ import pytest
 
 from cinejax.core.errors import UserError
 from cinejax.evaluation.footage import FilmScore
-from cinejax.evaluation.ledger import Ledger, digest, write_json
 from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.score_store import Ledger, digest, write_json
 
 SETTINGS = {'config': {'rollout': {'steps': 4}, 'patch': (1, 2)}, 'codec': 'x'}
 SCORE = FilmScore(

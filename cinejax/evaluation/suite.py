@@ -23,7 +23,7 @@ import numpy as np
 
 from cinejax.directing import batches as batches_lib
 from cinejax.directing.director import Director
-from cinejax.evaluation import kept, scores, story
+from cinejax.evaluation import saved_films, scores, story
 from cinejax.evaluation.footage import FilmScore, Instruments, look_at
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
@@ -88,7 +88,7 @@ class Exam:
       part: one of PARTS.
       numbers: of the films, as many as a batch has at most.
       seed: sampling seed, from 0.
-      keep: folder for the generated films, see evaluation/kept.py; None = none.
+      keep: folder for the generated films, see saved_films.py; None = none.
     """
     full = [*numbers, *[numbers[-1]] * (self._size - len(numbers))]
     if part == 'generated':
@@ -147,7 +147,9 @@ class Exam:
         score = self._look(films[i], video_TYXC)
         found[number] = score | FilmScore({'pixel_fps': pixel_fps}, {})
         if keep:
-          kept.write(kept.film_path(keep, number), video_TYXC, line.fps)
+          saved_films.write(
+            saved_films.film_path(keep, number), video_TYXC, line.fps
+          )
     return found
 
   def _look(

@@ -18,12 +18,11 @@ from rich.progress import (
   TimeRemainingColumn,
 )
 
-from cinejax import exams
 from cinejax.directing.director import Director
-from cinejax.evaluation import kept, report
+from cinejax.evaluation import report, saved_films, suite
 from cinejax.evaluation.footage import FilmScore
-from cinejax.evaluation.ledger import Ledger
-from cinejax.exams import Exam
+from cinejax.evaluation.score_store import Ledger
+from cinejax.evaluation.suite import Exam
 from cinejax.film import media, sheet
 from cinejax.story import world
 
@@ -44,7 +43,7 @@ def examine(
   Args:
     exam: its director's own policy does not matter.
     ledger: of the films scored so far.
-    parts: some of exams.PARTS.
+    parts: some of suite.PARTS.
     policies: to examine, in this order.
     seeds: how many sampling seeds.
     out: folder; OUT/POLICY gets films of the first seed and contact sheets.
@@ -68,7 +67,7 @@ def examine(
 def _section(exam: Exam, by_seed: report.BySeed) -> dict[str, Any]:
   line = exam.director.timeline
   lengths = [
-    sheet.film_rows(exams.as_screenplay(film), line)[-1].stop / line.fps
+    sheet.film_rows(suite.as_screenplay(film), line)[-1].stop / line.fps
     for film in exam.films
   ]
   cast = [film for film in exam.films if isinstance(film, world.StoryFilm)]
@@ -110,7 +109,7 @@ def _scores(
     number
     for number in range(total)
     if number not in known
-    or (keep and not kept.film_path(keep, number).is_file())
+    or (keep and not saved_films.film_path(keep, number).is_file())
   ]
   what = name.replace('.', ', ')
   with _bar() as bar:
@@ -155,14 +154,14 @@ def _sheets(
   cfg, line = exam.director.cfg.film, exam.director.timeline
   for name, at in chosen.items():
     number = order[at]
-    rows = sheet.film_rows(exams.as_screenplay(exam.films[number]), line)
+    rows = sheet.film_rows(suite.as_screenplay(exam.films[number]), line)
     if len(rows) > _SHEET_ROWS:
       rows = rows[: _SHEET_ROWS // 2] + rows[-_SHEET_ROWS // 2 :]
     spans = [(row.start, row.stop) for row in rows]
-    path = kept.film_path(_films(folder), number)
+    path = saved_films.film_path(_films(folder), number)
     told = [f'{key} {value:.2f}' for key, value in known(number).items()]
     page = sheet.contact_sheet(
-      kept.read(path, cfg.height, cfg.width, spans),
+      saved_films.read(path, cfg.height, cfg.width, spans),
       rows,
       cfg.fps,
       f'{folder.name}, {name}: film {number}, {", ".join(told)}',
