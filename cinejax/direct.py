@@ -42,7 +42,7 @@ from cinejax.core.speed import Speed
 from cinejax.directing import opening, stdin
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
-from cinejax.evaluation import cuts, recall, story
+from cinejax.evaluation.metrics import cuts, prompts, recall
 from cinejax.film import media, screenplay, sheet
 from cinejax.film.directions import Directions
 from cinejax.models import attention
@@ -209,19 +209,19 @@ def measure(
   video_TYXC: np.ndarray, rows: Sequence[sheet.Row]
 ) -> dict[str, object]:
   """The figures that follow from the pixels alone."""
-  figures = story.cut_figures(cuts.detect_cuts(video_TYXC), rows)
+  figures = prompts.cut_figures(cuts.detect_cuts(video_TYXC), rows)
   names = ('place', 'size', 'action', 'recall', 'segments')
   figures |= dict.fromkeys(names)
-  if story.is_readable(video_TYXC, rows):
+  if prompts.is_readable(video_TYXC, rows):
     readings = read_back.read_frames(video_TYXC)
     draws = [
       recall.film_draw(readings, rows, *pair)
       for pair in recall.return_shots(rows)
     ]
-    figures |= story.prompt_figures(readings, rows)
+    figures |= prompts.prompt_figures(readings, rows)
     figures |= {
       'recall': recall.recall(draws),
-      'segments': story.in_words(readings, rows),
+      'segments': prompts.in_words(readings, rows),
     }
   return figures
 

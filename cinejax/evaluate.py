@@ -25,10 +25,10 @@ With --screenplay=FILE the films of that file are generated instead, at any
 size: all of `generated` that needs no look at the story world, which is also
 read where prompts and size are its own.
 
-There is a chance for each recall. Definitions stand in evaluation/ (recall.py,
-scores.py, shots.py, consistency.py, drift.py, story.py) and core/speed.py.
-Where config.rollout.commit is `fused`, chunks are committed on their own, which
-makes the same films.
+There is a chance for each recall. Definitions stand in evaluation/metrics/
+(recall.py, story_film.py, cut_scores.py, consistency.py, drift.py, prompts.py)
+and core/speed.py. Where config.rollout.commit is `fused`, chunks are committed
+on their own, which makes the same films.
 
 DIR/scores holds what is known of every film. A run that was stopped goes on
 where it was; more films, seeds, policies or metrics only add to it. DIR is
@@ -53,7 +53,7 @@ from cinejax.core.files import atomic_path, check_folder
 from cinejax.directing.director import Director
 from cinejax.directing.loading import codec_on_devices, load_director
 from cinejax.evaluation import plots, suite, tables
-from cinejax.evaluation.footage import make_instruments
+from cinejax.evaluation.metrics.film import make_instruments
 from cinejax.evaluation.runner import examine
 from cinejax.evaluation.score_store import Ledger, digest, write_json
 from cinejax.evaluation.suite import Exam

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cinejax.evaluation.cuts import detect_cuts
+from cinejax.evaluation.metrics.cuts import detect_cuts
 from cinejax.film.media import probe, read_frames
 from cinejax.film.timeline import Timeline
 

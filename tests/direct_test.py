@@ -14,7 +14,7 @@ from PIL import Image
 from cinejax import direct
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
-from cinejax.evaluation import story
+from cinejax.evaluation.metrics import prompts as prompts_lib
 from cinejax.film import media, screenplay, sheet
 from cinejax.film.timeline import Timeline
 from cinejax.interop.tensors import save_tree
@@ -260,7 +260,7 @@ def test_a_rendered_film_measures_as_right():
   assert len(figures['segments']) == len(film.segments)
   json.dumps(figures, allow_nan=False)
   blank = [row._replace(caption='a dog') for row in rows]
-  assert not story.is_readable(render.render(film), blank)
+  assert not prompts_lib.is_readable(render.render(film), blank)
   assert direct.measure(render.render(film), blank)['recall'] is None
 
 

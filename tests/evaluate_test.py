@@ -12,8 +12,8 @@ from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
 from cinejax.evaluation import report, runner, saved_films, suite
-from cinejax.evaluation.footage import FilmScore, Instruments
-from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.metrics.film import FilmScore, Instruments
+from cinejax.evaluation.metrics.recall import Draw
 from cinejax.film.screenplay import Film, Segment
 from cinejax.film.timeline import Timeline
 from cinejax.interop.tensors import save_tree

@@ -9,7 +9,8 @@ section holds
   seeds                      {mean, std, n} over the means of the seeds
   confusion                  main returns: rows the look that is right, in
                              columns the look drawn, the last one unreadable
-  drift                      drift.py: `first` and `last` of each film, curve
+  drift                      metrics/drift.py: `first` and `last` of each film,
+                             curve
   films                      each film's own figures
 """
 
@@ -18,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from cinejax.evaluation import drift, recall
-from cinejax.evaluation.footage import FilmScore
+from cinejax.evaluation.metrics import drift, recall
+from cinejax.evaluation.metrics.film import FilmScore
 from cinejax.story import world
 
 Summary = dict[str, float | int | None]

@@ -20,7 +20,7 @@ from rich.progress import (
 
 from cinejax.directing.director import Director
 from cinejax.evaluation import report, saved_films, suite
-from cinejax.evaluation.footage import FilmScore
+from cinejax.evaluation.metrics.film import FilmScore
 from cinejax.evaluation.score_store import Ledger
 from cinejax.evaluation.suite import Exam
 from cinejax.film import media, sheet

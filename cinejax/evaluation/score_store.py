@@ -21,8 +21,8 @@ import numpy as np
 from cinejax.core import tree
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, read_json
-from cinejax.evaluation.footage import FilmScore
-from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.metrics.film import FilmScore
+from cinejax.evaluation.metrics.recall import Draw
 
 _DIGESTED = 64  # numbers of each array
 

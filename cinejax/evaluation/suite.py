@@ -23,8 +23,9 @@ import numpy as np
 
 from cinejax.directing import batches as batches_lib
 from cinejax.directing.director import Director
-from cinejax.evaluation import saved_films, scores, story
-from cinejax.evaluation.footage import FilmScore, Instruments, look_at
+from cinejax.evaluation import saved_films
+from cinejax.evaluation.metrics import prompts, story_film
+from cinejax.evaluation.metrics.film import FilmScore, Instruments, look_at
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
 from cinejax.film.sheet import film_rows
@@ -97,7 +98,7 @@ class Exam:
       return self._through_codec(full)
     films = [self.films[number] for number in full]
     if part == 'swap':
-      films = [scores.swap(film) for film in films]
+      films = [story_film.swap(film) for film in films]
     return self._after_rendered(full, films, seed, part == 'swap')
 
   def _after_rendered(
@@ -112,16 +113,16 @@ class Exam:
     for number, film, z_FYXC in zip(
       numbers, films, self._encode(films), strict=True
     ):
-      _, start, chunks = scores.return_shot(film)
+      _, start, chunks = story_film.return_shot(film)
       noise = self._noise(number, seed)
       pasts.append(
         batches_lib.Past(self._prompts(film), z_FYXC, start, chunks, noise)
       )
     shots = batches_lib.shoot(self.director, self._commit_fn, pasts)
     return {
-      number: scores.score_swapped(film, shot.video_TYXC)
+      number: story_film.score_swapped(film, shot.video_TYXC)
       if swapped
-      else scores.score_given(film, shot.video_TYXC, shot.frame_JLR, frames)
+      else story_film.score_given(film, shot.video_TYXC, shot.frame_JLR, frames)
       for number, film, shot in zip(numbers, films, shots, strict=True)
     }
 
@@ -157,10 +158,12 @@ class Exam:
   ) -> FilmScore:
     line = self.director.timeline
     if isinstance(film, world.StoryFilm):
-      return scores.score_generated(film, video_TYXC, line, self.instruments)
+      return story_film.score_generated(
+        film, video_TYXC, line, self.instruments
+      )
     rows = film_rows(film, line)
     readings = None
-    if story.is_readable(video_TYXC, rows):
+    if prompts.is_readable(video_TYXC, rows):
       readings = read_back.read_frames(video_TYXC)
     return look_at(video_TYXC, rows, line.fps, self.instruments, readings)
 
@@ -175,7 +178,7 @@ class Exam:
       numbers, films, self._render(films), coded_BTYXC, strict=True
     ):
       coded_TYXC = coded_TYXC[: len(clean_TYXC)]
-      found[number] = scores.score_codec(
+      found[number] = story_film.score_codec(
         film, clean_TYXC, coded_TYXC, self.director.timeline
       )
     return found

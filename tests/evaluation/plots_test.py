@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from cinejax.evaluation import plots, report, style
-from cinejax.evaluation.footage import FilmScore
-from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.metrics.film import FilmScore
+from cinejax.evaluation.metrics.recall import Draw
 from cinejax.story import casting
 
 

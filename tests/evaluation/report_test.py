@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from cinejax.evaluation import recall, report, tables
-from cinejax.evaluation.footage import FilmScore
-from cinejax.evaluation.recall import Draw
+from cinejax.evaluation import report, tables
+from cinejax.evaluation.metrics import recall
+from cinejax.evaluation.metrics.film import FilmScore
+from cinejax.evaluation.metrics.recall import Draw
 from cinejax.story import casting
 
 SECS = [16.5] * 6

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.evaluation.footage import FilmScore
-from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.metrics.film import FilmScore
+from cinejax.evaluation.metrics.recall import Draw
 from cinejax.evaluation.score_store import Ledger, digest, write_json
 
 SETTINGS = {'config': {'rollout': {'steps': 4}, 'patch': (1, 2)}, 'codec': 'x'}

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from cinejax.evaluation import consistency, cuts, drift, recall, story
 from cinejax.evaluation.config import EvalConfig
-from cinejax.evaluation.features import PIXELS, Features, make_features
-from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.metrics import consistency, cuts, drift, prompts, recall
+from cinejax.evaluation.metrics.features import PIXELS, Features, make_features
+from cinejax.evaluation.metrics.recall import Draw
 from cinejax.film.sheet import Row
 from cinejax.story import read_back
 
@@ -74,9 +74,9 @@ def look_at(
   """
   detected = cuts.detect_cuts(video_TYXC, instruments.detector_fn())
   features = {f.name: f.of(video_TYXC) for f in instruments.features}
-  asked_for = story.cut_frames(rows)
+  asked_for = prompts.cut_frames(rows)
   values = {
-    **story.cut_figures(
+    **prompts.cut_figures(
       detected, rows, instruments.matching, instruments.penalty_frames
     ),
     'flicker': consistency.flicker(video_TYXC, asked_for),
@@ -85,7 +85,7 @@ def look_at(
     **_alignment(rows, features, instruments.features),
   }
   if readings is not None:
-    values |= story.prompt_figures(readings, rows)
+    values |= prompts.prompt_figures(readings, rows)
     values['unreadable'] = float(1 - readings.readable.mean())
   series = drift.sample(video_TYXC, rows, fps, readings, detected, features)
   return FilmScore(values, {}, (), series)
@@ -95,10 +95,10 @@ def _consistency(
   rows: Sequence[Row],
   detected: Sequence[int],
   features: Mapping[str, np.ndarray],
-) -> story.Figures:
+) -> prompts.Figures:
   """Within the shots that are seen, and across those that were asked for."""
   faces = recall.shot_characters(rows)
-  asked_for, figures = story.cut_frames(rows), {}
+  asked_for, figures = prompts.cut_frames(rows), {}
   for name, features_TD in features.items():
     figures |= {
       f'intra_{name}': consistency.intra_shot(features_TD, detected),
@@ -114,7 +114,7 @@ def _alignment(
   rows: Sequence[Row],
   features: Mapping[str, np.ndarray],
   instruments: Sequence[Features],
-) -> story.Figures:
+) -> prompts.Figures:
   """Segments and their prompts, by features that know words."""
   spans = [(row.start, row.stop) for row in rows]
   captions = [row.caption for row in rows]

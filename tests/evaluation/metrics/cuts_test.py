@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.evaluation import cuts
-from cinejax.evaluation.cuts import detect_cuts
+from cinejax.evaluation.metrics import cuts
+from cinejax.evaluation.metrics.cuts import detect_cuts
 from cinejax.film import media
 
 SINTEL_CUTS = (76, 121, 319, 457, 545, 611)

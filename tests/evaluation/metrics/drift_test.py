@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cinejax.evaluation import drift
+from cinejax.evaluation.metrics import drift
 from cinejax.film.sheet import film_rows
 from cinejax.film.timeline import Timeline
 from cinejax.story import casting, read_back, render, world

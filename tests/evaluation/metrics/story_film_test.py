@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cinejax.evaluation import cuts, features, scores
 from cinejax.evaluation.config import EvalConfig
-from cinejax.evaluation.footage import (
+from cinejax.evaluation.metrics import cuts, features, story_film
+from cinejax.evaluation.metrics.film import (
   FilmScore,
   Instruments,
   make_instruments,
@@ -26,7 +26,7 @@ def videos():
 
 
 def return_frames(film, video_TYXC):
-  _, start, chunks = scores.return_shot(film)
+  _, start, chunks = story_film.return_shot(film)
   place = LINE.chunk_start_pixel
   return video_TYXC[place(start) : place(start + chunks)]
 
@@ -35,7 +35,7 @@ def test_the_return_shot_is_hers_and_whole():
   lengths = set()
   for index in range(30):
     film = casting.cast('eval', 32, index)
-    event, (shot, start, chunks) = film.events[0], scores.return_shot(film)
+    event, (shot, start, chunks) = film.events[0], story_film.return_shot(film)
     assert start == event.chunk
     segments, shots = film.chunk_segments(), film.segment_shots()
     own = range(start, start + chunks)
@@ -49,7 +49,7 @@ def test_the_return_shot_is_hers_and_whole():
 
 def test_a_rendered_film_is_what_its_prompts_say(videos):
   for film, video_TYXC in zip(FILMS, videos, strict=True):
-    values = scores.score_generated(film, video_TYXC, LINE, TOOLS).values
+    values = story_film.score_generated(film, video_TYXC, LINE, TOOLS).values
     for name in ('place', 'size', 'recall'):
       assert values[name] == 1, name
     assert values['action'] >= 0.9
@@ -62,7 +62,7 @@ def test_a_rendered_film_is_what_its_prompts_say(videos):
 
 
 def test_looks_are_those_that_were_dealt(videos):
-  score = scores.score_generated(FILMS[0], videos[0], LINE, TOOLS)
+  score = story_film.score_generated(FILMS[0], videos[0], LINE, TOOLS)
   faces = dict.fromkeys(s.character for s in FILMS[0].segments)
   assert score.looks == tuple(FILMS[0].looks[face] for face in faces)
   face = FILMS[0].events[0].character
@@ -72,14 +72,16 @@ def test_looks_are_those_that_were_dealt(videos):
 def test_another_films_pixels_are_wrong(videos):
   short, long = sorted(range(2), key=lambda i: FILMS[i].chunks)
   video_TYXC = videos[long][: len(videos[short])]
-  values = scores.score_generated(FILMS[short], video_TYXC, LINE, TOOLS).values
+  values = story_film.score_generated(
+    FILMS[short], video_TYXC, LINE, TOOLS
+  ).values
   assert values['place'] < 0.7
   assert values['sca'] < 0.95
 
 
 def test_given_returns_follow_the_look_that_was_given(videos):
   film, seen = FILMS[1], return_frames(FILMS[1], videos[1])
-  changed = scores.swap(film)
+  changed = story_film.swap(film)
   face = film.events[0].character
   assert changed.looks[face] not in film.looks
   other = return_frames(changed, render.render(changed))
@@ -90,8 +92,8 @@ def test_given_returns_follow_the_look_that_was_given(videos):
     (changed, other, 1),
     (changed, seen, 0),
   ):
-    given = scores.score_given(of, video_TYXC, nothing, 3).values
-    swapped = scores.score_swapped(of, video_TYXC).values
+    given = story_film.score_given(of, video_TYXC, nothing, 3).values
+    swapped = story_film.score_swapped(of, video_TYXC).values
     assert given['recall_given'] == swapped['recall_swap'] == right
     assert given['route_hit_0'] is None
 
@@ -101,19 +103,19 @@ def test_routing_counts_the_frames_that_show_her(videos):
   event = film.events[0]
   last = 3 * event.last_chunk
   frame_JLR = np.array([[[last, last + 2], [last + 3, -1]]])
-  values = scores.score_given(film, seen, frame_JLR, 3).values
+  values = story_film.score_given(film, seen, frame_JLR, 3).values
   assert values['route_hit_0'] == values['route_share_0'] == 1
   assert values['route_hit_1'] == values['route_share_1'] == 0
 
 
 def test_a_codec_that_loses_nothing_reads_alike(videos):
-  values = scores.score_codec(FILMS[0], videos[0], videos[0], LINE).values
+  values = story_film.score_codec(FILMS[0], videos[0], videos[0], LINE).values
   assert values['psnr'] > 100
   assert values['read_clean'] == values['read_codec'] >= 0.97
   for field in ('look', 'place', 'size', 'x', 'action'):
     assert values[f'read_clean_{field}'] >= 0.9
   black = np.zeros_like(videos[0])
-  values = scores.score_codec(FILMS[0], videos[0], black, LINE).values
+  values = story_film.score_codec(FILMS[0], videos[0], black, LINE).values
   assert values['read_codec'] == 0
   error = np.mean(videos[0].astype(float) ** 2)
   assert values['psnr'] == pytest.approx(10 * np.log10(255**2 / error))
@@ -124,7 +126,7 @@ def test_long_films_may_lie_on_disk(videos, tmp_path):
   on_disk = np.memmap(tmp_path / 'film', np.uint8, 'w+', shape=shape)
   on_disk[:] = videos[0]
   one, two = (
-    scores.score_generated(FILMS[0], video, LINE, TOOLS)
+    story_film.score_generated(FILMS[0], video, LINE, TOOLS)
     for video in (videos[0], on_disk)
   )
   assert one == two
@@ -147,7 +149,7 @@ def test_instruments_are_those_of_the_config(videos):
   )
   blind = Instruments(cuts.Content, (words,), 'greedy', 3.0)
   black = np.zeros_like(videos[0])
-  values = scores.score_generated(FILMS[0], black, LINE, blind).values
+  values = story_film.score_generated(FILMS[0], black, LINE, blind).values
   missed = FILMS[0].segment_shots()[-1]
   assert values['nsd'] == pytest.approx(3 * missed / len(black))
   assert values['transition_deviation'] is None
@@ -158,7 +160,7 @@ def test_instruments_are_those_of_the_config(videos):
 
 def test_parts_of_a_score_add_up():
   a = FilmScore({'x': 1.0}, {}, (3,))
-  b = FilmScore({'y': None}, {'recall': scores.Draw(1, 2)}, (4,))
+  b = FilmScore({'y': None}, {'recall': story_film.Draw(1, 2)}, (4,))
   both = dataclasses.asdict(a | b)
   assert both['values'] == {'x': 1.0, 'y': None}
   assert both['looks'] == (3, 4) and (a | b).draws == b.draws

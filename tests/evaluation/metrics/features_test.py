@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.evaluation import consistency, features
+from cinejax.evaluation.metrics import consistency, features
 from cinejax.film import media
 from cinejax.story import casting, render
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from cinejax.evaluation import consistency, recall, story
+from cinejax.evaluation.metrics import consistency, prompts, recall
 from cinejax.film.sheet import Row
 from cinejax.story import read_back
 
@@ -76,8 +76,8 @@ def _sample_story(
   add: Callable[[str, Row, float], None],
 ) -> None:
   """What can be read of story films."""
-  seen = story.read_segments(readings, rows)
-  for row, want, shown in zip(rows, story.asked(rows), seen, strict=True):
+  seen = prompts.read_segments(readings, rows)
+  for row, want, shown in zip(rows, prompts.asked(rows), seen, strict=True):
     for name in ('place', 'size', 'action') if want else ():
       add(name, row, getattr(want, name) == getattr(shown, name))
     own = slice(row.start, row.stop)

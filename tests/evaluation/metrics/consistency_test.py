@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cinejax.evaluation import consistency
-from cinejax.evaluation.features import pixel_features
+from cinejax.evaluation.metrics import consistency
+from cinejax.evaluation.metrics.features import pixel_features
 
 
 def _noise(*shape, seed=0):

@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from cinejax.evaluation.shots import false_cuts, score_cuts
+from cinejax.evaluation.metrics.cut_scores import false_cuts, score_cuts
 
 SINTEL_CUTS = (76, 121, 319, 457, 545, 611)
 SINTEL_FRAMES = 652

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from cinejax.evaluation import recall
-from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.metrics import recall
+from cinejax.evaluation.metrics.recall import Draw
 from cinejax.film.sheet import Row
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cinejax.evaluation import shots
+from cinejax.evaluation.metrics import cut_scores
 from cinejax.film.sheet import Row
 from cinejax.story import read_back, world
 
@@ -22,7 +22,7 @@ def cut_figures(
   matching: str = 'greedy',
   penalty_frames: float | None = None,
 ) -> Figures:
-  """sca, nsd and transition_deviation (frames) of shots.py, and false_cuts.
+  """sca, nsd and transition_deviation (frames), see cut_scores.py; false_cuts.
 
   Args:
     detected: frames of the cuts found in the film.
@@ -32,14 +32,14 @@ def cut_figures(
   """
   asked_for, frames = cut_frames(rows), rows[-1].stop
   continued = [row.start for row in rows if row.start and not row.cut]
-  score = shots.score_cuts(
+  score = cut_scores.score_cuts(
     detected, asked_for, frames, matching, penalty_frames
   )
   return {
     'sca': score.sca,
     'nsd': score.nsd,
     'transition_deviation': score.transition_deviation,
-    'false_cuts': shots.false_cuts(detected, continued),
+    'false_cuts': cut_scores.false_cuts(detected, continued),
   }
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cinejax.evaluation.story import asked, mean
+from cinejax.evaluation.metrics.prompts import asked, mean
 from cinejax.film.sheet import Row
 from cinejax.story import read_back
 

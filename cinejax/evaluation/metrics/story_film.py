@@ -11,9 +11,9 @@ yes or no a film, so that films weigh the same and draws are independent.
 
 import numpy as np
 
-from cinejax.evaluation import recall, story
-from cinejax.evaluation.footage import FilmScore, Instruments, look_at
-from cinejax.evaluation.recall import Draw
+from cinejax.evaluation.metrics import prompts, recall
+from cinejax.evaluation.metrics.film import FilmScore, Instruments, look_at
+from cinejax.evaluation.metrics.recall import Draw
 from cinejax.film.sheet import film_rows
 from cinejax.film.timeline import Timeline
 from cinejax.story import motion, read_back, render, world
@@ -134,5 +134,5 @@ def _read_right(
   shares: dict[str, float | None] = {
     field: float(values.mean()) for field, values in right.items()
   }
-  action = story.prompt_figures(readings, rows)['action']
+  action = prompts.prompt_figures(readings, rows)['action']
   return shares | {'_action': action}
