@@ -52,8 +52,9 @@ from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.directing.director import Director
 from cinejax.directing.loading import codec_on_devices, load_director
-from cinejax.evaluation import plots, suite, tables
+from cinejax.evaluation import suite
 from cinejax.evaluation.metrics.film import make_instruments
+from cinejax.evaluation.reports import plots, tables
 from cinejax.evaluation.runner import examine
 from cinejax.evaluation.score_store import Ledger, digest, write_json
 from cinejax.evaluation.suite import Exam

@@ -29,7 +29,7 @@ from absl import flags
 from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
-from cinejax.evaluation import ablation as ablation_lib
+from cinejax.evaluation.reports import ablation as ablation_lib
 from cinejax.sweep_runner import Point, run_points
 
 

@@ -11,9 +11,10 @@ from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
-from cinejax.evaluation import report, runner, saved_films, suite
+from cinejax.evaluation import runner, saved_films, suite
 from cinejax.evaluation.metrics.film import FilmScore, Instruments
 from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.reports import summary
 from cinejax.film.screenplay import Film, Segment
 from cinejax.film.timeline import Timeline
 from cinejax.interop.tensors import save_tree
@@ -127,7 +128,7 @@ def test_every_metric_of_every_policy(
     assert len(set(flicker)) == 3 * seeds  # each seed is another film
   if 'window' in policies:
     window = found['policies']['window']['all']
-    assert window['route_hit_0'] == report.summary([None])
+    assert window['route_hit_0'] == summary.summary([None])
   assert found['policies']['camr']['all']['route_hit_0']['n'] == 3 * seeds
   assert 'recall.png' in found['plots']
   for name in found['plots']:

@@ -19,8 +19,9 @@ from rich.progress import (
 )
 
 from cinejax.directing.director import Director
-from cinejax.evaluation import report, saved_films, suite
+from cinejax.evaluation import saved_films, suite
 from cinejax.evaluation.metrics.film import FilmScore
+from cinejax.evaluation.reports import summary
 from cinejax.evaluation.score_store import Ledger
 from cinejax.evaluation.suite import Exam
 from cinejax.film import media, sheet
@@ -50,7 +51,7 @@ def examine(
   """
   if 'codec' in parts:
     found = _scores(exam, ledger, 'codec', 'codec')
-    yield {'codec': report.metrics([found])}
+    yield {'codec': summary.metrics([found])}
   parts = [part for part in parts if part != 'codec']
   done: dict[str, Any] = {}
   for policy in policies if parts else ():
@@ -64,14 +65,14 @@ def examine(
     yield {'policies': done}
 
 
-def _section(exam: Exam, by_seed: report.BySeed) -> dict[str, Any]:
+def _section(exam: Exam, by_seed: summary.BySeed) -> dict[str, Any]:
   line = exam.director.timeline
   lengths = [
     sheet.film_rows(suite.as_screenplay(film), line)[-1].stop / line.fps
     for film in exam.films
   ]
   cast = [film for film in exam.films if isinstance(film, world.StoryFilm)]
-  return report.policy_report(
+  return summary.policy_report(
     by_seed, lengths, [film.events[0] for film in cast]
   )
 

@@ -25,8 +25,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cinejax.core.files import atomic_path, read_json
-from cinejax.evaluation import style
-from cinejax.evaluation.report import Metrics, Summary, summary
+from cinejax.evaluation.reports import style
+from cinejax.evaluation.reports.summary import Metrics, Summary, summary
 
 # of what resources.facts() adds to each measurement
 _FACTS = ('device', 'devices', 'host_cpus', 'cinejax', 'jax', 'jaxlib')

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from cinejax.evaluation import report, tables
 from cinejax.evaluation.metrics import recall
 from cinejax.evaluation.metrics.film import FilmScore
 from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.reports import summary, tables
 from cinejax.story import casting
 
 SECS = [16.5] * 6
@@ -20,22 +20,22 @@ def score(place, drawn, wanted, looks=(), series=None):
 
 
 def test_a_summary_leaves_out_what_is_undefined():
-  found = report.summary([1.0, None, 3.0])
+  found = summary.summary([1.0, None, 3.0])
   assert found == {'mean': 2, 'std': 1, 'n': 2}
-  assert report.summary([None]) == {'mean': None, 'std': None, 'n': 0}
+  assert summary.summary([None]) == {'mean': None, 'std': None, 'n': 0}
 
 
 def test_sets_have_chance_and_bits():
-  found = report.metrics([[score(1, 2, 2, (2, 3)), score(None, 5, 2, (-1,))]])
+  found = summary.metrics([[score(1, 2, 2, (2, 3)), score(None, 5, 2, (-1,))]])
   assert found['recall'] == {'mean': 0.5, 'std': 0.5, 'n': 2}
   assert found['recall_chance'] == {'mean': 0.5, 'std': None, 'n': 2}
   assert found['look_bits'] == {'mean': 1, 'std': None, 'n': 2}
   assert found['place']['n'] == 1
-  assert 'look_bits' not in report.metrics([[score(1, 2, 2)]])
+  assert 'look_bits' not in summary.metrics([[score(1, 2, 2)]])
 
 
 def test_absences_by_powers_of_two():
-  names = [report.absence(chunks) for chunks in (1, 2, 3, 4, 5, 8, 9, 33)]
+  names = [summary.absence(chunks) for chunks in (1, 2, 3, 4, 5, 8, 9, 33)]
   assert names == ['1', '2', '3-4', '3-4', '5-8', '5-8', '9-16', '33-64']
 
 
@@ -44,16 +44,16 @@ def test_chance_and_bits_are_of_each_seed_alone():
   # draws of one seed never match the wants of the other
   one = [score(1, 3, 3, (3,)), score(1, 3, 3, (3,))]
   two = [score(1, 4, 4, (4,)), score(1, 4, 4, (4,))]
-  found = report.metrics([one, two])
+  found = summary.metrics([one, two])
   assert found['recall_chance'] == {'mean': 1, 'std': 0, 'n': 4}
   assert found['look_bits'] == {'mean': 0, 'std': 0, 'n': 4}
 
 
 def test_spread_is_over_the_means_of_seeds():
   one, two = [[score(p, 1, 1) for p in places] for places in ((0, 1), (1, 1))]
-  found = report.spread([one, two])
+  found = summary.spread([one, two])
   assert found['place'] == {'mean': 0.75, 'std': 0.25, 'n': 2}
-  assert report.metrics([one, two])['place']['n'] == 4
+  assert summary.metrics([one, two])['place']['n'] == 4
 
 
 @pytest.fixture(scope='module')
@@ -71,7 +71,7 @@ def whole(films):
     score(i / 5, i, i % 2, series={'place': [(0.0, 1.0), (14.0, i / 5)]})
     for i in range(6)
   ]
-  return report.policy_report([found], SECS, events(films))
+  return summary.policy_report([found], SECS, events(films))
 
 
 def test_splits_part_the_films(films, whole):
@@ -106,7 +106,7 @@ def test_drift_compares_both_ends(whole):
 
 def test_seeds_of_a_policy(films, whole):
   found = [[score(seed, 1, 1) for _ in films] for seed in (0, 1)]
-  section = report.policy_report(found, SECS, events(films))
+  section = summary.policy_report(found, SECS, events(films))
   assert section['seeds']['place'] == {'mean': 0.5, 'std': 0.5, 'n': 2}
   assert [row['seed'] for row in section['films']] == [0] * 6 + [1] * 6
   assert 'drift' not in section  # nothing was sampled
@@ -120,7 +120,7 @@ def test_tables_name_every_policy_and_metric(whole):
     FACTS
     | {
       'policies': {'camr': whole, 'window': whole},
-      'codec': {'psnr': report.summary([33.3333])},
+      'codec': {'psnr': summary.summary([33.3333])},
       'plots': ['recall.png'],
     }
   )

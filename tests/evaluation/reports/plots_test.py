@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinejax.evaluation import plots, report, style
 from cinejax.evaluation.metrics.film import FilmScore
 from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.reports import plots, style, summary
 from cinejax.story import casting
 
 
@@ -23,7 +23,7 @@ def section(right, seeds=1, routed=True):
     series = {'place': [(0.0, 1.0), (14.0, i / 5)]}
     own.append(FilmScore(values, {'recall_given': draw}, (i,), series))
   events = [film.events[0] for film in films]
-  return report.policy_report([own] * seeds, [16.5] * 6, events)
+  return summary.policy_report([own] * seeds, [16.5] * 6, events)
 
 
 @pytest.fixture(scope='module')

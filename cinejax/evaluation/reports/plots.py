@@ -20,7 +20,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cinejax.evaluation import style
+from cinejax.evaluation.reports import style
 
 Policies = Mapping[str, Mapping[str, Any]]  # sections of a report by policy
 

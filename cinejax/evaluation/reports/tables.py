@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cinejax.evaluation import reported
-from cinejax.evaluation.report import Metrics, Summary
+from cinejax.evaluation.reports import paper_results
+from cinejax.evaluation.reports.summary import Metrics, Summary
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -31,7 +31,7 @@ def markdown(report: Mapping[str, Any]) -> str:
   if report.get('plots'):
     lines += ['', '## plots', '']
     lines += [f'![{name}]({name})' for name in report['plots']]
-  return '\n'.join([*lines, '', *reported.markdown()]) + '\n'
+  return '\n'.join([*lines, '', *paper_results.markdown()]) + '\n'
 
 
 def _policy_tables(policies: Mapping[str, Any]) -> list[str]:

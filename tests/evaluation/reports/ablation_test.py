@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cinejax.evaluation import ablation
+from cinejax.evaluation.reports import ablation
 
 
 def cell(mean):
