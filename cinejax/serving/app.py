@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 from cinejax.core.errors import UserError
 from cinejax.serving.guard import MOST_BYTES, Guard
 from cinejax.serving.openapi import describe
-from cinejax.serving.room import Full, Missing
+from cinejax.serving.registry import Full, Missing
 from cinejax.serving.routes import ENDPOINTS, JPEG, JSON, Endpoint
 from cinejax.serving.socket import live
 from cinejax.serving.studio import Studio

@@ -1,7 +1,7 @@
 """What clients ask of a server; every method may be called by any thread.
 
 Whatever a client may mend is a UserError of one sentence; `Missing` and
-`Full` (room.py) are those that are not about the words.
+`Full` (registry.py) are those that are not about the words.
 """
 
 import logging
@@ -18,10 +18,10 @@ from cinejax.directing.director import Director
 from cinejax.film import media
 from cinejax.film.journal import Film, Settings
 from cinejax.serving import directions
-from cinejax.serving.maker import Maker
-from cinejax.serving.room import Full, Missing, Room
+from cinejax.serving.registry import Full, Missing, Room
 from cinejax.serving.session import UNWATCHED, Session
 from cinejax.serving.viewer import Viewer
+from cinejax.serving.worker import Maker
 
 _LISTED = ('id', 'title', 'status', 'secs', 'viewers')
 _NEXT = 'say what comes next'

@@ -9,7 +9,7 @@ import pytest
 from cinejax.core.errors import UserError
 from cinejax.film import screenplay
 from cinejax.film.journal import Film, Segment
-from cinejax.serving.room import Full, Missing
+from cinejax.serving.registry import Full, Missing
 from cinejax.serving.session import UNWATCHED
 from cinejax.serving.studio import Studio
 from cinejax.serving.viewer import Viewer
@@ -258,7 +258,7 @@ def test_a_film_that_was_left_makes_room(studio, monkeypatch):
   names = [studio.create()['id'] for _ in range(2)]
   with pytest.raises(Full):
     studio.create()
-  monkeypatch.setattr('cinejax.serving.room._LEFT_SECS', 0.0)
+  monkeypatch.setattr('cinejax.serving.registry._LEFT_SECS', 0.0)
   names.append(studio.create()['id'])
   assert first not in studio.room.sessions
   studio.close(names.pop())

@@ -17,7 +17,7 @@ from cinejax.core.errors import UserError
 from cinejax.film import media
 from cinejax.film.journal import Segment, Settings
 from cinejax.serving.reel import Asked, Made, Reel, develop
-from cinejax.serving.room import Full, Room
+from cinejax.serving.registry import Full, Room
 from cinejax.serving.session import Session
 from cinejax.serving.slots import Slots
 from cinejax.serving.viewer import HEADER
