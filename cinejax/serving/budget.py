@@ -1,6 +1,6 @@
 """What a server may come to hold, known before the first session.
 
-  film    = chunks (latents + F thumbs), on disk (tape.py)                 (1)
+  film    = chunks (latents + F thumbs), on disk (film/spool.py)           (1)
   session = state (1 + kept + 1) + viewers (lead + 2) frames of a chunk    (2)
   all     = sessions · session + 2 slots · state + 3 film                  (3)
 
@@ -20,8 +20,8 @@ import numpy as np
 
 from cinejax.core import tree
 from cinejax.directing.director import Director
-from cinejax.serving.states import host_bytes
-from cinejax.serving.thumbs import MOST_BYTES
+from cinejax.serving.film.host_state import host_bytes
+from cinejax.serving.film.thumbnails import MOST_BYTES
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 

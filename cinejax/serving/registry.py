@@ -11,9 +11,9 @@ from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
-from cinejax.serving.archive import Archive
 from cinejax.serving.budget import model_name
-from cinejax.serving.reel import Reel
+from cinejax.serving.film.archive import Archive
+from cinejax.serving.film.live_film import Reel
 from cinejax.serving.session import Session
 
 _LEFT_SECS = 15.0  # a film that stands so long may make room for another

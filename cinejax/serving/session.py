@@ -16,8 +16,8 @@ from cinejax.film.journal import Film, Segment, Settings
 from cinejax.film.timeline import Timeline
 from cinejax.serving.config import ServingConfig
 from cinejax.serving.directions import Say
+from cinejax.serving.film.live_film import Asked, Made, Reel
 from cinejax.serving.pace import Pace
-from cinejax.serving.reel import Asked, Made, Reel
 from cinejax.serving.viewer import Viewer
 
 UNWATCHED = 'nobody is watching'

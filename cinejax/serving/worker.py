@@ -1,7 +1,7 @@
 """The one thread that makes the chunks of all sessions.
 
 It takes, of the sessions whose next chunk should be begun (pace.py), the one
-that was served longest ago and those that can share its call (slots.py),
+that was served longest ago and those that can share its call (film/slots.py),
 makes their chunks without the lock, and gives them out under it. What a film
 asks for that is not compiled yet is compiled by another thread meanwhile.
 """
@@ -16,10 +16,10 @@ from typing import NamedTuple
 from cinejax.core.errors import UserError
 from cinejax.film import media
 from cinejax.film.journal import Segment, Settings
-from cinejax.serving.reel import Asked, Made, Reel, develop
+from cinejax.serving.film.live_film import Asked, Made, Reel, develop
+from cinejax.serving.film.slots import Slots
 from cinejax.serving.registry import Full, Room
 from cinejax.serving.session import Session
-from cinejax.serving.slots import Slots
 from cinejax.serving.viewer import HEADER
 
 _VARIANTS = 8  # combinations of settings that one server compiles

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cinejax.serving.directions import Say
-from cinejax.serving.reel import Made, Reel
+from cinejax.serving.film.live_film import Made, Reel
 from cinejax.serving.session import Session
 
 MADE_SECS, MARGIN = 0.3, 0.08

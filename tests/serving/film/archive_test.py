@@ -3,7 +3,7 @@ import pytest
 from cinejax.core.errors import UserError
 from cinejax.film import screenplay
 from cinejax.film.journal import Film, Segment
-from cinejax.serving.archive import Archive
+from cinejax.serving.film.archive import Archive
 
 
 def test_files_of_others_are_no_sessions_and_stay(tmp_path):

@@ -3,8 +3,8 @@ import pytest
 
 from cinejax.core.errors import UserError
 from cinejax.film.journal import ChunkPrompt, Settings
-from cinejax.serving import slots as slots_lib
-from cinejax.serving.slots import Slots, Turn
+from cinejax.serving.film import slots as slots_lib
+from cinejax.serving.film.slots import Slots, Turn
 
 SLOTS = 3
 

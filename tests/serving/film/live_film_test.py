@@ -4,9 +4,9 @@ import pytest
 from cinejax.core.errors import UserError
 from cinejax.film.journal import Film, Segment, Settings
 from cinejax.film.screenplay import chunk_prompts
-from cinejax.serving.archive import Archive
-from cinejax.serving.reel import Reel, develop
-from cinejax.serving.slots import Slots
+from cinejax.serving.film.archive import Archive
+from cinejax.serving.film.live_film import Reel, develop
+from cinejax.serving.film.slots import Slots
 
 ONE, TWO, THREE = ('1' * 16, '2' * 16, '3' * 16)  # as sessions are named
 

@@ -26,7 +26,7 @@ from cinejax.core.files import atomic_path
 from cinejax.film import screenplay
 from cinejax.film.journal import Film
 from cinejax.interop.tensors import load_tree, save_tree
-from cinejax.serving.reel import Kept, Reel
+from cinejax.serving.film.live_film import Kept, Reel
 
 _NAME = re.compile('[0-9a-f]{16}')  # as session.py makes them
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cinejax.core.errors import UserError
-from cinejax.serving.tape import Tape
+from cinejax.serving.film.spool import Tape
 
 SHAPE = (2, 1, 3, 1)
 

@@ -21,10 +21,10 @@ from cinejax.directing.director import Director
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
 from cinejax.memory.bank import EMPTY
 from cinejax.rollout.state import ChunkOutput, RolloutState
-from cinejax.serving import states
-from cinejax.serving.slots import Done, Turn
-from cinejax.serving.tape import Tape
-from cinejax.serving.thumbs import thumb
+from cinejax.serving.film import host_state
+from cinejax.serving.film.slots import Done, Turn
+from cinejax.serving.film.spool import Tape
+from cinejax.serving.film.thumbnails import thumb
 
 _LOOKS = 16  # routed frames that are told, the most read ones
 
@@ -32,8 +32,8 @@ _LOOKS = 16  # routed frames that are told, the most read ones
 class Kept(NamedTuple):
   """How things stood before a chunk."""
 
-  state: states.HostState
-  decoder: states.HostState
+  state: host_state.HostState
+  decoder: host_state.HostState
 
 
 class Asked(NamedTuple):
@@ -145,7 +145,9 @@ class Reel:
 
   def now(self) -> Kept:
     """How things stand; a chunk must not be away."""
-    return Kept(states.to_host(self._state), states.to_host(self._decoder))
+    return Kept(
+      host_state.to_host(self._state), host_state.to_host(self._decoder)
+    )
 
   def resume(
     self,
@@ -201,8 +203,8 @@ class Reel:
     init = self._director.codec.init_decode
     params = self._director.codec_params
     decoder = jax.eval_shape(lambda: init(params, shape))
-    self._decoder = states.to_device(kept.decoder, decoder)
-    state = states.to_device(kept.state, like)
+    self._decoder = host_state.to_device(kept.decoder, decoder)
+    state = host_state.to_device(kept.state, like)
     self._state = self._director.place(state)
 
 
