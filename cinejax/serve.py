@@ -46,9 +46,9 @@ def main() -> None:
   try:
     import uvicorn
 
-    from cinejax.serving.app import make_app
-    from cinejax.serving.guard import LOOPBACK
-    from cinejax.serving.socket import MESSAGE_BYTES
+    from cinejax.serving.http.app import make_app
+    from cinejax.serving.http.guard import LOOPBACK
+    from cinejax.serving.http.socket import MESSAGE_BYTES
   except ImportError as error:
     raise UserError(
       f"{error.name} is not installed; pip install 'cinejax[serve]'"

@@ -18,9 +18,9 @@ import pytest
 import uvicorn
 from websockets.sync.client import connect
 
-from cinejax.serving.app import make_app
 from cinejax.serving.budget import steady_heap
-from cinejax.serving.guard import LOOPBACK
+from cinejax.serving.http.app import make_app
+from cinejax.serving.http.guard import LOOPBACK
 from cinejax.serving.studio import Studio
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from cinejax.serving.routes import JSON, Endpoint
+from cinejax.serving.http.routes import JSON, Endpoint
 
 _KINDS = {str: 'string', int: 'integer', bool: 'boolean', dict: 'object'}
 _LIVE = (

@@ -8,7 +8,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from cinejax.serving.guard import LOOPBACK, Bucket, Guard
+from cinejax.serving.http.guard import LOOPBACK, Bucket, Guard
 
 
 def _client(base='http://localhost:8000', **settings):
@@ -87,7 +87,7 @@ def test_a_token_is_asked_for_everywhere():
 
 def test_who_asks_too_fast_is_told_so(monkeypatch):
   still = functools.partial(Bucket, now=lambda: 0.0)
-  monkeypatch.setattr('cinejax.serving.guard.Bucket', still)
+  monkeypatch.setattr('cinejax.serving.http.guard.Bucket', still)
   client = _client(rate=1.0)
   answers = [client.post('/do').status_code for _ in range(12)]
   assert answers[:10] == [200] * 10 and answers[-1] == 429

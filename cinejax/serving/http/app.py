@@ -13,11 +13,11 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from cinejax.core.errors import UserError
-from cinejax.serving.guard import MOST_BYTES, Guard
-from cinejax.serving.openapi import describe
+from cinejax.serving.http.guard import MOST_BYTES, Guard
+from cinejax.serving.http.openapi import describe
+from cinejax.serving.http.routes import ENDPOINTS, JPEG, JSON, Endpoint
+from cinejax.serving.http.socket import live
 from cinejax.serving.registry import Full, Missing
-from cinejax.serving.routes import ENDPOINTS, JPEG, JSON, Endpoint
-from cinejax.serving.socket import live
 from cinejax.serving.studio import Studio
 
 _STATIC = pathlib.Path(__file__).parent / 'static'

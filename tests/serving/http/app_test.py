@@ -7,9 +7,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from cinejax.film import media
-from cinejax.serving.app import make_app
-from cinejax.serving.guard import LOOPBACK
-from cinejax.serving.routes import ENDPOINTS
+from cinejax.serving.http.app import make_app
+from cinejax.serving.http.guard import LOOPBACK
+from cinejax.serving.http.routes import ENDPOINTS
 from cinejax.serving.studio import Studio
 from cinejax.serving.viewer import HEADER
 

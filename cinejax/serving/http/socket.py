@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cinejax.core.errors import UserError
-from cinejax.serving.guard import Bucket
+from cinejax.serving.http.guard import Bucket
 from cinejax.serving.studio import Studio
 from cinejax.serving.viewer import Viewer
 
