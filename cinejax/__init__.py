@@ -1,16 +1,6 @@
 """cinejax: direct films live with a causal video diffusion transformer.
 
-Floors (a package imports only from lower floors, inside a package one way):
-
-  5  train direct evaluate bench sweep  commands: python -m cinejax.X
-     plan convert serve
-  4  training                           state, steps, checkpoint, loop, stages
-  3  objectives evaluation interop serving
-     examiner exams takes opening       what commands share
-     loading director live command
-     points config                      where ConfigDict ends
-  2  models rollout data story
-  1  core diffusion memory film
+docs/architecture.md has the map of its packages.
 
 Legend of dimension letters, used in every array name, einsum and einops call:
 

@@ -1,6 +1,8 @@
 """The contracts of setup.cfg: floors, no cycles, who may import what."""
 
+import configparser
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -20,6 +22,28 @@ def test_imports_keep_to_the_contracts_of_setup_cfg():
   )
   assert answer.returncode == 0, answer.stdout + answer.stderr
   assert '0 broken' in answer.stdout
+
+
+def test_the_map_agrees_with_the_contracts():
+  """docs/architecture.md has each room once, on the floor of its layer."""
+  contracts = configparser.ConfigParser()
+  contracts.read(ROOT / 'setup.cfg')
+  layers = contracts['importlinter:contract:floors']['layers'].split('\n')
+  layers = [re.split(r' *[|:] *', layer) for layer in layers if layer]
+  contracted = sorted(
+    (floor, room)
+    for floor, rooms in enumerate(reversed(layers), 1)
+    for room in rooms
+  )
+
+  text = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
+  rows = re.findall(r'^\| (\d+) \| ([^|]+) \|', text, re.MULTILINE)
+  drawn = sorted(
+    (int(floor), room)
+    for floor, rooms in rows
+    for room in re.findall(r'`(\w+)`', rooms)
+  )
+  assert drawn == contracted
 
 
 SETTINGS = sorted(
