@@ -109,7 +109,8 @@ _MAY_BE_ZERO = re.compile(
   r'|memory\.(routed_frames|route_layer)|(rollout|dmd)\.first_steps'
   r'|(rollout|init|dmd)\.guidance|dmd\.(real_\w+|gan_(weight|r1|r2))'
   r'|train\.(sample_every_steps|keep_best)|eval\.penalty_frames'
-  r'|stage\.\w+\.(warmup_steps|weight_decay|spike_norm|lora\.rank)'
+  r'|stage\.\w+\.(warmup_steps|weight_decay|spike_norm|final_share|lora\.rank)'
+  r'|diffusion\.(pure|history)_noise'
 )
 _SHARE = re.compile(r'stage\.\w+\.(ema|beta1|beta2|drop_text)')
 _CHECKED_ELSEWHERE = re.compile(r'mesh\.\w+')  # core/sharding.py: -1 = the rest
@@ -152,6 +153,7 @@ def check(cfg: Config) -> None:
   _one_of(
     'dit.attention', cfg.dit.attention, ('auto', 'xla', 'cudnn', 'splash')
   )
+  _one_of('dit.unroll', cfg.dit.unroll, ('none', 'training'))
   _one_of('memory.policy', cfg.memory.policy, POLICIES)
   _one_of('memory.evict', cfg.memory.evict, ('oldest', 'redundant', 'unused'))
   _one_of('memory.scope', cfg.memory.scope, ('layer', 'shared'))

@@ -5,6 +5,8 @@ declared here does not exist (`cinejax.config` refuses it and names the
 nearest). Sections are named like the packages that read them.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from cinejax.core.errors import UserError
@@ -68,6 +70,9 @@ def get_config() -> ConfigDict:
   # nothing
   dit.remat = 'none'
   dit.attention = 'auto'  # auto | xla | cudnn (NVIDIA) | splash (TPU)
+  # none | training: where layers are unrolled instead of scanned over. It takes
+  # several times as long to compile and trains faster on a CPU
+  dit.unroll = 'none'
 
   memory = config.memory = ConfigDict()
   # camr | window | sink | shot_sink | uniform | random | full
@@ -89,6 +94,15 @@ def get_config() -> ConfigDict:
   diffusion = config.diffusion = ConfigDict()
   diffusion.shift = 5.0  # s of eq. (3)
   diffusion.time_per = 'chunk'  # chunk | film: what shares one t in training
+  # noisy copies of a film, each at its own times, that share the pass of one
+  # clean copy in teacher forcing
+  diffusion.copies = 1
+  # share of training times that are 1, pure noise, where nothing but the prompt
+  # and memory tells what to draw
+  diffusion.pure_noise = 0.0
+  # teacher forcing: the clean copy of each film is given noise of a deviation
+  # drawn between 0 and this, against drift
+  diffusion.history_noise = 0.0
 
   rollout = config.rollout = ConfigDict()
   rollout.weights = 'base'  # which network of a --weights folder
@@ -103,11 +117,18 @@ def get_config() -> ConfigDict:
   data = config.data = ConfigDict()
   data.films = ''  # folder of a TFDS data set of latent films
   data.chunks = 11  # N of a training batch; films are cut or padded to it
+  # (kind, share) of story films that the base is trained on without a folder:
+  # they are cast, painted and encoded as they are asked for, so that no film is
+  # seen twice; () = the films of data.films
+  data.kinds = ()
 
   story = config.story = ConfigDict()
   story.films = 4096  # films that data_prep/story.py renders for training
   story.seed = 1  # of training films
   story.clip_frames = 9  # pixel frames of a codec training clip
+  # what an error counts where a character covers the picture, in training on
+  # data.kinds; elsewhere it counts 1
+  story.look_weight = 1.0
 
   init = config.init = ConfigDict()  # the student before distillation
   init.method = 'cd'  # ode | cd (consistency)
@@ -233,6 +254,18 @@ def make_student(config: ConfigDict, variant: str) -> None:
   config.rollout.guidance = 1.0
 
 
+def phase(
+  name: str, steps: int, changes: dict[str, Any]
+) -> tuple[str, int, tuple[tuple[str, Any], ...]]:
+  """A row of config.stage.NAME.phases.
+
+  For `steps` updates the keys of `changes` have other values: those of config,
+  as `film.frames_per_chunk`, and as `stage.KEY` those of the stage itself. The
+  learning rate has a schedule of its own in each phase.
+  """
+  return name, steps, tuple(changes.items())
+
+
 def _stage(
   steps: int, batch: int, learning_rate: float, optimizer: str = 'adamw'
 ) -> ConfigDict:
@@ -245,7 +278,11 @@ def _stage(
   stage.optimizer = optimizer  # adamw | muon (matrices of blocks only)
   stage.learning_rate = learning_rate  # at its peak
   stage.warmup_steps = 100
-  stage.schedule = 'cosine'  # constant | cosine (to a tenth)
+  stage.schedule = 'cosine'  # constant | cosine
+  stage.final_share = 0.1  # of the learning rate, at the end of a cosine
+  # one after another, of `phase` below: updates, and what differs from the
+  # config meanwhile; () = one phase of `steps` updates
+  stage.phases = ()
   stage.beta1 = 0.9
   stage.beta2 = 0.95
   # float32 | bfloat16: of the optimizer's state at rest. bfloat16 forgets

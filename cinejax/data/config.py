@@ -7,6 +7,7 @@ import dataclasses
 class DataConfig:
   films: str  # folder of a TFDS data set of latent films
   chunks: int  # N of a training batch
+  kinds: tuple[tuple[str, float], ...]  # of story films without a folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,3 +15,4 @@ class StoryConfig:
   films: int  # rendered for training
   seed: int  # of training films
   clip_frames: int  # pixel frames of a codec training clip
+  look_weight: float  # of an error where a character is, in training

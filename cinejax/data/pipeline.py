@@ -94,6 +94,25 @@ def make_clip_batches(
   )
 
 
+def make_endless_batches(
+  source: Sequence[Batch],
+  *,
+  batch: int,
+  films_consumed: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[Batch]:
+  """Batches of a source whose rows are made when asked for, in its own order.
+
+  Arguments are those of `make_batches`; rows may be nested dicts of arrays.
+  """
+  rows = _rows(batch, process_count)
+  order = grain.MapDataset.source(source)
+  blocks = order[films_consumed : films_consumed + _ENDLESS].batch(rows)
+  mine = blocks[process_index::process_count]
+  return iter(mine.to_iter_dataset(_READ))
+
+
 def fit_film(
   film: LatentFilm,
   encode_text: EncodeText,
@@ -145,15 +164,21 @@ def _batches(
   process_index: int,
   process_count: int,
 ) -> Iterator[Batch]:
-  rows, rest = divmod(batch, process_count)
-  if rest or not rows:
-    raise UserError(
-      f'a batch of {batch} does not divide over {process_count} processes; '
-      'make config.stage.*.batch a multiple of them'
-    )
+  rows = _rows(batch, process_count)
   order = grain.MapDataset.source(source).shuffle(seed).repeat()
   # Slices of blocks, not of films: a batch's rows keep their order on any
   # number of processes.
   blocks = order[consumed : consumed + _ENDLESS].map(example_fn).batch(rows)
   mine = blocks[process_index::process_count]
   return iter(mine.to_iter_dataset(_READ))
+
+
+def _rows(batch: int, process_count: int) -> int:
+  """Rows of a batch that each process makes; UserError unless it divides."""
+  rows, rest = divmod(batch, process_count)
+  if rest or not rows:
+    raise UserError(
+      f'a batch of {batch} does not divide over {process_count} processes; '
+      'make config.stage.*.batch a multiple of them'
+    )
+  return rows

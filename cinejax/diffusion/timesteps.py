@@ -28,10 +28,16 @@ def sample_times(key: jax.Array, shape: tuple[int, ...], shift: float):
 def film_times(
   key: jax.Array, shape_BNF: tuple[int, int, int], cfg: DiffusionConfig
 ) -> jax.Array:
-  """Training times t_BNF: one for each chunk, or for each film."""
+  """Training times t_BNF: one for each chunk, or for each film.
+
+  A share `cfg.pure_noise` of them, drawn by chunk or film too, is 1.
+  """
   batch, chunks, _ = shape_BNF
   drawn = (batch, chunks if cfg.time_per == 'chunk' else 1, 1)
-  return jnp.broadcast_to(sample_times(key, drawn, cfg.shift), shape_BNF)
+  t = sample_times(key, drawn, cfg.shift)
+  for_pure = jax.random.fold_in(key, 0)
+  pure = jax.random.bernoulli(for_pure, cfg.pure_noise, drawn)
+  return jnp.broadcast_to(jnp.where(pure, 1.0, t), shape_BNF)
 
 
 def euler_grid(steps: int, shift: float) -> np.ndarray:

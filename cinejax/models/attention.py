@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from absl import logging
 
 from cinejax.core import sharding
-from cinejax.models import splash
+from cinejax.models import film_attention, splash
 
 # of [B, T, H, K], by what `sequence` splits
 _HEADS = (sharding.BATCH_AXES, None, sharding.HEAD_AXES, None)
@@ -58,23 +58,35 @@ def attend_film(
   q_BSTHK: jax.Array,
   k_BSTHK: jax.Array,
   v_BSTHK: jax.Array,
+  chunks: int,
   implementation: str = 'auto',
 ) -> jax.Array:
-  """Attention within S = 2N segments [clean 1..N | noisy 1..N], eq. (4).
+  """Attention within the segments [clean 1..N | noisy 1..N | noisy ...], eq. (4).
 
-  Clean i sees clean 1..i; noisy i sees clean 1..i-1 and itself. On TPU one
-  call with a computed mask, elsewhere 2N dense rectangles: no mask, and no
-  array of [2NT, 2NT] anywhere.
+  Segment i of any copy sees the clean segments before i, and itself. On TPU it
+  is one call with a computed mask, with cuDNN one dense call a segment,
+  elsewhere film_attention.py: no mask, and no array of the film's length
+  squared, anywhere.
+
+  Args:
+    q_BSTHK: queries of the last S segments, whole copies of the film.
+    k_BSTHK: keys of all segments.
+    v_BSTHK: values of all segments.
+    chunks: N, segments of a copy.
+    implementation: as of `attend`.
   """
   chosen = choose(
     implementation, q_BSTHK.dtype, q_BSTHK[:, 0].shape, q_BSTHK[:, 0].shape
   )
   arrays = [(x, _FILM) for x in (q_BSTHK, k_BSTHK, v_BSTHK)]
   if chosen == 'splash':
-    return _on_mesh(
-      functools.partial(splash.film, interpret=_platform() != 'tpu'), arrays
-    )
-  return _on_mesh(functools.partial(_rectangles, chosen), arrays)
+    interpret = _platform() != 'tpu'
+    local = functools.partial(splash.film, chunks=chunks, interpret=interpret)
+  elif chosen == 'cudnn':
+    local = functools.partial(_rectangles, chosen, chunks)
+  else:
+    local = functools.partial(film_attention.attend, chunks=chunks)
+  return _on_mesh(local, arrays)
 
 
 def choose(
@@ -143,20 +155,20 @@ def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
   )
 
 
-def _rectangles(chosen, q_BSTHK, k_BSTHK, v_BSTHK):
-  chunks, tokens = q_BSTHK.shape[1] // 2, q_BSTHK.shape[2]
+def _rectangles(chosen, chunks, q_BSTHK, k_BSTHK, v_BSTHK):
+  tokens, skipped = q_BSTHK.shape[2], k_BSTHK.shape[1] - q_BSTHK.shape[1]
   past_k, past_v = (
     x[:, :chunks].reshape(x.shape[0], chunks * tokens, *x.shape[3:])
     for x in (k_BSTHK, v_BSTHK)
   )
   outs = []
-  for segment in range(2 * chunks):
+  for segment in range(skipped, k_BSTHK.shape[1]):
     seen = segment % chunks * tokens
     k, v = (
       jnp.concatenate([past[:, :seen], own[:, segment]], 1)
       for past, own in ((past_k, k_BSTHK), (past_v, v_BSTHK))
     )
-    outs.append(_dense(chosen, q_BSTHK[:, segment], k, v))
+    outs.append(_dense(chosen, q_BSTHK[:, segment - skipped], k, v))
   return jnp.stack(outs, 1)
 
 

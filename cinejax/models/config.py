@@ -47,6 +47,7 @@ class DiTConfig:
   compute_dtype: str  # float32 | bfloat16
   remat: str  # none | attention | dots | full
   attention: str  # auto | xla | cudnn | splash
+  unroll: str  # none | training: where layers are unrolled, not scanned over
 
   @property
   def features(self) -> int:

@@ -126,11 +126,13 @@ def make_bidirectional_film_fn(cfg: DiTConfig) -> FilmFn:
 
 
 def make_film_fn(cfg: DiTConfig, memory: MemoryConfig) -> FilmFn:
-  """-> fn(params, clean, noisy, t_BNF, text_BNWD, shot_BN, key, ranks=None)
+  """-> fn(params, clean, noisy, t_BSF, text_BNWD, shot_BN, key, ranks=None)
   -> (velocity, ranks_LBSR).
 
-  clean and noisy are [B, N, F, Y, X, C] and share frame positions; clean
-  segments have t = 0; the velocity is the noisy half's. `key` draws what
+  clean is [B, N, F, Y, X, C], noisy [B, S, F, Y, X, C] with S = N or a multiple
+  of it: several noisy copies of the film, one after another, which read one
+  clean copy and not each other. All share frame positions; clean segments
+  have t = 0; the velocity is that of the noisy segments. `key` draws what
   policy `random` routes. Ranks are what each layer has routed (None where it
   reads all); those that are given, of the prompted branch, are taken instead of
   routing anew, unless `memory.cfg_routing` is `own`.
@@ -189,21 +191,23 @@ def _film_pass(cfg, memory, watch: Callable):
   def film_pass(
     params,
     clean_BNFYXC,
-    noisy_BNFYXC,
-    t_BNF,
+    noisy_BSFYXC,
+    t_BSF,
     text_BNWD,
     shot_BN,
     key,
     given_LBSR=None,
   ):
-    chex.assert_equal_shape([clean_BNFYXC, noisy_BNFYXC])
     chunks, frames = clean_BNFYXC.shape[1:3]
+    copies = noisy_BSFYXC.shape[1] // chunks
+    chex.assert_equal_shape_suffix([clean_BNFYXC, noisy_BSFYXC], 4)
+    chex.assert_axis_dimension(noisy_BSFYXC, 1, copies * chunks)
     grid = _grid(cfg, clean_BNFYXC)
     layer = jnp.arange(cfg.layers)
     if memory.training == 'full':
-      mixer, shared, rank = mixing.FullHistory(grid), None, None
+      mixer, shared, rank = mixing.FullHistory(grid, chunks), None, None
     else:
-      mixer = mixing.RoutedHistory(grid, **_context(memory))
+      mixer = mixing.RoutedHistory(grid, **_context(memory), chunks=chunks)
       view = router.film_view(
         shot_BN,
         frames=frames,
@@ -214,14 +218,15 @@ def _film_pass(cfg, memory, watch: Callable):
           key, (*shot_BN.shape, chunks * frames), jnp.float32
         ),
       )
-      view = router.join(view, view)
+      view = router.join(*[view] * (1 + copies))
       shared = mixing.Routing(view=view, decide=jnp.array(given_LBSR is None))
       rank = router.none_routed(view, memory.context_frames)
     layers = mixing.LayerMemory(index=layer, memory=None, given_BSR=given_LBSR)
-    return DiT(cfg, watch(mixer), skip=chunks).apply(
+    unroll = cfg.unroll == 'training'
+    return DiT(cfg, watch(mixer), skip=chunks, unroll=unroll).apply(
       {'params': params},
-      jnp.concatenate([clean_BNFYXC, noisy_BNFYXC], 1),
-      jnp.concatenate([jnp.zeros_like(t_BNF), t_BNF], 1),
+      jnp.concatenate([clean_BNFYXC, noisy_BSFYXC], 1),
+      jnp.concatenate([jnp.zeros_like(t_BSF[:, :chunks]), t_BSF], 1),
       text_BNWD,
       shared,
       layers,

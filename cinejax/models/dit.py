@@ -60,6 +60,15 @@ def _dense(cfg: DiTConfig, features: int, name: str, **kwargs: Any):
   return _Dense(features, name=name, **kwargs)
 
 
+@jax.checkpoint
+def _gelu(x):
+  """GELU by tanh; its gradient computes it again, which is cheaper than memory.
+
+  Differentiated as it stands it would keep several arrays of [..., G].
+  """
+  return nn.gelu(x, approximate=True)
+
+
 def _plain_norm(cfg: DiTConfig):
   """Layer norm without parameters, float32."""
   return nn.LayerNorm(
@@ -79,6 +88,7 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x, context, mix: Callable):
+    """Values that queries of `x` read from `context`, and what `mix` adds."""
     cfg = self.cfg
 
     def heads(y):
@@ -98,10 +108,15 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-  """One layer; scanned over L."""
+  """One of the L layers.
+
+  The first `skip` segments are read by the others and have no output, as in a
+  last layer whose clean half nothing reads any more.
+  """
 
   cfg: DiTConfig
   mixer: Callable
+  skip: int = 0
 
   @nn.compact
   def __call__(self, carry, modulation_BSF6D, text_BNWD, shared, layer):
@@ -132,7 +147,12 @@ class Block(nn.Module):
       out = einops.rearrange(out, 'b s (f p) h k -> b s f p h k', f=frames)
       return constrain(out, *_TOKENS, 'tensor'), *rest
 
-    y, rank, kept = Attention(cfg, name='self_attention')(y, y, mix)
+    y, rank, kept = Attention(cfg, name='self_attention')(
+      y[:, self.skip :], y, mix
+    )
+    x_BSFPD, gate_1, shift_2, scale_2, gate_2 = (
+      x[:, self.skip :] for x in (x_BSFPD, gate_1, shift_2, scale_2, gate_2)
+    )
     x_BSFPD += y * gate_1
 
     y = nn.LayerNorm(epsilon=cfg.epsilon, dtype=jnp.float32, name='cross_norm')(
@@ -141,7 +161,7 @@ class Block(nn.Module):
     x_BSFPD += self._read_text(y.astype(cfg.compute_dtype), text_BNWD)
 
     y = _modulated(cfg, x_BSFPD, shift_2, scale_2)
-    y = nn.gelu(_dense(cfg, cfg.mlp_features, 'mlp_in')(y), approximate=True)
+    y = _gelu(_dense(cfg, cfg.mlp_features, 'mlp_in')(y))
     x_BSFPD += _dense(cfg, cfg.features, 'mlp_out')(y) * gate_2
     return (constrain(x_BSFPD, *_TOKENS), rank), kept
 
@@ -181,6 +201,7 @@ class DiT(nn.Module):
   cfg: DiTConfig
   mixer: Callable
   skip: int = 0
+  unroll: bool = False  # the layers, instead of a scan over them
 
   @nn.compact
   def __call__(self, x_BSFYXC, t_BSF, text_BNWD, shared, layers, rank):
@@ -205,20 +226,10 @@ class DiT(nn.Module):
     embedded, modulation = self._embed_time(t_BSF)
     text = self._embed_text(text_BNWD)
 
-    block = Block
-    if cfg.remat != 'none':
-      block = nn.remat(Block, policy=_REMAT[cfg.remat], prevent_cse=False)
-    (x, rank), kept = nn.scan(
-      block,
-      variable_axes={'params': 0},
-      split_rngs={'params': True},
-      in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
-      length=cfg.layers,
-    )(
-      cfg, self.mixer, name='blocks'
-    )((x, rank), modulation, text, shared, layers)
+    (x, rank), kept = self._blocks((x, rank), modulation, text, shared, layers)
 
-    x, embedded = x[:, self.skip :], embedded[:, self.skip :]
+    embedded = embedded[:, self.skip :]
+    x = x[:, x.shape[1] - embedded.shape[1] :]
     table = self.param(
       'head_modulation',
       nn.initializers.normal(cfg.features**-0.5),
@@ -240,6 +251,39 @@ class DiT(nn.Module):
       px=px,
     )
     return velocity, rank, kept
+
+  def _blocks(self, carry, modulation, text, shared, layers):
+    """The L layers -> (carry, layer outputs with a leading L).
+
+    A scan compiles one layer. Unrolled layers take longer to compile, and run
+    faster on a CPU: what the gradient keeps of each is not copied into arrays
+    of all, and the last layer leaves out what no output reads.
+    """
+    cfg, block = self.cfg, Block
+    if cfg.remat != 'none':
+      block = nn.remat(Block, policy=_REMAT[cfg.remat], prevent_cse=False)
+    arguments = modulation, text, shared
+    if not self.unroll or self.is_initializing():
+      return nn.scan(
+        block,
+        variable_axes={'params': 0},
+        split_rngs={'params': True},
+        in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
+        length=cfg.layers,
+      )(cfg, self.mixer, name='blocks')(carry, *arguments, layers)
+    params, outputs = self.variables['params']['blocks'], []
+    for layer in range(cfg.layers):
+      params_of, layer_of = (
+        jax.tree.map(lambda x, layer=layer: x[layer], tree)
+        for tree in (params, layers)
+      )
+      last = layer == cfg.layers - 1
+      skip = self.skip if last and self.mixer.outputs_noisy_only else 0
+      carry, output = block(cfg, self.mixer, skip, parent=None).apply(
+        {'params': params_of}, carry, *arguments, layer_of
+      )
+      outputs.append(output)
+    return carry, jax.tree.map(lambda *x: jnp.stack(x), *outputs)
 
   def _positions(self, rows, columns):
     """[1, 1, 1, rows columns, D]: where in the picture a token is."""

@@ -57,6 +57,7 @@ class Bidirectional:
   """`shared` is how many segments are real, [B]; None: all. Padding is last."""
 
   grid: Grid
+  outputs_noisy_only = False
 
   def __call__(self, q, k, v, shared, layer, rank):
     batch, segments, tokens = q.shape[:3]
@@ -79,6 +80,7 @@ class Watched:
   """`mixer`, keeping the values of every segment: a network's features."""
 
   mixer: Callable
+  outputs_noisy_only = False
 
   def __call__(self, q, k, v, shared, layer, rank):
     out, rank, _ = self.mixer(q, k, v, shared, layer, rank)
@@ -87,17 +89,25 @@ class Watched:
 
 @dataclasses.dataclass(frozen=True)
 class FullHistory:
+  """Equation (4) on [clean 1..N | noisy 1..N ...], absolute positions.
+
+  Queries may be those of the last segments only.
+  """
+
   grid: Grid
+  chunks: int  # N
+  outputs_noisy_only = True
 
   def __call__(self, q, k, v, shared, layer, rank):
-    batch, chunks = q.shape[0], q.shape[1] // 2
-    frame_SF = jnp.arange(chunks * self.grid.frames).reshape(chunks, -1)
-    frame_BSF = jnp.broadcast_to(
-      jnp.concatenate([frame_SF, frame_SF])[None],
-      (batch, 2 * chunks, self.grid.frames),
-    )
-    q, k = self.grid.rotate(q, frame_BSF), self.grid.rotate(k, frame_BSF)
-    return attend_film(q, k, v, self.grid.implementation), rank, None
+    q, k = self._rotate(q), self._rotate(k)
+    out = attend_film(q, k, v, self.chunks, self.grid.implementation)
+    return out, rank, None
+
+  def _rotate(self, x_BSTHK):
+    frames = self.grid.frames
+    frame_NF = jnp.arange(self.chunks * frames).reshape(self.chunks, frames)
+    copies = x_BSTHK.shape[1] // self.chunks
+    return self.grid.rotate(x_BSTHK, jnp.tile(frame_NF, (copies, 1))[None])
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -129,6 +139,8 @@ class Kept:
 @dataclasses.dataclass(frozen=True)
 class _Contextual:
   """Attention to own chunk, window and routed frames, eq. (8) and (9)."""
+
+  outputs_noisy_only = False
 
   grid: Grid
   routed: int  # R
@@ -189,11 +201,14 @@ class _Contextual:
 class RoutedHistory(_Contextual):
   """Teacher forcing with the context that a rollout will have."""
 
+  chunks: int  # N
+
   def __call__(self, q, k, v, shared, layer, rank):
-    chunks = q.shape[1] // 2
     key, value = (
       einops.rearrange(
-        x[:, :chunks], 'b n (f p) h k -> b (n f) p h k', f=self.grid.frames
+        x[:, : self.chunks],
+        'b n (f p) h k -> b (n f) p h k',
+        f=self.grid.frames,
       )
       for x in (k, v)
     )

@@ -27,25 +27,25 @@ _WASTE = 1.1  # padding that a larger block is worth
 
 
 class FilmMask(masks._ComputableMask):
-  """Which token of [clean 1..N | noisy 1..N] sees which, eq. (4).
+  """Which token of [clean 1..N | noisy 1..N ...] sees which, eq. (4).
 
-  `chunks` = N of `tokens` each, and padding at the end up to `length`. Clean
-  i sees clean 1..i, noisy i sees clean 1..i-1 and itself. The kernel computes
-  it from positions; nothing of [length, length] is made.
+  `chunks` = N of `tokens` each. Queries are of the segments after the first
+  `skipped`; both axes are padded at the end up to `shape`. A segment sees the
+  clean segments before its chunk, and itself. The kernel computes it from
+  positions; no array of this shape is made.
   """
 
-  def __init__(self, chunks: int, tokens: int, length: int):
-    self._chunks, self._tokens = chunks, tokens
-    half = chunks * tokens
+  def __init__(
+    self, chunks: int, tokens: int, skipped: int, shape: tuple[int, int]
+  ):
+    self._chunks, self._tokens, self._skipped = chunks, tokens, skipped
 
     def sees(q, k):
-      q_noisy, k_noisy = q >= half, k >= half
-      q_chunk = (q - half * q_noisy) // tokens
-      k_chunk = (k - half * k_noisy) // tokens
-      past = ~k_noisy & (k_chunk + q_noisy <= q_chunk)
-      return past | (k_noisy & q_noisy & (q_chunk == k_chunk))
+      q_segment, k_segment = q // tokens + skipped, k // tokens
+      past = (k_segment < chunks) & (k_segment < q_segment % chunks)
+      return past | (q_segment == k_segment)
 
-    super().__init__((length, length), sees)
+    super().__init__(shape, sees)
     self._blocks = functools.cache(self._seen)  # most are of few pairs
 
   def __getitem__(self, index):
@@ -77,7 +77,7 @@ class FilmMask(masks._ComputableMask):
 
   @property
   def _key(self):
-    return self._chunks, self._tokens, self.shape
+    return self._chunks, self._tokens, self._skipped, self.shape
 
 
 def dense(
@@ -110,19 +110,31 @@ def dense(
 
 
 def film(
-  q_BSTHK: jax.Array, k_BSTHK: jax.Array, v_BSTHK: jax.Array, interpret: bool
+  q_BSTHK: jax.Array,
+  k_BSTHK: jax.Array,
+  v_BSTHK: jax.Array,
+  chunks: int,
+  interpret: bool,
 ) -> jax.Array:
-  """Attention within [clean 1..N | noisy 1..N], eq. (4), in one call."""
-  batch, segments, tokens, heads, features = q_BSTHK.shape
-  length = segments * tokens
-  block, padded = _padded(length)
-  mask = FilmMask(segments // 2, tokens, padded)
+  """Attention within [clean 1..N | noisy 1..N ...], eq. (4), in one call.
+
+  Arguments are those of `attention.attend_film`.
+  """
+  tokens, heads, features = q_BSTHK.shape[2:]
+  queries, keys = (x.shape[1] * tokens for x in (q_BSTHK, k_BSTHK))
+  (block_q, padded_q), (block_k, padded_k) = _padded(queries), _padded(keys)
+  skipped = k_BSTHK.shape[1] - q_BSTHK.shape[1]
+  mask = FilmMask(chunks, tokens, skipped, (padded_q, padded_k))
   q, k, v = (
-    _heads_first(x.reshape(batch, length, heads, features), padded)
-    for x in (_scaled(q_BSTHK), k_BSTHK, v_BSTHK)
+    _heads_first(x.reshape(len(x), -1, heads, features), padded)
+    for x, padded in (
+      (_scaled(q_BSTHK), padded_q),
+      (k_BSTHK, padded_k),
+      (v_BSTHK, padded_k),
+    )
   )
-  out = jax.vmap(_kernel(mask, heads, block, block, interpret))(q, k, v)
-  return out.swapaxes(1, 2)[:, :length].reshape(q_BSTHK.shape)
+  out = jax.vmap(_kernel(mask, heads, block_q, block_k, interpret))(q, k, v)
+  return out.swapaxes(1, 2)[:, :queries].reshape(q_BSTHK.shape)
 
 
 def _padded(length: int) -> tuple[int, int]:

@@ -27,30 +27,45 @@ class Films:
   text_BNWD: jax.Array
   shots_BN: jax.Array
   mask_BN: jax.Array  # 0 = padding
+  # what an error counts, [B, N, F, Y, X, 1]; None: all the same
+  weight_BNFYXC: jax.Array | None = None
 
   @property
   def shape_BNF(self) -> tuple[int, int, int]:
     return self.clean_BNFYXC.shape[:3]
 
-  def mean(self, error_BNFYXC: jax.Array) -> jax.Array:
-    """Over all but padding."""
-    error_BN = error_BNFYXC.mean(range(2, error_BNFYXC.ndim))
+  def mean(self, error: jax.Array) -> jax.Array:
+    """The mean error over valid chunks, weighted where the films have weights.
+
+    `error` is [B, S, ...], where S may be several copies of the N chunks; only
+    one of six dimensions is weighted.
+    """
+    weight = self.mask_BN.reshape(self.mask_BN.shape + (1,) * (error.ndim - 2))
+    if self.weight_BNFYXC is not None and error.ndim == 6:
+      weight = weight * self.weight_BNFYXC
+    copies = error.shape[1] // weight.shape[1]
+    weight = jnp.tile(weight, (1, copies) + (1,) * (error.ndim - 2))
+    weight = jnp.broadcast_to(weight, error.shape)
     # a window may hold nothing but padding
-    return (error_BN * self.mask_BN).sum() / jnp.maximum(self.mask_BN.sum(), 1)
+    return (error * weight).sum() / jnp.maximum(weight.sum(), 1)
 
 
 def films(batch: Batch, frames: int) -> Films:
-  """Reads latents [B, N F, Y, X, C], text [B, N, W, D], mask and shots [B, N].
+  """Reads latents [B, N F, Y, X, C], text [B, N, W, D], mask and shots [B, N],
+  and `weight` [B, N F, Y, X, 1] where there is one.
 
   `frames` = F.
   """
-  latents = batch['latents']
-  shape = (latents.shape[0], -1, frames, *latents.shape[2:])
+
+  def chunked(x: jax.Array) -> jax.Array:
+    return x.reshape(x.shape[0], -1, frames, *x.shape[2:]).astype(jnp.float32)
+
   return Films(
-    clean_BNFYXC=latents.reshape(shape).astype(jnp.float32),
+    clean_BNFYXC=chunked(batch['latents']),
     text_BNWD=batch['text'],
     shots_BN=batch['shots'],
     mask_BN=batch['mask'],
+    weight_BNFYXC=chunked(batch['weight']) if 'weight' in batch else None,
   )
 
 

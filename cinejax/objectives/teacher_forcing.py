@@ -3,8 +3,10 @@
   L = E || v_theta(x_t^(i); x_0^(<i), c_pi(i), t_i) - (e - x_0^(i)) ||^2
 
 over the chunks i of a film, each noised at its own t (Causal Forcing) or all
-at one (CausalCine), `diffusion.time_per`. One pass over the 2N segments of
-eq. (4): clean 1..N at t = 0, and noisy 1..N, on which alone the loss stands.
+at one (CausalCine), `diffusion.time_per`. One pass over the segments of eq.
+(4): clean 1..N at t = 0, and `diffusion.copies` times noisy 1..N, on which
+alone the loss stands. The loss of several copies is the mean of what they would
+have alone; they share the pass of the clean one.
 """
 
 from collections.abc import Callable
@@ -60,11 +62,32 @@ def velocity_loss(
   diffusion: DiffusionConfig,
   key: jax.Array,
 ) -> jax.Array:
-  """L of these films."""
+  """L of these films, averaged over valid chunks and noisy copies."""
   for_noise, for_times, for_routing = jax.random.split(key, 3)
-  clean = films.clean_BNFYXC
+  copies = diffusion.copies
+  clean = jnp.tile(films.clean_BNFYXC, (1, copies, 1, 1, 1, 1))
   noise = jax.random.normal(for_noise, clean.shape, jnp.float32)
-  t_BNF = timesteps.film_times(for_times, films.shape_BNF, diffusion)
-  velocity_fn = guidance.conditional(film_fn, films, for_routing)
-  v = velocity_fn(params, flow.noised(clean, noise, t_BNF), t_BNF)
+  batch, chunks, frames = films.shape_BNF
+  t = timesteps.film_times(
+    for_times, (batch * copies, chunks, frames), diffusion
+  ).reshape(batch, copies * chunks, frames)
+  given = films.replace(
+    clean_BNFYXC=_corrupted(
+      jax.random.fold_in(key, 0), films.clean_BNFYXC, diffusion.history_noise
+    )
+  )
+  velocity_fn = guidance.conditional(film_fn, given, for_routing)
+  v = velocity_fn(params, flow.noised(clean, noise, t), t)
   return films.mean(jnp.square(v - flow.velocity(clean, noise)))
+
+
+def _corrupted(key: jax.Array, x_BNFYXC: jax.Array, most: float) -> jax.Array:
+  """The history with noise of a deviation drawn for each film, up to `most`.
+
+  A rollout reads its own films, which are not quite those it was trained on.
+  """
+  if not most:
+    return x_BNFYXC
+  for_share, for_noise = jax.random.split(key)
+  share = jax.random.uniform(for_share, (len(x_BNFYXC), 1, 1, 1, 1, 1))
+  return x_BNFYXC + most * share * jax.random.normal(for_noise, x_BNFYXC.shape)

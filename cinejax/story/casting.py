@@ -12,6 +12,11 @@ no attention sink shows her either.
   strict  later returns that no relay through L layers reaches: the receptive
           field is L V / F chunks; two chunks more clear a codec's own memory
   minutes N 400, ten minutes of film: for what changes over its course
+  dense   N 8, one-chunk shots of two to four people: nearly all are returns
+  short   N 8, the same with shots of one or two chunks
+
+The last two are what a base learns to remember from: most of their chunks are
+returns, where films that are watched have one or two.
 
 Looks are dealt per film without replacement, independent of all else.
 """
@@ -22,10 +27,21 @@ from cinejax.core.errors import UserError
 from cinejax.story import staging, world
 
 # a kind's place is part of its films' seed
-KINDS = ('train', 'eval', 'long', 'strict', 'single', 'minutes')
+KINDS = (
+  'train',
+  'eval',
+  'long',
+  'strict',
+  'single',
+  'minutes',
+  'dense',
+  'short',
+)
+TRAINING_KINDS = ('train', 'single', 'dense', 'short')
 LAYERS = 6  # L of the models that `strict` is cast for, unless told
 WINDOW_CHUNKS = 3  # V / F, unless told
 _TRIES = 20_000  # at lengths of shots, before a film is said to have no room
+_DENSE_CHUNKS = 8  # of a film of kind dense or short
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
 
 
@@ -55,6 +71,8 @@ def cast(
     shots, main = [staging.Shot(_people(rng)[0], int(rng.integers(6, 12)))], 0
   elif kind == 'train':
     shots, main = _train(rng, window_chunks)
+  elif kind in ('dense', 'short'):
+    shots, main = _dense(rng, longest=1 if kind == 'dense' else 2), 0
   else:
     opening = index % 3 == 0
     if kind == 'eval':
@@ -96,6 +114,20 @@ def _train(rng, window_chunks: int) -> tuple[list[staging.Shot], int]:
     returns = _returns(shots, window_chunks)
     if returns:
       return shots, int(rng.choice(returns))
+
+
+def _dense(rng, longest: int) -> list[staging.Shot]:
+  """Shots of 1 to `longest` chunks, each of another of two to four people."""
+  people = _people(rng)[: int(rng.integers(2, 5))]
+  shots: list[staging.Shot] = []
+  left = _DENSE_CHUNKS
+  while left:
+    length = min(left, int(rng.integers(1, longest + 1)))
+    before = [shot.character for shot in shots[-1:]]
+    choices = [person for person in people if person not in before]
+    shots.append(staging.Shot(int(rng.choice(choices)), length))
+    left -= length
+  return shots
 
 
 def _free(

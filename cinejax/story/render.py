@@ -23,6 +23,19 @@ def paint(states: motion.Frames) -> jax.Array:
   return jax.vmap(lambda state: _frame(atlas, state))(states)
 
 
+def paint_with_cover(states: motion.Frames) -> tuple[jax.Array, jax.Array]:
+  """uint8 video_TYXC of T states, and how much of each pixel a character
+  covers, float32 [T, Y, X] in [0, 1].
+
+  Frames are painted a block at a time, so that memory does not grow with T; may
+  be called under jit.
+  """
+  atlas = jnp.asarray(places.atlas())
+  return jax.lax.map(
+    lambda state: _frame_and_cover(atlas, state), states, batch_size=_BLOCK
+  )
+
+
 def background(
   atlas: jax.Array, place: jax.Array, size: jax.Array, offset: jax.Array
 ) -> jax.Array:
@@ -82,13 +95,20 @@ def swap_look(
 
 
 def _frame(atlas: jax.Array, state: motion.Frames) -> jax.Array:
+  return _frame_and_cover(atlas, state)[0]
+
+
+def _frame_and_cover(
+  atlas: jax.Array, state: motion.Frames
+) -> tuple[jax.Array, jax.Array]:
   pose = sprites.Pose(state.x, state.lift, state.step, state.gait, state.gaze)
   look = (state.hue, state.shape, state.pattern)
+  sprite = sprites.draw(look, state.size, pose)
   image_YXC = sprites.compose(
-    background(atlas, state.place, state.size, state.offset),
-    sprites.draw(look, state.size, pose),
+    background(atlas, state.place, state.size, state.offset), sprite
   )
-  return jnp.round(255.0 * jnp.clip(image_YXC, 0.0, 1.0)).astype(jnp.uint8)
+  image_YXC = jnp.round(255.0 * jnp.clip(image_YXC, 0.0, 1.0))
+  return image_YXC.astype(jnp.uint8), sprite.cover_YX
 
 
 _paint = jax.jit(paint)

@@ -1,6 +1,7 @@
 """How networks are trained, stage by stage."""
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +29,14 @@ class LoraConfig:
   targets: str  # regex of the layers that have one
 
 
+# (name, updates, ((key, value) ...)): what differs from the config meanwhile; a
+# key is one of config's, and `stage.KEY` one of the stage's own
+Phase = tuple[str, int, tuple[tuple[str, Any], ...]]
+
+
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-  steps: int  # optimizer updates
+  steps: int  # optimizer updates; with phases, theirs count instead
   batch: int  # examples an update, over all devices
   accumulate: int  # parts that a batch is computed in, one after another
   optimizer: str  # adamw | muon
@@ -47,7 +53,23 @@ class StageConfig:
   ema: float  # decay
   ema_warmup: bool
   drop_text: float  # films trained with the negative prompt
+  final_share: float  # of the learning rate, at the end of a cosine
+  phases: tuple[Phase, ...]  # () = one, of `steps` updates
   lora: LoraConfig
+
+  def of_phases(self) -> tuple['StageConfig', ...]:
+    """The settings of each phase, alone; of a stage without phases its own."""
+    if not self.phases:
+      return (self,)
+    settings = []
+    for _, steps, changes in self.phases:
+      own = {
+        key.removeprefix('stage.'): value
+        for key, value in changes
+        if key.startswith('stage.')
+      }
+      settings.append(dataclasses.replace(self, steps=steps, phases=(), **own))
+    return tuple(settings)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,11 @@ embeds, what comes out, and all that is no matrix. From scratch the story base
 learns in about half the updates; weights that AdamW trained are tuned with it.
 
 lr(n) = peak · min(1, (n + 1) / (w + 1))  while n < w, the warmup            (1)
-then constant, or a cosine from the peak to a tenth of it at the last step
+then constant, or a cosine from the peak to a share of it at the last step
 ema decay(n) = min(d, (1 + n) / (10 + n)), n updates done                  (2)
 """
 
+import itertools
 import re
 from typing import Any
 
@@ -117,17 +118,27 @@ _OPTIMIZERS = {'adamw': _adamw, 'muon': _muon}
 
 
 def make_schedule(cfg: StageConfig) -> optax.Schedule:
-  """Learning rate by updates done, eq. (1).
+  """Learning rate by updates done, eq. (1), anew in each phase of the stage.
 
-  A warmup longer than half of the stage is cut to that half, so that a short
+  A warmup longer than half of a phase is cut to that half, so that a short
   trial of a long config still reaches its peak.
   """
+  phases = cfg.of_phases()
+  ends = list(itertools.accumulate(phase.steps for phase in phases))
+  return optax.join_schedules([_schedule(phase) for phase in phases], ends[:-1])
+
+
+def _schedule(cfg: StageConfig) -> optax.Schedule:
   warmup = min(cfg.warmup_steps, cfg.steps // 2)
   first = cfg.learning_rate / (warmup + 1)
   if cfg.schedule == 'constant':
     return optax.warmup_constant_schedule(first, cfg.learning_rate, warmup)
   return optax.warmup_cosine_decay_schedule(
-    first, cfg.learning_rate, warmup, cfg.steps, cfg.learning_rate / 10
+    first,
+    cfg.learning_rate,
+    warmup,
+    cfg.steps,
+    cfg.learning_rate * cfg.final_share,
   )
 
 

@@ -18,12 +18,14 @@ from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_part
 from cinejax.data import texts
-from cinejax.data.pipeline import make_batches
+from cinejax.data.pipeline import make_batches, make_endless_batches
 from cinejax.data.sources import LatentFilms, seeds_below
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 from cinejax.models.text.select import Text
+from cinejax.story.films import StoryFilms
+from cinejax.story.world import check_size
 from cinejax.training.config import StageConfig
 from cinejax.training.optim import make_optimizer
 from cinejax.training.samples import SampleFn
@@ -122,6 +124,38 @@ def film_batches(
       frames_per_chunk=cfg.film.frames_per_chunk,
       batch=settings.batch,
       seed=cfg.seed,
+      films_consumed=consumed,
+      process_index=index,
+      process_count=count,
+    )
+
+  return batches
+
+
+def story_batches(
+  cfg: Config, settings: StageConfig, text: Text
+) -> Callable[[int], Iterator[dict[str, Any]]]:
+  """Program.batches_fn of a stage that reads config.data.kinds."""
+  check_size(cfg.film, 'give a config of that size, or config.data.films')
+  if cfg.story.seed == cfg.eval.seed:
+    raise UserError(
+      f'config.story.seed is {cfg.story.seed}, as config.eval.seed, whose films '
+      'no training may see; give another'
+    )
+  films = StoryFilms(
+    kinds=cfg.data.kinds,
+    seed=cfg.story.seed,
+    chunks=cfg.data.chunks,
+    film=cfg.film,
+    stride=cfg.codec.temporal_stride,
+    encode_text=text.encode,
+  )
+
+  def batches(consumed: int) -> Iterator[dict[str, Any]]:
+    index, count = batch_part()
+    return make_endless_batches(
+      films,
+      batch=settings.batch,
       films_consumed=consumed,
       process_index=index,
       process_count=count,

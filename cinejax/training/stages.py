@@ -15,7 +15,7 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_part
 from cinejax.data.pipeline import make_clip_batches
 from cinejax.data.sources import LatentFilms
-from cinejax.interop.weights import load_codec
+from cinejax.interop.weights import codec_files, load_codec
 from cinejax.models import denoiser
 from cinejax.models.codec.patch import Components, PatchCodec
 from cinejax.models.codec.select import make_codec
@@ -23,15 +23,18 @@ from cinejax.models.text.select import Text
 from cinejax.objectives.reconstruction import make_reconstruction_loss
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
+from cinejax.story.films import make_painter
 from cinejax.training import distillation, initialisation
 from cinejax.training.program import (
   BASES,
+  Frozen,
   Program,
   captions,
   film_batches,
   init_dit,
   latent_films,
   started,
+  story_batches,
   weights_path,
 )
 from cinejax.training.samples import (
@@ -53,6 +56,14 @@ class Stage:
   build: Callable[[Config, pathlib.Path], Program]
   given: str = ''  # key of config.train: weights it takes besides, if any
   films: Callable[[Config], LatentFilms] | None = latent_films
+
+  def paints(self, cfg: Config) -> bool:
+    """Whether its films are made as they are asked for."""
+    phases = getattr(cfg.stage, self.name).phases
+    changed = (key for _, _, changes in phases for key, _ in changes)
+    return self.name == 'base' and (
+      bool(cfg.data.kinds) or 'data.kinds' in changed
+    )
 
   @property
   def makes(self) -> str:
@@ -120,13 +131,38 @@ def _patch_codec(cfg: Config) -> PatchCodec:
 
 def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   codec_weights = weights_path(cfg, workdir, 'codec')
+  start = started(cfg.train.base_weights)
+  if cfg.data.kinds:
+    return _build_story_base(cfg, codec_weights, start)
   films, text = latent_films(cfg), captions(cfg)
   codec = load_codec(cfg.codec, codec_weights)
   return dataclasses.replace(
     describe(cfg, 'base', text),
     batches_fn=film_batches(cfg, cfg.stage.base, films, text),
     sample_fn=make_film_sampler(cfg, text, films[0], *codec),
-    start=started(cfg.train.base_weights),
+    start=start,
+  )
+
+
+def _build_story_base(
+  cfg: Config, codec_weights: pathlib.Path, start: dict[str, str]
+) -> Program:
+  """The base on config.data.kinds: films are painted inside the update."""
+  text = captions(cfg)
+  program = describe(cfg, 'base', text)
+  codec = make_codec(cfg.codec)
+  paint = make_painter(codec, cfg.story.look_weight)
+
+  def loss_fn(params, batch, key, given):
+    return program.loss_fn(params, paint(given['codec'], batch), key, given)
+
+  (file,) = codec_files(cfg.codec.name, codec_weights)
+  return dataclasses.replace(
+    program,
+    loss_fn=loss_fn,
+    batches_fn=story_batches(cfg, cfg.stage.base, text),
+    frozen={'codec': Frozen(file, codec.init)},
+    start=start,
   )
 
 
@@ -190,7 +226,7 @@ def check(todo: Sequence[Stage], cfg: Config, workdir: pathlib.Path) -> None:
       raise UserError(
         f'config.train.{stage.given} is {given}, which is not there'
       )
-    if stage.films is not None:
+    if stage.films is not None and not stage.paints(cfg):
       stage.films(cfg)
     made.add(stage.name)
 

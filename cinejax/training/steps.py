@@ -150,7 +150,6 @@ def alone(
 
 def place(batch: dict[str, Any], sharding: NamedSharding) -> Batch:
   """This process's rows of each array, as global arrays on the devices."""
-  return {
-    name: jax.make_array_from_process_local_data(sharding, rows)
-    for name, rows in batch.items()
-  }
+  return jax.tree.map(
+    lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch
+  )

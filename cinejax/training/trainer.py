@@ -17,7 +17,7 @@ from cinejax.interop.adapters import save_adapter
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
 from cinejax.models import denoiser
-from cinejax.training import loop, planned
+from cinejax.training import loop, phases, planned
 from cinejax.training.adaptation import adapted
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.config import LoraConfig
@@ -76,74 +76,99 @@ def run_stage(
 ) -> None:
   """Trains one stage from its newest checkpoint, and writes its weights."""
   settings = getattr(cfg.stage, stage.name)
-  planned.check_mesh(stage.name, cfg, mesh)
-  program = stage.build(cfg, workdir)
-  if settings.lora.rank:
-    program = adapted(program, settings.lora)
-  optimizer = program.optimizer_fn(settings)
-  init = make_init(program.init_fn, optimizer, cfg.seed, program.ships)
   checkpoints = Checkpoints(
     workdir / 'checkpoints' / stage.name,
     cfg.train.keep_checkpoints,
     dataclasses.asdict(cfg),
     best=cfg.train.keep_best,
   )
-  # counted of whole arrays: outside of the mesh
-  work = planned.work(stage.name, cfg, mesh)
+  state = None
   with jax.set_mesh(mesh), checkpoints:
-    abstract = abstract_state(init, mesh)
-    state = checkpoints.restore(abstract)
-    if state is None:
-      state = jax.jit(init, out_shardings=shardings(abstract))()
-      if program.start:
-        loaded = {
-          name: load_params(
-            path, branch(state.params, name), may_lack=denoiser.FROM_ZERO
-          )
-          for name, path in program.start.items()
-        }
-        state = start_from(state, loaded, program.ships)
-    frozen = {
-      name: _load_frozen(network, mesh)
-      for name, network in program.frozen.items()
-    }
-    step, steps = int(state.step), settings.steps
-    with (
-      MetricWriter(
-        workdir, stage.name, step, cfg.train.wandb_project
-      ) as writer,
-      Watch(stage.name, step, steps, jax.process_index() == 0) as watch,
-    ):
-      train_step = make_train_step(
-        program.loss_fn,
-        optimizer,
-        settings,
-        mesh,
-        shardings(abstract),
-        shardings(frozen),
-        batch_sharding(mesh),
-        program.ships,
-      )
-      state = loop.train(
-        lambda state, batch: train_step(state, frozen, batch),
-        state,
-        program.batches_fn(int(state.films_consumed)),
-        name=stage.name,
-        steps=steps,
-        cfg=cfg.train,
-        batch_sharding=batch_sharding(mesh),
-        checkpoints=checkpoints,
-        writer=writer,
-        watch=watch,
-        work=work,
-        skips=settings.on_spike == 'skip',
-        profile=Profile(profile, workdir / 'profile' / stage.name),
-        sample_fn=_sampler(program, frozen, workdir / 'samples' / stage.name),
+    for phase in phases.split(cfg, stage.name):
+      program, state, frozen = _run_phase(
+        stage, phase, workdir, mesh, profile, checkpoints, state
       )
     shipped = program.ship_fn(state.ema, frozen)
     if settings.lora.rank:  # before the file that says that all is done
       _write_adapter(state, settings.lora, workdir / stage.makes)
     _write(shipped, state, cfg, workdir / stage.makes)
+
+
+def _run_phase(
+  stage: Stage,
+  phase: phases.Phase,
+  workdir: pathlib.Path,
+  mesh: Mesh,
+  profile: str,
+  checkpoints: Checkpoints,
+  state: TrainState | None,
+) -> tuple[Program, TrainState, dict[str, Params]]:
+  """Trains the state until the end of the phase; None: the newest one saved.
+
+  Returns what trained it, the state, and the frozen networks.
+  """
+  cfg = phase.cfg
+  settings = getattr(cfg.stage, stage.name)
+  planned.check_mesh(stage.name, cfg, mesh)
+  program = stage.build(cfg, workdir)
+  if settings.lora.rank:
+    program = adapted(program, settings.lora)
+  optimizer = program.optimizer_fn(settings)
+  init = make_init(program.init_fn, optimizer, cfg.seed, program.ships)
+  abstract = abstract_state(init, mesh)
+  if state is None:
+    state = checkpoints.restore(abstract)
+  if state is None:
+    state = jax.jit(init, out_shardings=shardings(abstract))()
+    if program.start:
+      loaded = {
+        name: load_params(
+          path, branch(state.params, name), may_lack=denoiser.FROM_ZERO
+        )
+        for name, path in program.start.items()
+      }
+      state = start_from(state, loaded, program.ships)
+  frozen = {
+    name: _load_frozen(network, mesh)
+    for name, network in program.frozen.items()
+  }
+  step, steps = int(state.step), settings.steps
+  if step >= steps:  # the run that is resumed had done it
+    return program, state, frozen
+  with jax.set_mesh(None):  # whole arrays are counted
+    work = planned.work(stage.name, cfg, mesh)
+  name = f'{stage.name}: {phase.name}' if phase.name else stage.name
+  with (
+    MetricWriter(workdir, stage.name, step, cfg.train.wandb_project) as writer,
+    Watch(name, step, steps, jax.process_index() == 0) as watch,
+  ):
+    train_step = make_train_step(
+      program.loss_fn,
+      optimizer,
+      settings,
+      mesh,
+      shardings(abstract),
+      shardings(frozen),
+      batch_sharding(mesh),
+      program.ships,
+    )
+    state = loop.train(
+      lambda state, batch: train_step(state, frozen, batch),
+      state,
+      program.batches_fn(int(state.films_consumed)),
+      name=stage.name,
+      steps=steps,
+      cfg=cfg.train,
+      batch_sharding=batch_sharding(mesh),
+      checkpoints=checkpoints,
+      writer=writer,
+      watch=watch,
+      work=work,
+      skips=settings.on_spike == 'skip',
+      profile=Profile(profile, workdir / 'profile' / stage.name),
+      sample_fn=_sampler(program, frozen, workdir / 'samples' / stage.name),
+    )
+  return program, state, frozen
 
 
 def _load_frozen(network: Frozen, mesh: Mesh) -> Params:
