@@ -61,7 +61,7 @@ def attend_film(
   chunks: int,
   implementation: str = 'auto',
 ) -> jax.Array:
-  """Attention within the segments [clean 1..N | noisy 1..N | noisy ...], eq. (4).
+  """Attention within the segments [clean 1..N | noisy 1..N ...], eq. (4).
 
   Segment i of any copy sees the clean segments before i, and itself. On TPU it
   is one call with a computed mask, with cuDNN one dense call a segment,

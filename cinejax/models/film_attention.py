@@ -4,11 +4,11 @@ The segments of a film are [clean 1..N | noisy 1..N | noisy 1..N ...]: one
 clean copy and U noisy ones. Segment i of any copy sees the clean segments
 before i, and itself,
 
-  out_i = softmax(q_i [k_clean_1 .. k_clean_(i-1), k_i]^T / sqrt(K)) [v ...]  (1)
+  out_i = softmax(q_i [k_1 .. k_(i-1), k_i]^T / sqrt(K)) [v_1 .. v_i]      (1)
 
-which is eq. (4) of the method. All copies of chunk i share their past, so that
-a chunk costs two matrix products, one with the past and one with itself, and
-no mask is ever made.
+with k_1 .. k_(i-1) of the clean copy and k_i its own, which is eq. (4) of the
+method. All copies of chunk i share their past, so that a chunk costs two matrix
+products, one with the past and one with itself, and no mask is ever made.
 
 The gradient recomputes the probabilities from the log-sum-exp of each row
 (Dao et al. 2022, section 3.1) and adds what each chunk sends into the past in

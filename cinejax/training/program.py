@@ -139,8 +139,8 @@ def story_batches(
   check_size(cfg.film, 'give a config of that size, or config.data.films')
   if cfg.story.seed == cfg.eval.seed:
     raise UserError(
-      f'config.story.seed is {cfg.story.seed}, as config.eval.seed, whose films '
-      'no training may see; give another'
+      f'config.story.seed is {cfg.story.seed}, as config.eval.seed, and no '
+      'training may see its films; give another'
     )
   films = StoryFilms(
     kinds=cfg.data.kinds,

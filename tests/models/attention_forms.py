@@ -24,7 +24,7 @@ LENGTH_B = (SHAPE[1], 37)
 
 def _rectangles(q, k, v, name):
   split = lambda x: x.reshape(2, 2 * CHUNKS, -1, *x.shape[2:])  # noqa: E731
-  out = attention.attend_film(split(q), split(k), split(v), name)
+  out = attention.attend_film(split(q), split(k), split(v), CHUNKS, name)
   return out.reshape(q.shape)
 
 

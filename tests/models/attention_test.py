@@ -40,17 +40,19 @@ def _plain(q, k, v, seen_BQM):
 
 
 def _film(q, k, v, implementation):
-  """attend_film of [B, S T, H, K], for N = 3."""
-  split = lambda x: x.reshape(x.shape[0], 6, -1, HEADS, FEATURES)  # noqa: E731
-  out = attention.attend_film(split(q), split(k), split(v), implementation)
+  """attend_film of [B, S T, H, K], with N = 3 and T = 45 or 4."""
+  tokens = 45 if q.shape[1] > 45 else 4
+  split = lambda x: x.reshape(len(x), -1, tokens, HEADS, FEATURES)  # noqa: E731
+  out = attention.attend_film(split(q), split(k), split(v), 3, implementation)
   return out.reshape(q.shape)
 
 
-def _film_mask(chunks, tokens):
-  segment = np.repeat(np.arange(2 * chunks), tokens)
-  noisy, chunk = segment >= chunks, segment % chunks
-  past = ~noisy[None] & (chunk[None] < (chunk + ~noisy)[:, None])
-  return past | (noisy[None] & noisy[:, None] & (chunk[None] == chunk[:, None]))
+def _film_mask(chunks, tokens, copies=1, skipped=0):
+  """Which token sees which; queries are those after `skipped` segments."""
+  segment = np.repeat(np.arange((1 + copies) * chunks), tokens)
+  past = segment[None] < (segment % chunks)[:, None]
+  mask = past | (segment[None] == segment[:, None])
+  return mask[skipped * tokens :]
 
 
 def _agree(forms, plain, args):
@@ -83,18 +85,42 @@ def test_a_length_is_a_mask_of_the_keys_beyond():
   )
 
 
-def test_a_film_is_its_masked_dense_form():
+@pytest.mark.parametrize(
+  ('copies', 'skipped'), [(1, 0), (2, 0), (1, 3), (2, 3)]
+)
+def test_a_film_is_its_masked_dense_form(copies, skipped):
   """Chunks of 45 tokens end within blocks; the end is padding."""
-  mask = jnp.asarray(_film_mask(3, 45))[None]
+  mask = jnp.asarray(_film_mask(3, 45, copies, skipped))[None]
+  keys = 3 * (1 + copies) * 45
+  names = ('xla', 'splash') if skipped == 0 or copies == 2 else ('xla',)
   _agree(
-    [lambda *args, name=name: _film(*args, name) for name in ('xla', 'splash')],
+    [lambda *args, name=name: _film(*args, name) for name in names],
     lambda *args: _plain(*args, mask),
-    _qkv(270, 270, batch=1),
+    _qkv(keys - skipped * 45, keys, batch=1),
   )
 
 
+def test_segments_one_by_one_are_the_same():
+  """What cuDNN is given, by XLA's own attention."""
+  split = lambda x: x.reshape(x.shape[0], -1, 5, HEADS, FEATURES)  # noqa: E731
+  q, k, v = map(split, _qkv(30, 45))
+  np.testing.assert_allclose(
+    attention._rectangles('xla', 3, q, k, v),
+    attention.attend_film(q, k, v, 3, 'xla'),
+    atol=1e-5,
+  )
+
+
+def test_large_scores_of_a_film_are_finite():
+  q, k, v = (40 * x for x in _qkv(270, 270, batch=1))
+  value, grads = jax.value_and_grad(
+    lambda *args: _film(*args, 'xla').sum(), (0, 1, 2)
+  )(q, k, v)
+  assert all(np.isfinite(x).all() for x in (value, *grads))
+
+
 def test_the_mask_of_a_film_by_blocks_is_the_mask():
-  mask = splash.FilmMask(chunks=3, tokens=45, length=384)
+  mask = splash.FilmMask(3, 45, skipped=0, shape=(384, 384))
   expected = _film_mask(3, 45)
   for i in range(0, 256, 64):
     for j in range(0, 256, 64):
@@ -104,7 +130,8 @@ def test_the_mask_of_a_film_by_blocks_is_the_mask():
   np.testing.assert_array_equal(
     mask.mask_function(np.arange(270)[:, None], np.arange(270)[None]), expected
   )
-  assert mask == splash.FilmMask(3, 45, 384) != splash.FilmMask(3, 44, 384)
+  assert mask == splash.FilmMask(3, 45, 0, (384, 384))
+  assert mask != splash.FilmMask(3, 44, 0, (384, 384))
 
 
 @pytest.mark.parametrize(

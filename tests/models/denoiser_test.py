@@ -76,6 +76,7 @@ def _routed_form(window, routed, policy):
     absolute=policy == 'full',
     scope='layer',
     route_layer=0,
+    chunks=CHUNKS,
   )
   shots = jnp.zeros((1, CHUNKS), jnp.int32)
   view = router.film_view(
@@ -144,7 +145,7 @@ def test_padding_is_seen_by_no_frame_of_a_bidirectional_film(cfg, params):
 
 
 def test_full_form_is_the_masked_dense_one():
-  mixer = mixing.FullHistory(GRID)
+  mixer = mixing.FullHistory(GRID, CHUNKS)
   _agree(
     lambda q, k, v: mixer(q, k, v, None, None, None)[0],
     lambda q, k, v: _dense(q, k, v, _history()),
@@ -171,6 +172,52 @@ def test_routed_form_reads_window_and_routed_frames_alone():
     mask[segment, routed[routed >= 0]] = True
   assert mask.sum(1).max() == 5
   np.testing.assert_allclose(out, _dense(q, k, v, mask), atol=1e-5)
+
+
+def _copies(cfg, params, memory):
+  """A film_fn of two noisy copies, and of each alone: velocities, gradients."""
+  film_fn = denoiser.make_film_fn(cfg.dit, memory)
+  shape = (1, CHUNKS, FRAMES, 4, 4, 16)
+  clean, *noisy = jax.random.normal(jax.random.key(3), (3, *shape))
+  text = jax.random.normal(jax.random.key(4), (1, CHUNKS, 8, 16))
+  times = [jnp.full(shape[:3], t) for t in (0.3, 0.8)]
+  rest = text, jnp.zeros((1, CHUNKS), jnp.int32), jax.random.key(0)
+
+  def loss(params, noisy, t):
+    v, _ = film_fn(params, clean, noisy, t, *rest)
+    return jnp.square(v).mean(), v
+
+  gradient = jax.jit(jax.grad(loss, has_aux=True))
+  both = gradient(params, jnp.concatenate(noisy, 1), jnp.concatenate(times, 1))
+  alone = [gradient(params, *pair) for pair in zip(noisy, times, strict=True)]
+  return both, alone
+
+
+@pytest.mark.parametrize('form', ['full', 'routed'])
+def test_noisy_copies_are_as_many_films(cfg, params, form):
+  memory = dataclasses.replace(cfg.memory, training=form)
+  (grads, v), alone = _copies(cfg, params, memory)
+  expected = jnp.concatenate([v for _, v in alone], 1)
+  np.testing.assert_allclose(v, expected, atol=1e-5)
+  mean = jax.tree.map(lambda a, b: (a + b) / 2, *[grads for grads, _ in alone])
+  for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(mean), strict=True):
+    assert jnp.linalg.norm(a - b) <= 1e-5 * max(1e-3, jnp.linalg.norm(b))
+
+
+@pytest.mark.parametrize('form', ['full', 'routed'])
+def test_unrolled_layers_are_those_of_the_scan(cfg, params, form):
+  """The last layer of the full form leaves its clean half out besides."""
+  memory = dataclasses.replace(cfg.memory, training=form)
+  unrolled = dataclasses.replace(
+    cfg, dit=dataclasses.replace(cfg.dit, unroll='training')
+  )
+  (scan_grads, scan_v), _ = _copies(cfg, params, memory)
+  (grads, v), _ = _copies(unrolled, params, memory)
+  np.testing.assert_allclose(v, scan_v, atol=1e-5)
+  for a, b in zip(
+    jax.tree.leaves(grads), jax.tree.leaves(scan_grads), strict=True
+  ):
+    assert jnp.linalg.norm(a - b) <= 1e-5 * max(1e-3, jnp.linalg.norm(b))
 
 
 @pytest.mark.parametrize(

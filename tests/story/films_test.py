@@ -1,0 +1,120 @@
+"""Films that are cast as they are asked for, and painted on the device."""
+
+import dataclasses
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from cinejax import config as config_lib
+from cinejax.data.pipeline import make_endless_batches
+from cinejax.models.codec.base import from_bytes
+from cinejax.models.codec.select import make_codec
+from cinejax.models.text.select import make_text
+from cinejax.story import casting, render
+from cinejax.story.films import StoryFilms, make_painter
+from configs import story
+
+CHUNKS = 4
+
+
+@pytest.fixture(scope='module')
+def cfg():
+  return config_lib.resolve(story.get_config())
+
+
+@pytest.fixture(scope='module')
+def films(cfg):
+  return StoryFilms(
+    kinds=(('dense', 0.5), ('train', 0.5)),
+    seed=3,
+    chunks=CHUNKS,
+    film=cfg.film,
+    stride=cfg.codec.temporal_stride,
+    encode_text=make_text(cfg.text).encode,
+  )
+
+
+def _batches(films, consumed, count, index=0, processes=1):
+  made = make_endless_batches(
+    films,
+    batch=4,
+    films_consumed=consumed,
+    process_index=index,
+    process_count=processes,
+  )
+  return list(itertools.islice(made, count))
+
+
+def _same(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_the_stream_follows_from_seed_and_number(films):
+  first = _batches(films, 0, 3)
+  _same(first[1:], _batches(films, 4, 2))
+  other = dataclasses.replace(films, seed=4)
+  assert (first[0]['text'] != _batches(other, 0, 1)[0]['text']).any()
+
+
+def test_processes_share_a_batch_in_order(films):
+  whole = _batches(films, 4, 2)
+  parts = [_batches(films, 4, 2, index, 2) for index in range(2)]
+  joined = [
+    jax.tree.map(lambda *x: np.concatenate(x), *rows)
+    for rows in zip(*parts, strict=True)
+  ]
+  _same(joined, whole)
+
+
+def test_painted_latents_are_those_of_the_rendered_film(cfg, films):
+  """The film is rendered whole by its own function; here as a batch is."""
+  codec = make_codec(cfg.codec)
+  params = codec.init(jax.random.key(0))
+  row = dataclasses.replace(films, kinds=(('dense', 1.0),))[5]
+  batch = jax.tree.map(lambda x: x[None], row)
+  painted = jax.jit(make_painter(codec, look_weight=3.0))(params, batch)
+  video = render.render(casting.cast('dense', 3, 5))
+  latents = codec.encode(params, from_bytes(video)[None])
+  frames = CHUNKS * cfg.film.frames_per_chunk
+  np.testing.assert_allclose(painted['latents'], latents[:, :frames], atol=1e-5)
+  assert 'states' not in painted
+  weight = painted['weight']
+  assert weight.shape == (*painted['latents'].shape[:-1], 1)
+  assert weight.min() == 1 and 2 < weight.max() <= 3
+
+
+def test_looks_show_where_errors_count_more(cfg, films):
+  """The same film in other looks differs in those cells and in no others."""
+  codec = make_codec(cfg.codec)
+  params = codec.init(jax.random.key(0))
+  paint = jax.jit(make_painter(codec, look_weight=2.0))
+  row = films[1]
+  states = row['states']
+  other = row | {'states': states | {'hue': (states['hue'] + 1) % 4}}
+  one, two = (
+    paint(params, jax.tree.map(lambda x: x[None], film))
+    for film in (row, other)
+  )
+  differs = np.abs(one['latents'] - two['latents']).max(-1) > 1e-4
+  assert (one['weight'][..., 0][differs] > 1).all()
+  assert differs.mean() > 0.02
+
+
+def test_short_films_are_padded(cfg, films):
+  long = dataclasses.replace(films, chunks=20)
+  row = long[0]
+  real = int(row['mask'].sum())
+  assert 0 < real < 20
+  assert (row['shots'][real:] == -1).all() and (row['shots'][:real] >= 0).all()
+  assert not row['text'][real:].any()
+
+
+def test_frame_wise_chunks_are_the_chunks_of_the_cast(cfg, films):
+  film = dataclasses.replace(cfg.film, frames_per_chunk=1)
+  row = dataclasses.replace(films, film=film, kinds=(('dense', 1.0),))[2]
+  cast = casting.cast('dense', 3, 2)
+  assert len(row['states']['hue']) == 1 + 4 * (CHUNKS - 1)
+  assert row['shots'].tolist() == list(range(CHUNKS))
+  assert cast.chunks == 8

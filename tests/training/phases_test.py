@@ -1,0 +1,85 @@
+"""A curriculum: what differs in each phase, and rates that begin anew."""
+
+import numpy as np
+import pytest
+
+from cinejax.config import resolve
+from cinejax.core.errors import UserError
+from cinejax.training import phases
+from cinejax.training.optim import make_schedule
+from configs import base, tiny
+
+
+def _cfg(*rows):
+  config = tiny.get_config()
+  config.stage.base.phases = rows
+  config.stage.base.warmup_steps = 0
+  return resolve(config)
+
+
+def test_a_stage_without_phases_is_one():
+  cfg = _cfg()
+  (only,) = phases.split(cfg, 'base')
+  assert only == ('', cfg, 0)
+
+
+def test_each_phase_has_its_values():
+  first, second = phases.split(
+    _cfg(
+      base.phase('short', 5, {'data.chunks': 3, 'stage.batch': 4}),
+      base.phase('long', 7, {'diffusion.copies': 2}),
+    ),
+    'base',
+  )
+  assert (first.name, first.first, first.cfg.stage.base.steps) == (
+    'short',
+    0,
+    5,
+  )
+  assert (first.cfg.data.chunks, first.cfg.stage.base.batch) == (3, 4)
+  assert (second.first, second.cfg.stage.base.steps) == (5, 12)
+  plain = _cfg()
+  assert second.cfg.diffusion.copies == 2
+  assert second.cfg.data == plain.data
+  assert second.cfg.stage.dmd == plain.stage.dmd
+
+
+def test_rates_begin_anew_in_each_phase():
+  cfg = _cfg(
+    base.phase(
+      'a', 10, {'stage.learning_rate': 1e-2, 'stage.final_share': 0.0}
+    ),
+    base.phase(
+      'b', 10, {'stage.learning_rate': 4e-3, 'stage.schedule': 'constant'}
+    ),
+  )
+  schedule = make_schedule(cfg.stage.base)
+  rates = [float(schedule(step)) for step in range(20)]
+  np.testing.assert_allclose(rates[0], 1e-2, rtol=1e-6)
+  assert rates[9] < 1e-3 and all(np.diff(rates[:10]) < 0)
+  np.testing.assert_allclose(rates[10:], 4e-3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'said'),
+  [
+    ({'data.chunk': 3}, r'data\.chunk .*did you mean'),
+    ({'stage.rate': 3}, r'stage\.base\.rate'),
+    ({'memory.training': 'dense'}, 'must be one of'),
+  ],
+)
+def test_what_cannot_be_changed_is_said(changes, said):
+  with pytest.raises(UserError, match=said):
+    phases.split(_cfg(base.phase('a', 1, changes)), 'base')
+
+
+def test_every_phase_has_the_same_optimizer():
+  """Its state goes from one to the next."""
+  cfg = _cfg(
+    base.phase('a', 2, {'stage.learning_rate': 1e-2}), base.phase('b', 2, {})
+  )
+  schedules = [
+    make_schedule(phase.cfg.stage.base) for phase in phases.split(cfg, 'base')
+  ]
+  for step in range(4):
+    assert len({float(schedule(step)) for schedule in schedules}) == 1
