@@ -13,7 +13,7 @@ no attention sink shows her either.
           field is L V / F chunks; two chunks more clear a codec's own memory
   minutes N 400, ten minutes of film: for what changes over its course
 
-Looks are dealt per film without replacement, independent of all else.
+Appearances are dealt per film without replacement, independent of all else.
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ def cast(
   if kind not in KINDS:
     raise UserError(f'there are no {kind} films; kinds are {", ".join(KINDS)}')
   sequence = np.random.SeedSequence([KINDS.index(kind), seed, index])
-  for_shots, for_looks, for_motion = sequence.spawn(3)
+  for_shots, for_appearances, for_motion = sequence.spawn(3)
   rng = np.random.Generator(np.random.Philox(for_shots))
   least, only = window_chunks, None
   if kind == 'strict':
@@ -64,13 +64,15 @@ def cast(
     else:
       chunks, count = 400, int(rng.integers(170, 231))
     shots, main = _free(rng, chunks, count, opening, window_chunks)
-  looks = np.random.Generator(np.random.Philox(for_looks)).permutation(
-    len(world.LOOKS)
-  )
+  appearances = np.random.Generator(
+    np.random.Philox(for_appearances)
+  ).permutation(len(world.APPEARANCES))
   return world.StoryFilm(
     seed=int(for_motion.generate_state(1, np.uint64)[0]),
     segments=staging.stage(rng, shots),
-    looks=tuple(int(look) for look in looks[: len(world.CHARACTERS)]),
+    appearances=tuple(
+      int(appearance) for appearance in appearances[: len(world.CHARACTERS)]
+    ),
     events=_events(shots, main, least, only),
   )
 

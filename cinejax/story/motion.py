@@ -68,7 +68,7 @@ def describe(
     lengths = [starts[i + 1] - starts[i] for i in indices]
     key = np.random.SeedSequence([film.seed, shot])
     where = np.random.Generator(np.random.Philox(key)).uniform()
-    parts.append(_shot(segments, lengths, film.looks, where))
+    parts.append(_shot(segments, lengths, film.appearances, where))
   total = starts[-1]
   keep = np.minimum(np.arange(frames or total), total - 1)
   return Frames(
@@ -79,7 +79,7 @@ def describe(
 def _shot(
   segments: list[world.StorySegment],
   lengths: list[int],
-  looks: tuple[int, ...],
+  appearances: tuple[int, ...],
   where: float,
 ) -> Frames:
   first, total = segments[0], sum(lengths)
@@ -98,7 +98,7 @@ def _shot(
   )
   pan = PAN if world.CAMERAS[first.camera] == 'pan' else 0.0
   offset_T = np.minimum(pan * np.arange(total), places.MAX_PAN - 1)
-  hue, shape, pattern = world.LOOKS[looks[first.character]]
+  hue, shape, pattern = world.APPEARANCES[appearances[first.character]]
 
   def whole(value: int) -> np.ndarray:
     return np.full(total, value, np.int32)

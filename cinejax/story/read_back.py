@@ -8,8 +8,8 @@
 
      E = sum (1 - a) |f - b|^2 + a |f - s|^2,
 
-   which for all looks, positions and sizes at once is one matrix product. The
-   least E decides look and size; its neighbours refine position.
+   which is one matrix product for all appearances, positions and sizes. The
+   least E decides appearance and size; its neighbours refine the position.
 3. Readable is what fits: under the sprite, the error must be small and much
    smaller than the empty place's.
 """
@@ -32,9 +32,9 @@ _HOP = 0.4  # of a full jump that tells jumping from standing
 
 
 class Readings(NamedTuple):
-  """What each frame shows, arrays [T]; look is -1 where not readable."""
+  """What each frame shows, arrays [T]; appearance is -1 where not readable."""
 
-  look: np.ndarray  # index of world.LOOKS
+  appearance: np.ndarray  # index of world.APPEARANCES
   place: np.ndarray
   size: np.ndarray
   offset: np.ndarray  # pixels of camera travel
@@ -44,9 +44,9 @@ class Readings(NamedTuple):
 
 
 class ShotReading(NamedTuple):
-  """Modal readings of a shot; look and action are -1 if mostly unreadable."""
+  """Modal readings of a shot; -1 for what is mostly unreadable."""
 
-  look: int
+  appearance: int
   place: int
   size: int
   action: int
@@ -70,16 +70,16 @@ def read_frames(video_TYXC: np.ndarray) -> Readings:
 def read_shot(readings: Readings, start: int, stop: int) -> ShotReading:
   """What frames start..stop-1, one segment of a film, show together."""
   part = Readings(*(array[start:stop] for array in readings))
-  look, size = _mode(part.look), _mode(part.size)
+  appearance, size = _mode(part.appearance), _mode(part.size)
   seen = np.flatnonzero(part.readable)
   action, x = -1, float('nan')
   if len(seen):
     x = float(part.x[seen].mean())
-  if look >= 0:
+  if appearance >= 0:
     action = world.ACTIONS.index(
       _action(seen, part.x[seen], part.lift[seen], size)
     )
-  return ShotReading(look, _mode(part.place), size, action, x)
+  return ShotReading(appearance, _mode(part.place), size, action, x)
 
 
 def _action(time, x, lift, size: int) -> str:
@@ -114,12 +114,14 @@ def _read_frame(bank: stamps.Bank, image_YXC: jax.Array) -> Readings:
     _fit(fits, image_PC, empty_PC)
     for fits, empty_PC in zip(bank.fits, empty_SPC, strict=True)
   ]
-  error_S, look_S, x_S, lift_S = (
+  error_S, appearance_S, x_S, lift_S = (
     jnp.stack(values) for values in zip(*rows, strict=True)
   )
   size = error_S.argmin()
-  best, look, x, lift = (v[size] for v in (best_S, look_S, x_S, lift_S))
-  sprite = stamps.standing(look, size, x, lift)
+  best, appearance, x, lift = (
+    v[size] for v in (best_S, appearance_S, x_S, lift_S)
+  )
+  sprite = stamps.standing(appearance, size, x, lift)
   cover_YX1 = sprite.cover_YX[..., None]
   cover_PC = stamps.flat(stamps.cells(cover_YX1, 2))
   paint_PC = stamps.flat(stamps.cells(cover_YX1 * sprite.colour_YXC, 2))
@@ -129,7 +131,7 @@ def _read_frame(bank: stamps.Bank, image_YXC: jax.Array) -> Readings:
   empty = jnp.sum(cover_PC * (image_PC - empty_SPC[size]) ** 2) / area
   readable = (error < _ERROR**2) & (error < _RATIO * empty)
   return Readings(
-    look=jnp.where(readable, look, -1),
+    appearance=jnp.where(readable, appearance, -1),
     place=best // places.MAX_PAN,
     size=size,
     offset=best % places.MAX_PAN,
@@ -140,9 +142,9 @@ def _read_frame(bank: stamps.Bank, image_YXC: jax.Array) -> Readings:
 
 
 def _fit(fits: stamps.Fits, image_PC, empty_PC) -> tuple[jax.Array, ...]:
-  """E, look, x and lift of the best sprite of one size."""
-  shapes = jnp.asarray([look.shape for look in world.LOOKS])
-  grid = (len(world.LOOKS), len(fits.lift), len(fits.x))
+  """E, appearance, x and lift of the best sprite of one size."""
+  shapes = jnp.asarray([appearance.shape for appearance in world.APPEARANCES])
+  grid = (len(world.APPEARANCES), len(fits.lift), len(fits.x))
   empty_P = jnp.sum((image_PC - empty_PC) ** 2, -1)
   square_P = jnp.sum(image_PC**2, -1)
   dot = functools.partial(jnp.matmul, precision='highest')
@@ -150,12 +152,12 @@ def _fit(fits: stamps.Fits, image_PC, empty_PC) -> tuple[jax.Array, ...]:
   paint = fits.paint_KPC.reshape(len(fits.paint_KPC), -1)
   cross_K = dot(paint, image_PC.ravel())
   error_KLX = cover_KLX + (fits.energy_K - 2 * cross_K).reshape(grid)
-  look, l, x = jnp.unravel_index(error_KLX.argmin(), grid)
+  appearance, l, x = jnp.unravel_index(error_KLX.argmin(), grid)
   return (
-    error_KLX[look, l, x] + empty_P.sum(),
-    look,
-    fits.x[x] + stamps.GRID * _between(error_KLX[look, l], x),
-    fits.lift[l] + stamps.GRID * _between(error_KLX[look, :, x], l),
+    error_KLX[appearance, l, x] + empty_P.sum(),
+    appearance,
+    fits.x[x] + stamps.GRID * _between(error_KLX[appearance, l], x),
+    fits.lift[l] + stamps.GRID * _between(error_KLX[appearance, :, x], l),
   )
 
 

@@ -61,32 +61,40 @@ def render_batch(
   return np.split(video_TYXC, ends[:-1])
 
 
-def spare_looks(film: world.StoryFilm) -> tuple[int, ...]:
-  """Looks that no character of the film has."""
-  return tuple(sorted(set(range(len(world.LOOKS))) - set(film.looks)))
+def spare_appearances(film: world.StoryFilm) -> tuple[int, ...]:
+  """Appearances that no character of the film has."""
+  return tuple(
+    sorted(set(range(len(world.APPEARANCES))) - set(film.appearances))
+  )
 
 
-def swap_look(
-  film: world.StoryFilm, character: int, look: int
+def swap_appearance(
+  film: world.StoryFilm, character: int, appearance: int
 ) -> world.StoryFilm:
-  """The same film with `character` in a spare look; all else is kept.
+  """The same film with `character` in a spare appearance; all else is kept.
 
   Only frames with `character` in them differ. Raises ValueError if another
-  character has the look.
+  character has the appearance.
   """
-  others = film.looks[:character] + film.looks[character + 1 :]
-  if look in others:
-    raise ValueError(f'look {look} is taken; take one of {spare_looks(film)}')
-  looks = (*film.looks[:character], look, *film.looks[character + 1 :])
-  return dataclasses.replace(film, looks=looks)
+  others = film.appearances[:character] + film.appearances[character + 1 :]
+  if appearance in others:
+    raise ValueError(
+      f'appearance {appearance} is taken; take one of {spare_appearances(film)}'
+    )
+  appearances = (
+    *film.appearances[:character],
+    appearance,
+    *film.appearances[character + 1 :],
+  )
+  return dataclasses.replace(film, appearances=appearances)
 
 
 def _frame(atlas: jax.Array, state: motion.Frames) -> jax.Array:
   pose = sprites.Pose(state.x, state.lift, state.step, state.gait, state.gaze)
-  look = (state.hue, state.shape, state.pattern)
+  appearance = (state.hue, state.shape, state.pattern)
   image_YXC = sprites.compose(
     background(atlas, state.place, state.size, state.offset),
-    sprites.draw(look, state.size, pose),
+    sprites.draw(appearance, state.size, pose),
   )
   return jnp.round(255.0 * jnp.clip(image_YXC, 0.0, 1.0)).astype(jnp.uint8)
 

@@ -1,4 +1,4 @@
-"""The character: one body of a look, on two legs, with eyes and an outline.
+"""The character: a body on two legs, with eyes and an outline.
 
 Distances are signed, in pixels, negative inside; d of a rounded box is
 |max(q, 0)| + min(max(q), 0) - corner, of a pointed body the smooth maximum of
@@ -45,10 +45,12 @@ class Sprite(NamedTuple):
 
 
 def draw(
-  look: tuple[jax.Array, jax.Array, jax.Array], size: jax.Array, pose: Pose
+  appearance: tuple[jax.Array, jax.Array, jax.Array],
+  size: jax.Array,
+  pose: Pose,
 ) -> Sprite:
   """The sprite of (hue, shape, pattern) indices, 64x64, colours in [0, 1]."""
-  hue, shape, pattern = look
+  hue, shape, pattern = appearance
   tall = jnp.asarray(BODY)[size]
   sole = jnp.asarray(SOLE)[size]
   y_YX, x_YX = jnp.meshgrid(

@@ -18,10 +18,10 @@ _BLOCK = 16  # sprites drawn at a time
 
 
 class Fits(NamedTuple):
-  """Sprites of one size, [look, lift, x]; P are 2x2 pixel cells."""
+  """Sprites of one size, [appearance, lift, x]; P are 2x2 pixel cells."""
 
   cover_SLXP: jax.Array  # by shape of the body
-  paint_KPC: jax.Array  # cover * colour, K = look, lift, x in one
+  paint_KPC: jax.Array  # cover * colour, K = appearance, lift, x in one
   energy_K: jax.Array  # sum of cover * colour^2
   x: jax.Array
   lift: jax.Array
@@ -61,20 +61,24 @@ def _fits(size: int) -> Fits:
   x = np.arange(low - GRID, high + 2 * GRID, GRID, dtype=np.float32)
   top = motion.JUMP * sprites.BODY[size]
   lift = np.arange(0.0, top + GRID / 2, GRID, dtype=np.float32)
-  looks = np.arange(len(world.LOOKS))
-  grid = np.meshgrid(looks, lift, x, indexing='ij')
+  appearances = np.arange(len(world.APPEARANCES))
+  grid = np.meshgrid(appearances, lift, x, indexing='ij')
   total = grid[0].size
   keep = np.minimum(np.arange(-(-total // _BLOCK) * _BLOCK), total - 1)
-  look_K, lift_K, x_K = (values.ravel()[keep] for values in grid)
+  appearance_K, lift_K, x_K = (values.ravel()[keep] for values in grid)
   blocks = [
-    _stamp(*(values[i : i + _BLOCK] for values in (look_K, lift_K, x_K)), size)
+    _stamp(
+      *(values[i : i + _BLOCK] for values in (appearance_K, lift_K, x_K)), size
+    )
     for i in range(0, len(keep), _BLOCK)
   ]
   cover_KP, paint_KPC, energy_K = (
     jnp.concatenate(parts)[:total] for parts in zip(*blocks, strict=True)
   )
-  # The first look of each shape tells the covers.
-  _, firsts = np.unique([look.shape for look in world.LOOKS], return_index=True)
+  # The first appearance of each shape tells the covers.
+  _, firsts = np.unique(
+    [appearance.shape for appearance in world.APPEARANCES], return_index=True
+  )
   cover_SLXP = cover_KP.reshape(*grid[0].shape, -1)[firsts]
   return Fits(
     cover_SLXP, paint_KPC, energy_K, jnp.asarray(x), jnp.asarray(lift)
@@ -82,11 +86,11 @@ def _fits(size: int) -> Fits:
 
 
 @jax.jit
-def _stamp(look_K, lift_K, x_K, size):
+def _stamp(appearance_K, lift_K, x_K, size):
   """Cover, cover * colour and sum of cover * colour^2 of standing sprites."""
 
-  def stamp(look, lift, x):
-    sprite = standing(look, size, x, lift)
+  def stamp(appearance, lift, x):
+    sprite = standing(appearance, size, x, lift)
     cover_YX1 = sprite.cover_YX[..., None]
     paint_YXC = cover_YX1 * sprite.colour_YXC
     return (
@@ -95,12 +99,12 @@ def _stamp(look_K, lift_K, x_K, size):
       jnp.sum(paint_YXC * sprite.colour_YXC) / 4,
     )
 
-  return jax.vmap(stamp)(look_K, lift_K, x_K)
+  return jax.vmap(stamp)(appearance_K, lift_K, x_K)
 
 
-def standing(look, size, x, lift) -> sprites.Sprite:
-  """The sprite of a world.LOOKS index, standing at x, `lift` pixels up."""
-  parts = jnp.asarray(world.LOOKS)[look]
+def standing(appearance, size, x, lift) -> sprites.Sprite:
+  """The sprite of an index into world.APPEARANCES, at x, `lift` pixels up."""
+  parts = jnp.asarray(world.APPEARANCES)[appearance]
   still = jnp.zeros(())
   pose = sprites.Pose(x, lift, still, still, still)
   return sprites.draw((parts[0], parts[1], parts[2]), size, pose)

@@ -5,8 +5,8 @@ A prompt names a character and what is seen of it, never what it looks like:
   Ada runs right in the forest, wide shot
   Ben jumps on the beach, close shot, panning
 
-Looks (hue x shape x pattern) are dealt anew for every film, so whoever draws
-Ada right when she returns must remember her.
+Appearances (hue x shape x pattern) are drawn anew for every film, so that a
+model that draws a returning character right must remember it.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ _PROMPT = re.compile(
 )
 
 
-class Look(NamedTuple):
+class Appearance(NamedTuple):
   """Indices into HUES, SHAPES and PATTERNS."""
 
   hue: int
@@ -53,8 +53,8 @@ class Look(NamedTuple):
     return f'{HUES[self.hue]} {SHAPES[self.shape]} {PATTERNS[self.pattern]}'
 
 
-LOOKS = tuple(
-  Look(*indices)
+APPEARANCES = tuple(
+  Appearance(*indices)
   for indices in itertools.product(
     range(len(HUES)), range(len(SHAPES)), range(len(PATTERNS))
   )
@@ -96,11 +96,11 @@ class ReturnEvent:
 
 @dataclasses.dataclass(frozen=True)
 class StoryFilm:
-  """A cast film: `looks[c]` indexes LOOKS for character c."""
+  """A cast film: `appearances[c]` indexes APPEARANCES for character c."""
 
   seed: int
   segments: tuple[StorySegment, ...]
-  looks: tuple[int, ...]
+  appearances: tuple[int, ...]
   events: tuple[ReturnEvent, ...] = ()
 
   @property

@@ -100,7 +100,7 @@ def in_words(
       'start': row.start,
       'stop': row.stop,
       'prompt': row.caption,
-      'look': word(world.LOOKS, seen.look),
+      'look': word(world.APPEARANCES, seen.appearance),
       'place': word(world.PLACES, seen.place),
       'size': word(world.SIZES, seen.size),
       'action': word(world.ACTIONS, seen.action),

@@ -23,7 +23,7 @@ from cinejax.story import read_back
 
 
 class Draw(NamedTuple):
-  drawn: int  # index of world.LOOKS, -1 if unreadable
+  drawn: int  # index of world.APPEARANCES, -1 if unreadable
   wanted: int  # the same
 
 
@@ -75,7 +75,7 @@ def shot_look(
   readings: read_back.Readings, rows: Sequence[Row], shot: int
 ) -> int:
   """The modal look over the shot's frames; -1 if that is unreadable."""
-  return read_back.read_shot(readings, *shot_span(rows, shot)).look
+  return read_back.read_shot(readings, *shot_span(rows, shot)).appearance
 
 
 def shot_characters(rows: Sequence[Row]) -> tuple[int | None, ...]:

@@ -29,9 +29,9 @@ def return_shot(film: world.StoryFilm) -> tuple[int, int, int]:
 
 def swap(film: world.StoryFilm) -> world.StoryFilm:
   """The film with the returning character in a spare look of its own."""
-  spare = render.spare_looks(film)
+  spare = render.spare_appearances(film)
   look = spare[film.seed % len(spare)]
-  return render.swap_look(film, film.events[0].character, look)
+  return render.swap_appearance(film, film.events[0].character, look)
 
 
 def score_generated(
@@ -110,8 +110,8 @@ def score_codec(
 
 
 def _given_draw(film: world.StoryFilm, readings: read_back.Readings) -> Draw:
-  shown = read_back.read_shot(readings, 0, len(readings.look))
-  return Draw(shown.look, film.looks[film.events[0].character])
+  shown = read_back.read_shot(readings, 0, len(readings.appearance))
+  return Draw(shown.appearance, film.appearances[film.events[0].character])
 
 
 def _read_right(
@@ -120,11 +120,11 @@ def _read_right(
   states = motion.describe(film, timeline.frames_per_chunk, timeline.stride)
   readings = read_back.read_frames(video_TYXC)
   looks = [
-    world.LOOKS.index(look)
+    world.APPEARANCES.index(look)
     for look in zip(states.hue, states.shape, states.pattern, strict=True)
   ]
   right = {
-    '_look': readings.look == looks,
+    '_look': readings.appearance == looks,
     '_place': readings.place == states.place,
     '_size': readings.size == states.size,
   }

@@ -143,10 +143,10 @@ def _confusion(scores: BySeed) -> dict[str, Any]:
     for name, draw in score.draws.items():
       draws.setdefault(name, []).append(draw)
   counts = {
-    name: recall.confusion(own, len(world.LOOKS)).tolist()
+    name: recall.confusion(own, len(world.APPEARANCES)).tolist()
     for name, own in draws.items()
   }
-  return {'looks': [str(look) for look in world.LOOKS], **counts}
+  return {'looks': [str(look) for look in world.APPEARANCES], **counts}
 
 
 def _drift(scores: BySeed, lengths_secs: Sequence[float]) -> dict[str, Any]:

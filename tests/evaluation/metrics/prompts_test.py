@@ -16,7 +16,7 @@ def readings(**changes):
   """33 frames of Ada, standing and then walking left, wide, in the cave."""
   x = 40 - 0.5 * np.clip(np.arange(33) - 9.0, 0, 12)
   fields = {
-    'look': np.full(33, 4),
+    'appearance': np.full(33, 4),
     'place': np.full(33, 5),
     'size': np.zeros(33, int),
     'offset': np.zeros(33, int),
@@ -72,7 +72,7 @@ def test_matching_is_a_choice():
 
 
 def test_readings_in_words():
-  unread = readings(look=np.full(33, -1), readable=np.zeros(33, bool))
+  unread = readings(appearance=np.full(33, -1), readable=np.zeros(33, bool))
   first = prompts.in_words(unread, ROWS)[0]
   assert first['place'] == 'cave' and first['size'] == 'wide'
   assert first['look'] is None and first['action'] is None

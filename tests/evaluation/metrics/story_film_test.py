@@ -64,9 +64,9 @@ def test_a_rendered_film_is_what_its_prompts_say(videos):
 def test_looks_are_those_that_were_dealt(videos):
   score = story_film.score_generated(FILMS[0], videos[0], LINE, TOOLS)
   faces = dict.fromkeys(s.character for s in FILMS[0].segments)
-  assert score.looks == tuple(FILMS[0].looks[face] for face in faces)
+  assert score.looks == tuple(FILMS[0].appearances[face] for face in faces)
   face = FILMS[0].events[0].character
-  assert score.draws['recall'] == (FILMS[0].looks[face],) * 2
+  assert score.draws['recall'] == (FILMS[0].appearances[face],) * 2
 
 
 def test_another_films_pixels_are_wrong(videos):
@@ -83,7 +83,7 @@ def test_given_returns_follow_the_look_that_was_given(videos):
   film, seen = FILMS[1], return_frames(FILMS[1], videos[1])
   changed = story_film.swap(film)
   face = film.events[0].character
-  assert changed.looks[face] not in film.looks
+  assert changed.appearances[face] not in film.appearances
   other = return_frames(changed, render.render(changed))
   nothing = np.full((2, 1, 4), -1)
   for of, video_TYXC, right in (
