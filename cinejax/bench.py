@@ -46,6 +46,7 @@ from cinejax.benchmarks import rollout, serving
 from cinejax.config import Config
 from cinejax.core import tree as tree_lib
 from cinejax.core.files import append_line, check_file
+from cinejax.core.random import key_from_seed
 from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director, weight_places
@@ -119,7 +120,7 @@ def make_director(cfg: Config, weights: str = '') -> Director:
   if weights:
     return load_director(cfg, weights)
   cfg = with_any_text(cfg)
-  codec, key = make_codec(cfg.codec), jax.random.key(cfg.seed)
+  codec, key = make_codec(cfg.codec), key_from_seed(cfg.seed)
   params = denoiser.init_params(cfg.dit, key)
   params = jax.device_put(params, weight_places(cfg, params))
   codec_params = _random_codec(codec, cfg.seed)

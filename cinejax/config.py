@@ -25,6 +25,7 @@ from cinejax.models.config import CodecConfig, DiTConfig, TextConfig
 from cinejax.objectives.config import DmdConfig, InitConfig
 from cinejax.rollout.config import RolloutConfig
 from cinejax.serving.config import ServingConfig
+from cinejax.story.config import EVALUATION_KINDS
 from cinejax.training.config import Stages, TrainConfig
 
 
@@ -143,6 +144,11 @@ def _numbers(section: Any, path: str = '') -> Iterator[tuple[str, float]]:
 def check(cfg: Config) -> None:
   """Raises UserError, one sentence, for what does not go together."""
   _check_numbers(cfg)
+  if cfg.seed >= 2**32:
+    raise UserError(
+      f'config.seed is {cfg.seed}; it must be less than {2**32}, because '
+      'checkpoints keep 32 bits of it'
+    )
   codecs = ('patch', 'taef2', 'wan_vae', 'taehv')
   _one_of('codec.name', cfg.codec.name, codecs)
   _one_of('codec.compute_dtype', cfg.codec.compute_dtype, _FLOATS)
@@ -169,7 +175,7 @@ def check(cfg: Config) -> None:
   _one_of('dmd.steps', cfg.dmd.steps, (1, 2, 4))
   _one_of('dmd.first_steps', cfg.dmd.first_steps, (0, 1, 2, 4))
   _one_of('train.weights_dtype', cfg.train.weights_dtype, _FLOATS)
-  _one_of('eval.kind', cfg.eval.kind, ('eval', 'long', 'strict', 'minutes'))
+  _one_of('eval.kind', cfg.eval.kind, EVALUATION_KINDS)
   _one_of('eval.matching', cfg.eval.matching, ('greedy', 'optimal'))
   _check_memory(cfg)
   _check_rollout(cfg)

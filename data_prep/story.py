@@ -25,7 +25,8 @@ from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.interop.weights import codec_files
 from cinejax.story import world
-from cinejax.story.casting import KINDS, cast
+from cinejax.story.casting import cast
+from cinejax.story.config import EVALUATION_KINDS, KINDS
 from cinejax.story.render import render_batch
 from cinejax.story.steering import steered_prompts
 from data_prep import films
@@ -76,8 +77,8 @@ class StoryParts:
     """Training films are never evaluation films."""
     if self.given_seed is not None:
       return self.given_seed
-    is_train = self.kind in ('train', 'single')
-    return self.cfg.story.seed if is_train else self.cfg.eval.seed
+    is_evaluation = self.kind in EVALUATION_KINDS
+    return self.cfg.eval.seed if is_evaluation else self.cfg.story.seed
 
   def numbers(self) -> range:
     """Of the parts."""

@@ -29,6 +29,7 @@ from jax.sharding import Mesh
 
 from cinejax import command
 from cinejax.config import Config
+from cinejax.core.random import key_from_seed
 from cinejax.core.sharding import batch_sharding, make_mesh, param_shardings
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm, LatentFilms, TrajectoryFilm
@@ -121,7 +122,7 @@ def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
 
   @jax.jit
   def integrated(params, batch):
-    key = jax.random.key(cfg.seed)
+    key = key_from_seed(cfg.seed)
     shape = batch['latents'].shape[1:]
 
     def noise_of(number_2):

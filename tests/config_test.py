@@ -79,6 +79,7 @@ def test_what_a_stage_cannot_do_is_a_sentence(changes):
     {'eval.films': 0},
     {'eval.batch': 0},
     {'eval.seed': -1},
+    {'seed': 2**32},
     {'eval.penalty_frames': -1.0},
     {'stage.base.steps': 0},
     {'stage.base.batch': 0},

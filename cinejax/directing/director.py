@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from cinejax.config import Config, check
 from cinejax.core.errors import UserError
+from cinejax.core.random import key_from_seed
 from cinejax.film.journal import ChunkPrompt, Film, Settings
 from cinejax.film.screenplay import segment_chunks
 from cinejax.film.timeline import Timeline
@@ -97,7 +98,7 @@ class Director:
     state = init_state(
       self.cfg.dit,
       self.cfg.memory,
-      key_B=jnp.stack([jax.random.key(seed) for seed in seeds]),
+      key_B=jnp.stack([key_from_seed(seed) for seed in seeds]),
       latent_shape=self.latent_shape,
       text_shape=(self.cfg.text.rows, self.cfg.text.features),
       guided=self.cfg.rollout.guidance != 1,

@@ -7,7 +7,7 @@ import dataclasses
 class EvalConfig:
   seed: int  # apart from training's
   films: int
-  kind: str  # eval | long | strict
+  kind: str  # one of story.config.EVALUATION_KINDS
   batch: int  # films rolled out together
   cuts: str  # content | transnetv2:FILE, the detector
   window_frames: int  # before a return in which she is not seen

@@ -20,9 +20,8 @@ import numpy as np
 
 from cinejax.core.errors import UserError
 from cinejax.story import staging, world
+from cinejax.story.config import KINDS
 
-# a kind's place is part of its films' seed
-KINDS = ('train', 'eval', 'long', 'strict', 'single', 'minutes')
 LAYERS = 6  # L of the models that `strict` is cast for, unless told
 WINDOW_CHUNKS = 3  # V / F, unless told
 _TRIES = 20_000  # at lengths of shots, before a film is said to have no room

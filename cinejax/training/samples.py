@@ -10,6 +10,7 @@ import numpy as np
 
 from cinejax.config import Config
 from cinejax.core.config import MeshConfig
+from cinejax.core.random import key_from_seed
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm
 from cinejax.diffusion.solver import euler_step
@@ -89,7 +90,7 @@ def make_whole_film_sampler(
   row = fit_film(film, text.encode, len(film.prompts), frames)
   films = guidance.films({name: x[None] for name, x in row.items()}, frames)
   negative_text_WD = text.encode([cfg.rollout.negative_prompt])[0]
-  key = jax.random.key(cfg.seed)
+  key = key_from_seed(cfg.seed)
   velocity_fn = guidance.guided(
     film_fn, films, key, negative_text_WD, cfg.rollout.guidance
   )

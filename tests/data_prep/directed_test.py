@@ -42,6 +42,14 @@ FILMS = [
 ]
 
 
+def test_film_numbers_that_share_their_low_bits_have_different_noise(director):
+  numbers = [5, 5 + 2**40, 5 + 2**47]  # as those of real clips may be
+  films = [dataclasses.replace(FILMS[-1], film=number) for number in numbers]
+  made = directed.direct_again(director, films, 3)
+  latents = [film.latents.tobytes() for film in made]
+  assert len(set(latents)) == len(numbers)
+
+
 @pytest.mark.slow
 def test_shards_make_every_film_as_if_alone(director, tmp_path, monkeypatch):
   monkeypatch.setattr(directed, '_BATCHES', 1)
