@@ -49,7 +49,7 @@ from cinejax.core.files import append_line, check_file
 from cinejax.core.random import key_from_seed
 from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.directing.director import Director
-from cinejax.directing.loading import load_director, weight_places
+from cinejax.directing.loading import load_director, weight_shardings
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
@@ -122,9 +122,11 @@ def make_director(cfg: Config, weights: str = '') -> Director:
   cfg = with_any_text(cfg)
   codec, key = make_codec(cfg.codec), key_from_seed(cfg.seed)
   params = denoiser.init_params(cfg.dit, key)
-  params = jax.device_put(params, weight_places(cfg, params))
+  params = jax.device_put(params, weight_shardings(cfg, params))
   codec_params = _random_codec(codec, cfg.seed)
-  codec_params = jax.device_put(codec_params, weight_places(cfg, codec_params))
+  codec_params = jax.device_put(
+    codec_params, weight_shardings(cfg, codec_params)
+  )
   return Director(cfg, params, codec, codec_params)
 
 

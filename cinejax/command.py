@@ -78,12 +78,12 @@ def line() -> str:
 def run(
   main: Callable[[], None],
   before: Callable[[], None] = lambda: None,
-  wake: bool = True,
+  initialize_jax: bool = True,
 ) -> None:
   """Parses the command line, wakes JAX, calls `main` and exits.
 
   `before` is called while JAX has not looked for devices yet, which it never
-  does for us unless `wake`.
+  does for us unless `initialize_jax`.
 
   Exit codes: 0; 2 with `error: …` on stderr for what the user can mend; 141
   where nobody reads what we print any more (`| head`); a traceback is a fault
@@ -96,8 +96,8 @@ def run(
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)  # libraries tell each step
     before()
-    if wake:
-      _wake(_PLATFORM.value)
+    if initialize_jax:
+      _initialize_jax(_PLATFORM.value)
     main()
     sys.stdout.flush()  # while what it raises can be caught
 
@@ -167,7 +167,7 @@ def _keys(section: ConfigDict, path: str) -> Iterator[str]:
       yield from _keys(value, f'{path}.{name}')
 
 
-def _wake(platform: str | None) -> None:
+def _initialize_jax(platform: str | None) -> None:
   """Chooses the devices, how much of one, and where programs are kept."""
   fractions = {'XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION'}
   if not fractions & os.environ.keys():

@@ -104,8 +104,8 @@ def main() -> None:
       said = stdin.directions(cfg.film.cut_prefix, director.check_prompt)
       seed = seed_of(None)
       tell(out, seed, direct_live(director, said, out, seed, given_BFYXC))
-      if said.fault:
-        raise UserError(f'{said.fault}; {out} has the film up to there')
+      if said.error:
+        raise UserError(f'{said.error}; {out} has the film up to there')
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
       seed = seed_of(film)
@@ -157,7 +157,7 @@ def direct_live(
   first = next(said, None)
   if first is None:
     none = UserError('standard input holds no prompt; give one a line')
-    raise directions.fault or none
+    raise directions.error or none
   said = itertools.chain([first], said)
   video_TYXC, speed = _make(director, said, folder, seed, None, given_BFYXC)
   film = directions.film(seed)

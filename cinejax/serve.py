@@ -59,13 +59,15 @@ def main() -> None:
       f'--host={args.host} lets other machines in; give --token=… as well'
     )
   folder = check_folder(args.workdir)
-  budget.steady_heap()
+  budget.limit_heap_arenas()
   listening = _listen(args.host, args.port)
   director = load_director(cfg, args.weights or f'weights/{cfg.name}')
   # on one device: what is typed is read by other threads than the maker
   text = load_text(director.cfg.text)
-  director = dataclasses.replace(director, given_text=text)
-  print(budget.bound(director).sentence(cfg.serving.sessions), flush=True)
+  director = dataclasses.replace(director, text_encoder=text)
+  print(
+    budget.memory_budget(director).sentence(cfg.serving.sessions), flush=True
+  )
   studio = Studio(director, folder)
   app = make_app(studio, LOOPBACK if alone else (), args.token)
   server = uvicorn.Server(

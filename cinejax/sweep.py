@@ -146,4 +146,4 @@ if __name__ == '__main__':
   define_flags()
   if sys.argv[1:] and not sys.argv[1].startswith('-'):
     sys.argv[1] = f'--config={sys.argv[1]}'
-  command.run(main, wake=False)  # devices are for the points
+  command.run(main, initialize_jax=False)  # devices are for the points

@@ -96,7 +96,7 @@ def direct_again(
     check_frames(film, director.cfg.film.frames_per_chunk)
   full = [*films, *films[-1:] * (batch - len(films))]
   longest = max(len(film.prompts) for film in films)
-  said = [batches.hold(_said(film), longest) for film in full]
+  said = [batches.hold_last_prompt(_said(film), longest) for film in full]
   state = director.begin(
     [director.cfg.seed * _SEEDS + film.film for film in full]
   )

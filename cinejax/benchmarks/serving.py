@@ -121,7 +121,7 @@ async def _watch(
       if event is not None and event['chunk'] in said:
         asked = said.pop(event['chunk'])
         shown = starts[-2] if len(starts) > 1 else asked
-        flight, made = max(0.0, shown - asked), event['made_ms'] / 1e3
+        flight, made = max(0.0, shown - asked), event['generation_ms'] / 1e3
         answers.append(Answer(_now() - asked, flight, made))
       continue
     told = json.loads(one)

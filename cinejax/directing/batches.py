@@ -31,11 +31,11 @@ def roll(
   last one.
   """
   longest = max(map(len, prompts))
-  held = [hold(said, longest) for said in prompts]
+  held = [hold_last_prompt(said, longest) for said in prompts]
   return director.roll(zip(*held, strict=True), seeds)
 
 
-def spool(
+def collect_frames(
   file: Any, chunks: Iterable[np.ndarray], count: int, frames: int
 ) -> tuple[np.ndarray, float | None]:
   """Frames as they are made, as one array [B, T, Y, X, 3] on disk.
@@ -60,14 +60,16 @@ def spool(
   return video_BTYXC, speed.pixel_fps
 
 
-def hold(said: Sequence[ChunkPrompt], chunks: int) -> tuple[ChunkPrompt, ...]:
+def hold_last_prompt(
+  said: Sequence[ChunkPrompt], chunks: int
+) -> tuple[ChunkPrompt, ...]:
   """`said`, its last prompt held for `chunks` chunks in all."""
   last = said[-1]._replace(cut=False)
   return (*said, *[last] * (chunks - len(said)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Past:
+class GivenPast:
   """A film that is given up to a shot which is yet to be made."""
 
   prompts: tuple[ChunkPrompt, ...]  # of the whole film
@@ -77,7 +79,7 @@ class Past:
   seed: int
 
 
-class Take(NamedTuple):
+class GeneratedShot(NamedTuple):
   """The shot that was made."""
 
   video_TYXC: np.ndarray  # uint8
@@ -113,11 +115,11 @@ def _first_difference(one: jax.Array, two: jax.Array) -> int:
   return [a != b for a, b in zip(one.shape, two.shape, strict=True)].index(True)
 
 
-def shoot(
+def generate_shots(
   director: Director,
   commit_fn: CommitFn,
-  pasts: Sequence[Past],
-) -> list[Take]:
+  pasts: Sequence[GivenPast],
+) -> list[GeneratedShot]:
   """The shots that follow these pasts, as one batch.
 
   Commits must be separate (config.rollout.commit).
@@ -146,17 +148,20 @@ def shoot(
   made_BFYXC = np.concatenate([np.asarray(o.latents_BFYXC) for o in made], 1)
   frame_BJLR = np.moveaxis(np.asarray(made[0].frame_JLBR), 2, 0)
   videos = _show(director, pasts, made_BFYXC)
-  return [Take(*pair) for pair in zip(videos, frame_BJLR, strict=True)]
+  return [GeneratedShot(*pair) for pair in zip(videos, frame_BJLR, strict=True)]
 
 
 def _inputs(director, pasts, at):
   return director.chunk_input(
-    [hold(past.prompts, n + 1)[n] for past, n in zip(pasts, at, strict=True)]
+    [
+      hold_last_prompt(past.prompts, n + 1)[n]
+      for past, n in zip(pasts, at, strict=True)
+    ]
   )
 
 
 def _show(
-  director: Director, pasts: Sequence[Past], made_BFYXC: np.ndarray
+  director: Director, pasts: Sequence[GivenPast], made_BFYXC: np.ndarray
 ) -> list[np.ndarray]:
   """Decodes what was made after what was given, as one film."""
   frames = director.cfg.film.frames_per_chunk

@@ -45,7 +45,7 @@ class Director:
   params: Any  # of the DiT
   codec: Codec
   codec_params: Any
-  given_text: Text | None = None  # None: the encoder of cfg.text
+  text_encoder: Text | None = None  # None: the encoder of cfg.text
 
   @property
   def timeline(self) -> Timeline:
@@ -62,7 +62,7 @@ class Director:
 
   @functools.cached_property
   def text(self) -> Text:
-    return self.given_text or load_text(self.cfg.text, self.mesh)
+    return self.text_encoder or load_text(self.cfg.text, self.mesh)
 
   @functools.cached_property
   def step(self) -> Step:
@@ -117,7 +117,7 @@ class Director:
     text_BWD = np.array(self.text.encode([p.prompt for p in prompts]))
     for row_WD, p in zip(text_BWD, prompts, strict=True):
       if p.share < 1:  # eq. (1) of film.journal
-        before_WD = self.text.encode([p.before])[0]
+        before_WD = self.text.encode([p.previous_prompt])[0]
         row_WD[:] = p.share * row_WD + (1 - p.share) * before_WD
     return ChunkInput(
       text_BWD=jnp.asarray(text_BWD),
@@ -133,7 +133,7 @@ class Director:
     if settings == Settings():
       return self
     if settings not in self._variants:
-      cfg = varied(self.cfg, settings)
+      cfg = apply_settings(self.cfg, settings)
       self._variants[settings] = dataclasses.replace(self, cfg=cfg)
     return self._variants[settings]
 
@@ -145,12 +145,12 @@ class Director:
       try:
         self.check_prompt(segment.prompt)
       except UserError as error:
-        raise UserError(f'{film.place(index)}: {error}') from error
-      for name, value in segment.settings.said().items():
+        raise UserError(f'{film.location(index)}: {error}') from error
+      for name, value in segment.settings.given().items():
         try:
-          varied(self.cfg, Settings(**{name: value}))
+          apply_settings(self.cfg, Settings(**{name: value}))
         except UserError as error:
-          raise UserError(f'{film.place(index)}.{name}: {error}') from error
+          raise UserError(f'{film.location(index)}.{name}: {error}') from error
 
   def check_prompt(self, prompt: str) -> None:
     """Raises UserError for actions that this model does not take."""
@@ -261,7 +261,7 @@ def _settings(said: Sequence[ChunkPrompt]) -> Settings:
   return settings
 
 
-def varied(cfg: Config, settings: Settings) -> Config:
+def apply_settings(cfg: Config, settings: Settings) -> Config:
   """`cfg` with what a film asks for; UserError where it cannot be had."""
   rollout, memory = cfg.rollout, cfg.memory
   if settings.policy:

@@ -49,7 +49,7 @@ def load_director(
     ),
     like,
     denoiser.resting_types(cfg.dit, like),
-    weight_places(cfg, like),
+    weight_shardings(cfg, like),
   )
   _check_frames(cfg, file)
   try:
@@ -76,7 +76,7 @@ def codec_on_devices(
   `folder`. Errors as in `load_codec`.
   """
   codec, params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
-  return codec, jax.device_put(params, weight_places(cfg, params))
+  return codec, jax.device_put(params, weight_shardings(cfg, params))
 
 
 def _check_frames(cfg: Config, file: pathlib.Path) -> None:
@@ -90,7 +90,7 @@ def _check_frames(cfg: Config, file: pathlib.Path) -> None:
     )
 
 
-def weight_places(cfg: Config, shapes: Any) -> Any:
+def weight_shardings(cfg: Config, shapes: Any) -> Any:
   """Where a rollout keeps each parameter of the DiT, or of the codec."""
   mesh = rollout_mesh(cfg.mesh, cfg.dit.heads)
   if mesh is not None:

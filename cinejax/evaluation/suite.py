@@ -116,9 +116,9 @@ class Exam:
       _, start, chunks = story_film.return_shot(film)
       noise = self._noise(number, seed)
       pasts.append(
-        batches_lib.Past(self._prompts(film), z_FYXC, start, chunks, noise)
+        batches_lib.GivenPast(self._prompts(film), z_FYXC, start, chunks, noise)
       )
-    shots = batches_lib.shoot(self.director, self._commit_fn, pasts)
+    shots = batches_lib.generate_shots(self.director, self._commit_fn, pasts)
     return {
       number: story_film.score_swapped(film, shot.video_TYXC)
       if swapped
@@ -138,7 +138,7 @@ class Exam:
     found = {}
     # pixels wait on disk, and are scored when the clock has stopped
     with tempfile.TemporaryFile() as file:
-      video_BTYXC, pixel_fps = batches_lib.spool(
+      video_BTYXC, pixel_fps = batches_lib.collect_frames(
         file, chunks, len(films), frames
       )
       for i, number in enumerate(numbers):

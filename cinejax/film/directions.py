@@ -64,7 +64,7 @@ class Directions:
     self._next_line = next_line
     self._complain = complain
     self._check = check
-    self.fault: UserError | None = None
+    self.error: UserError | None = None
     self._journal = Journal(cut_prefix)
 
   def film(self, seed: int, title: str = '') -> Film:
@@ -78,12 +78,12 @@ class Directions:
       if segment is None:
         return
       if made == MOST_CHUNKS:
-        self.fault = UserError(f'a film has {MOST_CHUNKS} chunks at most')
+        self.error = UserError(f'a film has {MOST_CHUNKS} chunks at most')
         return
       if segment:
         due = segment.chunks
-        self._journal.say(segment)
-      yield self._journal.chunk()
+        self._journal.add(segment)
+      yield self._journal.next_chunk()
       due -= 1
 
   def _listen(self, wait: bool) -> Segment | str | None:
@@ -99,6 +99,6 @@ class Directions:
           return segment
       except UserError as error:
         if self._complain is None:
-          self.fault = error
+          self.error = error
           return None
         self._complain(error)

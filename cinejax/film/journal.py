@@ -22,14 +22,14 @@ class Settings(NamedTuple):
   steps: int | None = None  # denoising steps a chunk
   guidance: float | None = None
 
-  def said(self) -> dict[str, str | int | float]:
+  def given(self) -> dict[str, str | int | float]:
     """Those that are not empty, by name."""
     pairs = self._asdict().items()
     return {name: value for name, value in pairs if value not in ('', None)}
 
-  def then(self, later: 'Settings') -> 'Settings':
+  def merged(self, later: 'Settings') -> 'Settings':
     """These, where `later` says nothing."""
-    return self._replace(**later.said())
+    return self._replace(**later.given())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Segment:
       raise ValueError(f'give chunks or secs, not both: {self}')
 
   @property
-  def bare(self) -> str:
+  def full_prompt(self) -> str:
     """What the model reads, but for a cut's prefix."""
     return f'{self.global_prompt} {self.prompt}'.strip()
 
@@ -68,7 +68,7 @@ class Film:
   # whoever reads what is wrong with it is told; the same film elsewhere equals
   where: str = dataclasses.field(default='the film', compare=False)
 
-  def place(self, index: int) -> str:
+  def location(self, index: int) -> str:
     """Where to find a segment."""
     shot = sum(segment.cut for segment in self.segments[1 : index + 1])
     return f'{self.where}: shot {shot}, segments[{index}]'
@@ -82,7 +82,7 @@ class ChunkPrompt(NamedTuple):
   shot: int  # from 0
   cut: bool  # whether a shot other than the first starts here
   share: float = 1.0  # s of eq. (1)
-  before: str = ''  # the other prompt of eq. (1), where s < 1
+  previous_prompt: str = ''  # the other prompt of eq. (1), where s < 1
   settings: Settings = Settings()
 
 
@@ -103,14 +103,14 @@ class Journal:
     """Of all segments together."""
     return sum(segment.chunks for segment in self._segments)
 
-  def say(self, segment: Segment) -> None:
+  def add(self, segment: Segment) -> None:
     """From the next chunk on; however long `segment` says it is."""
     self._shot += segment.cut and bool(self._segments)
-    self._settings = self._settings.then(segment.settings)
+    self._settings = self._settings.merged(segment.settings)
     segment = dataclasses.replace(segment, chunks=0, secs=None)
     self._segments.append(segment)
 
-  def chunk(self) -> ChunkPrompt:
+  def next_chunk(self) -> ChunkPrompt:
     """What the next chunk is to be; something must have been said."""
     index, last = len(self._segments) - 1, self._segments[-1]
     number = last.chunks
@@ -119,20 +119,22 @@ class Journal:
     share, before = 1.0, ''
     if number < last.blend_chunks and index and not last.cut:
       share = (number + 1) / (last.blend_chunks + 1)
-      before = self._segments[-2].bare
-    prompt = f'{self._cut_prefix}{last.bare}' if cut else last.bare
+      before = self._segments[-2].full_prompt
+    prompt = (
+      f'{self._cut_prefix}{last.full_prompt}' if cut else last.full_prompt
+    )
     return ChunkPrompt(
       prompt, index, self._shot, cut, share, before, self._settings
     )
 
-  def upto(self, chunks: int) -> 'Journal':
+  def truncated(self, chunks: int) -> 'Journal':
     """As it was when the film had this many chunks."""
     then = Journal(self._cut_prefix)
     for segment in self._segments:
       left = chunks - then.chunks
       if left < 1:
         break
-      then.say(segment)
+      then.add(segment)
       for _ in range(min(left, segment.chunks)):
-        then.chunk()
+        then.next_chunk()
     return then

@@ -69,8 +69,8 @@ def chunk_prompts(
   journal, prompts = Journal(cut_prefix), []
   lengths = segment_chunks(film, chunk_secs)
   for segment, chunks in zip(film.segments, lengths, strict=True):
-    journal.say(segment)
-    prompts += [journal.chunk() for _ in range(chunks)]
+    journal.add(segment)
+    prompts += [journal.next_chunk() for _ in range(chunks)]
   return tuple(prompts)
 
 

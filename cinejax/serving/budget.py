@@ -1,6 +1,6 @@
 """What a server may come to hold, known before the first session.
 
-  film    = chunks (latents + F thumbs), on disk (film/spool.py)           (1)
+  film    = chunks (latents + F thumbnails), on disk (film/spool.py)     (1)
   session = state (1 + kept + 1) + viewers (lead + 2) frames of a chunk    (2)
   all     = sessions · session + 2 slots · state + 3 film                  (3)
 
@@ -21,12 +21,12 @@ import numpy as np
 from cinejax.core import tree
 from cinejax.directing.director import Director
 from cinejax.serving.film.host_state import host_bytes
-from cinejax.serving.film.thumbnails import MOST_BYTES
+from cinejax.serving.film.thumbnails import MAX_BYTES
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
-class Budget(NamedTuple):
+class MemoryBudget(NamedTuple):
   state: int  # bytes
   film: int  # eq. (1)
   session: int  # eq. (2)
@@ -40,7 +40,7 @@ class Budget(NamedTuple):
     )
 
 
-def bound(director: Director) -> Budget:
+def memory_budget(director: Director) -> MemoryBudget:
   cfg, shape = director.cfg.serving, director.latent_shape
   begin = jax.eval_shape(lambda: director.begin([0]))
   params = director.codec_params
@@ -48,17 +48,17 @@ def bound(director: Director) -> Budget:
     lambda: director.codec.init_decode(params, (1, *shape[1:]))
   )
   state = host_bytes(begin) + host_bytes(decoder)
-  chunk = 4 * int(np.prod(shape)) + shape[0] * MOST_BYTES
+  chunk = 4 * int(np.prod(shape)) + shape[0] * MAX_BYTES
   film = cfg.film_chunks * chunk
   height, width = director.cfg.film.height, director.cfg.film.width
   frames = 3 * height * width * director.timeline.chunk_pixels
   session = state * (2 + cfg.kept_states)
   session += cfg.viewers * (2 + cfg.lead_chunks) * frames
   whole = cfg.sessions * session + 2 * cfg.slots * state + 3 * film
-  return Budget(state, film, session, whole)
+  return MemoryBudget(state, film, session, whole)
 
 
-def steady_heap() -> None:
+def limit_heap_arenas() -> None:
   """Lets a process grow with its films alone; called before it has threads.
 
   glibc gives every thread a heap of its own. What a film keeps then lies

@@ -35,7 +35,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Say:
+class ChunkDirection:
   """Something about the chunks to come."""
 
   prompt: str | None = None  # None = whatever is said then
@@ -45,7 +45,7 @@ class Say:
   at_secs: float | None = None  # of the film; both None = now
   at_chunk: int | None = None
 
-  def then(self, later: 'Say') -> 'Say':
+  def merged(self, later: 'ChunkDirection') -> 'ChunkDirection':
     """Both, where both fall on one chunk: the later prompt wins."""
     if later.prompt is None:
       later = dataclasses.replace(
@@ -54,12 +54,12 @@ class Say:
     return dataclasses.replace(
       later,
       cut=self.cut or later.cut,
-      settings=self.settings.then(later.settings),
+      settings=self.settings.merged(later.settings),
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
+class SessionCommand:
   """Something about the film's running."""
 
   do: str  # hold | pause | resume
@@ -73,7 +73,9 @@ class Rewind:
   shot: int | None = None
 
 
-def parse(document: Any, prompt_chars: int) -> Say | Order | Rewind:
+def parse(
+  document: Any, prompt_chars: int
+) -> ChunkDirection | SessionCommand | Rewind:
   """The direction; UserError, one sentence, for anything else."""
   if not isinstance(document, dict):
     raise UserError('a direction is a JSON object such as {"do": "hold"}')
@@ -93,7 +95,7 @@ def parse(document: Any, prompt_chars: int) -> Say | Order | Rewind:
       raise UserError('rewind takes a chunk or a shot, and only one')
     return Rewind(**given)
   if do in ('hold', 'pause', 'resume'):
-    return Order(do)
+    return SessionCommand(do)
   settings = Settings(**{k: given.pop(k) for k in _SETTINGS if k in given})
   if do == 'cut':
     given['cut'] = True
@@ -105,7 +107,7 @@ def parse(document: Any, prompt_chars: int) -> Say | Order | Rewind:
     raise UserError('a cut does not blend; give cut or blend_chunks')
   if len(given.keys() & _AT.keys()) == 2:
     raise UserError('give at_secs or at_chunk, not both')
-  return Say(settings=settings, **given)
+  return ChunkDirection(settings=settings, **given)
 
 
 def _prompt(prompt: str, most: int) -> str:

@@ -15,17 +15,17 @@ from cinejax.core.errors import UserError
 from cinejax.film.journal import Film, Segment, Settings
 from cinejax.film.timeline import Timeline
 from cinejax.serving.config import ServingConfig
-from cinejax.serving.directions import Say
-from cinejax.serving.film.live_film import Asked, Made, Reel
-from cinejax.serving.pace import Pace
+from cinejax.serving.directions import ChunkDirection
+from cinejax.serving.film.live_film import ChunkRequest, FinishedChunk, LiveFilm
+from cinejax.serving.playback_clock import PlaybackClock
 from cinejax.serving.viewer import Viewer
 
 UNWATCHED = 'nobody is watching'
 
 
-class Planned(NamedTuple):
+class PlannedDirection(NamedTuple):
   chunk: int
-  say: Say
+  direction: ChunkDirection
   received: float | None  # when; None: it was planned long before
 
 
@@ -34,7 +34,7 @@ class Session:
 
   def __init__(
     self,
-    reel: Reel,
+    live_film: LiveFilm,
     cfg: ServingConfig,
     timeline: Timeline,
     now: float,
@@ -42,18 +42,18 @@ class Session:
     name: str = '',
   ):
     self.name = name or secrets.token_hex(8)
-    self.title, self.reel = title, reel
-    self.pace = Pace(cfg.lead_chunks)
+    self.title, self.live_film = title, live_film
+    self.playback = PlaybackClock(cfg.lead_chunks)
     self.status, self.reason = 'waiting', 'a film begins with its first prompt'
-    self.plan: list[Planned] = []
-    self.until: int | None = None  # a screenplay's end
+    self.plan: list[PlannedDirection] = []
+    self.end_chunk: int | None = None  # a screenplay's end
     # grows when the film goes back: what was made is void. No number comes
-    # twice, so that a browser may keep the stills of a take.
-    self.take = secrets.randbelow(2**30)
-    self.seen, self.served = now, now
+    # twice, so that a browser may keep the thumbnails of a take.
+    self.revision = secrets.randbelow(2**30)
+    self.last_seen, self.last_served = now, now
     self.viewers: list[Viewer] = []
     self.latency_secs: float | None = None  # of the last direction
-    self._asked: float | None = None  # when what is being made was asked for
+    self._received: float | None = None  # when what is being made was asked for
     self._cfg, self._timeline = cfg, timeline
 
   @property
@@ -65,14 +65,14 @@ class Session:
     return self.status in ('failed', 'closed')
 
   @property
-  def can_leave(self) -> bool:
+  def can_be_freed(self) -> bool:
     """No chunk is being made; the one that failed never comes back."""
-    return self.ended or not self.reel.away
+    return self.ended or not self.live_film.chunk_in_flight
 
-  def say(self, say: Say, now: float) -> int:
+  def add_direction(self, say: ChunkDirection, now: float) -> int:
     """Plans it; -> the chunk it falls on. A film that stood rolls again."""
-    self._check_lives()
-    chunk = self._next
+    self._check_open()
+    chunk = self._next_chunk
     if say.at_chunk is not None:
       chunk = max(chunk, say.at_chunk)
     elif say.at_secs is not None:
@@ -82,51 +82,55 @@ class Session:
       raise UserError(f'a film has {self._cfg.film_chunks} chunks at most')
     if len(self.plan) >= self._cfg.film_chunks:
       raise UserError('too much is planned already; hold forgets it')
-    received = now if chunk == self._next else None
-    self.plan.append(Planned(chunk, say, received))
+    received = now if chunk == self._next_chunk else None
+    self.plan.append(PlannedDirection(chunk, say, received))
     self.plan.sort(key=lambda planned: planned.chunk)
-    if chunk == self._next and say.prompt is not None:
+    if chunk == self._next_chunk and say.prompt is not None:
       self.resume()
     return chunk
 
-  def run(self, film: Film, now: float) -> None:
+  def run_screenplay(self, film: Film, now: float) -> None:
     """Plans what is left of a screenplay that begins with the film."""
     chunk = 0
     for segment in film.segments:
-      said = Say(
-        segment.bare,
+      said = ChunkDirection(
+        segment.full_prompt,
         segment.cut,
         segment.blend_chunks,
         segment.settings,
         at_chunk=chunk,
       )
-      if chunk >= self._next:
-        self.say(said, now)
+      if chunk >= self._next_chunk:
+        self.add_direction(said, now)
       chunk += segment.chunks or self._timeline.chunks_for_secs(segment.secs)
     if chunk > self._cfg.film_chunks:
       raise UserError(f'a film has {self._cfg.film_chunks} chunks at most')
-    self.until = chunk
+    self.end_chunk = chunk
 
-  def planned(self) -> dict[str, Any]:
+  def plan_to_json(self) -> dict[str, Any]:
     """The plan, for `restore`."""
-    plan = [[one.chunk, dataclasses.asdict(one.say)] for one in self.plan]
-    return {'until': self.until, 'plan': plan}
+    plan = [[one.chunk, dataclasses.asdict(one.direction)] for one in self.plan]
+    return {'until': self.end_chunk, 'plan': plan}
 
   def restore(self, film: Film, planned: dict[str, Any] | None) -> None:
     """Plans what is left of `film` and what was planned beside it; stands."""
-    self.run(film, 0.0)
-    self.until = self.until if self.until > self._next else None
+    self.run_screenplay(film, 0.0)
+    self.end_chunk = (
+      self.end_chunk if self.end_chunk > self._next_chunk else None
+    )
     for chunk, told in (planned or {}).get('plan', ()):
       settings = Settings(*told.pop('settings'))
-      self.plan.append(Planned(chunk, Say(settings=settings, **told), None))
+      self.plan.append(
+        PlannedDirection(chunk, ChunkDirection(settings=settings, **told), None)
+      )
     self.plan.sort(key=lambda one: one.chunk)
-    self.until = (planned or {}).get('until') or self.until
+    self.end_chunk = (planned or {}).get('until') or self.end_chunk
     self.pause('restored')
 
   def hold(self) -> None:
     """The prompt stays; what was planned is forgotten."""
-    self.plan = [one for one in self.plan if one.chunk <= self._next]
-    self.until = None
+    self.plan = [one for one in self.plan if one.chunk <= self._next_chunk]
+    self.end_chunk = None
 
   def pause(self, reason: str = '') -> None:
     if not self.ended:
@@ -134,12 +138,12 @@ class Session:
 
   def resume(self) -> None:
     """Rolls, if there is something to be seen."""
-    self._check_lives()
-    if self._next >= self._cfg.film_chunks:
+    self._check_open()
+    if self._next_chunk >= self._cfg.film_chunks:
       raise UserError(f'a film has {self._cfg.film_chunks} chunks at most')
-    if self.until is not None and self._next >= self.until:
-      self.until = None
-    if self.reel.journal.segments or self._due(prompt=True):
+    if self.end_chunk is not None and self._next_chunk >= self.end_chunk:
+      self.end_chunk = None
+    if self.live_film.journal.segments or self._due(prompt=True):
       self.status, self.reason = 'rolling', ''
 
   def end(self, status: str, reason: str) -> None:
@@ -147,79 +151,83 @@ class Session:
 
   def rewind(self, chunk: int) -> None:
     """Stands before `chunk`; a chunk that is being made is void."""
-    self._check_lives()
-    self.reel.rewind(chunk)
-    self.take += 1
-    self.plan, self.until, self._asked = [], None, None
-    self.pace.reset()
+    self._check_open()
+    self.live_film.rewind(chunk)
+    self.revision += 1
+    self.plan, self.end_chunk, self._received = [], None, None
+    self.playback.reset()
     self.pause('say what comes next')
 
   def chunk_of_shot(self, shot: int) -> int:
-    for entry in self.segments():
+    for entry in self.segments_to_json():
       if entry['shot'] == shot:
         return entry['chunk']
     raise UserError(f'there is no shot {shot} yet')
 
-  def begin_at(self, reserve_secs: float) -> float:
+  def start_at(self, reserve_secs: float) -> float:
     """When the next chunk should be begun; inf = not for now."""
-    if not self.rolling or self.reel.away:
+    if not self.rolling or self.live_film.chunk_in_flight:
       return math.inf
-    return self.pace.begin_at(bool(self._due()), reserve_secs)
+    return self.playback.start_at(bool(self._due()), reserve_secs)
 
   def next_settings(self) -> Settings:
     """Of the chunk that `begin` would begin."""
     settings = Settings()
-    for segment in self.reel.journal.segments:
-      settings = settings.then(segment.settings)
+    for segment in self.live_film.journal.segments:
+      settings = settings.merged(segment.settings)
     for planned in self._due():
-      settings = settings.then(planned.say.settings)
+      settings = settings.merged(planned.direction.settings)
     return settings
 
-  def begin(self, now: float) -> Asked:
-    """Takes what is due from the plan, and the state from the reel."""
-    self.served, due = now, self._due()
+  def start_chunk(self, now: float) -> ChunkRequest:
+    """Takes what is due from the plan, and the state from the live_film."""
+    self.last_served, due = now, self._due()
     if due:
       self.plan = self.plan[len(due) :]
       say = due[0].say
       for planned in due[1:]:
-        say = say.then(planned.say)
-      self._asked = due[0].received
-      self.reel.say(self._segment(say))
-    return self.reel.begin()
+        say = say.merged(planned.direction)
+      self._received = due[0].received
+      self.live_film.add_segment(self._segment(say))
+    return self.live_film.start_chunk()
 
-  def finish(self, made: Made, now: float, made_secs: float) -> dict[str, Any]:
+  def finish_chunk(
+    self, chunk: FinishedChunk, now: float, generation_secs: float
+  ) -> dict[str, Any]:
     """The chunk is made and goes on screen; -> what viewers are told."""
     place = self._timeline.chunk_start_pixel
-    self.reel.finish(made)
-    frames = len(made.video_TYXC)
-    start = self.pace.made(now, frames / self._timeline.fps)
-    if self._asked is not None:
-      self.latency_secs, self._asked = now - self._asked, None
-    if self.until is not None and self._next >= self.until:
+    self.live_film.finish_chunk(chunk)
+    frames = len(chunk.video_TYXC)
+    start = self.playback.add_chunk(now, frames / self._timeline.fps)
+    if self._received is not None:
+      self.latency_secs, self._received = now - self._received, None
+    if self.end_chunk is not None and self._next_chunk >= self.end_chunk:
       self.pause('the screenplay has ended')
-    elif self._next >= self._cfg.film_chunks:
+    elif self._next_chunk >= self._cfg.film_chunks:
       self.pause(f'a film has {self._cfg.film_chunks} chunks at most')
     return {
       'type': 'chunk',
-      'take': self.take,
-      'chunk': made.chunk,
-      'frame': place(made.chunk),
+      'revision': self.revision,
+      'chunk': chunk.chunk,
+      'frame': place(chunk.chunk),
       'frames': frames,
       'starts_in_ms': round(1e3 * (start - now)),
-      'made_ms': round(1e3 * made_secs),
+      'generation_ms': round(1e3 * generation_secs),
       'latency_ms': _ms(self.latency_secs),
-      'prompt': made.said.prompt,
-      'shot': made.said.shot,
-      'cut': made.said.cut,
-      'segment': made.said.segment,
-      'looks': [[look.frame, round(look.share, 4)] for look in made.looks],
-      'window': list(made.window),
+      'prompt': chunk.prompt.prompt,
+      'shot': chunk.prompt.shot,
+      'cut': chunk.prompt.cut,
+      'segment': chunk.prompt.segment,
+      'routed_frames': [
+        [look.frame, round(look.share, 4)] for look in chunk.routed_frames
+      ],
+      'window': list(chunk.window),
     }
 
-  def segments(self) -> list[dict[str, Any]]:
+  def segments_to_json(self) -> list[dict[str, Any]]:
     """The strip: every segment, and the chunks it has."""
     told, chunk, shot = [], 0, 0
-    for index, segment in enumerate(self.reel.journal.segments):
+    for index, segment in enumerate(self.live_film.journal.segments):
       shot += segment.cut and index > 0
       told.append(
         {
@@ -234,63 +242,63 @@ class Session:
       chunk += segment.chunks
     return told
 
-  def told(self) -> dict[str, Any]:
+  def to_json(self) -> dict[str, Any]:
     """All that a client may know."""
     place, fps = self._timeline.chunk_start_pixel, self._timeline.fps
     return {
       'type': 'session',
       'id': self.name,
       'title': self.title,
-      'seed': self.reel.seed,
+      'seed': self.live_film.seed,
       'status': self.status,
       'reason': self.reason,
-      'take': self.take,
-      'chunks': self.reel.chunks,
-      'secs': place(self.reel.chunks) / fps,
+      'revision': self.revision,
+      'chunks': self.live_film.chunks,
+      'secs': place(self.live_film.chunks) / fps,
       'latency_ms': _ms(self.latency_secs),
       'settings': self.next_settings()._asdict(),
-      'segments': self.segments(),
+      'segments': self.segments_to_json(),
       'planned': [
         {
           'chunk': planned.chunk,
           'secs': place(planned.chunk) / fps,
-          'prompt': planned.say.prompt,
-          'cut': planned.say.cut,
+          'prompt': planned.direction.prompt,
+          'cut': planned.direction.cut,
         }
         for planned in self.plan[:32]
       ],
-      'kept': self.reel.kept,
+      'rewind_chunks': self.live_film.rewind_chunks,
       'viewers': len(self.viewers),
     }
 
-  def film(self) -> Film:
+  def screenplay(self) -> Film:
     """The journal, which is a screenplay."""
-    return self.reel.film(self.title)
+    return self.live_film.screenplay(self.title)
 
   @property
-  def _next(self) -> int:
+  def _next_chunk(self) -> int:
     """The first chunk that has not been begun."""
-    return self.reel.journal.chunks
+    return self.live_film.journal.chunks
 
-  def _due(self, prompt: bool = False) -> Sequence[Planned]:
+  def _due(self, prompt: bool = False) -> Sequence[PlannedDirection]:
     """What falls on the next chunk; `prompt`: only what says what is seen."""
     return [
       one
       for one in self.plan
-      if one.chunk <= self._next and (one.say.prompt or not prompt)
+      if one.chunk <= self._next_chunk and (one.direction.prompt or not prompt)
     ]
 
-  def _segment(self, say: Say) -> Segment:
-    said = self.reel.journal.segments
+  def _segment(self, say: ChunkDirection) -> Segment:
+    said = self.live_film.journal.segments
     return Segment(
-      say.prompt or said[-1].bare,
+      say.prompt or said[-1].full_prompt,
       chunks=1,
       cut=say.cut,
       blend_chunks=0 if say.cut else say.blend_chunks,
       **say.settings._asdict(),
     )
 
-  def _check_lives(self) -> None:
+  def _check_open(self) -> None:
     if self.ended:
       raise UserError(f'this session is {self.status}: {self.reason}')
 

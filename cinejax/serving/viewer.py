@@ -13,8 +13,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-_EVENTS = 100
-HEADER = struct.Struct('>II')  # take, pixel frame of the film
+_MAX_EVENTS = 100
+HEADER = struct.Struct('>II')  # revision, pixel frame of the film
 
 
 class Viewer:
@@ -25,9 +25,9 @@ class Viewer:
     self.kind = kind
     self.dropped = 0  # frames
     self.lost = False  # it takes nothing any more
-    self._loop, self._most = loop, frames
+    self._loop, self._max_frames = loop, frames
     self._queue: collections.deque[str | bytes] = collections.deque()
-    self._some, self._room = asyncio.Event(), asyncio.Event()
+    self._some, self._space = asyncio.Event(), asyncio.Event()
     self._closed = False
 
   def post(self, event: dict[str, Any], frames: Sequence[bytes] = ()) -> None:
@@ -46,9 +46,9 @@ class Viewer:
 
   async def answer(self, event: dict[str, Any]) -> None:
     """Like `post`, but whoever asks faster than it is sent has to wait."""
-    while len(self._queue) >= _EVENTS // 2 and not self.lost:
-      self._room.clear()
-      await self._room.wait()
+    while len(self._queue) >= _MAX_EVENTS // 2 and not self.lost:
+      self._space.clear()
+      await self._space.wait()
     self._put(event, ())
 
   async def next(self) -> str | bytes | None:
@@ -58,18 +58,18 @@ class Viewer:
         return None
       self._some.clear()
       await self._some.wait()
-    self._room.set()
+    self._space.set()
     return self._queue.popleft()
 
   def _put(self, event: dict[str, Any], frames: Sequence[bytes]) -> None:
     if self.lost:
       return
     waiting = sum(isinstance(one, bytes) for one in self._queue)
-    if len(self._queue) - waiting >= _EVENTS:
+    if len(self._queue) - waiting >= _MAX_EVENTS:
       self.lost = True
       self._queue.clear()
     else:
-      self._drop(waiting + len(frames) - self._most)
+      self._drop(waiting + len(frames) - self._max_frames)
       if event.get('type') == 'chunk':
         event = event | {'dropped': self.dropped}
       self._queue.append(json.dumps(event))
@@ -81,13 +81,13 @@ class Viewer:
     if count < 1:
       return
     self.dropped += count
-    kept = []
+    remaining = []
     for one in self._queue:
       if isinstance(one, bytes) and count:
         count -= 1
       else:
-        kept.append(one)
-    self._queue = collections.deque(kept)
+        remaining.append(one)
+    self._queue = collections.deque(remaining)
 
   def _shut(self) -> None:
     self._closed = True

@@ -11,7 +11,7 @@ def _directed(lines, complain=None, fault=None):
   lines = iter(lines)
   directions = Directions(lambda wait: next(lines, None), 'Cut to: ', complain)
   said = list(directions)
-  assert fault in str(directions.fault) if fault else not directions.fault
+  assert fault in str(directions.error) if fault else not directions.error
   return said, directions.film(7)
 
 

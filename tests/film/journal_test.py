@@ -11,8 +11,8 @@ def _played(*segments):
   """A journal in which each segment got its chunks; what they were to be."""
   journal, said = Journal('Cut to: '), []
   for segment in segments:
-    journal.say(segment)
-    said += [journal.chunk() for _ in range(segment.chunks)]
+    journal.add(segment)
+    said += [journal.next_chunk() for _ in range(segment.chunks)]
   return journal, said
 
 
@@ -46,14 +46,14 @@ def test_going_back_and_on_is_not_having_left(seed):
   segments = _some_segments(seed)
   journal, said = _played(*segments)
   for chunks in range(1, journal.chunks):
-    then = journal.upto(chunks)
+    then = journal.truncated(chunks)
     assert then.chunks == chunks
-    then.say(Segment('another way', chunks=1, cut=False))
-    next_chunk = then.chunk()
+    then.add(Segment('another way', chunks=1, cut=False))
+    next_chunk = then.next_chunk()
     assert next_chunk.shot == said[chunks - 1].shot
     assert next_chunk.settings == said[chunks - 1].settings
-  assert journal.upto(journal.chunks).segments == journal.segments
-  assert not journal.upto(0).segments
+  assert journal.truncated(journal.chunks).segments == journal.segments
+  assert not journal.truncated(0).segments
 
 
 def test_text_blends_over_chunks_and_never_over_a_cut():
@@ -63,7 +63,7 @@ def test_text_blends_over_chunks_and_never_over_a_cut():
     Segment('c', chunks=1, cut=True, blend_chunks=2),
     Segment('d', chunks=1, cut=False, blend_chunks=1),
   )
-  assert [(p.before, round(p.share, 3)) for p in said] == [
+  assert [(p.previous_prompt, round(p.share, 3)) for p in said] == [
     ('', 1),
     *[('a', 0.333), ('a', 0.667), ('', 1), ('', 1)],
     ('', 1),

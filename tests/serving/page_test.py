@@ -105,7 +105,7 @@ def test_three_prompts_with_a_cut(page, tmp_path):
   _until(page, "document.getElementById('fps').textContent.endsWith('fps')")
   _until(page, "document.getElementById('latency').textContent.endsWith('ms')")
   # what the memory reads
-  _until(page, "document.querySelectorAll('#looks img').length > 0")
+  _until(page, "document.querySelectorAll('#routed_frames img').length > 0")
   page.click('#play')
   _until(page, "document.getElementById('play').textContent.includes('Roll')")
   assert [card.strip() for card in page.locator('.said').all_inner_texts()] == [

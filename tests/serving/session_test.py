@@ -4,8 +4,8 @@ import random
 import numpy as np
 import pytest
 
-from cinejax.serving.directions import Say
-from cinejax.serving.film.live_film import Made, Reel
+from cinejax.serving.directions import ChunkDirection
+from cinejax.serving.film.live_film import FinishedChunk, LiveFilm
 from cinejax.serving.session import Session
 
 MADE_SECS, MARGIN = 0.3, 0.08
@@ -14,13 +14,13 @@ MADE_SECS, MARGIN = 0.3, 0.08
 def _made(asked, director):
   """A chunk that cost nothing; its state is the one before."""
   frames = director.timeline.chunk_pixels
-  return Made(
+  return FinishedChunk(
     chunk=asked.chunk,
     said=asked.said,
     latents_FYXC=np.zeros(director.latent_shape, np.float32),
     video_TYXC=np.zeros((frames, 1, 1, 3), np.uint8),
-    thumbs=(b'',) * director.latent_shape[0],
-    looks=(),
+    thumbnails=(b'',) * director.latent_shape[0],
+    routed_frames=(),
     window=(0, 0),
     state=asked.turn.state,
     decoder=asked.decoder,
@@ -32,26 +32,26 @@ def _play(director, said):
 
   -> (chunk that each prompt falls on, [(begun, made, shown, prompt)]).
   """
-  reel, timeline = Reel(director, 0, 0), director.timeline
-  session = Session(reel, director.cfg.serving, timeline, now=0.0)
+  live_film, timeline = LiveFilm(director, 0, 0), director.timeline
+  session = Session(live_film, director.cfg.serving, timeline, now=0.0)
   falls, chunks, now, ends = [], [], 0.0, math.inf
   asked, begun = None, 0.0  # what is in flight
   for prompt, when in [*said, (None, said[-1][1] + 10)]:
     while True:  # all that happens until then
-      due = session.begin_at(MADE_SECS + MARGIN)
+      due = session.start_at(MADE_SECS + MARGIN)
       if (happens := min(ends, max(now, due))) > when:
         break
       now = happens
       if ends < math.inf:
-        told = session.finish(_made(asked, director), now, MADE_SECS)
+        told = session.finish_chunk(_made(asked, director), now, MADE_SECS)
         shown = now + told['starts_in_ms'] / 1e3
         chunks.append((begun, now, shown, told['prompt']))
         ends = math.inf
       else:
-        asked, begun, ends = session.begin(now), now, now + MADE_SECS
+        asked, begun, ends = session.start_chunk(now), now, now + MADE_SECS
     now = when
     if prompt is not None:
-      falls.append(session.say(Say(prompt), now))
+      falls.append(session.add_direction(ChunkDirection(prompt), now))
   return falls, chunks
 
 

@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from websockets.sync.client import connect
 
-from cinejax.serving.budget import steady_heap
+from cinejax.serving.budget import limit_heap_arenas
 from cinejax.serving.http.app import make_app
 from cinejax.serving.http.guard import LOOPBACK
 from cinejax.serving.studio import Studio
@@ -39,7 +39,7 @@ def server(with_settings, tmp_path_factory):
       'sessions': 4,
     },
   )
-  steady_heap()
+  limit_heap_arenas()
   studio = Studio(director, tmp_path_factory.mktemp('sessions'))
   studio.start()
   listening = socket.create_server(('127.0.0.1', 0))

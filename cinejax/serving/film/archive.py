@@ -2,7 +2,7 @@
 
   ID.json          the journal, a screenplay that `direct` takes as well
   ID.plan          what was planned for later (session.py)
-  ID.safetensors   how the film stands: state, latents, stills
+  ID.safetensors   how the film stands: state, latents, thumbnails
   open.json        sessions that were live when the server was stopped
 
 Names are made here or read from the folder, never from a client's words; what
@@ -26,31 +26,31 @@ from cinejax.core.files import atomic_path
 from cinejax.film import screenplay
 from cinejax.film.journal import Film
 from cinejax.interop.tensors import load_tree, save_tree
-from cinejax.serving.film.live_film import Kept, Reel
+from cinejax.serving.film.live_film import LiveFilm, Snapshot
 
 _NAME = re.compile('[0-9a-f]{16}')  # as session.py makes them
 
 
-class Saved(NamedTuple):
+class SavedSession(NamedTuple):
   """A session as it was written down."""
 
   film: Film  # all of it, which may be more than was made
-  made: Film | None  # what the state below has made; None: no state
-  kept: Kept | None
+  finished: Film | None  # what the state below has made; None: no state
+  snapshot: Snapshot | None
   latents: Sequence[np.ndarray]  # [F, Y, X, C] of each chunk
-  thumbs: list[bytes]
+  thumbnails: list[bytes]
   plan: Any  # as it was given to `save`; None: nothing
 
 
-class Archive:
+class SessionArchive:
   """A folder of sessions; the `most` newest stay."""
 
-  def __init__(self, folder: pathlib.Path, model: str, most: int):
+  def __init__(self, folder: pathlib.Path, model: str, max_sessions: int):
     """`model` tells whose states can be taken up."""
-    self._folder, self._model, self._most = folder, model, most
+    self._folder, self._model, self._max_sessions = folder, model, max_sessions
 
   def names(self) -> list[str]:
-    """Saved sessions, the newest first."""
+    """SavedSession sessions, the newest first."""
     paths = self._folder.glob('*.json')
     paths = [path for path in paths if _NAME.fullmatch(path.stem)]
     paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
@@ -71,39 +71,41 @@ class Archive:
     """Nothing is written of a film that has not begun."""
     if film.segments:
       screenplay.save(film, self._path(name, 'json'))
-      for old in self.names()[self._most :]:
+      for old in self.names()[self._max_sessions :]:
         self.delete(old)
 
-  def save(self, name: str, reel: Reel, film: Film, plan: Any = None) -> None:
+  def save(
+    self, name: str, live_film: LiveFilm, film: Film, plan: Any = None
+  ) -> None:
     """Journal, plan (of JSON) and, unless a chunk is away, the state."""
     if not film.segments:
       return
     self.save_journal(name, film)
     with atomic_path(self._path(name, 'plan')) as partial:
       partial.write_text(json.dumps(plan))
-    if reel.away or not reel.chunks:
+    if live_film.chunk_in_flight or not live_film.chunks:
       return
-    now, frames = reel.now(), range(reel.tape.frames)
-    thumbs = [reel.tape.still(frame) for frame in frames]
+    now, frames = live_film.snapshot(), range(live_film.spool.frames)
+    thumbnails = [live_film.spool.thumbnail(frame) for frame in frames]
     tree = {
       'state': tree_lib.nested(now.state),
       'decoder': tree_lib.nested(now.decoder),
-      'latents': reel.tape.latents(),
-      'thumbs': np.frombuffer(b''.join(thumbs), np.uint8),
-      'thumb_bytes': np.array([len(one) for one in thumbs], np.int64),
+      'latents': live_film.spool.latents(),
+      'thumbs': np.frombuffer(b''.join(thumbnails), np.uint8),
+      'thumb_bytes': np.array([len(one) for one in thumbnails], np.int64),
     }
     told = {
       'model': self._model,
-      'film': json.dumps(screenplay.document(reel.film())),
+      'film': json.dumps(screenplay.document(live_film.screenplay())),
     }
     save_tree(self._path(name, 'safetensors'), tree, told)
 
-  def load(self, name: str) -> Saved:
+  def load(self, name: str) -> SavedSession:
     """Raises UserError where there is no such session."""
     if name not in self.names():
       raise UserError('there is no such saved session')
     (film,) = screenplay.load(self._path(name, 'json'))
-    bare = Saved(film, None, None, [], [], self._plan(name))
+    bare = SavedSession(film, None, None, [], [], self._plan(name))
     try:
       tree, told = load_tree(self._path(name, 'safetensors'))
       made = screenplay.parse(json.loads(told['film']), 'saved film')
@@ -115,10 +117,10 @@ class Archive:
     blob = tree['thumbs'].tobytes()
     kept = (tree_lib.paths(tree.get(k, {})) for k in ('state', 'decoder'))
     return bare._replace(
-      made=made,
-      kept=Kept(*kept),
+      finished=made,
+      snapshot=Snapshot(*kept),
       latents=tree['latents'],
-      thumbs=[
+      thumbnails=[
         blob[end - size : end]
         for size, end in zip(tree['thumb_bytes'], ends, strict=True)
       ],

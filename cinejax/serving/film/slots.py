@@ -22,19 +22,21 @@ from cinejax.rollout.state import ChunkInput, ChunkOutput, RolloutState
 _PROBE_CHUNKS = 2
 
 
-class Turn(NamedTuple):
+class SlotInput(NamedTuple):
   """A film that is to get its next chunk."""
 
   state: RolloutState  # donated
   chunk: ChunkInput
 
 
-class Done(NamedTuple):
+class SlotOutput(NamedTuple):
   state: RolloutState
   output: ChunkOutput
 
 
-RunFn = Callable[[Sequence[Turn]], Sequence[Done]]  # of exactly S turns
+RunFn = Callable[
+  [Sequence[SlotInput]], Sequence[SlotOutput]
+]  # of exactly S turns
 
 
 class Slots:
@@ -49,7 +51,7 @@ class Slots:
     self.slots = slots
     self._spares = [director.begin([n]) for n in range(slots)]
     self.prepare(Settings())
-    if slots > 1 and not slots_alike(director, self._fns[Settings()], slots):
+    if slots > 1 and not slots_agree(director, self._fns[Settings()], slots):
       self.slots, self._fns = 1, {}
       self.prepare(Settings())
 
@@ -58,7 +60,9 @@ class Slots:
     if settings in self._fns:
       return
     variant = self._director.variant(settings)
-    run = one_by_one(variant) if self.slots == 1 else together(variant)
+    run = (
+      make_single_run(variant) if self.slots == 1 else make_batched_run(variant)
+    )
     turns = [_turn(variant, seed) for seed in range(self.slots)]
     jax.block_until_ready(run(turns))
     self._fns[settings] = run
@@ -71,11 +75,13 @@ class Slots:
     """How many programs there are."""
     return len(self._fns)
 
-  def run(self, settings: Settings, turns: Sequence[Turn]) -> list[Done]:
+  def run(
+    self, settings: Settings, turns: Sequence[SlotInput]
+  ) -> list[SlotOutput]:
     """What becomes of each turn; 1 to `slots` of them."""
     spare = self.slots - len(turns)
     chunk = turns[0].chunk
-    idle = [Turn(state, chunk) for state in self._spares[:spare]]
+    idle = [SlotInput(state, chunk) for state in self._spares[:spare]]
     try:
       done = self._fns[settings]([*turns, *idle])
     except Exception:  # what a call was given is gone with it
@@ -85,19 +91,19 @@ class Slots:
     return list(done[: len(turns)])
 
 
-def one_by_one(director: Director) -> RunFn:
+def make_single_run(director: Director) -> RunFn:
   """One film a call: the program of `direct`."""
 
-  def run(turns: Sequence[Turn]) -> list[Done]:
+  def run(turns: Sequence[SlotInput]) -> list[SlotOutput]:
     ((state, chunk),) = turns
     chunks = jax.tree.map(lambda leaf: leaf[None], chunk)
     state, outputs = director.scan_fn(director.params, state, chunks)
-    return [Done(state, jax.tree.map(lambda leaf: leaf[0], outputs))]
+    return [SlotOutput(state, jax.tree.map(lambda leaf: leaf[0], outputs))]
 
   return run
 
 
-def together(director: Director) -> RunFn:
+def make_batched_run(director: Director) -> RunFn:
   """As many films a call as it is first called with."""
 
   def step(params, states, chunks):
@@ -108,20 +114,20 @@ def together(director: Director) -> RunFn:
     made = jax.vmap(director.step, (None, 0, 0))(params, states, chunks)
     count = len(made[0].start_B)
     return [
-      Done(*jax.tree.map(lambda leaf, slot=slot: leaf[slot], made))
+      SlotOutput(*jax.tree.map(lambda leaf, slot=slot: leaf[slot], made))
       for slot in range(count)
     ]
 
   step = jax.jit(step, donate_argnums=1)
 
-  def run(turns: Sequence[Turn]) -> list[Done]:
+  def run(turns: Sequence[SlotInput]) -> list[SlotOutput]:
     states, chunks = zip(*turns, strict=True)
     return step(director.params, list(states), list(chunks))
 
   return run
 
 
-def slots_alike(director: Director, run: RunFn, slots: int) -> bool:
+def slots_agree(director: Director, run: RunFn, slots: int) -> bool:
   """Whether a film's bits are the same in every slot, in other company."""
   films = [
     _film(director, run, slot, [100 * slot + n for n in range(slots)])
@@ -146,6 +152,6 @@ def _film(
   return np.stack(made)
 
 
-def _turn(director: Director, seed: int) -> Turn:
+def _turn(director: Director, seed: int) -> SlotInput:
   said = ChunkPrompt(f'film {seed}', 0, 0, False)
-  return Turn(director.begin([seed]), director.chunk_input([said]))
+  return SlotInput(director.begin([seed]), director.chunk_input([said]))

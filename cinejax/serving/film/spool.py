@@ -3,7 +3,7 @@
 In memory, the few kilobytes that each chunk leaves would lie between the large
 buffers that making it takes and gives back: a process then grows by four times
 what it keeps, for as long as somebody directs. In a file they cost the memory
-of where they are. The file goes when the tape does, or the process.
+of where they are. The file goes when the spool does, or the process.
 """
 
 import array
@@ -18,10 +18,12 @@ import numpy as np
 
 from cinejax.core.errors import UserError
 
-Chunk = tuple[np.ndarray, list[bytes]]  # latents float32 [F, Y, X, C], stills
+Chunk = tuple[
+  np.ndarray, list[bytes]
+]  # latents float32 [F, Y, X, C], thumbnails
 
 
-class Tape:
+class FrameSpool:
   """Latents, and a still of each latent frame, by chunk."""
 
   def __init__(
@@ -42,9 +44,11 @@ class Tape:
     """Latent frames of all chunks."""
     return len(self) * self._shape[0]
 
-  def append(self, latents_FYXC: np.ndarray, stills: Sequence[bytes]) -> None:
+  def append(
+    self, latents_FYXC: np.ndarray, thumbnails: Sequence[bytes]
+  ) -> None:
     """UserError where the disk takes no more; then nothing was appended."""
-    items = [latents_FYXC.astype(np.float32, copy=False).tobytes(), *stills]
+    items = [latents_FYXC.astype(np.float32, copy=False).tobytes(), *thumbnails]
     data = b''.join(items)
     try:
       written = os.pwrite(self._file.fileno(), data, self._ends[-1])
@@ -57,11 +61,11 @@ class Tape:
 
   def chunk(self, number: int) -> Chunk:
     first = number * self._items
-    stills = [self._read(first + 1 + n) for n in range(self._shape[0])]
+    thumbnails = [self._read(first + 1 + n) for n in range(self._shape[0])]
     flat = np.frombuffer(self._read(first), np.float32)
-    return flat.reshape(self._shape), stills
+    return flat.reshape(self._shape), thumbnails
 
-  def still(self, frame: int) -> bytes:
+  def thumbnail(self, frame: int) -> bytes:
     """Of a latent frame of the film."""
     chunk, place = divmod(frame, self._shape[0])
     return self._read(chunk * self._items + 1 + place)

@@ -1,4 +1,4 @@
-"""Small stills, and what they may weigh."""
+"""Small thumbnails, and what they may weigh."""
 
 import numpy as np
 from PIL import Image
@@ -6,10 +6,10 @@ from PIL import Image
 from cinejax.film.media import encode_frame
 
 _HEIGHT = 96  # pixels, at most
-MOST_BYTES = 16_384  # of one thumb; more is not met at this size
+MAX_BYTES = 16_384  # of one thumb; more is not met at this size
 
 
-def thumb(frame_YXC: np.ndarray) -> bytes:
+def thumbnail(frame_YXC: np.ndarray) -> bytes:
   """A JPEG of the uint8 frame."""
   height, width = frame_YXC.shape[:2]
   if height > _HEIGHT:

@@ -13,11 +13,11 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from cinejax.core.errors import UserError
-from cinejax.serving.http.guard import MOST_BYTES, Guard
-from cinejax.serving.http.openapi import describe
+from cinejax.serving.http.guard import MAX_BYTES, Guard
+from cinejax.serving.http.openapi import openapi_document
 from cinejax.serving.http.routes import ENDPOINTS, JPEG, JSON, Endpoint
 from cinejax.serving.http.socket import live
-from cinejax.serving.registry import Full, Missing
+from cinejax.serving.registry import CapacityError, NotFoundError
 from cinejax.serving.studio import Studio
 
 _STATIC = pathlib.Path(__file__).parent / 'static'
@@ -40,7 +40,7 @@ def make_app(
   routes = [_route(studio, endpoint) for endpoint in ENDPOINTS]
   routes.append(WebSocketRoute('/sessions/{name:str}/live', socket))
   routes += _page()
-  described = json.dumps(describe(ENDPOINTS)).encode()
+  described = json.dumps(openapi_document(ENDPOINTS)).encode()
   routes.append(_fixed('/openapi.json', described, JSON))
   rate = studio.director.cfg.serving.messages_per_sec
   guard = Middleware(Guard, hosts=hosts, token=token, rate=rate)
@@ -75,8 +75,8 @@ async def _body(request: Request) -> object:
   data = bytearray()
   async for part in request.stream():
     data += part
-    if len(data) > MOST_BYTES:
-      raise UserError(f'the request is longer than {MOST_BYTES} bytes')
+    if len(data) > MAX_BYTES:
+      raise UserError(f'the request is longer than {MAX_BYTES} bytes')
   try:
     return json.loads(bytes(data) or b'{}')
   except (ValueError, RecursionError) as error:
@@ -103,9 +103,9 @@ def _fixed(path: str, content: bytes, kind: str) -> Route:
 
 def _sentence(request: Request, error: Exception) -> Response:
   status = 400
-  if isinstance(error, Missing):
+  if isinstance(error, NotFoundError):
     status = 404
-  elif isinstance(error, Full):
+  elif isinstance(error, CapacityError):
     status = 503
   return JSONResponse({'error': str(error)}, status)
 

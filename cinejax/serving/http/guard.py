@@ -7,7 +7,7 @@ origin   what a page of another site asks for is refused: browsers name the
 token    where the server is not for this machine alone; as
          `Authorization: Bearer …`, or as the cookie that /?token=… sets
 size     a body is read up to a limit
-rate     requests that change something, per client and second (Bucket)
+rate     requests that change something, per client and second (RateLimiter)
 """
 
 import collections
@@ -22,7 +22,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-MOST_BYTES = 262_144  # of a body
+MAX_BYTES = 262_144  # of a body
 COOKIE = 'cinejax_token'
 LOOPBACK = ('localhost', '127.0.0.1', '::1')  # this machine alone
 _SAFE = ('GET', 'HEAD', 'OPTIONS')
@@ -39,14 +39,14 @@ _HEADERS = (
 )
 
 
-class Bucket:
+class RateLimiter:
   """Ten seconds' worth may be spent at once; then `rate` a second."""
 
   def __init__(self, rate: float, now: Callable[[], float] = time.monotonic):
     self._rate, self._now = rate, now
     self._left, self._then = 10 * rate, now()
 
-  def take(self) -> bool:
+  def allow(self) -> bool:
     now = self._now()
     filled = self._left + (now - self._then) * self._rate
     self._left, self._then = min(10 * self._rate, filled), now
@@ -69,7 +69,7 @@ class Guard:
     """`hosts` that may be in an address bar, () = any; `token`, '' = none."""
     self._app, self._hosts, self._token = app, tuple(hosts), token
     self._rate = rate
-    self._buckets: collections.OrderedDict[str, Bucket] = (
+    self._limiters: collections.OrderedDict[str, RateLimiter] = (
       collections.OrderedDict()
     )
 
@@ -100,7 +100,7 @@ class Guard:
       return 403, f'pages of {origin} may not direct films here'
     if self._token and not self._has_token(scope, headers):
       return 401, 'this server needs its token; open /?token=…'
-    if changes and not self._bucket(scope).take():
+    if changes and not self._limiter(scope).allow():
       return 429, 'too many requests; slow down'
     return None
 
@@ -117,14 +117,14 @@ class Guard:
     wanted = self._token and scope['type'] == 'http' and scope['path'] == '/'
     return bool(wanted and _query_tokens(scope))
 
-  def _bucket(self, scope: Scope) -> Bucket:
+  def _limiter(self, scope: Scope) -> RateLimiter:
     client = HTTPConnection(scope).client
     name = client.host if client else ''
-    bucket = self._buckets.pop(name, None) or Bucket(self._rate)
-    self._buckets[name] = bucket  # the one who asked last is last
-    while len(self._buckets) > _CLIENTS:
-      self._buckets.popitem(last=False)
-    return bucket
+    limiter = self._limiters.pop(name, None) or RateLimiter(self._rate)
+    self._limiters[name] = limiter  # the one who asked last is last
+    while len(self._limiters) > _CLIENTS:
+      self._limiters.popitem(last=False)
+    return limiter
 
 
 def _same(given: str, token: str) -> bool:

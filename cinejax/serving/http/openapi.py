@@ -12,12 +12,12 @@ _LIVE = (
   'WebSocket. Text messages to the server are directions (as in POST '
   '…/directions), each answered by {"type": "answer"} or {"type": "error"}. '
   'From the server: {"type": "session"}, how it stands; {"type": "chunk"}, '
-  'followed by its frames as binary messages: take and frame number (two '
+  'followed by its frames as binary messages: revision and frame number (two '
   'big-endian uint32), then the image. ?format=jpeg or webp.'
 )
 
 
-def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+def openapi_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
   """An OpenAPI 3.1 document."""
   paths: dict[str, Any] = {}
   for one in endpoints:
@@ -42,10 +42,10 @@ def _operation(one: Endpoint) -> dict[str, Any]:
   schema = {'type': 'object'} if one.kind == JSON else {'type': 'string'}
   error = {'description': 'one sentence under "error"'}
   told: dict[str, Any] = {
-    'summary': one.says,
+    'summary': one.summary,
     'responses': {
       '200': {
-        'description': one.says,
+        'description': one.summary,
         'content': {one.kind: {'schema': schema}},
       },
       '4XX': error,

@@ -25,7 +25,7 @@ class Endpoint:
   method: str
   path: str  # as Starlette writes it
   handler: Handler
-  says: str  # one line
+  summary: str  # one line
   kind: str = JSON  # of the answer
   body: Mapping[str, Any] | None = None  # fields of a JSON object
   download: str = ''  # name of a file that a browser saves
@@ -50,7 +50,7 @@ def model(studio: Studio, path: Path, body: Any) -> Any:
     'guidance': None if cfg.rollout.guidance == 1 else cfg.rollout.guidance,
     'prompt_chars': cfg.serving.prompt_chars,
     'film_chunks': cfg.serving.film_chunks,
-    'slots': studio.maker.slots.slots,
+    'slots': studio.worker.slots.slots,
   }
 
 
@@ -85,7 +85,7 @@ def _check_film(studio: Studio, film: screenplay.Film) -> None:
   cfg = studio.director.cfg.serving
   if len(film.title) > _TITLE_CHARS:
     raise UserError(f'the title is longer than {_TITLE_CHARS} characters')
-  if any(len(one.bare) > cfg.prompt_chars for one in film.segments):
+  if any(len(one.full_prompt) > cfg.prompt_chars for one in film.segments):
     raise UserError(f'a prompt is longer than {cfg.prompt_chars} characters')
   secs = studio.director.timeline.chunk_secs
   if sum(screenplay.segment_chunks(film, secs)) > cfg.film_chunks:
@@ -96,7 +96,9 @@ _TITLE_CHARS = 200
 _ONE = '/sessions/{name:str}'
 ENDPOINTS = (
   Endpoint('GET', '/model', model, 'the model and its limits'),
-  Endpoint('GET', '/sessions', lambda s, p, b: s.listed(), 'all sessions'),
+  Endpoint(
+    'GET', '/sessions', lambda s, p, b: s.list_sessions(), 'all sessions'
+  ),
   Endpoint(
     'POST',
     '/sessions',
@@ -104,7 +106,7 @@ ENDPOINTS = (
     'a session: a new film, a screenplay that runs, or a saved session',
     body={'seed': int, 'title': str, 'film': dict, 'restore': str},
   ),
-  Endpoint('GET', _ONE, lambda s, p, b: s.told(p['name']), 'how it stands'),
+  Endpoint('GET', _ONE, lambda s, p, b: s.describe(p['name']), 'how it stands'),
   Endpoint(
     'DELETE', _ONE, lambda s, p, b: s.close(p['name']), 'ends and forgets it'
   ),
@@ -131,7 +133,7 @@ ENDPOINTS = (
   Endpoint(
     'GET',
     f'{_ONE}/screenplay.json',
-    lambda s, p, b: screenplay.document(s.film(p['name'])),
+    lambda s, p, b: screenplay.document(s.screenplay(p['name'])),
     'what was directed so far; it makes the film again',
     download='screenplay.json',
   ),
@@ -146,7 +148,7 @@ ENDPOINTS = (
   Endpoint(
     'GET',
     f'{_ONE}/frames/{{frame:int}}.jpg',
-    lambda s, p, b: s.thumb(p['name'], p['frame']),
+    lambda s, p, b: s.thumbnail(p['name'], p['frame']),
     'a still of a latent frame',
     kind=JPEG,
   ),

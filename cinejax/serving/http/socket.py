@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cinejax.core.errors import UserError
-from cinejax.serving.http.guard import Bucket
+from cinejax.serving.http.guard import RateLimiter
 from cinejax.serving.studio import Studio
 from cinejax.serving.viewer import Viewer
 
@@ -37,10 +37,10 @@ async def live(socket: WebSocket, studio: Studio) -> None:
     await socket.send_json({'type': 'error', 'error': str(error)})
     await socket.close(_GONE)
     return
-  bucket = Bucket(cfg.messages_per_sec)
+  limiter = RateLimiter(cfg.messages_per_sec)
   tasks = [
     asyncio.create_task(_send(socket, viewer)),
-    asyncio.create_task(_read(socket, studio, name, viewer, bucket)),
+    asyncio.create_task(_read(socket, studio, name, viewer, limiter)),
   ]
   try:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -68,13 +68,17 @@ async def _send(socket: WebSocket, viewer: Viewer) -> None:
 
 
 async def _read(
-  socket: WebSocket, studio: Studio, name: str, viewer: Viewer, bucket: Bucket
+  socket: WebSocket,
+  studio: Studio,
+  name: str,
+  viewer: Viewer,
+  limiter: RateLimiter,
 ) -> None:
   while True:
     message = await socket.receive()
     if message['type'] == 'websocket.disconnect':
       return
-    if not bucket.take():
+    if not limiter.allow():
       answer = _error('too many messages; slow down')
       await asyncio.sleep(1 / studio.director.cfg.serving.messages_per_sec)
     else:

@@ -3,7 +3,7 @@ import pytest
 from cinejax.core.errors import UserError
 from cinejax.film import screenplay
 from cinejax.film.journal import Film, Segment
-from cinejax.serving.film.archive import Archive
+from cinejax.serving.film.archive import SessionArchive
 
 
 def test_files_of_others_are_no_sessions_and_stay(tmp_path):
@@ -11,7 +11,7 @@ def test_files_of_others_are_no_sessions_and_stay(tmp_path):
   others = ('demo.json', 'config.json', 'base.json', 'base.safetensors')
   for name in others:
     screenplay.save(film, tmp_path / name)
-  archive = Archive(tmp_path, 'model', most=1)
+  archive = SessionArchive(tmp_path, 'model', max_sessions=1)
   sessions = ['0123456789abcdef', 'fedcba9876543210']
   for name in sessions:
     archive.save_journal(name, film)
@@ -26,7 +26,7 @@ def test_files_of_others_are_no_sessions_and_stay(tmp_path):
 
 @pytest.mark.parametrize('text', ['{', '7', '{"a": 1}', '["gone"]'])
 def test_what_was_live_is_nobody_where_the_list_is_not_ours(tmp_path, text):
-  archive = Archive(tmp_path, 'model', most=1)
+  archive = SessionArchive(tmp_path, 'model', max_sessions=1)
   archive.save_journal(
     '0123456789abcdef', Film((Segment('Ada', chunks=1),), seed=3)
   )

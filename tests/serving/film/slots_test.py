@@ -4,7 +4,7 @@ import pytest
 from cinejax.core.errors import UserError
 from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.serving.film import slots as slots_lib
-from cinejax.serving.film.slots import Slots, Turn
+from cinejax.serving.film.slots import SlotInput, Slots
 
 SLOTS = 3
 
@@ -16,7 +16,7 @@ def slots(director):
 
 def _turn(director, state, number, cut=False):
   said = ChunkPrompt(f'prompt {number}', 0, 0, cut)
-  return Turn(state, director.chunk_input([said]))
+  return SlotInput(state, director.chunk_input([said]))
 
 
 def _film(director, slots, seed, company):
@@ -43,8 +43,10 @@ def test_a_film_is_bit_equal_whatever_its_slot_and_company(director, slots):
 
 
 def test_where_slots_differ_films_go_one_by_one(director, monkeypatch):
-  monkeypatch.setattr(slots_lib, 'slots_alike', lambda *_: False)
-  monkeypatch.setattr(slots_lib, 'together', lambda _: lambda turns: turns)
+  monkeypatch.setattr(slots_lib, 'slots_agree', lambda *_: False)
+  monkeypatch.setattr(
+    slots_lib, 'make_batched_run', lambda _: lambda turns: turns
+  )
   single = Slots(director, SLOTS)
   assert single.slots == 1
   made = _film(director, single, 3, [((), ())] * 2)
@@ -65,8 +67,8 @@ def test_the_probe_sees_a_slot_that_differs(director, slots):
     done[1] = done[1]._replace(output=output)
     return done
 
-  assert slots_lib.slots_alike(director, run, SLOTS)
-  assert not slots_lib.slots_alike(director, shifted, SLOTS)
+  assert slots_lib.slots_agree(director, run, SLOTS)
+  assert not slots_lib.slots_agree(director, shifted, SLOTS)
 
 
 def test_what_a_model_cannot_do_is_said(director, slots):

@@ -72,7 +72,7 @@ def test_three_prompts_with_a_cut_over_a_socket(client, path, director):
   assert all(f[8:12] == b'RIFF' for f in frames)
   assert cut['prompt'] == director.cfg.film.cut_prefix + 'b'
   assert cut['frame'] == director.timeline.chunk_start_pixel(cut['chunk'])
-  assert cut['latency_ms'] is not None and cut['looks']
+  assert cut['latency_ms'] is not None and cut['routed_frames']
 
   film = client.get(f'{path}/screenplay.json')
   assert 'attachment' in film.headers['content-disposition']
@@ -133,11 +133,11 @@ def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
 def test_whatever_is_wrong_is_one_sentence(
   client, studio, method, where, body, status, sentence
 ):
-  before = studio.listed()['live']
+  before = studio.list_sessions()['live']
   answer = client.request(method, where, content=body)
   assert answer.status_code == status
   assert sentence in answer.json()['error']
-  assert studio.listed()['live'] == before
+  assert studio.list_sessions()['live'] == before
 
 
 def test_too_many_sessions_and_too_big_numbers(client, studio):

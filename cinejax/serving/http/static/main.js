@@ -27,7 +27,7 @@ function enter(told) {
     className: 'none', textContent: 'What the memory looks at is shown here.' }));
   live = new Live(told.id, {
     event,
-    frame: (take, frame, blob) => film.add(take, frame, blob),
+    frame: (revision, frame, blob) => film.add(revision, frame, blob),
     lost: () => slate('The connection is lost; trying again…'),
     gone: () => restore(told.id),
   });
@@ -79,7 +79,7 @@ function event(told) {
 }
 
 function onScreen(told) {
-  if (told.take !== session.take) return;
+  if (told.revision !== session.revision) return;
   const opens = !chunk || told.segment !== chunk.segment;
   chunk = told;
   drawLane(
@@ -88,7 +88,7 @@ function onScreen(told) {
   at('latency').textContent =
     told.latency_ms === null ? '–' : `${told.latency_ms} ms`;
   at('made').textContent =
-    `${((1000 * told.frames) / Math.max(1, told.made_ms)).toFixed(0)} fps`;
+    `${((1000 * told.frames) / Math.max(1, told.generation_ms)).toFixed(0)} fps`;
   at('film').setAttribute('aria-label', `The film: ${told.prompt}`);
   showLength(told.shot, (told.frame + told.frames) / model.fps);
   if (opens) {

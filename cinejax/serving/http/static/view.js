@@ -20,7 +20,7 @@ export const secsOf = (frame, model) =>
   Math.max(0, model.stride * (frame - 1) + 1) / model.fps;
 
 const still = (session, frame) =>
-  `/sessions/${session.id}/frames/${frame}.jpg?take=${session.take}`;
+  `/sessions/${session.id}/frames/${frame}.jpg?revision=${session.revision}`;
 
 export function drawStrip(list, session, model, on) {
   const made = session.chunks * model.frames_per_chunk;
@@ -32,7 +32,7 @@ export function drawStrip(list, session, model, on) {
     const image = make('img', { alt: '', loading: 'lazy' });
     if (frame < made) image.src = still(session, frame);
     const back = make('div', { className: 'back' });
-    if (n > 0 && session.kept.includes(one.chunk)) {
+    if (n > 0 && session.rewind_chunks.includes(one.chunk)) {
       back.append(
         make('button', {
           type: 'button', textContent: 'Retake',
@@ -98,14 +98,14 @@ export function drawLane(nodes, event, session, model) {
   recent.style.left = place(from);
   recent.style.width = place(to - from);
   bits.push(recent);
-  for (const [frame, share] of event.looks) {
+  for (const [frame, share] of event.routed_frames) {
     const look = make('i', { className: 'look' });
     look.style.left = place(frame + 0.5);
     look.style.height = `${Math.max(12, 100 * share)}%`;
     bits.push(look);
   }
   nodes.track.replaceChildren(...bits);
-  const most = [...event.looks].sort((a, b) => b[1] - a[1]).slice(0, MOST);
+  const most = [...event.routed_frames].sort((a, b) => b[1] - a[1]).slice(0, MOST);
   most.sort((a, b) => a[0] - b[0]);
   const looks = most.map(([frame, share]) => {
     const time = clock(secsOf(frame, model));
@@ -123,7 +123,7 @@ export function drawLane(nodes, event, session, model) {
     textContent: 'Only the last frames: nothing is older than the window yet.',
   });
   nodes.looks.replaceChildren(...(looks.length ? looks : [none]));
-  const count = event.looks.length;
+  const count = event.routed_frames.length;
   nodes.looking.textContent = count
     ? `reads ${count} past frame${count > 1 ? 's' : ''}, and the last ${to - from}`
     : '';

@@ -15,7 +15,7 @@ once.
 import math
 
 
-class Pace:
+class PlaybackClock:
   """The clock of one film; times are seconds of any one clock."""
 
   def __init__(self, lead_chunks: int):
@@ -27,14 +27,14 @@ class Pace:
     self._starts: list[float] = []  # of the last `lead` chunks
     self._end = -math.inf  # of the last chunk
 
-  def made(self, now: float, secs: float) -> float:
+  def add_chunk(self, now: float, secs: float) -> float:
     """A chunk of `secs` was made; -> when it goes on screen, eq. (1)."""
     start = max(now, self._end)
     self._end = start + secs
     self._starts = [*self._starts, start][-self._lead :]
     return start
 
-  def begin_at(self, waits: bool, reserve_secs: float) -> float:
+  def start_at(self, waits: bool, reserve_secs: float) -> float:
     """When to begin the next chunk; `waits`: for it, a direction does."""
     may = self._starts[0] if len(self._starts) == self._lead else -math.inf
     return may if waits else max(may, self._end - reserve_secs)

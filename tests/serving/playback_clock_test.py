@@ -2,18 +2,18 @@ import math
 
 import pytest
 
-from cinejax.serving.pace import Pace
+from cinejax.serving.playback_clock import PlaybackClock
 
 CHUNK = 1.5
 
 
 def _play(lead, made_secs, chunks, reserve):
   """Begins each chunk as soon as it should be; -> (begun, made, start)."""
-  pace, now, log = Pace(lead), 0.0, []
+  clock, now, log = PlaybackClock(lead), 0.0, []
   for _ in range(chunks):
-    now = begun = max(now, pace.begin_at(False, reserve))
+    now = begun = max(now, clock.start_at(False, reserve))
     now += made_secs
-    log.append((begun, now, pace.made(now, CHUNK)))
+    log.append((begun, now, clock.add_chunk(now, CHUNK)))
   return log
 
 
@@ -44,12 +44,12 @@ def test_a_slow_maker_is_never_idle_and_the_film_waits_for_it():
 
 
 def test_what_a_director_says_does_not_wait_for_the_reserve():
-  pace = Pace(1)
-  assert pace.begin_at(True, 0) == -math.inf
-  start = pace.made(10.0, CHUNK)
-  assert pace.begin_at(False, 0.5) == start + 1.0
-  assert pace.begin_at(True, 0.5) == start
-  pace.made(10.2, CHUNK)  # on screen at 11.5: one ahead, so it must wait
-  assert pace.begin_at(True, 0.5) == 11.5
-  pace.reset()
-  assert pace.begin_at(False, 0) == -math.inf
+  clock = PlaybackClock(1)
+  assert clock.start_at(True, 0) == -math.inf
+  start = clock.add_chunk(10.0, CHUNK)
+  assert clock.start_at(False, 0.5) == start + 1.0
+  assert clock.start_at(True, 0.5) == start
+  clock.add_chunk(10.2, CHUNK)  # on screen at 11.5: one ahead, so it must wait
+  assert clock.start_at(True, 0.5) == 11.5
+  clock.reset()
+  assert clock.start_at(False, 0) == -math.inf
