@@ -93,7 +93,7 @@ def get_config() -> ConfigDict:
   rollout = config.rollout = ConfigDict()
   rollout.weights = 'base'  # which network of a --weights folder
   rollout.sampler = 'euler'  # euler | unipc (base) | few_step (student)
-  rollout.steps = 24  # J; few_step knows 1, 2 and 4
+  rollout.steps = 24  # J, 1 to 100; few_step, and who trains it: 1, 2 or 4
   rollout.first_steps = 0  # few_step: of a film's first chunk; 0 = steps
   rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch
   rollout.negative_prompt = ''
@@ -119,8 +119,6 @@ def get_config() -> ConfigDict:
   init.last_pair = True  # cd: also from the last time to 0
 
   dmd = config.dmd = ConfigDict()  # stages dmd and tune
-  dmd.steps = 4  # of the student: 1, 2 or 4
-  dmd.first_steps = 0  # of its film's first chunk; 0 = steps
   dmd.guidance = 4.0  # w of the real score, u + w (c - u)
   dmd.every = 5  # updates of the fake score to one of the student
   dmd.fake_learning_rate = 4e-7
@@ -164,6 +162,8 @@ def get_config() -> ConfigDict:
   config.stage.base_bidirectional = _stage(
     steps=1500, batch=8, learning_rate=2e-3
   )
+  for stage in (config.stage.base, config.stage.base_bidirectional):
+    stage.drop_text = 0.1  # films trained with the negative prompt
   config.stage.init = _stage(steps=500, batch=8, learning_rate=2e-4)
   config.stage.init.ema = 0.99
   config.stage.init.ema_warmup = False  # the average is a target from step 0
@@ -227,8 +227,8 @@ def make_student(config: ConfigDict, variant: str) -> None:
   steps = STUDENTS[variant]
   first = 4 if variant.startswith('frame') else 0
   config.train.stages = ('init', 'dmd')
-  config.dmd.steps = config.rollout.steps = steps
-  config.dmd.first_steps = config.rollout.first_steps = first
+  config.rollout.steps = steps
+  config.rollout.first_steps = first
   config.rollout.sampler = 'few_step'
   config.rollout.guidance = 1.0
 
@@ -257,7 +257,6 @@ def _stage(
   stage.on_spike = 'stop'  # stop | skip: what a spike, or a NaN, does
   stage.ema = 0.999  # decay
   stage.ema_warmup = True  # as (1 + n) / (10 + n), n updates done
-  stage.drop_text = 0.1  # films trained with the negative prompt
   lora = stage.lora = ConfigDict()
   lora.rank = 0  # of adapters trained in place of networks; 0 = none
   lora.alpha = 16.0  # an adapter counts alpha / rank

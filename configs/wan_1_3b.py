@@ -166,10 +166,10 @@ def _set_stages(stages: ConfigDict) -> None:
     stage.schedule, stage.warmup_steps = 'constant', 0
     stage.beta1, stage.beta2 = 0.0, 0.999
     stage.clip_norm = 10.0
-    stage.drop_text = 0.0
   for base_stage in (stages.base, stages.base_bidirectional):
     base_stage.ema = 0.0  # the papers average no base
     base_stage.ema_warmup = False
+    base_stage.drop_text = 0.0
   stages.tune.learning_rate = 1e-5
   stages.tune.lora.rank = 256
   stages.tune.lora.alpha = 256.0

@@ -30,7 +30,7 @@ fi
 rm -rf "$WORKDIR"
 mkdir -p "$WORKDIR"
 touch "$WORKDIR/.local_pod"
-CONFIG=(--config=configs/story.py --config.dit.layers=1 --config.dit.heads=2
+CONFIG=(--config=configs/story.py:four --config.dit.layers=1 --config.dit.heads=2
   --config.dit.head_features=16 --config.dit.mlp_features=64
   --config.data.chunks=3 --config.data.films="$WORKDIR/films"
   --config.memory.window_frames=3 --config.memory.routed_frames=2

@@ -22,6 +22,7 @@ WANTED="${1:-}"
 plan() { # MODEL STAGE CHUNKS TOPOLOGY BATCH FLAG…
   local key="$*" batch=()
   local config="configs/wan_$1.py"
+  if [ "$2" = dmd ]; then config+=:four; fi # the student that it trains
   case "$key" in *"$WANTED"*) ;; *) return ;; esac
   if grep -qsF "\"key\": \"$key\"" "$ROWS"; then return; fi
   if [ "$2" = rollout ]; then

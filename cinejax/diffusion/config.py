@@ -1,9 +1,11 @@
-"""How time runs from noise to film."""
+"""How time runs from noise to film; configs/base.py has the meanings."""
 
 import dataclasses
+
+from cinejax.core.config import one_of, positive
 
 
 @dataclasses.dataclass(frozen=True)
 class DiffusionConfig:
-  shift: float  # s of eq. (3)
-  time_per: str  # chunk | film: what shares one t in training
+  shift: float = positive()  # s of eq. (3)
+  time_per: str = one_of('chunk', 'film')  # what shares one t in training

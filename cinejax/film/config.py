@@ -1,6 +1,8 @@
-"""What a film is made of, whoever makes it."""
+"""What a film is made of; configs/base.py has the meanings."""
 
 import dataclasses
+
+from cinejax.core.config import positive
 
 # Of a film; and no length, time or setting that is said of one is a greater
 # number. More is a slip of the finger.
@@ -9,8 +11,8 @@ MOST_CHUNKS = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class FilmConfig:
-  fps: float  # pixel frames per second
-  height: int  # pixels
-  width: int  # pixels
-  frames_per_chunk: int  # F
-  cut_prefix: str  # opens the prompt of a cut shot's first chunk
+  fps: float = positive()  # pixel frames per second
+  height: int = positive()  # pixels
+  width: int = positive()  # pixels
+  frames_per_chunk: int = positive()  # F
+  cut_prefix: str
