@@ -127,7 +127,7 @@ def make_director(cfg: Config, weights: str = '') -> Director:
   codec_params = jax.device_put(
     codec_params, weight_shardings(cfg, codec_params)
   )
-  return Director(cfg, params, codec, codec_params)
+  return Director(cfg, codec, codec_params, params)
 
 
 def _random_codec(codec: Codec, seed: int) -> Any:

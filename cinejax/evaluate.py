@@ -51,6 +51,7 @@ from cinejax.core import resources
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.directing.director import Director
+from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.loading import codec_on_devices, load_director
 from cinejax.evaluation import suite
 from cinejax.evaluation.metrics.film import make_instruments
@@ -123,14 +124,16 @@ def _some_of(flag: str, given: Sequence[str], known: Sequence[str]) -> list:
   return list(dict.fromkeys(given))
 
 
-def _load(cfg: Config, weights: str, parts: Sequence[str]) -> Director:
+def _load(
+  cfg: Config, weights: str, parts: Sequence[str]
+) -> Director | FilmCodec:
   if list(parts) != ['codec']:
     return load_director(cfg, weights)
-  return Director(cfg, None, *codec_on_devices(cfg, weights))
+  return FilmCodec(cfg, *codec_on_devices(cfg, weights))
 
 
 def _settings(
-  director: Director, films: Sequence[screenplay.Film]
+  director: Director | FilmCodec, films: Sequence[screenplay.Film]
 ) -> dict[str, Any]:
   """What scores depend on, beside policy, film and seed."""
   kept = ('film', 'codec', 'text', 'dit', 'memory', 'diffusion', 'rollout')
@@ -146,9 +149,11 @@ def _settings(
   ):
     del settings[section][key]
   settings['rollout']['commit'] = director.cfg.rollout.commit_alone
+  # The codec alone is measured without a network.
+  network = director.params if isinstance(director, Director) else None
   return {
     'config': settings,
-    'network': digest(director.params),
+    'network': digest(network),
     'codec': digest(director.codec_params),
     'screenplay': _name_of(films),
   }

@@ -9,8 +9,8 @@ from absl import flags
 from cinejax import evaluate
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
-from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
+from cinejax.directing.rollout_programs import RolloutPrograms
 from cinejax.evaluation import runner, saved_films, suite
 from cinejax.evaluation.metrics.film import FilmScore, Instruments
 from cinejax.evaluation.metrics.recall import Draw
@@ -76,16 +76,14 @@ def weights(tmp_path):
 
 def test_a_fused_commit_is_waited_for_and_a_reused_one_is_kept():
   for commit, alone in (('fused', 'separate'), ('reuse', 'reuse')):
-    director = Director(
-      make_cfg(**{'rollout.commit': commit}), None, None, None
-    )
+    director = RolloutPrograms(make_cfg(**{'rollout.commit': commit}))
     given = runner._with(director, 'window').cfg
     assert (given.rollout.commit, given.memory.policy) == (alone, 'window')
 
 
 def test_films_hide_who_returns_from_the_window_that_is_said():
   def cast(**changes):
-    director = Director(make_cfg(**changes), None, None, None)
+    director = RolloutPrograms(make_cfg(**changes))
     return suite.cast_films(director, 4)
 
   wide = {'eval.window_frames': 12}

@@ -19,9 +19,10 @@ from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.diffusion import timesteps
-from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
+from cinejax.directing.rollout_programs import RolloutPrograms
 from cinejax.film import screenplay
+from cinejax.film.timeline import Timeline
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import denoiser
@@ -51,12 +52,18 @@ def params_of(dit):
   return jax.eval_shape(init, jax.random.key(0))
 
 
-def director(cfg):
+def programs_of(cfg):
   """Without weights, and without a text encoder."""
-  made = Director(cfg, None, make_codec(cfg.codec), None)
-  words = np.zeros((1, cfg.text.words, cfg.text.features), np.float32)
-  made.__dict__['text'] = _Text(words)
-  return made
+  return RolloutPrograms(cfg, text_encoder=zero_text(cfg))
+
+
+def zero_text(cfg):
+  return _Text(np.zeros((1, cfg.text.words, cfg.text.features), np.float32))
+
+
+def chunk_secs(cfg):
+  stride = make_codec(cfg.codec).temporal_stride
+  return Timeline(cfg.film.frames_per_chunk, stride, cfg.film.fps).chunk_secs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +83,7 @@ class _Text:
 )
 def test_a_chunk_of_a_film_traces_at_full_size(name, count, bank_gb):
   cfg = load(name)
-  made = director(cfg)
+  made = programs_of(cfg)
   params = params_of(cfg.dit)
   assert tree_lib.count(params) == count
   assert made.latent_shape == (3, 60, 104, 16)
@@ -98,7 +105,7 @@ def test_students_trace_in_chunks_of_three_and_of_one(variant):
   cfg = load('wan_1_3b', variant)
   # as deep as a trace needs
   cfg = dataclasses.replace(cfg, dit=dataclasses.replace(cfg.dit, layers=2))
-  made = director(cfg)
+  made = programs_of(cfg)
   state = jax.eval_shape(lambda: made.begin([0]))
   assert state.negative is None
   _, output = jax.eval_shape(made.step, params_of(cfg.dit), state, CHUNK)
@@ -238,9 +245,7 @@ def test_a_take_whose_prompt_changes_is_one_shot(tmp_path):
   line = json.dumps({'prompts': ['A boy stands.', 'A boy runs.']})
   (tmp_path / 'film.jsonl').write_text(line + '\n')
   (film,) = screenplay.load(tmp_path / 'film.jsonl')
-  said = screenplay.chunk_prompts(
-    film, cfg.film.cut_prefix, director(cfg).timeline.chunk_secs
-  )
+  said = screenplay.chunk_prompts(film, cfg.film.cut_prefix, chunk_secs(cfg))
   assert len(said) == 80  # latents, of a quarter of a second
   assert not any(chunk.cut for chunk in said)
   assert said[40].prompt == 'A boy runs.'
@@ -248,15 +253,14 @@ def test_a_take_whose_prompt_changes_is_one_shot(tmp_path):
 
 def test_what_is_not_wanted_is_what_wan_samples_against():
   cfg, asked = load('wan_14b'), []
-  made = director(cfg)
-  encode = made.text.encode
+  encode = zero_text(cfg).encode
 
   class Asked:
     def encode(self, prompts):
       asked.extend(prompts)
       return encode(prompts)
 
-  made.__dict__['text'] = Asked()
+  made = RolloutPrograms(cfg, text_encoder=Asked())
   assert made.step.negative_text_WD.shape == (512, 4096)
   assert asked == [cfg.rollout.negative_prompt]
   assert asked[0].startswith('色调艳丽，过曝，静态')
@@ -267,10 +271,7 @@ def test_multi_shot_prompts_fill_a_film_of_60_latents(name, tmp_path):
   cfg = load(name)
   (tmp_path / 'film.txt').write_text(HOLOCINE)
   (film,) = screenplay.load(tmp_path / 'film.txt')
-  made = director(cfg)
-  said = screenplay.chunk_prompts(
-    film, cfg.film.cut_prefix, made.timeline.chunk_secs
-  )
+  said = screenplay.chunk_prompts(film, cfg.film.cut_prefix, chunk_secs(cfg))
   frames = cfg.film.frames_per_chunk
   assert abs(len(said) * frames - 60) <= frames
   cuts = [chunk.prompt for chunk in said if chunk.cut]

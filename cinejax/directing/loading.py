@@ -64,7 +64,7 @@ def load_director(
   if not cfg.text.folder and cfg.text.name != 'hashed':  # that reads no file
     text = dataclasses.replace(cfg.text, folder=str(folder))
     cfg = dataclasses.replace(cfg, text=text)
-  return Director(cfg, load_params(file, like, adapters), *codec)
+  return Director(cfg, *codec, load_params(file, like, adapters))
 
 
 def codec_on_devices(

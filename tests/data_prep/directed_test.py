@@ -27,7 +27,8 @@ def director():
   params = denoiser.init_params(cfg.dit, jax.random.key(0))
   shape = params['head']['kernel'].shape  # zero when fresh
   params['head']['kernel'] = 0.1 * jax.random.normal(jax.random.key(1), shape)
-  return Director(cfg, params, make_codec(cfg.codec), None)
+  codec = make_codec(cfg.codec)
+  return Director(cfg, codec, codec.init(jax.random.key(2)), params)
 
 
 FILMS = [

@@ -28,12 +28,12 @@ def director():
   keys = iter(jax.random.split(jax.random.key(2), 99))
   return Director(
     cfg,
+    codec,
+    jax.jit(codec.init)(jax.random.key(1)),
     # fresh parameters read no prompts: gates and outputs begin at zero
     jax.tree.map(
       lambda x: x + 0.1 * jax.random.normal(next(keys), x.shape), params
     ),
-    codec,
-    jax.jit(codec.init)(jax.random.key(1)),
   )
 
 
