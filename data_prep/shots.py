@@ -83,19 +83,15 @@ def plan_films(
   for shot, (start, stop) in enumerate(bounds):
     frames = _resample(start, stop, found.rate, timeline.fps)
     room = film_chunks - sum(take.chunks for take in films[-1])
-    if films[-1] and min(most, len(frames) // timeline.chunk_pixels) > room:
+    wanted = min(most, timeline.shot_chunks(len(frames), opens=False))
+    if films[-1] and wanted > room:
       films.append([])
     opens = not films[-1]
-    chunks = timeline.whole_chunks_in(len(frames))
-    if not opens:
-      chunks = len(frames) // timeline.chunk_pixels
-    chunks = min(most, chunks)
+    chunks = min(most, timeline.shot_chunks(len(frames), opens))
     if not chunks:
       dropped.append(shot)
       continue
-    length = chunks * timeline.chunk_pixels
-    if opens:
-      length = timeline.pixel_frames(chunks)
+    length = timeline.shot_pixels(chunks, opens)
     films[-1].append(Take(shot, start, stop, frames[:length], chunks))
   kept = tuple(tuple(film) for film in films if film)
   return Plan(kept, tuple(dropped))

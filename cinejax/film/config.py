@@ -1,12 +1,12 @@
-"""What a film is made of; configs/base.py has the meanings."""
+"""The size and rate of a film; configs/base.py explains the keys."""
 
 import dataclasses
 
 from cinejax.core.config import positive
 
-# Of a film; and no length, time or setting that is said of one is a greater
-# number. More is a slip of the finger.
-MOST_CHUNKS = 10_000
+# The longest film. Lengths, times and settings in screenplays and directions
+# have the same upper bound: a greater number is a typing error.
+MAX_CHUNKS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)

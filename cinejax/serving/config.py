@@ -1,11 +1,9 @@
-"""How films are directed live, and what a server bounds; configs/base.py has
-the meanings.
-"""
+"""The limits of a server; configs/base.py explains the keys."""
 
 import dataclasses
 
 from cinejax.core.config import between, positive
-from cinejax.film.config import MOST_CHUNKS
+from cinejax.film.config import MAX_CHUNKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +12,7 @@ class ServingConfig:
   sessions: int = positive()
   lead_chunks: int = positive()
   kept_states: int = positive()
-  film_chunks: int = between(1, MOST_CHUNKS)
+  film_chunks: int = between(1, MAX_CHUNKS)
   idle_secs: float = positive()
   saved_sessions: int = positive()
   viewers: int = positive()

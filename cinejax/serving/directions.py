@@ -17,7 +17,7 @@ import dataclasses
 from typing import Any
 
 from cinejax.core.errors import UserError
-from cinejax.film.config import MOST_CHUNKS
+from cinejax.film.config import MAX_CHUNKS
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import check_object
 
@@ -122,5 +122,5 @@ def _prompt(prompt: str, most: int) -> str:
 def _check_numbers(document: dict[str, Any]) -> None:
   for name, value in document.items():
     if isinstance(value, int | float) and not isinstance(value, bool):
-      if not 0 <= value <= MOST_CHUNKS:  # NaN is not
-        raise UserError(f'{name} is {value}; it must be 0 to {MOST_CHUNKS}')
+      if not 0 <= value <= MAX_CHUNKS:  # NaN is not
+        raise UserError(f'{name} is {value}; it must be 0 to {MAX_CHUNKS}')

@@ -184,7 +184,7 @@ class Session:
     self.last_served, due = now, self._due()
     if due:
       self.plan = self.plan[len(due) :]
-      say = due[0].say
+      say = due[0].direction
       for planned in due[1:]:
         say = say.merged(planned.direction)
       self._received = due[0].received

@@ -62,7 +62,22 @@ def test_without_limits_it_is_the_timelines_rule(timeline, lengths):
   plan = shots.plan_films(survey(lengths, timeline.fps), timeline, MANY)
   kept = dict.fromkeys(range(len(lengths)), 0)
   kept |= {take.shot: len(take.frames) for film in plan.films for take in film}
-  assert tuple(kept.values()) == timeline.trimmed_lengths(lengths)
+  assert tuple(kept.values()) == _trimmed_lengths(timeline, lengths)
+
+
+def _trimmed_lengths(timeline, lengths):
+  """Pixel frames of each shot, from the ends of their chunks in the film."""
+  chunks = []
+  for length in lengths:
+    opens = not any(chunks)
+    chunks.append(
+      timeline.whole_chunks_in(length)
+      if opens
+      else length // timeline.chunk_pixels
+    )
+  ends = itertools.accumulate(chunks, initial=0)
+  pixels = [timeline.pixel_frames(end) for end in ends]
+  return tuple(stop - start for start, stop in itertools.pairwise(pixels))
 
 
 def test_resampling_shows_what_is_on_screen():

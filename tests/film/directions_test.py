@@ -6,12 +6,14 @@ from cinejax.film.directions import Directions, parse
 from cinejax.film.screenplay import Segment
 
 
-def _directed(lines, complain=None, fault=None):
+def _directed(lines, report_error=None, error=None):
   """Chunk prompts and film of lines that come when they are asked for."""
   lines = iter(lines)
-  directions = Directions(lambda wait: next(lines, None), 'Cut to: ', complain)
+  directions = Directions(
+    lambda wait: next(lines, None), 'Cut to: ', report_error
+  )
   said = list(directions)
-  assert fault in str(directions.error) if fault else not directions.error
+  assert error in str(directions.error) if error else not directions.error
   return said, directions.film(7)
 
 
@@ -69,7 +71,7 @@ def test_what_was_directed_is_a_screenplay(tmp_path):
 
 def test_a_film_ends_before_a_line_that_cannot_be_used():
   lines = ['Ada * 2', 'cut:', 'Ben', None]
-  said, film = _directed(lines, fault='says nothing to be seen')
+  said, film = _directed(lines, error='says nothing to be seen')
   assert [chunk.prompt for chunk in said] == ['Ada', 'Ada']
   assert [segment.prompt for segment in film.segments] == ['Ada']
 

@@ -16,7 +16,7 @@ def _made(asked, director):
   frames = director.timeline.chunk_pixels
   return FinishedChunk(
     chunk=asked.chunk,
-    said=asked.said,
+    prompt=asked.prompt,
     latents_FYXC=np.zeros(director.latent_shape, np.float32),
     video_TYXC=np.zeros((frames, 1, 1, 3), np.uint8),
     thumbnails=(b'',) * director.latent_shape[0],

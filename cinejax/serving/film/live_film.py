@@ -40,7 +40,7 @@ class ChunkRequest(NamedTuple):
   """A chunk that is about to be made."""
 
   turn: SlotInput
-  said: ChunkPrompt
+  prompt: ChunkPrompt
   chunk: int
   decoder: Any
 
@@ -57,7 +57,7 @@ class FinishedChunk:
   """A chunk that was made."""
 
   chunk: int
-  said: ChunkPrompt
+  prompt: ChunkPrompt
   latents_FYXC: np.ndarray
   video_TYXC: np.ndarray  # uint8
   thumbnails: tuple[bytes, ...]  # a JPEG of each latent frame
@@ -114,10 +114,10 @@ class LiveFilm:
 
   def start_chunk(self) -> ChunkRequest:
     """The next chunk; the state is away until `finish`."""
-    said = self.journal.next_chunk()
-    turn = SlotInput(self._state, self._director.chunk_input([said]))
+    prompt = self.journal.next_chunk()
+    turn = SlotInput(self._state, self._director.chunk_input([prompt]))
     self._state = None
-    return ChunkRequest(turn, said, self.chunks, self._decoder)
+    return ChunkRequest(turn, prompt, self.chunks, self._decoder)
 
   def finish_chunk(self, made: FinishedChunk) -> None:
     """Takes the chunk, and the state back; UserError: the disk is full."""
@@ -239,7 +239,7 @@ def decode_output(
   start = asked.chunk * count
   return FinishedChunk(
     chunk=asked.chunk,
-    said=asked.said,
+    prompt=asked.prompt,
     latents_FYXC=z_FYXC,
     video_TYXC=video_TYXC,
     thumbnails=tuple(
