@@ -1,4 +1,4 @@
-"""What a film is remembered by; configs/base.py has the meanings."""
+"""Settings of the memory of a film; configs/base.py explains them."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ POLICIES = (
   'random',
   'full',
 )
-# which read the same frames again and again: those are not evicted
+# policies that read the same frames in every chunk; these are not evicted
 SINKS = ('sink', 'shot_sink')
 
 

@@ -1,17 +1,19 @@
-"""What is seen, from pixels alone, by fitting the renderer's own pictures.
+"""Reads the content of story films back from their pixels.
 
-1. Place: every strip at every camera offset is compared with the frame in
-   4x4 pixel cells by a clipped L1 distance, which a sprite cannot dominate.
-   The best strip b of each size goes on.
-2. Sprite: with f the frame, a the cover and s the colour of a sprite, both in
-   2x2 pixel cells, the squared error of painting it over b is about
+The pictures of the renderer are fitted to each frame:
+
+1. Place: every strip at every camera offset is compared with the frame, in
+   cells of 4x4 pixels, by a clipped L1 distance, which a sprite cannot
+   dominate. The best strip b of each size is kept.
+2. Sprite: let f be the frame, a the cover and s the colour of a sprite, in
+   cells of 2x2 pixels. The squared error of painting the sprite over b is about
 
      E = sum (1 - a) |f - b|^2 + a |f - s|^2,
 
    which is one matrix product for all appearances, positions and sizes. The
    least E decides appearance and size; its neighbours refine the position.
-3. Readable is what fits: under the sprite, the error must be small and much
-   smaller than the empty place's.
+3. A frame is readable if the sprite fits: the error under the sprite must be
+   small, and much smaller than that of the empty place.
 """
 
 import functools
@@ -24,15 +26,18 @@ import numpy as np
 from cinejax.story import motion, places, sprites, stamps, world
 
 _BLOCK = 16  # frames read at a time
-_CLIP = 0.15  # of the place's L1 distance, of full scale
-_ERROR = 0.24  # root mean square under a readable sprite, at most
-_RATIO = 0.75  # of the error under it to the empty place's, at most
-_DRIFT = 0.15  # pixels a frame that tell walking from standing
-_HOP = 0.4  # of a full jump that tells jumping from standing
+_CLIP = 0.15  # bound of the place's L1 distance, of full scale
+_ERROR = 0.24  # greatest root mean square error under a readable sprite
+_RATIO = 0.75  # greatest ratio of that squared error to the empty place's
+_DRIFT = 0.15  # pixels a frame, beyond which a character walks or runs
+_HOP = 0.4  # range of heights beyond which a character jumps, of a full jump
 
 
 class Readings(NamedTuple):
-  """What each frame shows, arrays [T]; appearance is -1 where not readable."""
+  """The content of each frame; arrays [T].
+
+  Where a frame is not readable, `appearance` is -1.
+  """
 
   appearance: np.ndarray  # index of world.APPEARANCES
   place: np.ndarray
@@ -44,7 +49,10 @@ class Readings(NamedTuple):
 
 
 class ShotReading(NamedTuple):
-  """Modal readings of a shot; -1 for what is mostly unreadable."""
+  """The most frequent readings of a shot.
+
+  `appearance` and `action` are -1 if most frames are unreadable.
+  """
 
   appearance: int
   place: int
@@ -54,7 +62,7 @@ class ShotReading(NamedTuple):
 
 
 def read_frames(video_TYXC: np.ndarray) -> Readings:
-  """Reads uint8 [T, 64, 64, 3]; every frame on its own."""
+  """Reads uint8 video [T, 64, 64, 3], each frame by itself."""
   total = len(video_TYXC)
   keep = np.minimum(np.arange(-(-total // _BLOCK) * _BLOCK), total - 1)
   bank = stamps.bank()
@@ -68,7 +76,7 @@ def read_frames(video_TYXC: np.ndarray) -> Readings:
 
 
 def read_shot(readings: Readings, start: int, stop: int) -> ShotReading:
-  """What frames start..stop-1, one segment of a film, show together."""
+  """The readings of one segment of a film, frames start to stop - 1."""
   part = Readings(*(array[start:stop] for array in readings))
   appearance, size = _mode(part.appearance), _mode(part.size)
   seen = np.flatnonzero(part.readable)
@@ -83,7 +91,7 @@ def read_shot(readings: Readings, start: int, stop: int) -> ShotReading:
 
 
 def _action(time, x, lift, size: int) -> str:
-  """Walking is a slope of x; jumping is a spread of heights."""
+  """The action, from the slope of x over time and the spread of heights."""
   slope = np.polyfit(time, x, 1)[0] if len(time) > 1 else 0.0
   if slope > _DRIFT:
     return 'runs right'
@@ -95,6 +103,7 @@ def _action(time, x, lift, size: int) -> str:
 
 
 def _mode(values: np.ndarray) -> int:
+  """The most frequent value; the least one on a tie."""
   kinds, counts = np.unique(values, return_counts=True)
   return int(kinds[counts.argmax()])
 
@@ -162,10 +171,11 @@ def _fit(fits: stamps.Fits, image_PC, empty_PC) -> tuple[jax.Array, ...]:
 
 
 def _between(values: jax.Array, at: jax.Array) -> jax.Array:
-  """Where, within half a step of the least value, two lines meet.
+  """The offset of a minimum from index `at`, in steps of -1/2 to 1/2.
 
-  The error of a shifted flat shape grows with the shift, not its square: two
-  lines of equal slope through the neighbours; none beyond the ends.
+  The error of a shifted flat shape grows with the shift, not with its square.
+  The minimum is therefore where two lines of equal and opposite slope, through
+  the neighbours of the least value, meet. At the ends the offset is 0.
   """
   last = len(values) - 1
   here = values[at]

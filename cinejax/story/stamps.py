@@ -1,7 +1,8 @@
-"""The pictures that reading back compares with: empty places and sprites.
+"""The pictures that read_back.py compares frames with.
 
-Both are kept in cells, means over 2x2 or 4x4 pixels, and drawn once. Sprites
-stand still, look ahead and lie on a grid of positions.
+They are empty places and sprites, drawn once and stored in cells: means over
+2x2 or 4x4 pixels. The sprites stand still, look ahead and lie on a grid of
+positions.
 """
 
 import functools
@@ -14,30 +15,30 @@ import numpy as np
 from cinejax.story import motion, places, sprites, world
 
 GRID = 2.0  # pixels between fitted positions
-_BLOCK = 16  # sprites drawn at a time
+_BLOCK = 16  # sprites that are drawn at a time
 
 
 class Fits(NamedTuple):
-  """Sprites of one size, [appearance, lift, x]; P are 2x2 pixel cells."""
+  """Sprites of one size; P are cells of 2x2 pixels."""
 
-  cover_SLXP: jax.Array  # by shape of the body
-  paint_KPC: jax.Array  # cover * colour, K = appearance, lift, x in one
+  cover_SLXP: jax.Array  # by shape of the body, lift and x
+  paint_KPC: jax.Array  # cover * colour; K runs over appearance, lift and x
   energy_K: jax.Array  # sum of cover * colour^2
-  x: jax.Array
-  lift: jax.Array
+  x: jax.Array  # pixels, of the grid
+  lift: jax.Array  # pixels, of the grid
 
 
 class Bank(NamedTuple):
-  """All that a frame is compared with."""
+  """All pictures that a frame is compared with."""
 
-  strip_SGYXC: jax.Array  # in 4x4 cells, by size, G = place, offset
-  fine_SGPC: jax.Array  # in 2x2 cells
-  fits: tuple[Fits, ...]
+  strip_SGYXC: jax.Array  # in 4x4 cells, by size; G runs over place and offset
+  fine_SGPC: jax.Array  # the same in 2x2 cells
+  fits: tuple[Fits, ...]  # by size
 
 
 @functools.lru_cache
 def bank() -> Bank:
-  """Drawn on the first call (seconds), about 60 MB."""
+  """The pictures, about 60 MB; the first call draws them in some seconds."""
   atlas, width = places.atlas(), world.WIDTH
   strip_SGYXC = np.stack(
     [
@@ -75,7 +76,7 @@ def _fits(size: int) -> Fits:
   cover_KP, paint_KPC, energy_K = (
     jnp.concatenate(parts)[:total] for parts in zip(*blocks, strict=True)
   )
-  # The first appearance of each shape tells the covers.
+  # the cover depends on the shape alone: take one appearance of each
   _, firsts = np.unique(
     [appearance.shape for appearance in world.APPEARANCES], return_index=True
   )
@@ -87,7 +88,7 @@ def _fits(size: int) -> Fits:
 
 @jax.jit
 def _stamp(appearance_K, lift_K, x_K, size):
-  """Cover, cover * colour and sum of cover * colour^2 of standing sprites."""
+  """Cover, cover * colour and sum of cover * colour^2 of K sprites."""
 
   def stamp(appearance, lift, x):
     sprite = standing(appearance, size, x, lift)
@@ -103,7 +104,7 @@ def _stamp(appearance_K, lift_K, x_K, size):
 
 
 def standing(appearance, size, x, lift) -> sprites.Sprite:
-  """The sprite of an index into world.APPEARANCES, at x, `lift` pixels up."""
+  """A standing sprite; `appearance` is an index into world.APPEARANCES."""
   parts = jnp.asarray(world.APPEARANCES)[appearance]
   still = jnp.zeros(())
   pose = sprites.Pose(x, lift, still, still, still)
@@ -111,12 +112,12 @@ def standing(appearance, size, x, lift) -> sprites.Sprite:
 
 
 def cells(image: jax.Array, size: int) -> jax.Array:
-  """Means over size x size pixels of [..., Y, X, C]."""
+  """Means over cells of size x size pixels, of images [..., Y, X, C]."""
   *lead, rows, columns, channels = image.shape
   split = (*lead, rows // size, size, columns // size, size, channels)
   return image.reshape(split).mean((-4, -2))
 
 
 def flat(image: jax.Array) -> jax.Array:
-  """[..., Y, X, C] to [..., P, C]."""
+  """Joins rows and columns: [..., Y, X, C] -> [..., P, C]."""
   return image.reshape(*image.shape[:-3], -1, image.shape[-1])
