@@ -8,12 +8,14 @@ user can mend is told in one sentence on stderr, exit code 2.
 import copy
 import inspect
 import itertools
+import operator
 import os
 import pathlib
 import re
 import runpy
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,10 +24,18 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from cinejax.config import Config, resolve, unknown_key
+from cinejax.core.comments import comment_of, key_comments
 from cinejax.core.errors import UserError
 
+# Beside cinejax/, in a clone and where pip installs it.
+_CONFIGS = pathlib.Path(__file__).resolve().parents[1] / 'configs'
+_HELP = re.compile(r'--?(help|helpshort|helpfull|\?)')  # absl's flags
+
 _CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'A file such as configs/story.py; --config.a.b=v overrides.'
+  'config',
+  None,
+  'A file such as configs/story.py, or the name of one that ships, such as '
+  'story:four; --config.a.b=v overrides.',
 )
 _PLATFORM = flags.DEFINE_enum(
   'platform', None, ['cpu', 'gpu', 'tpu'], 'Devices to run on; default: best.'
@@ -111,28 +121,81 @@ def run(
     sys.exit(141)  # as of SIGPIPE
 
 
+def script() -> None:
+  """Runs the module of the console script `cinejax-NAME` that was called.
+
+  `cinejax-NAME` is `python -m cinejax.NAME`, and `cinejax-data-NAME` is
+  `python -m data_prep.NAME`. The module runs as `__main__`, whose docstring
+  and flags `--help` shows.
+  """
+  name = pathlib.Path(sys.argv[0]).stem.removeprefix('cinejax-')
+  data = name.removeprefix('data-')
+  module = f'cinejax.{name}' if data == name else f'data_prep.{data}'
+  runpy.run_module(module, run_name='__main__', alter_sys=True)
+
+
 def _parse(argv: Sequence[str]) -> list[str]:
-  _check_config(argv)
+  argv = _with_located_config(argv)
+  config = _load_config(argv)
   try:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
     raise UserError(str(error)) from error
+  except SystemExit:  # absl has shown the flags
+    if not any(_HELP.fullmatch(word) for word in argv[1:]):
+      raise
+    _print_keys(config)
+    sys.exit(0)
   if rest[1:]:
     raise UserError(f'{rest[1]} is not a flag; flags begin with --')
   return rest
 
 
-def _check_config(argv: Sequence[str]) -> None:
-  """Raises UserError for a config file or a key of it that is not there.
+def _with_located_config(argv: Sequence[str]) -> list[str]:
+  """`argv` with the path of a shipped config in place of its name."""
+  given, _ = _told_of_config(argv[1:])
+  if given is None:
+    return list(argv)
+  path, colon, variant = given.partition(':')
+  located = str(_locate(path)) + colon + variant
+  changed = []
+  for before, word in itertools.pairwise(('', *argv)):
+    if word == f'--config={given}' or word == f'-config={given}':
+      word = f'--config={located}'
+    elif word == given and re.fullmatch('--?config', before):
+      word = located
+    changed.append(word)
+  return changed
 
-  config_flags would end in a traceback that names neither file nor nearest.
+
+def _locate(path: str) -> pathlib.Path:
+  """`path`, or where no such file is, the shipped config of that name."""
+  if not pathlib.Path(path).is_file():
+    name = path.removeprefix('configs/').removesuffix('.py')
+    shipped = _CONFIGS / f'{name}.py'
+    if name and shipped.is_file():
+      return shipped
+  return pathlib.Path(path)
+
+
+def _load_config(argv: Sequence[str]) -> ConfigDict | None:
+  """What --config names, without overrides; None if there is no --config.
+
+  Raises UserError for a file or a key that is not there: config_flags would
+  end in a traceback that names neither file nor nearest key.
   """
   given, overrides = _told_of_config(argv[1:])
   if given is None:
-    return
+    return None
   path, _, variant = given.partition(':')
   if not pathlib.Path(path).is_file():
-    raise UserError(f'--config={path}: there is no such file')
+    shipped = ', '.join(
+      sorted(file.stem for file in _CONFIGS.glob('[a-z]*.py'))
+    )
+    raise UserError(
+      f'--config={path}: there is no such file, nor a config of that name '
+      f'among those that ship ({shipped})'
+    )
   try:
     get_config = runpy.run_path(path).get('get_config')
   except (SyntaxError, NameError, ValueError) as error:  # of another language
@@ -142,11 +205,35 @@ def _check_config(argv: Sequence[str]) -> None:
   if variant and not inspect.signature(get_config).parameters:
     raise UserError(f'--config={given}: {path} has no variants')
   config = get_config(variant) if variant else get_config()
-  if overrides:
-    known = set(_keys(config, 'config'))
-    for key in overrides:
-      if key not in known:
-        raise unknown_key(key, sorted(known))
+  known = set(_keys(config, 'config'))
+  for key in overrides:
+    if key not in known:
+      raise unknown_key(key, sorted(known))
+  return config
+
+
+def _print_keys(config: ConfigDict | None) -> None:
+  """Prints each key of `config`, its value and what configs/base.py says."""
+  base = _CONFIGS / 'base.py'
+  if config is None:
+    config = runpy.run_path(str(base))['get_config']()
+  comments = key_comments(base.read_text(encoding='utf-8'))
+  wrap = textwrap.TextWrapper(
+    width=80,
+    initial_indent='  ',
+    subsequent_indent='      ',
+    break_long_words=False,
+    break_on_hyphens=False,
+  )
+  print('\nkeys of --config, with their values if nothing overrides them:')
+  for path in _keys(config, 'config'):
+    key = path.removeprefix('config.')
+    value = operator.attrgetter(key)(config)
+    if isinstance(value, ConfigDict):
+      continue
+    # tuples as a shell takes them
+    shown = f'"{value}"' if isinstance(value, tuple) else repr(value)
+    print(wrap.fill(f'--{path}={shown}  # {comment_of(key, comments)}'))
 
 
 def _told_of_config(words: Sequence[str]) -> tuple[str | None, list[str]]:

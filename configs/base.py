@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
   codec.name = 'patch'  # patch | taef2 | wan_vae | taehv
   codec.temporal_stride = 4  # pixel frames a latent frame; the first alone
   codec.spatial_stride = 8  # pixels a latent row or column
-  codec.channels = 16  # C
+  codec.channels = 16  # C, of a latent frame
   codec.width = 128  # features of patch; those of wan_vae at full size (96)
   # residual blocks in each half of patch, in a level of wan_vae (2)
   codec.blocks = 3
@@ -46,21 +46,21 @@ def get_config() -> ConfigDict:
   text.folder = ''
   # names of actions that steer single frames, at most text.features; () = none
   text.actions = ()
-  text.frames = film.get_oneway_ref('frames_per_chunk')  # F
+  text.frames = film.get_oneway_ref('frames_per_chunk')  # F, as film's
 
   dit = config.dit = ConfigDict()
-  dit.layers = 6  # L
-  dit.heads = 4  # H
+  dit.layers = 6  # L, blocks of the transformer
+  dit.heads = 4  # H, of attention
   dit.head_features = 32  # K; even, and a multiple of 8 for cuDNN
-  dit.mlp_features = 512  # G
+  dit.mlp_features = 512  # G, inside a block's MLP
   dit.patch = (1, 2, 2)  # latent frames, rows, columns a token
   dit.actions = 0  # kinds of actions it takes: as many as text.actions names
   # rows and columns, in tokens, of a learnt table of absolute positions beside
   # the rotary ones; (0, 0) = none, as in Wan
   dit.positions = (0, 0)
   dit.time_features = 256  # of the sinusoid
-  dit.channels = codec.get_oneway_ref('channels')  # C
-  dit.text_features = text.get_oneway_ref('features')
+  dit.channels = codec.get_oneway_ref('channels')  # C, as the codec's
+  dit.text_features = text.get_oneway_ref('features')  # as the text's
   dit.epsilon = 1e-6  # of every norm
   dit.compute_dtype = 'bfloat16'  # float32 | bfloat16; masters are float32
   # none | attention | dots | full: what backward computes again. Of a layer,
@@ -72,9 +72,9 @@ def get_config() -> ConfigDict:
   memory = config.memory = ConfigDict()
   # camr | window | sink | shot_sink | uniform | random | full
   memory.policy = 'camr'
-  memory.window_frames = 9  # V, a multiple of F
-  memory.routed_frames = 5  # R
-  memory.bank_frames = 64  # E >= V + R + F
+  memory.window_frames = 9  # V, newest frames, a multiple of F
+  memory.routed_frames = 5  # R, frames read outside the window
+  memory.bank_frames = 64  # E >= V + R + F, frames kept
   memory.evict = 'redundant'  # oldest | redundant | unused
   memory.scope = 'layer'  # layer | shared: who decides what is routed
   memory.route_layer = 1  # the deciding layer when shared
@@ -96,7 +96,7 @@ def get_config() -> ConfigDict:
   rollout.steps = 24  # J, 1 to 100; few_step, and who trains it: 1, 2 or 4
   rollout.first_steps = 0  # few_step: of a film's first chunk; 0 = steps
   rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch
-  rollout.negative_prompt = ''
+  rollout.negative_prompt = ''  # what guidance leads away from
   rollout.commit = 'separate'  # separate | fused | reuse
   rollout.chunks_per_call = 1  # of one compiled scan; 1 when live
 
@@ -121,7 +121,7 @@ def get_config() -> ConfigDict:
   dmd = config.dmd = ConfigDict()  # stages dmd and tune
   dmd.guidance = 4.0  # w of the real score, u + w (c - u)
   dmd.every = 5  # updates of the fake score to one of the student
-  dmd.fake_learning_rate = 4e-7
+  dmd.fake_learning_rate = 4e-7  # of the fake score, at its peak
   dmd.scores = 'causal'  # causal (base) | bidirectional (base_bidirectional)
   # sizes of the real score, of train.real_weights; 0 = the student's
   dmd.real_layers = 0
@@ -132,14 +132,14 @@ def get_config() -> ConfigDict:
   dmd.gan_layers = (2, 4, 5)  # of the fake score, that its head reads
   dmd.gan_features = 128  # of the head
   dmd.gan_r1 = 0.0  # penalty on the head's slope at real films
-  dmd.gan_r2 = 0.0  # at the student's
+  dmd.gan_r2 = 0.0  # penalty on it at the student's films
   dmd.window = 7  # tune: chunks of a film that the scores read
   dmd.context = 1  # tune: the first of them, history only
 
   train = config.train = ConfigDict()
-  train.stages = ('codec', 'base')
-  train.log_every_steps = 20
-  train.save_every_steps = 200
+  train.stages = ('codec', 'base')  # to train, in this order
+  train.log_every_steps = 20  # updates between lines of metrics
+  train.save_every_steps = 200  # updates between checkpoints
   train.sample_every_steps = 1000  # films, if one process trains; 0 = never
   train.keep_checkpoints = 2  # the newest
   train.keep_best = 0  # besides those, by mean loss since the save before
@@ -183,7 +183,7 @@ def get_config() -> ConfigDict:
 
   evaluation = config.eval = ConfigDict()
   evaluation.seed = 1_000_003  # apart from training's
-  evaluation.films = 64
+  evaluation.films = 64  # how many are evaluated
   # eval | long | strict | minutes: how films are cast (10-11, 40, about
   # 25, and 400 chunks)
   evaluation.kind = 'eval'
@@ -244,10 +244,10 @@ def _stage(
   stage.accumulate = 1
   stage.optimizer = optimizer  # adamw | muon (matrices of blocks only)
   stage.learning_rate = learning_rate  # at its peak
-  stage.warmup_steps = 100
+  stage.warmup_steps = 100  # updates in which the rate rises
   stage.schedule = 'cosine'  # constant | cosine (to a tenth)
-  stage.beta1 = 0.9
-  stage.beta2 = 0.95
+  stage.beta1 = 0.9  # decay of the gradient's first moment
+  stage.beta2 = 0.95  # of its second moment; adamw's
   # float32 | bfloat16: of the optimizer's state at rest. bfloat16 forgets
   # changes below a 256th: for beta2 of .95, not of .999
   stage.moments_dtype = 'float32'

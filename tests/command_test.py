@@ -29,6 +29,7 @@ def answers(tmp_path_factory):
   unknown = (TINY, '--config.train.log_every_step=3', f'--workdir={workdir}')
   running = {
     'right': start(TINY, '--config.seed=37', '--platform=cpu'),
+    'shipped': start('--config=story:frame_two', '--config.seed=37'),
     'unknown': start(*unknown, program=('-m', 'cinejax.train')),
     'missing': start('--config=configs/tony.py'),
     'none': start(),
@@ -51,6 +52,10 @@ def answers(tmp_path_factory):
 
 def test_overrides_reach_the_settings(answers):
   assert answers['right'] == (0, '37\n', '')
+
+
+def test_a_config_that_ships_needs_no_path(answers):
+  assert answers['shipped'] == (0, '37\n', '')
 
 
 @pytest.mark.parametrize(
