@@ -1,4 +1,4 @@
-"""What every `python -m cinejax.X` shares: flags, errors, devices, cache.
+"""What all commands share: flags, help, errors, devices, cache.
 
 A command defines its own absl flags and a `main` without arguments, which it
 hands to `run`. Within `main`, `config()` gives the frozen settings. What a
