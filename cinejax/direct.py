@@ -24,7 +24,6 @@ that show her as her first shot did. What is undefined is null.
 """
 
 import itertools
-import json
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,8 +36,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cinejax import command
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path, check_folder
-from cinejax.core.speed import Speed
+from cinejax.core.files import check_folder, write_json
+from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening, stdin
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
@@ -95,8 +94,7 @@ def main() -> None:
   def tell(folder: pathlib.Path, seed: int, report: dict[str, object]) -> None:
     told = {'seed': seed} | facts | {'attention': attention.announced()}
     told |= report
-    with atomic_path(folder / 'report.json') as path:
-      path.write_text(json.dumps(told, indent=2) + '\n')
+    write_json(folder / 'report.json', told)
     print(f'{folder}: {_summary(report)}')
 
   try:
@@ -172,9 +170,9 @@ def _make(
   seed: int,
   total: int | None,
   given_BFYXC: jax.Array | None,
-) -> tuple[np.ndarray, Speed]:
+) -> tuple[np.ndarray, SpeedMeter]:
   """Writes the MP4 while it is made; -> its frames, how long they took."""
-  speed, chunks, fps = Speed(), [], director.cfg.film.fps
+  speed, chunks, fps = SpeedMeter(), [], director.cfg.film.fps
   scale = media.watchable_scale(director.cfg.film.height)
   rolled = director.roll(([chunk] for chunk in said), [seed], given_BFYXC)
   given = opening.whole_chunks(director, given_BFYXC)
@@ -188,7 +186,7 @@ def _account(
   film: screenplay.Film,
   folder: pathlib.Path,
   video_TYXC: np.ndarray,
-  speed: Speed,
+  speed: SpeedMeter,
 ) -> dict[str, object]:
   """Writes the sheet; -> the report."""
   cfg = director.cfg
@@ -209,19 +207,19 @@ def measure(
   video_TYXC: np.ndarray, rows: Sequence[sheet.Row]
 ) -> dict[str, object]:
   """The figures that follow from the pixels alone."""
-  figures = prompts.cut_figures(cuts.detect_cuts(video_TYXC), rows)
+  figures = prompts.cut_metrics(cuts.detect_cuts(video_TYXC), rows)
   names = ('place', 'size', 'action', 'recall', 'segments')
   figures |= dict.fromkeys(names)
   if prompts.is_readable(video_TYXC, rows):
     readings = read_back.read_frames(video_TYXC)
-    draws = [
-      recall.film_draw(readings, rows, *pair)
-      for pair in recall.return_shots(rows)
+    pairs = [
+      recall.film_recall_pair(readings, rows, *shots)
+      for shots in recall.return_shots(rows)
     ]
-    figures |= prompts.prompt_figures(readings, rows)
+    figures |= prompts.prompt_metrics(readings, rows)
     figures |= {
-      'recall': recall.recall(draws),
-      'segments': prompts.in_words(readings, rows),
+      'recall': recall.recall(pairs),
+      'segments': prompts.describe_segments(readings, rows),
     }
   return figures
 
@@ -229,7 +227,7 @@ def measure(
 def _frames(
   rolled: Iterable[np.ndarray],
   given: int,
-  speed: Speed,
+  speed: SpeedMeter,
   chunks: list[np.ndarray],
   total: int | None,
 ) -> Iterator[np.ndarray]:

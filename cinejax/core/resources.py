@@ -14,7 +14,7 @@ _COMPILED = '/jax/core/compile/backend_compile_duration'
 _RSS_BYTES = 1 if sys.platform == 'darwin' else 1024  # unit of ru_maxrss
 
 
-def facts() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
   """Device and versions, for a row of measured figures."""
   return {
     'device': jax.devices()[0].device_kind,
@@ -60,7 +60,7 @@ def tree_bytes(tree: Any) -> int:
   return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
-class Compiles:
+class CompileCounter:
   """How many programs were compiled, or read from the cache, so far."""
 
   count = 0
@@ -70,9 +70,9 @@ class Compiles:
 
 
 @contextlib.contextmanager
-def compiles() -> Iterator[Compiles]:
+def count_compiles() -> Iterator[CompileCounter]:
   """Counts within the `with` block."""
-  counter = Compiles()
+  counter = CompileCounter()
   jax.monitoring.register_event_duration_secs_listener(counter.note)
   try:
     yield counter

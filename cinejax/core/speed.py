@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 
-class Speed:
+class SpeedMeter:
   """A clock that runs from its making; `mark` at every chunk."""
 
   def __init__(self, now: Callable[[], float] = time.perf_counter):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinejax.core.speed import Speed
+from cinejax.core.speed import SpeedMeter
 from cinejax.directing.director import Director
 from cinejax.film.screenplay import ChunkPrompt
 
@@ -49,7 +49,7 @@ def collect_frames(
   Returns:
     The array, and pixel_fps (core/speed.py).
   """
-  speed, video_BTYXC, at = Speed(), None, 0
+  speed, video_BTYXC, at = SpeedMeter(), None, 0
   for chunk_BTYXC in chunks:
     if video_BTYXC is None:
       shape = (count, frames, *chunk_BTYXC.shape[2:])

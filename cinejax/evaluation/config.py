@@ -1,4 +1,7 @@
-"""What is measured, on which films; configs/base.py has the meanings."""
+"""Which films evaluation makes, and how it measures them.
+
+configs/base.py describes the fields.
+"""
 
 import dataclasses
 
@@ -8,6 +11,8 @@ from cinejax.story.config import EVALUATION_KINDS
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
+  """Section `eval` of a config."""
+
   seed: int = non_negative()
   films: int = positive()
   kind: str = one_of(*EVALUATION_KINDS)

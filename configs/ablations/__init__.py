@@ -7,7 +7,7 @@ A file has
                 of configs/story.py, FILE.py:four: that network, not the base
   sweep()       its points: dicts of overrides, `name` (config.name) among them
   runs(point)   a point's commands in order, each `MODULE FLAG…`
-  FIGURES       the figures of its table and plot, or () for all
+  METRICS       the figures of its table and plot, or () for all
 
 In overrides and flags {dir} is the point's own folder. What `cinejax.sweep`
 collects from there: {dir}/eval/report.json, {dir}/bench.jsonl, the metrics of
@@ -44,11 +44,6 @@ def over(key: str, values: Iterable[Any], prefix: str = '') -> list[Point]:
 def product(*sweeps: list[Point]) -> list[Point]:
   """Every choice of one point from each; the last varies fastest."""
   return [_joined(points) for points in itertools.product(*sweeps)]
-
-
-def zipped(*sweeps: list[Point]) -> list[Point]:
-  """First with first, second with second; all have one length."""
-  return [_joined(points) for points in zip(*sweeps, strict=True)]
 
 
 def seeded(points: list[Point], seeds: Iterable[int]) -> list[Point]:

@@ -18,11 +18,11 @@ from ml_collections import ConfigDict
 from configs import ablations, story
 from configs.ablations import small
 
-FIGURES = (
+METRICS = (
   'place',
   'action',
   'recall_given',
-  'look_bits',
+  'appearance_bits',
   'sca',
   'flicker',
   'dmd secs',

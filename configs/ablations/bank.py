@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = ('recall_given', 'recall', 'recall opening', 'recall later')
+METRICS = ('recall_given', 'recall', 'recall opening', 'recall later')
 RULES = ('oldest', 'redundant', 'unused')
 
 

@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = (
+METRICS = (
   'place',
   'sca',
   'unreadable',
-  'look_bits',
+  'appearance_bits',
   'rollout chunk_ms',
   'rollout pixel_fps',
   'rollout peak_memory_bytes',

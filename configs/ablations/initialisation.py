@@ -24,13 +24,13 @@ from ml_collections import ConfigDict
 from configs import ablations, story
 from configs.ablations import small
 
-FIGURES = (
+METRICS = (
   'init sca',
   'sca',
   'init unreadable',
   'unreadable',
-  'init look_bits',
-  'look_bits',
+  'init appearance_bits',
+  'appearance_bits',
   'recall_given',
   'init steps',
   'init secs',

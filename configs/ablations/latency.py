@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = (
+METRICS = (
   'first first_ms',
   'first first_pixel_frames',
   'rollout chunk_ms',

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from configs import ablations
 from configs.ablations import small
 
-FIGURES = ('sca', 'false_cuts', 'place', 'recall_given', 'recall')
+METRICS = ('sca', 'false_cuts', 'place', 'recall_given', 'recall')
 
 
 def get_config() -> ConfigDict:

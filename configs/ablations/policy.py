@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from cinejax.memory.config import POLICIES
 from configs import ablations, story
 
-FIGURES = (
+METRICS = (
   'recall_given',
   'recall_given opening',
   'recall_given later',

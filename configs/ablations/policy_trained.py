@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from configs import ablations
 from configs.ablations import small
 
-FIGURES = (
+METRICS = (
   'recall_given',
   'recall_given opening',
   'recall_given later',

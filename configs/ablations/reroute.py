@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = ('recall_given', 'recall_swap', 'recall', 'sca', 'rollout chunk_ms')
+METRICS = ('recall_given', 'recall_swap', 'recall', 'sca', 'rollout chunk_ms')
 
 
 def get_config(variant: str = '') -> ConfigDict:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from configs import ablations
 from configs.ablations import small
 
-FIGURES = (
+METRICS = (
   'recall_given',
   'recall',
   'sca',

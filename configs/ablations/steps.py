@@ -11,13 +11,13 @@ from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = (
+METRICS = (
   'place',
   'size',
   'action',
   'recall_given',
   'recall',
-  'look_bits',
+  'appearance_bits',
   'sca',
   'rollout chunk_ms',
 )

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import ablations
 from configs.ablations import small
 
-FIGURES = ('recall_given', 'recall', 'sca', 'base loss', 'train step_ms')
+METRICS = ('recall_given', 'recall', 'sca', 'base loss', 'train step_ms')
 
 
 def get_config() -> ConfigDict:

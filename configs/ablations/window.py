@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from configs import ablations, story
 
 WINDOWS = (3, 6, 9, 12)
-FIGURES = ('recall_given', 'recall', 'sca', 'flicker', 'rollout chunk_ms')
+METRICS = ('recall_given', 'recall', 'sca', 'flicker', 'rollout chunk_ms')
 
 
 def get_config(variant: str = '') -> ConfigDict:

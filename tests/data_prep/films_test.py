@@ -113,7 +113,7 @@ def test_what_cannot_be_claimed_is_said(tmp_path):
     films.claim(tmp_path / 'x', {'seed': 1})
   for text in ('{"seed"', '[]'):
     (tmp_path / 'settings.json').write_text(text)
-    with pytest.raises(UserError, match=r'settings\.json .* mend it or'):
+    with pytest.raises(UserError, match=r'settings\.json .* repair it or'):
       films.claim(tmp_path, {'seed': 1})
 
 
