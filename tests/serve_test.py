@@ -24,7 +24,7 @@ from cinejax.models.codec.select import make_codec
 from configs import tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-README = ROOT / 'README.md'
+PAGE = ROOT / 'docs' / 'serving.md'
 TINY = (
   '--config=configs/tiny.py --config.film.height=16 --config.film.width=16 '
   '--config.dit.layers=1 --config.rollout.guidance=1.0 --platform=cpu'
@@ -93,8 +93,8 @@ def _ask(url, body=None):
 
 
 @pytest.mark.slow
-def test_the_client_of_the_readme_directs_a_film(tmp_path, monkeypatch):
-  (client,) = re.findall('```python\n(.*?)```', README.read_text(), re.DOTALL)
+def test_the_client_of_the_documentation_directs_a_film(tmp_path, monkeypatch):
+  (client,) = re.findall('```python\n(.*?)```', PAGE.read_text(), re.DOTALL)
   _weights(tmp_path)
   running, url = _start(tmp_path)
   monkeypatch.chdir(tmp_path)
