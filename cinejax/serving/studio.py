@@ -1,7 +1,8 @@
-"""What clients ask of a server; every method may be called by any thread.
+"""The operations of a server for its clients; any thread may call them.
 
-Whatever a client may mend is a UserError of one sentence; `NotFoundError` and
-`CapacityError` (registry.py) are those that are not about the words.
+An error that a client can correct is a UserError of one sentence.
+`NotFoundError` and `CapacityError` (registry.py) are those that do not concern
+the contents of the request.
 """
 
 import logging
@@ -23,17 +24,16 @@ from cinejax.serving.registry import (
   NotFoundError,
   SessionRegistry,
 )
-from cinejax.serving.session import UNWATCHED, Session
+from cinejax.serving.session import NEXT_PROMPT, UNWATCHED, Session
 from cinejax.serving.viewer import Viewer
 from cinejax.serving.worker import RolloutWorker
 
 _LISTED = ('id', 'title', 'status', 'secs', 'viewers')
-_NEXT = 'say what comes next'
-_DOWNLOAD_SECS = 5.0  # that a download waits for others
+_DOWNLOAD_SECS = 5.0  # how long a download waits for another one
 
 
 class Studio:
-  """Sessions by name."""
+  """Creates, directs, shows and saves sessions, which clients know by name."""
 
   def __init__(
     self,
@@ -41,23 +41,32 @@ class Studio:
     folder: pathlib.Path,
     clock: Callable[[], float] = time.monotonic,
   ):
-    """Compiles everything; sessions in `folder` that were live are back."""
+    """Compiles all programs and restores the sessions that were live.
+
+    Args:
+      director: generates the films.
+      folder: of saved sessions.
+      clock: the time in seconds.
+    """
     self.director = director
     self.registry = SessionRegistry(director, folder, clock)
     self.worker = RolloutWorker(self.registry)
     self._lock = self.registry.changed
-    self._download = threading.Lock()  # one at a time: they cost computing
+    self._download = threading.Lock()  # one at a time, as decoding is costly
     for name in self.registry.archive.open()[: self.registry.cfg.sessions]:
       try:
         self.restore(name)
-      except UserError as error:  # somebody changed the file
-        logging.warning('session %s is not taken up: %s', name, error)
+      except UserError as error:  # its file was changed
+        logging.warning('session %s cannot be restored: %s', name, error)
 
   def start(self) -> None:
     self.worker.start()
 
   def stop(self, timeout_secs: float) -> bool:
-    """Saves all, sends all away; -> whether the last chunk was waited for."""
+    """Saves all sessions and disconnects their viewers.
+
+    Returns whether the chunk in flight finished within `timeout_secs`.
+    """
     with self._lock:
       self.registry.closing = True
       self._lock.notify_all()
@@ -73,7 +82,16 @@ class Studio:
   def create(
     self, seed: int | None = None, title: str = '', film: Film | None = None
   ) -> dict[str, Any]:
-    """A film that waits for its first prompt, or runs a screenplay."""
+    """Creates a session that waits for its first prompt, or runs `film`.
+
+    Args:
+      seed: of the noise; None: that of `film`, or else a random one.
+      title: of the session; '': that of `film`.
+      film: a screenplay.
+
+    Returns:
+      The session, as JSON.
+    """
     if film is not None:
       self.director.check(film)
       title, seed = title or film.title, film.seed if seed is None else seed
@@ -94,15 +112,17 @@ class Studio:
       return session.to_json()
 
   def describe(self, name: str) -> dict[str, Any]:
+    """The session, as JSON."""
     with self._lock:
       return self.registry.find(name).to_json()
 
   def list_sessions(self) -> dict[str, Any]:
+    """The live and the saved sessions, as JSON."""
     with self._lock:
       sessions = self.registry.sessions
       live = [session.to_json() for session in sessions.values()]
       return {
-        'live': [{key: told[key] for key in _LISTED} for told in live],
+        'live': [{key: entry[key] for key in _LISTED} for entry in live],
         'saved': [
           {'id': name, 'title': title}
           for name, title in self.registry.archive.titles().items()
@@ -112,22 +132,28 @@ class Studio:
       }
 
   def direct(self, name: str, document: Any) -> dict[str, Any]:
-    """Does what directions.py describes; -> what was understood."""
-    said = directions.parse(document, self.registry.cfg.prompt_chars)
-    if isinstance(said, directions.ChunkDirection) and said.prompt:
-      self._check_prompts({said.prompt})
+    """Follows a direction, which is JSON of the form in directions.py.
+
+    Returns:
+      JSON: `ok`, and for directions to chunks the `chunk`, or `compiling` if
+      its program has to be compiled first.
+    """
+    direction = directions.parse(document, self.registry.cfg.prompt_chars)
+    for_chunk = isinstance(direction, directions.ChunkDirection)
+    if for_chunk and direction.prompt:
+      self._check_prompts({direction.prompt})
     with self._lock:
       session = self.registry.find(name)
-      if isinstance(said, directions.ChunkDirection):
-        return self._say(session, said)
-      if isinstance(said, directions.Rewind):
-        if said.chunk is None:
-          session.rewind(session.chunk_of_shot(said.shot))
-        else:
-          session.rewind(said.chunk)
-      elif said.do == 'hold':
+      if for_chunk:
+        return self._plan(session, direction)
+      if isinstance(direction, directions.Rewind):
+        chunk = direction.chunk
+        if chunk is None:
+          chunk = session.chunk_of_shot(direction.shot)
+        session.rewind(chunk)
+      elif direction.do == 'hold':
         session.hold()
-      elif said.do == 'pause':
+      elif direction.do == 'pause':
         session.pause()
       else:
         session.resume()
@@ -135,55 +161,56 @@ class Studio:
       return {'ok': True}
 
   def _check_prompts(self, prompts: Iterable[str]) -> None:
-    """UserError where the model cannot read them; before a film ends by it."""
+    """Raises UserError if the model cannot read them, before a film fails."""
     prefix = self.director.cfg.film.cut_prefix
     for prompt in prompts:
       self.director.text.encode([prompt, f'{prefix}{prompt}'])
 
-  def _say(
-    self, session: Session, said: directions.ChunkDirection
+  def _plan(
+    self, session: Session, direction: directions.ChunkDirection
   ) -> dict[str, Any]:
-    """At once, or when what it asks for is compiled."""
+    """Plans a direction, once its program is compiled."""
 
-    def say() -> int:
-      chunk = session.add_direction(said, self.registry.clock())
+    def add() -> int:
+      chunk = session.add_direction(direction, self.registry.clock())
       self.registry.notify(session)
       return chunk
 
-    def say_later(failed: Exception | None) -> None:
+    def add_later(failure: Exception | None) -> None:
       try:
-        if failed is not None:
-          raise UserError(f'that cannot be compiled ({failed})')
-        say()
-      except UserError as error:  # or the film has ended meanwhile
-        self.registry.broadcast(session, {'type': 'error', 'error': str(error)})
+        if failure is not None:
+          raise UserError(f'this cannot be compiled ({failure})')
+        add()
+      except UserError as error:  # or the film has ended in the meantime
+        event = {'type': 'error', 'error': str(error)}
+        self.registry.broadcast(session, event)
 
-    settings = session.next_settings().then(said.settings)
+    settings = session.next_settings().merged(direction.settings)
     self.worker.check(settings)
     if self.worker.slots.prepared(settings):
-      return {'ok': True, 'chunk': say()}
-    self.worker.compile(settings, say_later)
+      return {'ok': True, 'chunk': add()}
+    self.worker.compile(settings, add_later)
     return {'ok': True, 'compiling': True}
 
   def fork(self, name: str, chunk: int) -> dict[str, Any]:
-    """Another session with the same film before `chunk`."""
+    """Creates another session with the same film before `chunk`."""
     with self._lock:
       origin = self.registry.find(name)
       self.registry.check_capacity()
       title = f'{origin.title or "Untitled"}, fork'
       session = self.registry.add(origin.live_film.fork(chunk), title)
-      session.pause(_NEXT)
+      session.pause(NEXT_PROMPT)
       return session.to_json()
 
   def save(self, name: str) -> dict[str, Any]:
-    """`state`: not only the journal, which `restore` makes again."""
+    """Saves a session; `state`: not only the journal, but its state too."""
     with self._lock:
       session = self.registry.find(name)
       self.registry.save(session)
       return {'ok': True, 'state': not session.live_film.chunk_in_flight}
 
   def restore(self, name: str) -> dict[str, Any]:
-    """A saved session, standing where it stood."""
+    """Restores a saved session, which is then paused."""
     with self._lock:
       if name in self.registry.sessions:
         return self.registry.find(name).to_json()
@@ -199,7 +226,7 @@ class Studio:
       return session.to_json()
 
   def close(self, name: str) -> dict[str, Any]:
-    """Frees it, on disk too."""
+    """Frees a session and deletes its files."""
     with self._lock:
       session = self.registry.find(name)
       session.end('closed', 'it was closed')
@@ -208,7 +235,7 @@ class Studio:
       return {'ok': True}
 
   def screenplay(self, name: str) -> Film:
-    """The journal, which is a screenplay."""
+    """The journal of the film, which is a screenplay."""
     with self._lock:
       return self.registry.find(name).screenplay()
 
@@ -221,11 +248,11 @@ class Studio:
       return spool.thumbnail(frame)
 
   def video(self, name: str) -> bytes:
-    """An MP4 of the film so far: what `direct` would write."""
+    """An MP4 of the film so far, the same as `direct` would write."""
     with self._lock:
       live_film = self.registry.find(name).live_film
       if not live_film.chunks:
-        raise NotFoundError('nothing has been made yet')
+        raise NotFoundError('the film has no frames yet')
       frames = live_film.frames()
     film = self.director.cfg.film
     scale = media.watchable_scale(film.height)
@@ -240,20 +267,19 @@ class Studio:
       self._download.release()
 
   def watch(self, name: str, viewer: Viewer) -> None:
-    """Its frames go to `viewer` from now on; a film that waited rolls."""
+    """Adds a viewer; a film that paused for lack of viewers resumes."""
     with self._lock:
       session = self.registry.find(name)
-      if len(session.viewers) >= self.registry.cfg.viewers:
-        raise CapacityError(
-          f'a session has {self.registry.cfg.viewers} viewers at most'
-        )
+      most = self.registry.cfg.viewers
+      if len(session.viewers) >= most:
+        raise CapacityError(f'a session has {most} viewers at most')
       session.viewers.append(viewer)
       if session.status == 'paused' and session.reason == UNWATCHED:
         session.resume()
       self.registry.notify(session)
 
   def unwatch(self, name: str, viewer: Viewer) -> None:
-    """The last one who leaves stops the film."""
+    """Removes a viewer; a film without viewers pauses."""
     with self._lock:
       session = self.registry.sessions.get(name)
       if session is None or viewer not in session.viewers:
@@ -265,7 +291,7 @@ class Studio:
 
 
 def _settings_of(film: Film) -> Iterator[Settings]:
-  """All that its chunks will run with."""
+  """The settings under which the segments of `film` run."""
   settings = Settings()
   for segment in film.segments:
     settings = settings.merged(segment.settings)

@@ -1,9 +1,10 @@
-"""The one thread that makes the chunks of all sessions.
+"""The thread that generates the chunks of all sessions.
 
-It takes, of the sessions whose next chunk should be begun (pace.py), the one
-that was served longest ago and those that can share its call (film/slots.py),
-makes their chunks without the lock, and gives them out under it. What a film
-asks for that is not compiled yet is compiled by another thread meanwhile.
+Among the sessions whose next chunk should start (playback_clock.py), the worker
+takes the one that was served longest ago and those that can share its call
+(film/slots.py). It generates their chunks without the lock and delivers them
+under it. Programs for settings that are not compiled yet are compiled by
+another thread in the meantime.
 """
 
 import concurrent.futures
@@ -29,19 +30,20 @@ from cinejax.serving.viewer import HEADER
 
 _MAX_VARIANTS = 8  # combinations of settings that one server compiles
 _IDLE_CHECK_SECS = 1.0
-_MARGIN_SECS = 0.08  # how much sooner than needed; directions may wait for it
-_DECAY = 0.9  # how slowly the longest turn is forgotten
+# A chunk starts so much sooner than it has to, because directions may delay it.
+_MARGIN_SECS = 0.08
+_DECAY = 0.9  # of the longest call in the running maximum
 
 
 class _StartedChunk(NamedTuple):
   session: Session
   revision: int
-  asked: ChunkRequest
-  kinds: frozenset[str]  # of images its viewers take
+  request: ChunkRequest
+  formats: frozenset[str]  # image formats of its viewers
 
 
 class RolloutWorker:
-  """Compiles when it is made; makes chunks from `start` to `stop`."""
+  """Compiles when it is constructed; generates from `start` to `stop`."""
 
   def __init__(self, registry: SessionRegistry):
     self._registry, self._clock = registry, registry.clock
@@ -49,44 +51,49 @@ class RolloutWorker:
     self._compiling: set[Settings] = set()
     self._compiler = concurrent.futures.ThreadPoolExecutor(1, 'compile')
     self._thread = threading.Thread(target=self._loop, daemon=True)
-    self._turn_secs = self._warm_up()
+    self._call_secs = self._warm_up()
 
   def start(self) -> None:
     self._thread.start()
 
   def stop(self, timeout_secs: float) -> bool:
-    """Waits for the chunk in hand; -> whether it came in time."""
+    """Waits for the chunk in flight; returns whether it finished in time."""
     self._compiler.shutdown(wait=False, cancel_futures=True)
     if self._thread.is_alive():
       self._thread.join(timeout_secs)
     return not self._thread.is_alive()
 
   def check(self, settings: Settings) -> None:
-    """UserError where the model, or the server, cannot do them."""
+    """Raises UserError if the model or the server cannot follow `settings`."""
     self._registry.director.variant(settings)
     known = self._compiling | {settings}
     new = sum(not self.slots.prepared(one) for one in known)
     if self.slots.variants + new > _MAX_VARIANTS:
       raise CapacityError(
-        f'this server has {_MAX_VARIANTS} combinations of policy, steps and '
-        'guidance already; take one of them'
+        f'this server already has {_MAX_VARIANTS} combinations of policy, '
+        'steps and guidance; take one of them'
       )
 
   def compile(
     self, settings: Settings, then: Callable[[Exception | None], None]
   ) -> None:
-    """Meanwhile; `then` is called under the lock, with what went wrong."""
+    """Compiles for `settings` on another thread.
+
+    Args:
+      settings: of later chunks.
+      then: called under the lock at the end, with the error if there was one.
+    """
 
     def work() -> None:
-      failed: Exception | None = None
+      failure: Exception | None = None
       try:
         self.slots.prepare(settings)
       except Exception as error:
         logging.exception('cannot compile %s', settings)
-        failed = error
+        failure = error
       with self._registry.changed:
         self._compiling.discard(settings)
-        then(failed)
+        then(failure)
         self._registry.changed.notify_all()
 
     self._compiling.add(settings)
@@ -96,127 +103,131 @@ class RolloutWorker:
     registry, checked = self._registry, self._clock()
     while True:
       with registry.changed:
-        begun: list[_StartedChunk] = []
-        while not begun:
+        started: list[_StartedChunk] = []
+        while not started:
           if registry.closing:
             return
           now = self._clock()
           if now - checked >= _IDLE_CHECK_SECS:
             registry.save_idle(now)
             checked = now
-          settings, begun = self._start_batch(now)
-          if not begun:
+          settings, started = self._start_batch(now)
+          if not started:
             registry.changed.wait(self._wait_secs(now))
-      self._generate(settings, begun)
+      self._generate(settings, started)
 
   def _wait_secs(self, now: float) -> float:
     reserve = self._reserve_secs()
     due = [s.start_at(reserve) - now for s in self._registry.sessions.values()]
-    # what is due and was not begun waits for a compilation, which notifies
+    # A chunk that is due and did not start waits for a compilation, which
+    # notifies this thread.
     return min([_IDLE_CHECK_SECS, *(secs for secs in due if secs > 0)])
 
   def _reserve_secs(self) -> float:
-    """Time to make a chunk when everybody else is served first."""
+    """The time to generate a chunk if all other sessions are served first."""
     sessions = self._registry.sessions.values()
-    turns = -(-sum(s.rolling for s in sessions) // self.slots.slots)
-    return self._turn_secs * turns + _MARGIN_SECS
+    calls = -(-sum(s.rolling for s in sessions) // self.slots.slots)
+    return self._call_secs * calls + _MARGIN_SECS
 
   def _start_batch(self, now: float) -> tuple[Settings, list[_StartedChunk]]:
-    """Begins the chunks of one call, if there are any."""
+    """Starts the chunks of one call, if any are due."""
     reserve = self._reserve_secs()
     sessions = self._registry.sessions.values()
     due = [session for session in sessions if session.start_at(reserve) <= now]
-    shares: dict[Settings, list[Session]] = {}
+    by_settings: dict[Settings, list[Session]] = {}
     for session in sorted(due, key=lambda session: session.last_served):
       settings = session.next_settings()
       if self.slots.prepared(settings):
-        shares.setdefault(settings, []).append(session)
+        by_settings.setdefault(settings, []).append(session)
       elif settings not in self._compiling:
         self.compile(settings, functools.partial(self._compiled, session))
-    for settings, together in shares.items():
-      begun = [
-        self._start_chunk(one, now) for one in together[: self.slots.slots]
-      ]
-      return settings, [one for one in begun if one is not None]
+    for settings, batch in by_settings.items():
+      started = [self._start_chunk(s, now) for s in batch[: self.slots.slots]]
+      return settings, [one for one in started if one is not None]
     return Settings(), []
 
-  def _compiled(self, session: Session, failed: Exception | None) -> None:
-    """For a session that waits for it; the others will ask again."""
-    if failed is not None and not session.ended:
-      self._registry.fail(session, failed)
+  def _compiled(self, session: Session, failure: Exception | None) -> None:
+    """Ends the session whose program cannot be compiled."""
+    if failure is not None and not session.ended:
+      self._registry.fail(session, failure)
 
   def _start_chunk(self, session: Session, now: float) -> _StartedChunk | None:
     try:
-      kinds = frozenset(viewer.kind for viewer in session.viewers)
-      return _StartedChunk(
-        session, session.revision, session.start_chunk(now), kinds
-      )
+      formats = frozenset(viewer.image_format for viewer in session.viewers)
+      request = session.start_chunk(now)
+      return _StartedChunk(session, session.revision, request, formats)
     except Exception as error:
       self._registry.fail(session, error)
       return None
 
   def _generate(
-    self, settings: Settings, begun: Sequence[_StartedChunk]
+    self, settings: Settings, started: Sequence[_StartedChunk]
   ) -> None:
-    """Without the lock, but for the giving out."""
+    """Generates and delivers chunks; takes the lock only to deliver them."""
     start = self._clock()
     try:
-      turns = [one.asked.turn for one in begun]
-      done = self.slots.run(settings, turns)
+      inputs = [one.request.slot_input for one in started]
+      outputs = self.slots.run(settings, inputs)
     except Exception as error:
       with self._registry.changed:
-        for one in begun:
+        for one in started:
           self._registry.fail(one.session, error)
       return
-    for one, of in zip(begun, done, strict=True):
+    for one, output in zip(started, outputs, strict=True):
       try:
-        made = decode_output(self._registry.director, one.asked, of)
-        frames = {kind: _encode(made, kind) for kind in one.kinds}
+        chunk = decode_output(self._registry.director, one.request, output)
+        images = {name: _encode(chunk, name) for name in one.formats}
       except Exception as error:
         with self._registry.changed:
           self._registry.fail(one.session, error)
       else:
         with self._registry.changed:
-          self._deliver(one, made, frames, self._clock() - start)
+          self._deliver(one, chunk, images, self._clock() - start)
     secs = self._clock() - start
-    self._turn_secs = max(secs, _DECAY * self._turn_secs + (1 - _DECAY) * secs)
+    self._call_secs = max(secs, _DECAY * self._call_secs + (1 - _DECAY) * secs)
 
   def _deliver(
     self,
-    one: _StartedChunk,
-    made: FinishedChunk,
-    frames: dict[str, list[bytes]],
+    started: _StartedChunk,
+    chunk: FinishedChunk,
+    images: dict[str, list[bytes]],
     secs: float,
   ) -> None:
-    session = one.session
-    if session.revision != one.revision or session.ended:
-      return  # it went back, or away, while this was made
+    session = started.session
+    if session.revision != started.revision or session.ended:
+      return  # the film was rewound or closed in the meantime
     try:
-      event = session.finish_chunk(made, self._clock(), secs)
-    except UserError as error:  # a disk that is full
+      event = session.finish_chunk(chunk, self._clock(), secs)
+    except UserError as error:  # the disk is full
       self._registry.fail(session, error)
       return
     for viewer in session.viewers:
-      images = enumerate(frames.get(viewer.kind, ()), event['frame'])
-      packed = [HEADER.pack(one.revision, n) + image for n, image in images]
+      frames = enumerate(images.get(viewer.image_format, ()), event['frame'])
+      packed = [HEADER.pack(started.revision, n) + image for n, image in frames]
       viewer.post(event, packed)
-    opens = session.live_film.journal.segments[-1].chunks == 1
-    if opens or not session.rolling:
+    opens_segment = session.live_film.journal.segments[-1].chunks == 1
+    if opens_segment or not session.rolling:
       self._registry.notify(session)
       self._registry.save_journal(session)
 
   def _warm_up(self) -> float:
-    """Compiles the decoder's two programs; -> seconds of a later chunk."""
+    """Compiles the programs of the decoder; returns seconds of a later chunk.
+
+    The first chunk and the later ones have different programs.
+    """
     director = self._registry.director
     live_film, start = LiveFilm(director, 0, 0), 0.0
     live_film.add_segment(Segment('a film', chunks=1))
     for _ in range(3):
       start = self._clock()
-      asked = live_film.start_chunk()
-      (done,) = self.slots.run(Settings(), [asked.turn])
-      live_film.finish_chunk(decode_output(director, asked, done))
+      request = live_film.start_chunk()
+      (output,) = self.slots.run(Settings(), [request.slot_input])
+      live_film.finish_chunk(decode_output(director, request, output))
     return self._clock() - start
 
 
-def _encode(made: FinishedChunk, kind: str) -> list[bytes]:
-  return [media.encode_frame(frame_YXC, kind) for frame_YXC in made.video_TYXC]
+def _encode(chunk: FinishedChunk, image_format: str) -> list[bytes]:
+  return [
+    media.encode_frame(frame_YXC, image_format)
+    for frame_YXC in chunk.video_TYXC
+  ]

@@ -11,19 +11,19 @@ from cinejax.serving.session import Session
 MADE_SECS, MARGIN = 0.3, 0.08
 
 
-def _made(asked, director):
+def _finished(request, director):
   """A chunk that cost nothing; its state is the one before."""
   frames = director.timeline.chunk_pixels
   return FinishedChunk(
-    chunk=asked.chunk,
-    prompt=asked.prompt,
+    chunk=request.chunk,
+    prompt=request.prompt,
     latents_FYXC=np.zeros(director.latent_shape, np.float32),
     video_TYXC=np.zeros((frames, 1, 1, 3), np.uint8),
     thumbnails=(b'',) * director.latent_shape[0],
     routed_frames=(),
     window=(0, 0),
-    state=asked.turn.state,
-    decoder=asked.decoder,
+    state=request.slot_input.state,
+    decoder=request.decoder,
   )
 
 
@@ -35,7 +35,7 @@ def _play(director, said):
   live_film, timeline = LiveFilm(director, 0, 0), director.timeline
   session = Session(live_film, director.cfg.serving, timeline, now=0.0)
   falls, chunks, now, ends = [], [], 0.0, math.inf
-  asked, begun = None, 0.0  # what is in flight
+  request, begun = None, 0.0  # what is in flight
   for prompt, when in [*said, (None, said[-1][1] + 10)]:
     while True:  # all that happens until then
       due = session.start_at(MADE_SECS + MARGIN)
@@ -43,12 +43,14 @@ def _play(director, said):
         break
       now = happens
       if ends < math.inf:
-        told = session.finish_chunk(_made(asked, director), now, MADE_SECS)
-        shown = now + told['starts_in_ms'] / 1e3
-        chunks.append((begun, now, shown, told['prompt']))
+        event = session.finish_chunk(
+          _finished(request, director), now, MADE_SECS
+        )
+        shown = now + event['starts_in_ms'] / 1e3
+        chunks.append((begun, now, shown, event['prompt']))
         ends = math.inf
       else:
-        asked, begun, ends = session.start_chunk(now), now, now + MADE_SECS
+        request, begun, ends = session.start_chunk(now), now, now + MADE_SECS
     now = when
     if prompt is not None:
       falls.append(session.add_direction(ChunkDirection(prompt), now))

@@ -18,16 +18,16 @@ def slots(director):
 
 def _roll(director, slots, live_film, chunks):
   for _ in range(chunks):
-    asked = live_film.start_chunk()
-    (done,) = slots.run(Settings(), [asked.turn])
-    made = decode_output(director, asked, done)
-    live_film.finish_chunk(made)
-  return made
+    request = live_film.start_chunk()
+    (output,) = slots.run(Settings(), [request.slot_input])
+    chunk = decode_output(director, request, output)
+    live_film.finish_chunk(chunk)
+  return chunk
 
 
-def _reel(director, slots, kept=2):
+def _finished_film(director, slots, max_snapshots=2):
   """a a | b b | c: six chunks, of which the last is c's second."""
-  live_film = LiveFilm(director, 5, kept)
+  live_film = LiveFilm(director, 5, max_snapshots)
   for prompt, cut in (('a', True), ('b', True), ('c', False)):
     live_film.add_segment(Segment(prompt, chunks=1, cut=cut))
     _roll(director, slots, live_film, 2)
@@ -36,11 +36,11 @@ def _reel(director, slots, kept=2):
 
 @pytest.fixture(scope='module')
 def film(director, slots):
-  return _reel(director, slots).spool.latents()
+  return _finished_film(director, slots).spool.latents()
 
 
-def test_a_reel_is_the_film_that_its_screenplay_makes(director, slots):
-  live_film = _reel(director, slots)
+def test_a_live_film_is_the_film_that_its_screenplay_makes(director, slots):
+  live_film = _finished_film(director, slots)
   said = chunk_prompts(
     live_film.screenplay(), director.cfg.film.cut_prefix, 1.0
   )
@@ -59,7 +59,7 @@ def test_a_reel_is_the_film_that_its_screenplay_makes(director, slots):
 def test_going_back_and_saying_the_same_is_the_same_film(
   director, slots, film, chunk
 ):
-  live_film = _reel(director, slots)
+  live_film = _finished_film(director, slots)
   live_film.rewind(chunk)
   assert live_film.chunks == live_film.journal.chunks == chunk
   assert len(live_film.spool) == chunk
@@ -72,7 +72,7 @@ def test_going_back_and_saying_the_same_is_the_same_film(
 def test_a_fork_goes_its_own_way_and_leaves_the_other_alone(
   director, slots, film
 ):
-  live_film = _reel(director, slots)
+  live_film = _finished_film(director, slots)
   fork = live_film.fork(4)
   fork.add_segment(Segment('something else', chunks=1, cut=True))
   _roll(director, slots, fork, 2)
@@ -85,8 +85,8 @@ def test_a_fork_goes_its_own_way_and_leaves_the_other_alone(
   np.testing.assert_array_equal(again.spool.latents(), film)
 
 
-def test_what_is_not_kept_cannot_be_gone_back_to(director, slots):
-  live_film = _reel(director, slots, kept=1)
+def test_a_film_goes_back_only_to_a_snapshot(director, slots):
+  live_film = _finished_film(director, slots, max_snapshots=1)
   assert live_film.rewind_chunks == (0, 4, 6)
   with pytest.raises(UserError, match='take one of 0, 4, 6'):
     live_film.rewind(2)
@@ -96,34 +96,34 @@ def test_what_is_not_kept_cannot_be_gone_back_to(director, slots):
     live_film.fork(6)
 
 
-def test_what_the_memory_reads_is_told(director, slots):
-  live_film = _reel(director, slots)
-  made = _roll(director, slots, live_film, 1)
-  assert made.window == (12, 18)  # V = 6
-  assert made.routed_frames and all(
-    look.frame < 12 for look in made.routed_frames
+def test_what_the_memory_reads_is_listed(director, slots):
+  live_film = _finished_film(director, slots)
+  chunk = _roll(director, slots, live_film, 1)
+  assert chunk.window == (12, 18)  # V = 6
+  assert chunk.routed_frames and all(
+    routed.frame < 12 for routed in chunk.routed_frames
   )
-  passes = sum(look.share for look in made.routed_frames)
+  passes = sum(routed.share for routed in chunk.routed_frames)
   assert passes == pytest.approx(director.cfg.memory.routed_frames)
 
 
 def test_a_chunk_that_is_not_finite_is_refused(director, slots):
   live_film = LiveFilm(director, 0, 0)
   live_film.add_segment(Segment('a', chunks=1))
-  asked = live_film.start_chunk()
-  (done,) = slots.run(Settings(), [asked.turn])
-  broken = done.output.replace(
-    latents_BFYXC=done.output.latents_BFYXC.at[0, 0].set(np.nan)
+  request = live_film.start_chunk()
+  (output,) = slots.run(Settings(), [request.slot_input])
+  broken = output.chunk.replace(
+    latents_BFYXC=output.chunk.latents_BFYXC.at[0, 0].set(np.nan)
   )
   with pytest.raises(FloatingPointError):
-    decode_output(director, asked, done._replace(output=broken))
+    decode_output(director, request, output._replace(chunk=broken))
 
 
 def test_a_film_is_saved_and_taken_up_again_bit_for_bit(
   director, slots, film, tmp_path
 ):
   archive = SessionArchive(tmp_path, 'model', max_sessions=2)
-  live_film = _reel(director, slots)
+  live_film = _finished_film(director, slots)
   live_film.rewind(4)
   archive.save(ONE, live_film, live_film.screenplay('Title'))
   saved = archive.load(ONE)
@@ -139,7 +139,7 @@ def test_a_film_is_saved_and_taken_up_again_bit_for_bit(
 def test_a_state_is_not_taken_up_by_another_model_or_journal(
   director, slots, tmp_path
 ):
-  live_film = _reel(director, slots)
+  live_film = _finished_film(director, slots)
   SessionArchive(tmp_path, 'model', max_sessions=2).save(
     ONE, live_film, live_film.screenplay()
   )

@@ -31,12 +31,12 @@ def _is(spool, chunks):
 
 
 @given(st.lists(st.integers(0, 9), max_size=20))
-def test_a_tape_is_a_list_of_chunks(steps):
+def test_a_spool_is_a_list_of_chunks(steps):
   rng, spool, chunks = np.random.default_rng(0), FrameSpool(SHAPE), []
   for step in steps:
     if step < 2 and chunks:  # back, and on from there
       stays = len(chunks) * step // 2
-      spool.cut(stays)
+      spool.truncate(stays)
       del chunks[stays:]
     else:
       chunks.append(_chunk(rng))
@@ -63,7 +63,7 @@ def test_a_full_disk_keeps_what_was_there(monkeypatch):
   _is(spool, chunks)
 
 
-def test_a_tape_leaves_no_file(tmp_path):
+def test_a_spool_leaves_no_file(tmp_path):
   files = '/proc/self/fd'
   if not os.path.isdir(files):
     pytest.skip('open files are read from /proc')
