@@ -1,6 +1,6 @@
-// The film on its canvas: every frame at its own time, late ones dropped.
+// Plays the film on a canvas: every frame at its time; late frames are dropped.
 
-const KEPT = 96; // decoded frames that may wait
+const MAX_WAITING = 96; // decoded frames
 
 export class Film {
   constructor(canvas, { width, height, fps }) {
@@ -26,7 +26,7 @@ export class Film {
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
-  // A chunk comes, and goes on screen in `starts_in_ms`.
+  // Announces a chunk that goes on screen in `starts_in_ms`.
   expect({ revision, frame, frames, starts_in_ms: wait }) {
     if (revision !== this.revision) {
       this.clear();
@@ -46,7 +46,7 @@ export class Film {
     const due = chunk.due + ((frame - chunk.frame) * 1000) / this.fps;
     this.waiting.push({ due, frame, image });
     this.waiting.sort((a, b) => a.frame - b.frame);
-    while (this.waiting.length > KEPT) this.waiting.shift().image.close();
+    while (this.waiting.length > MAX_WAITING) this.waiting.shift().image.close();
   }
 
   draw(now) {
@@ -64,7 +64,7 @@ export class Film {
     this.shown = this.shown.filter((time) => now - time < 3000);
   }
 
-  // Frames a second that went on screen lately; null where none did.
+  // Frames per second that went on screen in the last 3 s; null if too few.
   rate() {
     const times = this.shown.filter((t) => performance.now() - t < 3000);
     if (times.length < 3) return null;
