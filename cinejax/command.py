@@ -1,8 +1,9 @@
 """What all commands share: flags, help, errors, devices, cache.
 
 A command defines its own absl flags and a `main` without arguments, which it
-hands to `run`. Within `main`, `config()` gives the frozen settings. What a
-user can mend is told in one sentence on stderr, exit code 2.
+passes to `run`. Within `main`, `config()` returns the frozen settings. An error
+that the user can correct is printed as one sentence on stderr, with exit code
+2.
 """
 
 import copy
@@ -45,13 +46,17 @@ _PLATFORM = flags.DEFINE_enum(
 def config(changes: Mapping[str, Any] | None = None) -> Config:
   """The settings of --config and its overrides, frozen and checked.
 
-  `changes` (key -> value) come last.
+  Args:
+    changes: values by key, applied after the overrides.
+
+  Raises:
+    UserError: for an unknown key or a wrong value.
   """
   if _CONFIG.value is None:
     raise UserError('--config is missing; give one such as configs/story.py')
   if not changes:
     return resolve(_CONFIG.value)
-  changed = copy.deepcopy(_CONFIG.value)  # one-way references kept
+  changed = copy.deepcopy(_CONFIG.value)  # with one-way references
   known = set(_keys(changed, 'config'))
   for key, value in changes.items():
     if f'config.{key}' not in known:
@@ -64,22 +69,22 @@ def config(changes: Mapping[str, Any] | None = None) -> Config:
 
 
 def config_file() -> str:
-  """What --config names."""
+  """The file that --config names."""
   return config_flags.get_config_filename(flags.FLAGS['config'])
 
 
 def overrides() -> dict[str, Any]:
-  """What the command line changes in it: key -> value."""
+  """The overrides of the config on the command line, by key."""
   return dict(config_flags.get_override_values(flags.FLAGS['config']))
 
 
 def platform() -> str | None:
-  """What --platform names."""
+  """The platform that --platform names, None by default."""
   return _PLATFORM.value
 
 
 def line() -> str:
-  """How this command was called, for a report of what it found."""
+  """The command line of this process, for its report."""
   main = sys.modules['__main__'].__spec__
   program = ['-m', main.name] if main else [sys.argv[0]]
   return shlex.join(['python', *program, *sys.argv[1:]])
@@ -90,26 +95,28 @@ def run(
   before: Callable[[], None] = lambda: None,
   initialize_jax: bool = True,
 ) -> None:
-  """Parses the command line, wakes JAX, calls `main` and exits.
+  """Parses the command line, initializes JAX, calls `main` and exits.
 
-  `before` is called while JAX has not looked for devices yet, which it never
-  does for us unless `initialize_jax`.
+  The exit code is 0, 2 after an error that the user can correct (`error: …` on
+  stderr), or 141 if the reader of the output has closed it (`| head`). A
+  traceback is a fault of the program.
 
-  Exit codes: 0; 2 with `error: …` on stderr for what the user can mend; 141
-  where nobody reads what we print any more (`| head`); a traceback is a fault
-  of ours.
+  Args:
+    main: the command.
+    before: called before JAX looks for devices.
+    initialize_jax: whether to choose devices and the cache of programs.
   """
   for name in ('config', 'platform'):  # shown by --help
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
   def start(_: Sequence[str]) -> None:
     if not flags.FLAGS['verbosity'].present:
-      logging.set_verbosity(logging.WARNING)  # libraries tell each step
+      logging.set_verbosity(logging.WARNING)  # libraries log every step
     before()
     if initialize_jax:
       _initialize_jax(_PLATFORM.value)
     main()
-    sys.stdout.flush()  # while what it raises can be caught
+    sys.stdout.flush()  # here, so that its errors are caught
 
   try:
     app.run(start, flags_parser=_parse)
@@ -118,7 +125,7 @@ def run(
     sys.exit(2)
   except BrokenPipeError:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(141)  # as of SIGPIPE
+    sys.exit(141)  # as after SIGPIPE
 
 
 def script() -> None:
@@ -153,7 +160,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _with_located_config(argv: Sequence[str]) -> list[str]:
   """`argv` with the path of a shipped config in place of its name."""
-  given, _ = _told_of_config(argv[1:])
+  given, _ = _config_arguments(argv[1:])
   if given is None:
     return list(argv)
   path, colon, variant = given.partition(':')
@@ -184,7 +191,7 @@ def _load_config(argv: Sequence[str]) -> ConfigDict | None:
   Raises UserError for a file or a key that is not there: config_flags would
   end in a traceback that names neither file nor nearest key.
   """
-  given, overrides = _told_of_config(argv[1:])
+  given, overrides = _config_arguments(argv[1:])
   if given is None:
     return None
   path, _, variant = given.partition(':')
@@ -198,7 +205,7 @@ def _load_config(argv: Sequence[str]) -> ConfigDict | None:
     )
   try:
     get_config = runpy.run_path(path).get('get_config')
-  except (SyntaxError, NameError, ValueError) as error:  # of another language
+  except (SyntaxError, NameError, ValueError) as error:  # not Python
     raise UserError(f'--config={path} is no config: {error}') from error
   if get_config is None:
     raise UserError(f'--config={path} is no config: it has no get_config()')
@@ -236,14 +243,14 @@ def _print_keys(config: ConfigDict | None) -> None:
     print(wrap.fill(f'--{path}={shown}  # {comment_of(key, comments)}'))
 
 
-def _told_of_config(words: Sequence[str]) -> tuple[str | None, list[str]]:
-  """(what --config names, the keys that are overridden), without absl."""
+def _config_arguments(words: Sequence[str]) -> tuple[str | None, list[str]]:
+  """The file of --config and the overridden keys, found without absl."""
   file, keys = None, []
-  for word, after in itertools.zip_longest(words, words[1:]):
-    if told := re.fullmatch(r'--?config(?:=(.*))?', word, re.DOTALL):
-      file = after if told[1] is None else told[1]
-    elif told := re.match(r'--?(?:no)?(config\.[\w.]+)', word):
-      keys.append(told[1])
+  for word, following in itertools.zip_longest(words, words[1:]):
+    if match := re.fullmatch(r'--?config(?:=(.*))?', word, re.DOTALL):
+      file = following if match[1] is None else match[1]
+    elif match := re.match(r'--?(?:no)?(config\.[\w.]+)', word):
+      keys.append(match[1])
   return file, keys
 
 
@@ -255,10 +262,11 @@ def _keys(section: ConfigDict, path: str) -> Iterator[str]:
 
 
 def _initialize_jax(platform: str | None) -> None:
-  """Chooses the devices, how much of one, and where programs are kept."""
+  """Sets the devices, their share of memory and the cache of programs."""
   fractions = {'XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION'}
   if not fractions & os.environ.keys():
-    # of a GPU, more than core/topology.py plans with; JAX alone takes .75
+    # The share of a GPU's memory: a little more than core/topology.py assumes
+    # for plans. The default of JAX is .75.
     os.environ['XLA_CLIENT_MEM_FRACTION'] = '0.92'
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
@@ -273,6 +281,6 @@ def _initialize_jax(platform: str | None) -> None:
   except RuntimeError as error:
     extra = 'cuda' if platform == 'gpu' else platform
     raise UserError(
-      f'--platform={platform}: JAX finds no such device here; take another '
+      f'--platform={platform}: JAX finds no such device here; give another '
       f"platform, or install its driver and pip install 'cinejax[{extra}]'"
     ) from error

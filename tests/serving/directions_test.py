@@ -47,7 +47,7 @@ def test_directions(document, said):
     ([], 'a JSON object'),
     ({}, 'must be one of prompt'),
     ({'do': ['prompt']}, 'must be one of prompt'),
-    ({'do': 'action', 'go': 'left'}, 'said after a prompt'),
+    ({'do': 'action', 'go': 'left'}, 'write actions after a prompt'),
     ({'do': 'prompt'}, 'is empty'),
     ({'do': 'prompt', 'prompt': '\n '}, 'is empty'),
     ({'do': 'prompt', 'prompt': 'x' * 101}, 'longer than 100'),

@@ -184,7 +184,7 @@ def test_a_policy_may_change_while_the_film_runs(studio, session):
   for asked, sentence in (
     ({'policy': 'nowhere'}, 'policy is nowhere'),
     ({'guidance': 2}, 'without guidance'),
-    ({'steps': 101}, 'must be 1 to 100'),
+    ({'steps': 101}, 'at most 100'),
   ):
     with pytest.raises(UserError, match=sentence):
       say(session, {'do': 'set'} | asked)
