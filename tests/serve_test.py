@@ -81,9 +81,9 @@ def _start(path):
   running = subprocess.Popen(
     line, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ
   )
-  while 'directing at' not in (told := running.stdout.readline()):
+  while 'directing at' not in (line := running.stdout.readline()):
     assert running.poll() is None
-  return running, told.split()[-1].rstrip('/')
+  return running, line.split()[-1].rstrip('/')
 
 
 def _ask(url, body=None):
@@ -128,11 +128,11 @@ def test_a_server_that_is_terminated_goes_on_when_it_comes_back(tmp_path):
       _ask(url + path)
 
     running, url = _start(tmp_path)
-    told = _ask(url + path)
-    assert told['chunks'] >= 2 and told['status'] == 'paused'
-    assert told['seed'] == 5 and told['segments'][0]['prompt'] == 'a'
+    state = _ask(url + path)
+    assert state['chunks'] >= 2 and state['status'] == 'paused'
+    assert state['seed'] == 5 and state['segments'][0]['prompt'] == 'a'
     _ask(f'{url}{path}/directions', {'do': 'resume'})
-    while _ask(url + path)['chunks'] < told['chunks'] + 1:
+    while _ask(url + path)['chunks'] < state['chunks'] + 1:
       time.sleep(0.05)
   finally:
     running.kill()

@@ -51,8 +51,8 @@ def prompts(name):
 @pytest.fixture(scope='module')
 def made(director):
   """Of both films: pixels, latents, and what each chunk routed."""
-  said = [prompts('a'), batches.hold_last_prompt(prompts('b'), 7)]
-  chunks = [director.chunk_input(pair) for pair in zip(*said, strict=True)]
+  films = [prompts('a'), batches.hold_last_prompt(prompts('b'), 7)]
+  chunks = [director.chunk_input(pair) for pair in zip(*films, strict=True)]
   state = director.begin(SEEDS.values())
   outputs = [output for _, output in director.stream(state, chunks)]
   z_BFYXC = np.concatenate([o.latents_BFYXC for o in outputs], 1)
@@ -68,8 +68,8 @@ def past(made, name, start, chunks):
 
 def test_films_do_not_depend_on_their_company(director, made):
   video_BTYXC, _, _ = made
-  said = [prompts('b'), prompts('a')[:2]]
-  other = np.concatenate(list(batches.roll(director, said, [4, 9])), 1)
+  films = [prompts('b'), prompts('a')[:2]]
+  other = np.concatenate(list(batches.roll(director, films, [4, 9])), 1)
   assert other.shape == (2, 57, 16, 16, 3)
   np.testing.assert_allclose(
     other[0].astype(int), video_BTYXC[1, :57].astype(int), atol=1
@@ -103,8 +103,8 @@ def test_a_shot_depends_on_its_past(director, made, commit_fn):
 
 
 def test_the_last_prompt_is_held_and_not_cut_again():
-  said = prompts('b')
-  held = batches.hold_last_prompt(said, 7)
-  assert held[:5] == said and len(held) == 7
-  assert held[6].prompt == said[-1].prompt
-  assert said[-1].cut and not held[5].cut and not held[6].cut
+  film = prompts('b')
+  held = batches.hold_last_prompt(film, 7)
+  assert held[:5] == film and len(held) == 7
+  assert held[6].prompt == film[-1].prompt
+  assert film[-1].cut and not held[5].cut and not held[6].cut

@@ -125,7 +125,7 @@ def test_weights_are_loaded_onto_the_devices_once(tmp_path):
     )
 
 
-def test_actions_that_a_model_does_not_take_are_told_before_a_film_begins():
+def test_unknown_actions_are_refused_before_a_film_begins():
   config = tiny.get_config()
   config.text.actions = ('left', 'jump')
   config.dit.actions = 2

@@ -1,4 +1,4 @@
-"""What a film begins with: trimmed, scaled, and told as a part of it."""
+"""The given beginning of a film is trimmed, scaled and a part of it."""
 
 import types
 
@@ -66,9 +66,9 @@ def test_a_film_goes_on_in_the_shot_of_its_first_prompt():
     tuple(screenplay.Segment(p, chunks=2) for p in ('a', 'b'))
   )
   assert opening.after(film, 0) is film
-  said = screenplay.chunk_prompts(opening.after(film, 3), 'Cut to: ', 1.5)
-  assert [p.prompt for p in said] == [*['a'] * 5, 'Cut to: b', 'b']
-  assert [p.cut for p in said][1:] == [False] * 4 + [True, False]
+  prompts = screenplay.chunk_prompts(opening.after(film, 3), 'Cut to: ', 1.5)
+  assert [p.prompt for p in prompts] == [*['a'] * 5, 'Cut to: b', 'b']
+  assert [p.cut for p in prompts][1:] == [False] * 4 + [True, False]
 
 
 def test_nothing_given_is_no_chunk(director):

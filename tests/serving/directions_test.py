@@ -16,7 +16,7 @@ NAMES = sorted({name for fields in FIELDS.values() for name in fields})
 
 
 @pytest.mark.parametrize(
-  ('document', 'said'),
+  ('document', 'direction'),
   [
     ({'do': 'prompt', 'prompt': ' a  b\n'}, ChunkDirection('a b')),
     (
@@ -36,8 +36,8 @@ NAMES = sorted({name for fields in FIELDS.values() for name in fields})
     ({'do': 'rewind', 'shot': 2}, Rewind(shot=2)),
   ],
 )
-def test_directions(document, said):
-  assert parse(document, 100) == said
+def test_directions(document, direction):
+  assert parse(document, 100) == direction
 
 
 @pytest.mark.parametrize(

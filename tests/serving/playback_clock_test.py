@@ -26,7 +26,7 @@ def test_never_further_ahead_than_the_lead(lead, reserve):
     assert unseen < lead
 
 
-def test_a_fast_maker_keeps_the_film_at_its_rate():
+def test_fast_generation_keeps_the_film_at_its_rate():
   starts = [start for _, _, start in _play(1, 0.3, 12, 0.45)]
   assert starts == pytest.approx([0.3 + CHUNK * n for n in range(12)])
 
@@ -37,13 +37,13 @@ def test_it_begins_no_sooner_than_it_must():
     assert made <= start
 
 
-def test_a_slow_maker_is_never_idle_and_the_film_waits_for_it():
+def test_slow_generation_is_never_idle_and_the_film_waits():
   log = _play(1, 2.0, 6, 3.0)
   assert [begun for begun, _, _ in log] == [2.0 * n for n in range(6)]
   assert all(start == made for _, made, start in log)
 
 
-def test_what_a_director_says_does_not_wait_for_the_reserve():
+def test_a_direction_does_not_wait_for_the_reserve():
   clock = PlaybackClock(1)
   assert clock.start_at(True, 0) == -math.inf
   start = clock.add_chunk(10.0, CHUNK)

@@ -27,8 +27,8 @@ def _finished(request, director):
   )
 
 
-def _play(director, said):
-  """Plays a film by a clock of its own, every prompt said at its second.
+def _play(director, timed_prompts):
+  """Plays a film with its own clock, and gives every prompt at its second.
 
   -> (chunk that each prompt falls on, [(begun, made, shown, prompt)]).
   """
@@ -36,7 +36,7 @@ def _play(director, said):
   session = Session(live_film, director.cfg.serving, timeline, now=0.0)
   falls, chunks, now, ends = [], [], 0.0, math.inf
   request, begun = None, 0.0  # what is in flight
-  for prompt, when in [*said, (None, said[-1][1] + 10)]:
+  for prompt, when in [*timed_prompts, (None, timed_prompts[-1][1] + 10)]:
     while True:  # all that happens until then
       due = session.start_at(MADE_SECS + MARGIN)
       if (happens := min(ends, max(now, due))) > when:
@@ -58,19 +58,21 @@ def _play(director, said):
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_a_direction_is_obeyed_by_the_next_chunk_that_is_begun(
+def test_a_direction_is_followed_by_the_next_chunk_that_is_begun(
   slow_paced, seed
 ):
   draw = random.Random(seed)
   times = sorted(draw.uniform(0, 25) for _ in range(20))
-  said = [(f'p{n}', when) for n, when in enumerate([0.0, *times])]
-  falls, chunks = _play(slow_paced, said)
+  timed_prompts = [(f'p{n}', when) for n, when in enumerate([0.0, *times])]
+  falls, chunks = _play(slow_paced, timed_prompts)
   # of several that fall on one chunk, the last
-  obeyed = {n: prompt for n, (prompt, _) in zip(falls, said, strict=True)}
-  for (_, when), chunk in zip(said, falls, strict=True):
+  followed = {
+    n: prompt for n, (prompt, _) in zip(falls, timed_prompts, strict=True)
+  }
+  for (_, when), chunk in zip(timed_prompts, falls, strict=True):
     begun, made, _, _ = chunks[chunk]
     before, _, shown, _ = chunks[chunk - 1] if chunk else (-1, 0, 0, '')
     assert before < when <= begun  # one chunk, in flight, is older at most
     flight = max(0.0, shown - when)
     assert made - when <= flight + MADE_SECS + 0.001  # shown is in whole ms
-    assert chunks[chunk][3] == obeyed[chunk]
+    assert chunks[chunk][3] == followed[chunk]

@@ -26,10 +26,10 @@ def until(what, secs=590.0):
 
 @pytest.fixture(scope='module')
 def studio(director, tmp_path_factory):
-  made = Studio(director, tmp_path_factory.mktemp('sessions'))
-  made.start()
-  yield made
-  assert made.stop(10)
+  studio = Studio(director, tmp_path_factory.mktemp('sessions'))
+  studio.start()
+  yield studio
+  assert studio.stop(10)
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ def test_a_journal_makes_the_film_again_bit_for_bit(
 
   screenplay.save(film, tmp_path / 'film.json')  # and so does `direct`
   (film,) = screenplay.load(tmp_path / 'film.json')
-  said = screenplay.chunk_prompts(film, director.cfg.film.cut_prefix, 1.0)
-  directed = list(director.roll([[p] for p in said], [5]))
+  prompts = screenplay.chunk_prompts(film, director.cfg.film.cut_prefix, 1.0)
+  directed = list(director.roll([[p] for p in prompts], [5]))
   frames = np.stack(list(studio.registry.sessions[session].live_film.frames()))
   np.testing.assert_array_equal(np.concatenate(directed, 1)[0], frames)
   assert b'ftyp' in studio.video(session)[:16]
@@ -136,9 +136,9 @@ def test_directions_fall_where_they_should(studio, session):
   assert say(session, {'do': 'prompt', 'prompt': 'now'})['chunk'] == 0
   _chunks(studio, session, 6)
   say(session, {'do': 'hold'})
-  told = studio.describe(session)
-  assert not told['planned']
-  assert [(s['prompt'], s['chunk'], s['cut']) for s in told['segments']] == [
+  state = studio.describe(session)
+  assert not state['planned']
+  assert [(s['prompt'], s['chunk'], s['cut']) for s in state['segments']] == [
     ('now', 0, False),
     ('later', 4, True),
   ]
@@ -156,8 +156,8 @@ def test_back_to_a_shot_and_another_way(studio, session):
   fork = studio.fork(session, second)['id']
   say(session, {'do': 'rewind', 'shot': 1})
   for name in (session, fork):
-    told = studio.describe(name)
-    assert told['chunks'] == second and told['status'] == 'paused'
+    state = studio.describe(name)
+    assert state['chunks'] == second and state['status'] == 'paused'
     say(name, {'do': 'prompt', 'prompt': 'c', 'cut': True})
   for name in (session, fork):
     _chunks(studio, name, second + 2)
@@ -239,8 +239,8 @@ def test_nobody_watching_stops_it_and_idle_saves_it(
   assert {event['type'] for event in events} == {'session', 'chunk'}
   first = next(event for event in events if event['type'] == 'chunk')
   assert first['frames'] == 9 and first['latency_ms'] >= 0
-  told = studio.describe(session)
-  assert (told['status'], told['reason']) == ('paused', UNWATCHED)
+  state = studio.describe(session)
+  assert (state['status'], state['reason']) == ('paused', UNWATCHED)
   monkeypatch.setattr(
     studio.registry,
     'cfg',
@@ -251,11 +251,11 @@ def test_nobody_watching_stops_it_and_idle_saves_it(
   with pytest.raises(NotFoundError):
     studio.describe(session)
   monkeypatch.undo()
-  made = told['chunks']
+  chunks = state['chunks']
   back = studio.restore(session)
-  assert back['chunks'] in (made, made + 1) and back['status'] == 'paused'
+  assert back['chunks'] in (chunks, chunks + 1) and back['status'] == 'paused'
   studio.direct(session, {'do': 'resume'})
-  _chunks(studio, session, made + 2)
+  _chunks(studio, session, chunks + 2)
 
 
 def test_a_film_that_was_left_makes_room(studio, monkeypatch):
@@ -277,9 +277,9 @@ def test_what_cannot_be_compiled_ends_no_film(studio, session, monkeypatch):
   def fail(settings):
     raise RuntimeError('no')
 
-  said = {'do': 'prompt', 'prompt': 'a', 'policy': 'sink'}
+  direction = {'do': 'prompt', 'prompt': 'a', 'policy': 'sink'}
   monkeypatch.setattr(studio.worker.slots, 'prepare', fail)
-  assert studio.direct(session, said)['compiling']
+  assert studio.direct(session, direction)['compiling']
   until(lambda: not studio.worker._compiling)
   studio.direct(session, {'do': 'prompt', 'prompt': 'a'})
   _chunks(studio, session, 1)
@@ -303,8 +303,8 @@ def test_a_server_that_stops_takes_its_sessions_up_again(director, tmp_path):
 
   second = Studio(director, tmp_path)
   second.start()
-  told = second.describe(name)
-  assert told['chunks'] >= 3 and told['status'] == 'paused'
+  state = second.describe(name)
+  assert state['chunks'] >= 3 and state['status'] == 'paused'
   assert idle not in second.registry.sessions  # nothing of it was to be kept
   second.direct(name, {'do': 'resume'})
   until(lambda: second.describe(name)['reason'] == 'the screenplay has ended')

@@ -41,12 +41,12 @@ def film(director, slots):
 
 def test_a_live_film_is_the_film_that_its_screenplay_makes(director, slots):
   live_film = _finished_film(director, slots)
-  said = chunk_prompts(
+  prompts = chunk_prompts(
     live_film.screenplay(), director.cfg.film.cut_prefix, 1.0
   )
   frames = np.stack(list(live_film.frames()))
   directed = np.concatenate(
-    [v[0] for v in director.roll([[p] for p in said], [5])]
+    [v[0] for v in director.roll([[p] for p in prompts], [5])]
   )
   np.testing.assert_array_equal(frames, directed)
   assert (

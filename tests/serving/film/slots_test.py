@@ -15,8 +15,8 @@ def slots(director):
 
 
 def _slot_input(director, state, number, cut=False):
-  said = ChunkPrompt(f'prompt {number}', 0, 0, cut)
-  return SlotInput(state, director.chunk_input([said]))
+  prompt = ChunkPrompt(f'prompt {number}', 0, 0, cut)
+  return SlotInput(state, director.chunk_input([prompt]))
 
 
 def _film(director, slots, seed, company):

@@ -33,9 +33,9 @@ def client(studio):
 
 @pytest.fixture
 def path(client):
-  told = client.post('/sessions', json={'seed': 5, 'title': 'Two'}).json()
-  yield f'/sessions/{told["id"]}'
-  client.delete(f'/sessions/{told["id"]}')
+  session = client.post('/sessions', json={'seed': 5, 'title': 'Two'}).json()
+  yield f'/sessions/{session["id"]}'
+  client.delete(f'/sessions/{session["id"]}')
 
 
 def _events(socket, wanted, kind='jpeg'):
@@ -87,8 +87,8 @@ def test_three_prompts_with_a_cut_over_a_socket(client, path, director):
 def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
   segments = [{'prompt': p, 'chunks': 2} for p in 'ab']
   film = {'title': 'Two', 'seed': 3, 'segments': segments}
-  told = client.post('/sessions', json={'film': film}).json()
-  path = f'/sessions/{told["id"]}'
+  session = client.post('/sessions', json={'film': film}).json()
+  path = f'/sessions/{session["id"]}'
   while client.get(path).json()['status'] == 'rolling':
     time.sleep(0.01)
   assert client.get(path).json()['reason'] == 'the screenplay has ended'

@@ -80,12 +80,12 @@ def test_a_token_is_asked_for_everywhere():
   assert page.status_code == 303 and page.headers['location'] == '/'
   cookie = page.headers['set-cookie'].lower()
   assert 'httponly' in cookie and 'samesite=strict' in cookie
-  assert client.get('/do').status_code == 200  # the cookie is kept
-  kept = page.headers['set-cookie'].split(';')[0]
-  assert _enters(client, cookie=kept)
+  assert client.get('/do').status_code == 200  # with the cookie
+  cookie = page.headers['set-cookie'].split(';')[0]
+  assert _enters(client, cookie=cookie)
 
 
-def test_who_asks_too_fast_is_told_so(monkeypatch):
+def test_a_client_that_is_too_fast_is_refused(monkeypatch):
   still = functools.partial(RateLimiter, now=lambda: 0.0)
   monkeypatch.setattr('cinejax.serving.http.guard.RateLimiter', still)
   client = _client(rate=1.0)
