@@ -71,7 +71,7 @@ class Directions:
     return Film(self._journal.segments, title, seed)
 
   def __iter__(self) -> Iterator[ChunkPrompt]:
-    remaining = 0  # chunks that the last line still has to hold
+    remaining = 0  # chunks for which the last line has to hold
     for chunk in itertools.count():
       segment = self._next_segment(wait=not chunk) if remaining < 1 else ''
       if segment is None:

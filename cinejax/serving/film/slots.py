@@ -3,9 +3,8 @@
 With S slots, one program advances S films by one chunk each; unused slots
 advance spare films. No arithmetic crosses slots and the shapes never change, so
 the bits of a film do not depend on the films in the other slots. Whether they
-also do not depend on the slot is measured once, at the start. On a backend
-where they do, and with S = 1, each film runs alone, through the same program as
-in `direct`.
+depend on the slot is measured once, at the start. If they do on some backend,
+and if S = 1, each film runs alone, through the same program as in `direct`.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,9 +35,8 @@ class SlotOutput(NamedTuple):
   chunk: ChunkOutput
 
 
-RunFn = Callable[
-  [Sequence[SlotInput]], Sequence[SlotOutput]
-]  # of exactly S inputs
+# From exactly S inputs.
+RunFn = Callable[[Sequence[SlotInput]], Sequence[SlotOutput]]
 
 
 class Slots:
