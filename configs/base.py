@@ -2,7 +2,8 @@
 
 Other configs call `get_config()` here and change values; a key that is not
 declared here does not exist (`cinejax.config` refuses it and names the
-nearest). Sections are named like the packages that read them.
+nearest). Sections are named like the packages that read them. A key's comment
+is what `--help` shows of it.
 """
 
 from ml_collections import ConfigDict
@@ -93,7 +94,7 @@ def get_config() -> ConfigDict:
   rollout = config.rollout = ConfigDict()
   rollout.weights = 'base'  # which network of a --weights folder
   rollout.sampler = 'euler'  # euler | unipc (base) | few_step (student)
-  rollout.steps = 24  # J, 1 to 100; few_step, and who trains it: 1, 2 or 4
+  rollout.steps = 24  # J, 1 to 100; 1, 2 or 4 of a student (few_step)
   rollout.first_steps = 0  # few_step: of a film's first chunk; 0 = steps
   rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch
   rollout.negative_prompt = ''  # what guidance leads away from
