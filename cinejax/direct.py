@@ -83,7 +83,7 @@ def main() -> None:
   for film in films:
     director.check(film)
   given_BFYXC = _given(director, args.image, args.video)
-  if args.live and opening.whole_chunks(director, given_BFYXC):
+  if args.live and opening.given_chunks(director, given_BFYXC):
     raise UserError('--live cannot continue a clip; use --screenplay')
   facts = {
     'policy': cfg.memory.policy,
@@ -150,7 +150,9 @@ def direct(
   Returns:
     The figures of the report.
   """
-  film = opening.after(film, opening.whole_chunks(director, given_BFYXC))
+  film = opening.with_given_chunks(
+    film, opening.given_chunks(director, given_BFYXC)
+  )
   chunk_prompts = screenplay.chunk_prompts(
     film, director.cfg.film.cut_prefix, director.timeline.chunk_secs
   )
@@ -202,7 +204,7 @@ def _write_film(
   scale = media.watchable_scale(director.cfg.film.height)
   batches = ([prompt] for prompt in chunk_prompts)  # of one film
   rolled = director.roll(batches, [seed], given_BFYXC)
-  given = opening.whole_chunks(director, given_BFYXC)
+  given = opening.given_chunks(director, given_BFYXC)
   frames = _frames(rolled, given, speed, chunks, total)
   media.write_video(folder / 'film.mp4', frames, fps, scale=scale)
   return np.concatenate(chunks), speed

@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 import threading
+from typing import Any
 
 from absl import flags
 
@@ -88,8 +89,10 @@ def main() -> None:
   _serve(server, studio, listening, args.host)
 
 
-def _serve(server, studio: Studio, listening: socket.socket, host: str) -> None:
-  """Runs the server until a signal arrives."""
+def _serve(
+  server: Any, studio: Studio, listening: socket.socket, host: str
+) -> None:
+  """Runs the server, a uvicorn.Server, until a signal arrives."""
   stop = threading.Event()
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: stop.set())

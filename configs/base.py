@@ -199,15 +199,15 @@ def get_config() -> ConfigDict:
   evaluation.features = ('pixels',)
 
   serving = config.serving = ConfigDict()
-  # films that one call carries; 1 = one by one, best where one film fills the
-  # device, as on a CPU
+  # films that one call computes; 1 = one by one, best if a single film fills
+  # the device, as on a CPU
   serving.slots = 1
-  serving.sessions = 8  # films in the making at once
-  serving.lead_chunks = 1  # made and not yet on screen, at most
-  serving.kept_states = 6  # of a session, to rewind to and fork at
+  serving.sessions = 8  # live at the same time
+  serving.lead_chunks = 1  # finished and not yet on screen, at most
+  serving.kept_states = 6  # snapshots of a session, to rewind to and fork at
   serving.film_chunks = 1200  # the longest film
-  serving.idle_secs = 600.0  # neither watched nor asked for: saved and freed
-  serving.saved_sessions = 32  # on disk; the oldest leaves
+  serving.idle_secs = 600.0  # without viewers or requests: saved and freed
+  serving.saved_sessions = 32  # on disk; the oldest is deleted
   serving.viewers = 8  # of one session
   serving.prompt_chars = 500  # the longest prompt
   # from one client; ten times as many at once

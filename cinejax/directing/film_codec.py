@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -38,7 +38,7 @@ class FilmCodec:
     )
 
   @functools.cached_property
-  def decode_fn(self):
+  def decode_fn(self) -> Callable[..., Any]:
     """decode(params, z_BFYXC, state, first=) -> (uint8 video, state)."""
 
     def decode(params, z_BFYXC, state, first):
@@ -48,7 +48,7 @@ class FilmCodec:
     return on_mesh(jax.jit(decode, static_argnames='first'), self.mesh)
 
   @functools.cached_property
-  def encode_fn(self):
+  def encode_fn(self) -> Callable[..., Any]:
     """encode(params, uint8 video_BTYXC) -> z_BFYXC."""
 
     def encode(params, video_BTYXC):

@@ -54,14 +54,14 @@ def from_video(director: Director, path: str | os.PathLike) -> jax.Array:
   return _encode(director, np.stack(frames[-timeline.pixel_frames(chunks) :]))
 
 
-def whole_chunks(director: Director, given_BFYXC: jax.Array | None) -> int:
+def given_chunks(director: Director, given_BFYXC: jax.Array | None) -> int:
   """The number of whole chunks that are given, and not generated."""
   if given_BFYXC is None:
     return 0
   return given_BFYXC.shape[1] // director.cfg.film.frames_per_chunk
 
 
-def after(film: Film, chunks: int) -> Film:
+def with_given_chunks(film: Film, chunks: int) -> Film:
   """The film after `chunks` given chunks, which get its first prompt."""
   if not chunks:
     return film

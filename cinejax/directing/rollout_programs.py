@@ -6,7 +6,8 @@ can sample from parameters that change, and a test can trace shapes alone.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,12 +63,12 @@ class RolloutPrograms:
     )
 
   @functools.cached_property
-  def scan_fn(self):
+  def scan_fn(self) -> Callable[..., Any]:
     """scan(params, state, chunks) -> (state, outputs); see rollout.scan."""
     return on_mesh(make_scan(self.step), self.mesh)
 
   @functools.cached_property
-  def commit_fn(self):
+  def commit_fn(self) -> Callable[..., Any]:
     """commit(params, state, chunk, latents_BFYXC) -> state, jitted."""
     return on_mesh(jax.jit(self.step.commit, donate_argnums=1), self.mesh)
 
@@ -103,6 +104,6 @@ class RolloutPrograms:
     )
 
 
-def on_mesh(fn, mesh: Mesh | None):
+def on_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
   """`fn`, called under `mesh` if there is one."""
   return OnMesh(fn, mesh) if mesh else fn

@@ -149,7 +149,9 @@ def save_image(path: str | os.PathLike, image: Image.Image) -> None:
 
 
 @contextlib.contextmanager
-def _open(path: str | os.PathLike) -> Iterator[tuple]:
+def _open(
+  path: str | os.PathLike,
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
   try:
     with av.open(str(path)) as container:
       if not container.streams.video:
@@ -164,7 +166,10 @@ def _open(path: str | os.PathLike) -> Iterator[tuple]:
     raise UserError(f'{path}: cannot be read as video ({reason})') from error
 
 
-def _stated_frames(container, stream) -> int:
+def _stated_frames(
+  container: av.container.InputContainer, stream: av.VideoStream
+) -> int:
+  """The frames that the file states, or that follow from its length."""
   if stream.frames:
     return stream.frames
   if stream.duration:
@@ -172,7 +177,13 @@ def _stated_frames(container, stream) -> int:
   return int((container.duration or 0) / av.time_base * stream.average_rate)
 
 
-def _shape(frame, crop, size, path) -> np.ndarray:
+def _shape(
+  frame: av.VideoFrame,
+  crop: tuple[int, int, int, int] | None,
+  size: tuple[int, int] | None,
+  path: str | os.PathLike,
+) -> np.ndarray:
+  """The frame as uint8 [Y, X, 3], cropped and then resized."""
   image_YXC = frame.to_ndarray(format='rgb24')
   if crop:
     top, bottom, left, right = crop
@@ -195,12 +206,14 @@ def _enlarge(image_YXC: np.ndarray, scale: int) -> np.ndarray:
   return np.pad(image_YXC, (*odd, (0, 0)), mode='edge')
 
 
-def _tag_bt709(codec) -> None:
+def _tag_bt709(codec: av.VideoCodecContext) -> None:
   # ITU-T H.273 numbers BT.709 as 1 in each of these.
   codec.colorspace = codec.color_primaries = codec.color_trc = 1
   codec.color_range = ColorRange.MPEG
 
 
-def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator:
+def _chain(
+  first: np.ndarray, rest: Iterator[np.ndarray]
+) -> Iterator[np.ndarray]:
   yield first
   yield from rest

@@ -16,7 +16,7 @@ from cinejax.film.timeline import Timeline
 _BACKGROUND, _FOREGROUND, _DIM = '#14161a', '#eceff4', '#8b93a1'
 _CUT, _CONTINUE = '#f2a65a', '#4a5160'
 _MARGIN, _GAP, _TEXT_WIDTH = 28, 6, 264
-_THUMB_HEIGHT, _THUMB_WIDTH = 128, 240  # pixels, at most
+_THUMBNAIL_HEIGHT, _THUMBNAIL_WIDTH = 128, 240  # pixels, at most
 _ROW_SPACE = 34  # pixels between rows, the mark in its middle
 _LINE = 19  # pixels from one line of a caption to the next
 
@@ -60,7 +60,7 @@ def contact_sheet(
     title: above the rows; '': "Untitled".
     columns: evenly spaced frames in each row.
   """
-  size = _thumb_size(*video_TYXC.shape[1:3])
+  size = _thumbnail_size(*video_TYXC.shape[1:3])
   row_height = max(size[1], 5 * _LINE)
   top = _MARGIN + 62
   width = 2 * _MARGIN + _TEXT_WIDTH + columns * (size[0] + _GAP)
@@ -73,9 +73,9 @@ def contact_sheet(
       _draw_mark(draw, row.cut, top - _ROW_SPACE // 2, width)
     _draw_caption(draw, row, fps, top, row_height)
     for column, frame in enumerate(_spread(row, columns)):
-      thumb = _thumb(video_TYXC[min(frame, len(video_TYXC) - 1)], size)
+      thumbnail = _thumbnail(video_TYXC[min(frame, len(video_TYXC) - 1)], size)
       x = _MARGIN + _TEXT_WIDTH + column * (size[0] + _GAP) + _GAP
-      page.paste(thumb, (x, top))
+      page.paste(thumbnail, (x, top))
     top += row_height + _ROW_SPACE
   return page
 
@@ -94,13 +94,13 @@ def _spread(row: Row, columns: int) -> list[int]:
   )
 
 
-def _thumb_size(height: int, width: int) -> tuple[int, int]:
+def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
   """(width, height) of a frame that fills its cell."""
-  factor = min(_THUMB_HEIGHT / height, _THUMB_WIDTH / width)
+  factor = min(_THUMBNAIL_HEIGHT / height, _THUMBNAIL_WIDTH / width)
   return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def _thumb(frame_YXC: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def _thumbnail(frame_YXC: np.ndarray, size: tuple[int, int]) -> Image.Image:
   image = Image.fromarray(frame_YXC)
   # Pixels stay square and sharp if they grow by a whole factor.
   whole = size[0] % image.width == 0 and size[1] % image.height == 0

@@ -8,7 +8,7 @@ and if S = 1, each film runs alone, through the same program as in `direct`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +107,9 @@ def make_single_run(director: Director) -> RunFn:
 def make_batched_run(director: Director) -> RunFn:
   """Advances as many films in each call as in the first one."""
 
-  def step(params, states, chunks):
+  def step(
+    params: Any, states: list[RolloutState], chunks: list[ChunkInput]
+  ) -> list[SlotOutput]:
     states, chunks = (
       jax.tree.map(lambda *leaves: jnp.stack(leaves), *films)
       for films in (states, chunks)

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BYTES = 262_144  # of a body
 COOKIE = 'cinejax_token'
@@ -144,7 +144,7 @@ def _query_tokens(scope: Scope) -> list[str]:
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:
-  async def send_more(message):
+  async def send_more(message: Message) -> None:
     if message['type'] == 'http.response.start':
       message = message | {'headers': [*message['headers'], *_HEADERS]}
     await send(message)
