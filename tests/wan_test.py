@@ -290,7 +290,7 @@ def test_weights_that_are_missing_say_where_they_come_from(name, tmp_path):
     assert part in str(error.value)
   save_file({}, tmp_path / 'diffusion_pytorch_model.safetensors')
   with pytest.raises(
-    UserError, match=r'no weights of wan_vae.*hf download.*set config.train.codec_weights'
+    UserError, match=r'no weights of wan_vae.*hf download.*set config.train'
   ):
     load_director(cfg, str(tmp_path))
 
