@@ -176,9 +176,14 @@ def parse(document: Any, where: str) -> Film:
       _segment(entry, document.get('global_prompt', ''), location)
     )
   seed = document.get('seed')
+  check_seed(seed, where)
+  return Film(tuple(segments), document.get('title', ''), seed, where)
+
+
+def check_seed(seed: int | None, where: str) -> None:
+  """Raises UserError for a seed that is no 32-bit number."""
   if seed is not None and not 0 <= seed < 2**32:
     raise UserError(f'{where}: seed is {seed}; it must be 0 to {2**32 - 1}')
-  return Film(tuple(segments), document.get('title', ''), seed, where)
 
 
 def _cut(entry: dict[str, Any]) -> bool:

@@ -64,10 +64,8 @@ def create(studio: Studio, path: Path, body: Any) -> Any:
       raise UserError('restore takes no other field beside it')
     return studio.restore(body['restore'])
   seed, title = body.get('seed'), body.get('title', '')
-  if seed is not None and not 0 <= seed < 2**32:
-    raise UserError(f'seed is {seed}; it must be 0 to {2**32 - 1}')
-  if len(title) > _MAX_TITLE_CHARS:
-    raise UserError(f'the title is longer than {_MAX_TITLE_CHARS} characters')
+  screenplay.check_seed(seed, 'the session')
+  _check_title(title)
   film = None
   if 'film' in body:
     film = screenplay.parse(body['film'], 'the screenplay')
@@ -83,10 +81,14 @@ def fork(studio: Studio, path: Path, body: Any) -> Any:
   return studio.fork(path['name'], body['chunk'])
 
 
+def _check_title(title: str) -> None:
+  if len(title) > _MAX_TITLE_CHARS:
+    raise UserError(f'the title is longer than {_MAX_TITLE_CHARS} characters')
+
+
 def _check_film(studio: Studio, film: screenplay.Film) -> None:
   cfg = studio.director.cfg.serving
-  if len(film.title) > _MAX_TITLE_CHARS:
-    raise UserError(f'the title is longer than {_MAX_TITLE_CHARS} characters')
+  _check_title(film.title)
   if any(len(one.full_prompt) > cfg.prompt_chars for one in film.segments):
     raise UserError(f'a prompt is longer than {cfg.prompt_chars} characters')
 
