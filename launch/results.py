@@ -89,9 +89,43 @@ def models(names: Sequence[str]) -> str:
   where = f'{speeds[0]["host_cpus"]} CPU cores'
   if speeds[0]['device'] != 'cpu':
     where = speeds[0]['device']
-  fps = [f'{speed["pixel_fps_codec"]:.0f}' for speed in speeds]
+  fps = [f'{row["pixel_fps_codec"]:.0f}' for row in speeds]
   rows.append((f'frames per second with codec, {where}', *fps, '40'))
   return _table(('', *head, 'goal'), rows)
+
+
+def codec() -> str:
+  """What the codec loses, and what is still read through it."""
+  found = _read('story_codec')['codec']
+  rows = [
+    ('PSNR of held-out films', f'{found["psnr"]["mean"]:.1f} dB', '32 dB')
+  ]
+  for name in ('appearance', 'place', 'size'):
+    share = _percent(found[f'read_codec_{name}']['mean'])
+    rows.append((f'frames whose {name} is read correctly', share, '97 %'))
+  return _table(('', 'codec', 'goal'), rows)
+
+
+def speed() -> str:
+  """A stream of the base, early and late in a long film."""
+  row = next(row for row in _rows('story_speed') if row['what'] == 'stream')
+  bank = [
+    f'{row[name] / 1e6:.1f} MB'
+    for name in ('bank_bytes_chunk_3', 'bank_bytes_max_after')
+  ]
+  chunks = [name for name in row if name.startswith('chunk_ms_')]
+  times = [f'{row[name]["median"]:.0f} ms' for name in chunks]
+  compiled = [
+    str(row[name]) for name in ('compiles_to_chunk_2', 'compiles_from_chunk_3')
+  ]
+  return _table(
+    ('one chunk of 12 frames, base', 'early', 'late'),
+    [
+      ('time (chunks 11 to 30, 191 to 210)', *times),
+      ('bank', *bank),
+      ('compilations (to chunk 2, from chunk 3 on)', *compiled),
+    ],
+  )
 
 
 def policies() -> str:
@@ -170,7 +204,9 @@ def tables() -> dict[str, dict[str, str]]:
     'docs/benchmarks.md': {
       'models': models(tuple(FIGURES)),
       'policies': policies(),
+      'codec': codec(),
       'minutes': minutes(),
+      'speed': speed(),
       'serving': serving(),
       'ablations': ablations(),
     },

@@ -187,6 +187,25 @@ def test_a_page_begins_with_a_command(page):
   assert first == '```sh', page
 
 
+@pytest.mark.parametrize('page', PAGES)
+def test_definitions_that_are_named_are_there(page):
+  """As in: `make_codec` in `cinejax/models/codec/select.py`."""
+  text = re.sub(r'\s+', ' ', read(page))
+  named = r'`([A-Za-z_]\w*)`(?: and `([A-Za-z_]\w*)`)? (?:in|of) `([\w/]+\.py)`'
+  for *names, path in re.findall(named, text):
+    for name in filter(None, names):
+      source = (ROOT / path).read_text(encoding='utf-8')
+      assert re.search(rf'\b{name}\b', source), f'{page}: {name} in {path}'
+
+
+@pytest.mark.parametrize('table', ['plans', 'scaling'])
+def test_generated_tables_have_all_rows(table):
+  rows = read(f'benchmarks/{table}.jsonl').splitlines()
+  marks = f'<!-- {table} -->\n(.*?)<!-- /{table} -->'
+  (lines,) = re.findall(marks, read('docs/pods.md'), re.DOTALL)
+  assert len(lines.splitlines()) == len(rows) + 2  # head
+
+
 def test_tables_of_results_agree_with_the_measured_files(monkeypatch):
   monkeypatch.syspath_prepend(str(ROOT / 'launch'))
   results = importlib.import_module('results')
