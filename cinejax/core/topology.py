@@ -33,8 +33,8 @@ class Chip:
 
 
 _GIB = 2**30
-# For TPUs, the memory that the compiler leaves to a program, of 16, 32 or 96 GiB.
-# For GPUs, nine tenths of the memory, because the compiler counts neither
+# For TPUs, the memory that the compiler leaves to a program, of 16, 32 or 96
+# GiB. For GPUs, nine tenths of the memory, because the compiler counts neither
 # communication buffers nor fragmentation. A device is both cores of a v4 chip,
 # and half of a tpu7x chip. (cloud.google.com/tpu/docs, nvidia.com data sheets)
 CHIPS = (

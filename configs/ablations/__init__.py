@@ -11,10 +11,10 @@ An ablation file has
   runs(point)   the commands of a point in order, each `MODULE FLAG…`
   METRICS       the metrics of its table and plot, or () for all
 
-In overrides and flags, {dir} stands for the folder of the point. `cinejax.sweep`
-collects metrics from {dir}/eval/report.json, {dir}/bench.jsonl, the metrics of
-training in {dir}, and the size of {dir}/trajectories. Further evaluations of a
-point may go to {dir}/eval-NAME.
+In overrides and flags, {dir} stands for the folder of the point.
+`cinejax.sweep` collects metrics from {dir}/eval/report.json, {dir}/bench.jsonl,
+the metrics of training in {dir}, and the size of {dir}/trajectories. Further
+evaluations of a point may go to {dir}/eval-NAME.
 
 Lists of points are joined with `+`; the functions below combine them otherwise.
 """

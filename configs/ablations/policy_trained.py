@@ -3,8 +3,9 @@
   python -m cinejax.sweep configs/ablations/policy_trained.py \\
     --workdir=runs/policy_trained
 
-Unlike in policy.py, every model is evaluated with the policy that it was trained
-with. Nine trainings with the budget of small.py; about 6 hours on 2 CPU cores.
+Unlike in policy.py, every model is evaluated with the policy that it was
+trained with. Nine trainings with the budget of small.py; about 6 hours on 2 CPU
+cores.
 """
 
 from ml_collections import ConfigDict
