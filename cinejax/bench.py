@@ -6,26 +6,26 @@
   python -m cinejax.bench --config=configs/story.py --what=rollout \\
     --config.memory.policy=window --config.rollout.commit=fused
 
-One JSON line a row, printed and added to FILE. Networks are random unless
-`--weights` names some, and so are the films of `train`; neither changes the
-time. Rows (equations in cinejax/benchmarks/rollout.py):
+Each measurement is one line of JSON, printed and appended to FILE. Networks are
+random unless `--weights` is given, and the films of `train` are random too;
+neither affects the times. Measurements (equations in benchmarks/rollout.py):
 
-  train    step_ms, an update of --stage; tokens_per_sec counts the tokens of
-           the batch's films, mfu what training/planned.py counts of the model
-  rollout  chunk_ms, by one compiled scan of config.rollout.chunks_per_call
+  train    step_ms of an update of --stage; tokens_per_sec counts the tokens of
+           the batch's films, mfu the operations that training/planned.py counts
+  rollout  chunk_ms in one compiled scan of config.rollout.chunks_per_call
            chunks; pixel_fps without and with the codec
-  first    first_ms, from a prompt to the first frames of its film, fetched
-  stream   chunk_ms early and late in a long film; compilations and bytes of
-           the bank, which stay as they are from chunk 3 on
-  serve    one director, then --batch at once, for --secs seconds each, by
-           sessions of cinejax.serve: frames a second on screen, and of what
-           may be on screen or one rollout makes the share; latency_ms of
-           directions, what of it was the chunk in flight, the making of the
-           next and anything else, and whether that was too long
-           (cinejax/benchmarks/serving.py)
+  first    first_ms from a prompt to the first frames of its film on the host
+  stream   chunk_ms early and late in a long film; compilations and bytes of the
+           bank, both of which are constant from chunk 3 on
+  serve    sessions of cinejax.serve, one and then --batch at once, for --secs
+           seconds each: frames per second on screen, and their share of what
+           the frame rate or one rollout allows; latency_ms of directions and
+           its parts: the chunk in flight, the generation of the next chunk, and
+           overhead, with the share of directions whose overhead is within
+           limits (benchmarks/serving.py)
 
-Milliseconds are {median, min, max, n}. Nothing comes from the cache of
-compiled programs, so that compile_secs is honest.
+Milliseconds are {median, min, max, n}. The cache of compiled programs is not
+used, so that compile_secs is the time of a compilation.
 """
 
 import dataclasses
@@ -43,12 +43,14 @@ from absl import flags
 
 from cinejax import command
 from cinejax.benchmarks import rollout, serving
+from cinejax.benchmarks.rollout import Measurement
 from cinejax.config import Config
 from cinejax.core import tree as tree_lib
 from cinejax.core.files import append_line, check_file
+from cinejax.core.random import key_from_seed
 from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.directing.director import Director
-from cinejax.directing.loading import load_director, weight_places
+from cinejax.directing.loading import load_director, weight_shardings
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
@@ -57,78 +59,92 @@ from cinejax.training.stages import STAGES
 from cinejax.training.state import shardings
 from cinejax.training.steps import place
 
-Row = dict[str, Any]
-
-# A direction may wait for the chunk in flight, its own, and this.
-_OVER_MS = 150
+# The longest time that a direction should wait besides the chunk in flight and
+# the generation of its own chunk.
+_OVERHEAD_MS = 150
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines flags; not at import, so that commands can import each other."""
   flags.DEFINE_multi_enum(
     'what',
     None,
     ['train', 'rollout', 'first', 'stream', 'serve'],
-    'Rows.',
+    'What to measure.',
     required=True,
   )
-  flags.DEFINE_string('out', '', 'File to add the rows to.')
+  flags.DEFINE_string('out', '', 'File to append the measurements to.')
   flags.DEFINE_enum(
     'stage',
     'base',
     [stage.name for stage in STAGES if stage.name != 'codec'],
-    'Whose updates are timed by --what=train.',
+    'Stage whose updates --what=train times.',
   )
-  flags.DEFINE_string('weights', '', 'File or folder; default: random.')
-  flags.DEFINE_integer('repeats', 10, 'Timed calls of a row.', lower_bound=10)
+  flags.DEFINE_string('weights', '', 'A file or a folder; default: random.')
+  flags.DEFINE_integer(
+    'repeats', 10, 'Timed calls of a measurement.', lower_bound=10
+  )
   flags.DEFINE_integer('batch', 1, 'Films rolled out together.', lower_bound=1)
   flags.DEFINE_integer(
-    'chunks', 210, 'Length of a stream.', lower_bound=rollout.SHORTEST
+    'chunks',
+    210,
+    'Length of the film of --what=stream.',
+    lower_bound=rollout.SHORTEST,
   )
-  flags.DEFINE_float('secs', 60.0, 'Of serving.', lower_bound=10.0)
+  flags.DEFINE_float(
+    'secs',
+    60.0,
+    'Seconds of each measurement of --what=serve.',
+    lower_bound=10.0,
+  )
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   if args.out:
-    check_file(args.out)  # now, not after minutes
+    check_file(args.out)  # before minutes of measurements
   jax.config.update('jax_enable_compilation_cache', False)
-  # one for all rows, which share what they compile but for what is timed
+  # The measurements share a director, and with it all programs but those timed.
   director = functools.cache(lambda: make_director(cfg, args.weights))
   for what in args.what:
     if what == 'train':
-      rows = [train_row(cfg, args.stage, args.repeats)]
+      found = [measure_train(cfg, args.stage, args.repeats)]
     elif what == 'rollout':
-      rows = [rollout.rollout_row(director(), args.batch, args.repeats)]
+      found = [rollout.measure_rollout(director(), args.batch, args.repeats)]
     elif what == 'first':
-      rows = [rollout.first_row(director(), args.batch, args.repeats)]
+      found = [rollout.measure_first(director(), args.batch, args.repeats)]
     elif what == 'serve':
-      rows = serve_rows(director(), args.batch, args.secs, args.repeats)
+      found = measure_serve(director(), args.batch, args.secs, args.repeats)
     else:
-      rows = [rollout.stream_row(director(), args.batch, args.chunks)]
-    for row in rows:
-      told = {'command': command.line(), 'what': what, 'config': cfg.name}
-      line = json.dumps(told | row)
+      found = [rollout.measure_stream(director(), args.batch, args.chunks)]
+    for measurement in found:
+      origin = {'command': command.line(), 'what': what, 'config': cfg.name}
+      line = json.dumps(origin | measurement)
       print(line, flush=True)
       if args.out:
         append_line(args.out, line)
 
 
 def make_director(cfg: Config, weights: str = '') -> Director:
-  """With random networks where `weights` is ''."""
+  """A director with these weights, or with random ones if they are ''."""
   if weights:
     return load_director(cfg, weights)
   cfg = with_any_text(cfg)
-  codec, key = make_codec(cfg.codec), jax.random.key(cfg.seed)
+  codec, key = make_codec(cfg.codec), key_from_seed(cfg.seed)
   params = denoiser.init_params(cfg.dit, key)
-  params = jax.device_put(params, weight_places(cfg, params))
+  params = jax.device_put(params, weight_shardings(cfg, params))
   codec_params = _random_codec(codec, cfg.seed)
-  codec_params = jax.device_put(codec_params, weight_places(cfg, codec_params))
-  return Director(cfg, params, codec, codec_params)
+  codec_params = jax.device_put(
+    codec_params, weight_shardings(cfg, codec_params)
+  )
+  return Director(cfg, codec, codec_params, params)
 
 
 def _random_codec(codec: Codec, seed: int) -> Any:
-  """By numpy: to compile a large codec's `init` takes minutes."""
+  """Random parameters from numpy.
+
+  Compiling the `init` of a large codec would take minutes.
+  """
   rng = np.random.default_rng(seed)
   shapes = jax.eval_shape(codec.init, jax.random.key(0))
   params = jax.tree.map(
@@ -139,55 +155,63 @@ def _random_codec(codec: Codec, seed: int) -> Any:
 
 
 def with_any_text(cfg: Config) -> Config:
-  """Hashed captions of the same size: prompts are encoded ahead of time."""
+  """`cfg` with hashed captions of the same shape.
+
+  Prompts are encoded ahead of time, so the encoder does not affect the times.
+  """
   text = dataclasses.replace(cfg.text, name='hashed')
   return dataclasses.replace(cfg, text=text)
 
 
-def serve_rows(
+def measure_serve(
   director: Director, most: int, secs: float, repeats: int
-) -> Iterator[Row]:
-  """One director's, then `most` at once; beside what one rollout makes."""
-  makes_fps = rollout.rollout_row(director, 1, repeats)['pixel_fps_codec']
-  for directors in sorted({1, most}):
-    got = serving.serve(director, directors, secs)
-    yield _served(director, got, secs, makes_fps)
+) -> Iterator[Measurement]:
+  """Measures one viewer, then `most` at once, and what one rollout makes."""
+  found = rollout.measure_rollout(director, 1, repeats)
+  for count in sorted({1, most}):
+    viewers = serving.serve(director, count, secs)
+    yield _serve(director, viewers, secs, found['pixel_fps_codec'])
 
 
-def _served(
+def _serve(
   director: Director,
-  got: Sequence[serving.Served],
+  viewers: Sequence[serving.ViewerResult],
   secs: float,
-  makes_fps: float,
-) -> Row:
+  rollout_fps: float,
+) -> Measurement:
   cfg = director.cfg
-  answers = [answer for one in got for answer in one.answers]
-  together = sum(one.screen_fps for one in got)
-  over = [answer.over for answer in answers]
+  latencies = [latency for one in viewers for latency in one.latencies]
+  total_fps = sum(one.screen_fps for one in viewers)
+  overheads = [latency.overhead for latency in latencies]
+  in_time = [1e3 * overhead <= _OVERHEAD_MS for overhead in overheads]
   return {
-    'batch': len(got),
+    'batch': len(viewers),
     'secs': secs,
     'slots': cfg.serving.slots,
     'steps': cfg.rollout.steps,
     'film_fps': cfg.film.fps,
-    'rollout_fps': makes_fps,
-    'screen_fps_least': min(one.screen_fps for one in got),
-    'screen_fps_all': together,
-    'share': together / min(makes_fps, len(got) * cfg.film.fps),
-    'latency_ms': rollout.spread([one.latency for one in answers]),
-    'flight_ms': rollout.spread([one.flight for one in answers]),
-    'made_ms': rollout.spread([one.made for one in answers]),
-    'over_ms': rollout.spread(over),
-    'over_ms_allowed': _OVER_MS,
-    'in_time': sum(1e3 * one <= _OVER_MS for one in over) / len(over),
-    'ahead_ms_most': 1e3 * max(one.ahead_secs for one in got),
-    'frames_dropped': sum(one.dropped for one in got),
-    **rollout.ran(cfg),
+    'rollout_fps': rollout_fps,
+    'screen_fps_min': min(one.screen_fps for one in viewers),
+    'screen_fps_total': total_fps,
+    'screen_fps_share': total_fps
+    / min(rollout_fps, len(viewers) * cfg.film.fps),
+    'latency_ms': rollout.spread_ms([one.total for one in latencies]),
+    'in_flight_ms': rollout.spread_ms([one.in_flight for one in latencies]),
+    'generation_ms': rollout.spread_ms([one.generation for one in latencies]),
+    'overhead_ms': rollout.spread_ms(overheads),
+    'overhead_ms_limit': _OVERHEAD_MS,
+    'in_time_share': sum(in_time) / len(in_time),
+    'lead_ms_max': 1e3 * max(one.lead_secs for one in viewers),
+    'frames_dropped': sum(one.dropped for one in viewers),
+    **rollout.environment(cfg),
   }
 
 
-def train_row(cfg: Config, stage: str, repeats: int) -> Row:
-  """An update of `stage` as `cinejax.train` does it, on cfg.mesh."""
+def measure_train(cfg: Config, stage: str, repeats: int) -> Measurement:
+  """Times an update of `stage` as `cinejax.train` makes it, on cfg.mesh.
+
+  Raises UserError if the mesh does not divide the batch.
+  """
   mesh = make_mesh(cfg.mesh)
   program = planned.make_planned(stage, cfg, mesh)
   state, frozen, _ = program.args
@@ -201,7 +225,7 @@ def train_row(cfg: Config, stage: str, repeats: int) -> Row:
       lambda state: compiled(state, frozen, batch), state, repeats
     )
   work = planned.work(stage, cfg, mesh)
-  mean = statistics.mean(secs)  # updates of dmd differ
+  mean = statistics.mean(secs)  # a mean, because updates of dmd differ
   return {
     'stage': stage,
     'batch': getattr(cfg.stage, stage).batch,
@@ -210,15 +234,15 @@ def train_row(cfg: Config, stage: str, repeats: int) -> Row:
     'remat': cfg.dit.remat,
     'moments_dtype': getattr(cfg.stage, stage).moments_dtype,
     'compile_secs': compile_secs,
-    'step_ms': rollout.spread(secs),
+    'step_ms': rollout.spread_ms(secs),
     'tokens_per_sec': work.tokens / mean,
     'mfu': work.flops / mean / work.peak_flops if work.peak_flops else None,
-    **rollout.ran(cfg, compiled),
+    **rollout.environment(cfg, compiled),
   }
 
 
 def _random_networks(tree: Any) -> Any:
-  """On the devices; an optimizer that has seen nothing yet."""
+  """Random arrays on the devices, with the optimizer's state at zero."""
 
   def leaf(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> jax.Array:
     name = tree_lib.path_name(path)

@@ -1,30 +1,30 @@
-"""Directs the films of a screenplay, or one that is typed while it is made.
+"""Directs the films of a screenplay, or a film by lines of standard input.
 
   python -m cinejax.direct --config=configs/story.py --weights=weights/story \\
     --screenplay=FILE --out=DIR [--seed=N]
   python -m cinejax.direct … --live --out=DIR
 
-DIR/film.mp4 is written while it is made; contact_sheet.png and report.json
-follow. Several films in one screenplay go to DIR/00, DIR/01 and so on.
+DIR/film.mp4 is written while the film is generated, and then contact_sheet.png
+and report.json. Several films in one screenplay go to DIR/00, DIR/01 and so on.
 
---image=FILE is the first frame of every film; --video=FILE is a clip that they
-go on from, under their first prompt (directing/opening.py).
+--image=FILE is the first frame of every film; --video=FILE is a clip that every
+film continues, with its first prompt (directing/opening.py).
 
-With --live, lines of standard input are prompts (film/directions.py): at a
-terminal one is held until the next comes, from a pipe each takes its chunks;
-the end of the input (Ctrl-D) ends the film, and DIR/screenplay.json makes it
-again.
+With --live, lines of standard input are prompts (film/directions.py). At a
+terminal a prompt holds until the next one is typed; from a pipe each prompt
+lasts as many chunks as it says. The end of the input (Ctrl-D) ends the film,
+and DIR/screenplay.json generates it again.
 
-In the report `fps` is the film's rate and `pixel_fps` the speed at which it
-was made, codec and MP4 included, compilation not; `first_chunk_secs` does
-include compilation (equations in core/speed.py). Where the prompts are
-the story world's, place, size and action are shares of segments that show
-what they say, and recall is the share of shots with a returning character
-that show her as her first shot did. What is undefined is null.
+In the report, `fps` is the rate of the film and `pixel_fps` the speed at which
+it was generated, with the codec and the MP4 but without compilation;
+`first_chunk_secs` includes compilation (equations in core/speed.py). For
+prompts of the story world, `place`, `size` and `action` are the shares of
+segments that show what their prompts ask for, and `recall` is the share of
+shots with a returning character in which the character looks as in its first
+shot. Undefined values are null.
 """
 
 import itertools
-import json
 import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,8 +37,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cinejax import command
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path, check_folder
-from cinejax.core.speed import Speed
+from cinejax.core.files import check_folder, write_json
+from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening, stdin
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
@@ -51,17 +51,21 @@ from cinejax.story import read_back
 
 def define_flags() -> None:
   """Not at import, so that one process can import several commands."""
-  flags.DEFINE_string('weights', None, 'File or folder.', required=True)
+  flags.DEFINE_string(
+    'weights', None, 'File or folder of the weights.', required=True
+  )
   flags.DEFINE_multi_string('lora', [], 'LoRA file to merge; may be repeated.')
-  flags.DEFINE_string('screenplay', None, 'File or folder of films.')
-  flags.DEFINE_string('image', None, 'What every film begins with, a file.')
-  flags.DEFINE_string('video', None, 'A clip that every film goes on from.')
-  flags.DEFINE_bool('live', False, 'Direct by lines of standard input.')
+  flags.DEFINE_string('screenplay', None, 'File or folder of screenplays.')
+  flags.DEFINE_string(
+    'image', None, 'Image file, the first frame of every film.'
+  )
+  flags.DEFINE_string('video', None, 'Video file that every film continues.')
+  flags.DEFINE_bool('live', False, 'Read prompts from standard input.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer(
     'seed',
     None,
-    "Of the noise; default: each film's own, or else 0.",
+    "Seed of the noise; default: the film's own, or else 0.",
     lower_bound=0,
     upper_bound=2**32 - 1,
   )
@@ -79,8 +83,8 @@ def main() -> None:
   for film in films:
     director.check(film)
   given_BFYXC = _given(director, args.image, args.video)
-  if args.live and opening.whole_chunks(director, given_BFYXC):
-    raise UserError('--live cannot go on from given chunks; use --screenplay')
+  if args.live and opening.given_chunks(director, given_BFYXC):
+    raise UserError('--live cannot continue a clip; use --screenplay')
   facts = {
     'policy': cfg.memory.policy,
     'steps': cfg.rollout.steps,
@@ -89,36 +93,39 @@ def main() -> None:
   }
 
   def seed_of(film: screenplay.Film | None) -> int:
-    given = [args.seed, film and film.seed, 0]
-    return next(seed for seed in given if seed is not None)
+    seeds = [args.seed, film and film.seed, 0]
+    return next(seed for seed in seeds if seed is not None)
 
-  def tell(folder: pathlib.Path, seed: int, report: dict[str, object]) -> None:
-    told = {'seed': seed} | facts | {'attention': attention.announced()}
-    told |= report
-    with atomic_path(folder / 'report.json') as path:
-      path.write_text(json.dumps(told, indent=2) + '\n')
-    print(f'{folder}: {_summary(report)}')
+  def write_report(
+    folder: pathlib.Path, seed: int, figures: dict[str, object]
+  ) -> None:
+    report = {'seed': seed} | facts | {'attention': attention.announced()}
+    report |= figures
+    write_json(folder / 'report.json', report)
+    print(f'{folder}: {_summary(figures)}')
 
   try:
     if args.live:
-      said = stdin.directions(cfg.film.cut_prefix, director.check_prompt)
+      lines = stdin.directions(cfg.film.cut_prefix, director.check_prompt)
       seed = seed_of(None)
-      tell(out, seed, direct_live(director, said, out, seed, given_BFYXC))
-      if said.fault:
-        raise UserError(f'{said.fault}; {out} has the film up to there')
+      figures = direct_live(director, lines, out, seed, given_BFYXC)
+      write_report(out, seed, figures)
+      if lines.error:
+        raise UserError(f'{lines.error}; {out} has the film up to there')
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
       seed = seed_of(film)
-      tell(folder, seed, direct(director, film, folder, seed, given_BFYXC))
+      figures = direct(director, film, folder, seed, given_BFYXC)
+      write_report(folder, seed, figures)
   except KeyboardInterrupt:
-    print(f'stopped; whatever is in {out} is whole', file=sys.stderr)
+    print(f'stopped; the files in {out} are complete', file=sys.stderr)
     sys.exit(130)
 
 
 def _given(
   director: Director, image: str | None, video: str | None
 ) -> jax.Array | None:
-  """The latents that films begin with."""
+  """The latents with which every film begins."""
   if image:
     return opening.from_image(director, image)
   return opening.from_video(director, video) if video else None
@@ -131,15 +138,28 @@ def direct(
   seed: int,
   given_BFYXC: jax.Array | None = None,
 ) -> dict[str, object]:
-  """Makes one film, its MP4 and its sheet; returns what was measured."""
-  film = opening.after(film, opening.whole_chunks(director, given_BFYXC))
-  said = screenplay.chunk_prompts(
+  """Directs one film; writes its MP4 and contact sheet.
+
+  Args:
+    director: generates the film.
+    film: the screenplay.
+    folder: to write to.
+    seed: of the noise.
+    given_BFYXC: the latents with which the film begins.
+
+  Returns:
+    The figures of the report.
+  """
+  film = opening.with_given_chunks(
+    film, opening.given_chunks(director, given_BFYXC)
+  )
+  chunk_prompts = screenplay.chunk_prompts(
     film, director.cfg.film.cut_prefix, director.timeline.chunk_secs
   )
-  video_TYXC, speed = _make(
-    director, said, folder, seed, len(said), given_BFYXC
+  video_TYXC, speed = _write_film(
+    director, chunk_prompts, folder, seed, len(chunk_prompts), given_BFYXC
   )
-  return _account(director, film, folder, video_TYXC, speed)
+  return _figures(director, film, folder, video_TYXC, speed)
 
 
 def direct_live(
@@ -149,48 +169,55 @@ def direct_live(
   seed: int,
   given_BFYXC: jax.Array | None = None,
 ) -> dict[str, object]:
-  """The same by directions; the screenplay of them is written beside it.
+  """Like `direct`, by directions, whose screenplay is written as well.
 
-  Raises UserError if there are none.
+  Raises UserError if there are no directions.
   """
-  said = iter(directions)
-  first = next(said, None)
+  chunk_prompts = iter(directions)
+  first = next(chunk_prompts, None)
   if first is None:
-    none = UserError('standard input holds no prompt; give one a line')
-    raise directions.fault or none
-  said = itertools.chain([first], said)
-  video_TYXC, speed = _make(director, said, folder, seed, None, given_BFYXC)
+    none = UserError('standard input holds no prompt; write one on each line')
+    raise directions.error or none
+  chunk_prompts = itertools.chain([first], chunk_prompts)
+  video_TYXC, speed = _write_film(
+    director, chunk_prompts, folder, seed, None, given_BFYXC
+  )
   film = directions.film(seed)
   screenplay.save(film, folder / 'screenplay.json')
-  return _account(director, film, folder, video_TYXC, speed)
+  return _figures(director, film, folder, video_TYXC, speed)
 
 
-def _make(
+def _write_film(
   director: Director,
-  said: Iterable[screenplay.ChunkPrompt],
+  chunk_prompts: Iterable[screenplay.ChunkPrompt],
   folder: pathlib.Path,
   seed: int,
   total: int | None,
   given_BFYXC: jax.Array | None,
-) -> tuple[np.ndarray, Speed]:
-  """Writes the MP4 while it is made; -> its frames, how long they took."""
-  speed, chunks, fps = Speed(), [], director.cfg.film.fps
+) -> tuple[np.ndarray, SpeedMeter]:
+  """Generates a film and writes its MP4.
+
+  Returns:
+    Its frames, and the speed at which they were generated.
+  """
+  speed, chunks, fps = SpeedMeter(), [], director.cfg.film.fps
   scale = media.watchable_scale(director.cfg.film.height)
-  rolled = director.roll(([chunk] for chunk in said), [seed], given_BFYXC)
-  given = opening.whole_chunks(director, given_BFYXC)
+  batches = ([prompt] for prompt in chunk_prompts)  # of one film
+  rolled = director.roll(batches, [seed], given_BFYXC)
+  given = opening.given_chunks(director, given_BFYXC)
   frames = _frames(rolled, given, speed, chunks, total)
   media.write_video(folder / 'film.mp4', frames, fps, scale=scale)
   return np.concatenate(chunks), speed
 
 
-def _account(
+def _figures(
   director: Director,
   film: screenplay.Film,
   folder: pathlib.Path,
   video_TYXC: np.ndarray,
-  speed: Speed,
+  speed: SpeedMeter,
 ) -> dict[str, object]:
-  """Writes the sheet; -> the report."""
+  """Writes the contact sheet; returns the figures of the report."""
   cfg = director.cfg
   rows = sheet.film_rows(film, director.timeline)
   page = sheet.contact_sheet(video_TYXC, rows, cfg.film.fps, film.title)
@@ -208,20 +235,20 @@ def _account(
 def measure(
   video_TYXC: np.ndarray, rows: Sequence[sheet.Row]
 ) -> dict[str, object]:
-  """The figures that follow from the pixels alone."""
-  figures = prompts.cut_figures(cuts.detect_cuts(video_TYXC), rows)
+  """The figures that are measured from the pixels."""
+  figures = prompts.cut_metrics(cuts.detect_cuts(video_TYXC), rows)
   names = ('place', 'size', 'action', 'recall', 'segments')
   figures |= dict.fromkeys(names)
   if prompts.is_readable(video_TYXC, rows):
     readings = read_back.read_frames(video_TYXC)
-    draws = [
-      recall.film_draw(readings, rows, *pair)
-      for pair in recall.return_shots(rows)
+    pairs = [
+      recall.film_recall_pair(readings, rows, *shots)
+      for shots in recall.return_shots(rows)
     ]
-    figures |= prompts.prompt_figures(readings, rows)
+    figures |= prompts.prompt_metrics(readings, rows)
     figures |= {
-      'recall': recall.recall(draws),
-      'segments': prompts.in_words(readings, rows),
+      'recall': recall.recall(pairs),
+      'segments': prompts.describe_segments(readings, rows),
     }
   return figures
 
@@ -229,12 +256,19 @@ def measure(
 def _frames(
   rolled: Iterable[np.ndarray],
   given: int,
-  speed: Speed,
+  speed: SpeedMeter,
   chunks: list[np.ndarray],
   total: int | None,
 ) -> Iterator[np.ndarray]:
-  """Frame after frame; `chunks` keeps them, and `speed` takes the time of
-  those that were not `given`."""
+  """Yields the frames of a film, under a progress bar.
+
+  Args:
+    rolled: uint8 [1, T, Y, X, 3] of each chunk.
+    given: how many chunks were given, whose time is not measured.
+    speed: measures the other chunks.
+    chunks: receives the frames of all chunks.
+    total: the number of chunks, None if it is unknown.
+  """
   console = Console(stderr=True)
   bar = Progress(
     TextColumn('directing'),
@@ -256,11 +290,11 @@ def _frames(
 
 
 def _summary(report: dict[str, object]) -> str:
-  told = [f'{report["frames"]} frames in {report["shots"]} shots']
+  parts = [f'{report["frames"]} frames in {report["shots"]} shots']
   for name in ('sca', 'place', 'size', 'action', 'recall', 'pixel_fps'):
     if report[name] is not None:
-      told.append(f'{name} {report[name]:.3g}')
-  return ', '.join(told)
+      parts.append(f'{name} {report[name]:.3g}')
+  return ', '.join(parts)
 
 
 if __name__ == '__main__':

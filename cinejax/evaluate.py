@@ -1,38 +1,39 @@
-"""Measures a model on films that no training has seen.
+"""Evaluates a model on films that no training has used.
 
   python -m cinejax.evaluate --config=configs/story.py \\
     --weights=weights/story --out=DIR [--films=N] [--seeds=K] \\
     [--policies=camr,window,…] [--metrics=given,swap,generated,codec] \\
     [--config.eval.kind=eval|long|strict|minutes] [--config.eval.seed=…]
 
-DIR/report.json and DIR/report.md have each metric of each policy as
-{mean, std, n}, over films and, with several sampling seeds, over seeds; split
-by kind of return and by absence; and along the film. DIR/*.png draw it.
-DIR/POLICY/ has contact sheets of the best, median and worst generated film,
-by recall and then place, and films/ all films of the first seed. Of a film's
-returns the main one alone counts, but for drift.
+DIR/report.json and DIR/report.md hold every metric of every policy as
+{mean, std, n}: over films and, if there are several sampling seeds, over seeds;
+by kind of return and by length of absence; and along the film. DIR/*.png are
+plots of them. DIR/POLICY/ holds contact sheets of the best, median and worst
+generated film, ranked by recall and then place, and in films/ all films of the
+first seed. Only the main return of a film counts, except for drift.
 
   given      recall_given; route_hit_L and route_share_L of each layer L;
              unreadable_given
-  swap       recall_swap: how often the look follows a swap in the history
+  swap       recall_swap: how often the appearance follows one that was
+             swapped in the given past
   generated  place, size, action, sca, nsd, transition_deviation, false_cuts,
-             flicker, motion, unreadable, recall, look_bits, pixel_fps;
+             flicker, motion, unreadable, recall, appearance_bits, pixel_fps;
              intra_X, inter_X and inter_same_X (shots of one character) for
-             each X of config.eval.features, text_X where X knows words; drift
-  codec      psnr, read_clean, read_codec: no base weights are needed
+             each X of config.eval.features, text_X if X embeds text; drift
+  codec      psnr, read_clean, read_codec; needs no base weights
 
-With --screenplay=FILE the films of that file are generated instead, at any
-size: all of `generated` that needs no look at the story world, which is also
-read where prompts and size are its own.
+With --screenplay=FILE the films of that file, of any size, are generated
+instead. They get all metrics of `generated` that need no story world; those
+that do are added if prompts and size are of the story world.
 
-There is a chance for each recall. Definitions stand in evaluation/metrics/
+Each recall comes with its chance. Metrics are defined in evaluation/metrics/
 (recall.py, story_film.py, cut_scores.py, consistency.py, drift.py, prompts.py)
-and core/speed.py. Where config.rollout.commit is `fused`, chunks are committed
-on their own, which makes the same films.
+and core/speed.py. If config.rollout.commit is `fused`, chunks are committed
+separately, which makes the same films.
 
-DIR/scores holds what is known of every film. A run that was stopped goes on
-where it was; more films, seeds, policies or metrics only add to it. DIR is
-refused if its scores are of other weights or settings.
+DIR/scores holds the score of every film. The same command continues a run that
+was interrupted; more films, seeds, policies or metrics add to what is there.
+The command refuses a DIR whose scores are of other weights or settings.
 """
 
 import dataclasses
@@ -49,33 +50,36 @@ from cinejax import command
 from cinejax.config import Config
 from cinejax.core import resources
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path, check_folder
+from cinejax.core.files import atomic_path, check_folder, write_json
 from cinejax.directing.director import Director
+from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.loading import codec_on_devices, load_director
 from cinejax.evaluation import suite
 from cinejax.evaluation.metrics.film import make_instruments
 from cinejax.evaluation.reports import plots, tables
-from cinejax.evaluation.runner import examine
-from cinejax.evaluation.score_store import Ledger, digest, write_json
-from cinejax.evaluation.suite import Exam
+from cinejax.evaluation.runner import EvaluationRunner
+from cinejax.evaluation.score_store import ScoreStore, digest
+from cinejax.evaluation.suite import BenchmarkCase
 from cinejax.film import screenplay
 from cinejax.memory.config import POLICIES
 from cinejax.story import world
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
-  flags.DEFINE_string('weights', None, 'File or folder.', required=True)
+  """Defines flags; not at import, so that commands can import each other."""
+  flags.DEFINE_string('weights', None, 'A file or a folder.', required=True)
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer(
     'films', None, 'Default: config.eval.films.', lower_bound=1
   )
-  flags.DEFINE_integer('seeds', 1, 'Sampling seeds a film.', lower_bound=1)
+  flags.DEFINE_integer('seeds', 1, 'Sampling seeds per film.', lower_bound=1)
   flags.DEFINE_list('policies', None, 'Default: config.memory.policy.')
   flags.DEFINE_list(
-    'metrics', None, f'Some of {", ".join(suite.PARTS)}; default: three.'
+    'metrics',
+    None,
+    f'Some of {", ".join(suite.PARTS)}; default: all but codec.',
   )
-  flags.DEFINE_string('screenplay', None, 'Films to make instead of cast ones.')
+  flags.DEFINE_string('screenplay', None, 'File of films to generate instead.')
 
 
 def main() -> None:
@@ -97,16 +101,24 @@ def main() -> None:
   )
   for film in own:
     director.check(film)
-  ledger = Ledger(out, _settings(director, own))
-  report = _facts(cfg, args, len(films))
+  store = ScoreStore(out, _settings(director, own))
+  report = _header(cfg, args, len(films))
   try:
-    exam = Exam(director, films, instruments)
-    for change in examine(exam, ledger, parts, policies, args.seeds, out):
-      report = report | change
-      _write(out, report)  # after each policy: a stopped run keeps the others
+    runner = EvaluationRunner(
+      BenchmarkCase(director, films, instruments),
+      store,
+      parts,
+      policies,
+      args.seeds,
+      out,
+    )
+    for sections in runner.run():
+      report = report | sections
+      # After each policy, so that an interrupted run has those before.
+      _write(out, report)
   except KeyboardInterrupt:
     print(
-      f'stopped; {out} keeps what was scored, and the same command goes on',
+      f'stopped; {out} has the scores so far, and the same command continues',
       file=sys.stderr,
     )
     sys.exit(130)
@@ -123,19 +135,21 @@ def _some_of(flag: str, given: Sequence[str], known: Sequence[str]) -> list:
   return list(dict.fromkeys(given))
 
 
-def _load(cfg: Config, weights: str, parts: Sequence[str]) -> Director:
+def _load(
+  cfg: Config, weights: str, parts: Sequence[str]
+) -> Director | FilmCodec:
   if list(parts) != ['codec']:
     return load_director(cfg, weights)
-  return Director(cfg, None, *codec_on_devices(cfg, weights))
+  return FilmCodec(cfg, *codec_on_devices(cfg, weights))
 
 
 def _settings(
-  director: Director, films: Sequence[screenplay.Film]
+  director: Director | FilmCodec, films: Sequence[screenplay.Film]
 ) -> dict[str, Any]:
-  """What scores depend on, beside policy, film and seed."""
-  kept = ('film', 'codec', 'text', 'dit', 'memory', 'diffusion', 'rollout')
+  """Everything that scores depend on, except policy, film and seed."""
+  sections = ('film', 'codec', 'text', 'dit', 'memory', 'diffusion', 'rollout')
   cfg = dataclasses.asdict(director.cfg)
-  settings = {name: cfg[name] for name in (*kept, 'eval')}
+  settings = {name: cfg[name] for name in (*sections, 'eval')}
   for section, key in (
     ('memory', 'policy'),
     ('memory', 'training'),
@@ -146,21 +160,23 @@ def _settings(
   ):
     del settings[section][key]
   settings['rollout']['commit'] = director.cfg.rollout.commit_alone
+  # The codec alone is measured without a network.
+  network = director.params if isinstance(director, Director) else None
   return {
     'config': settings,
-    'network': digest(director.params),
+    'network': digest(network),
     'codec': digest(director.codec_params),
-    'screenplay': _name_of(films),
+    'screenplay': _films_digest(films),
   }
 
 
-def _name_of(films: Sequence[screenplay.Film]) -> str:
-  """The same for the same films, '' for none."""
-  told = json.dumps([screenplay.document(film) for film in films])
-  return hashlib.sha256(told.encode()).hexdigest()[:16] if films else ''
+def _films_digest(films: Sequence[screenplay.Film]) -> str:
+  """Sixteen hex digits that identify the films; '' if there are none."""
+  text = json.dumps([screenplay.document(film) for film in films])
+  return hashlib.sha256(text.encode()).hexdigest()[:16] if films else ''
 
 
-def _facts(cfg: Config, args: Any, count: int) -> dict[str, Any]:
+def _header(cfg: Config, args: Any, count: int) -> dict[str, Any]:
   return {
     'command': command.line(),
     'name': cfg.name,
@@ -174,7 +190,7 @@ def _facts(cfg: Config, args: Any, count: int) -> dict[str, Any]:
     'guidance': cfg.rollout.guidance,
     'cuts': cfg.eval.cuts,
     'matching': cfg.eval.matching,
-    **resources.facts(),
+    **resources.environment(),
     'policies': {},
   }
 

@@ -3,12 +3,12 @@
   python -m cinejax.serve --config=configs/story.py [--weights=weights/story] \\
     [--host=127.0.0.1] [--port=8000] [--token=…] [--workdir=runs/serve]
 
-Only this machine reaches it unless --host says otherwise, and then it wants a
-token: the page is opened as http://…/?token=…, programs send `Authorization:
-Bearer …`. /openapi.json describes what can be asked.
+Only this machine can reach the server, unless --host is another address. Then a
+token is required: the page is opened as http://…/?token=…, and programs send
+`Authorization: Bearer …`. /openapi.json describes the requests.
 
-SIGTERM and Ctrl-C save every session into --workdir and close; the next start
-takes them up again. config.serving bounds sessions, films and memory.
+SIGTERM and Ctrl-C save every session to --workdir and stop the server; the next
+start restores them. config.serving limits sessions, films and memory.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 import threading
+from typing import Any
 
 from absl import flags
 
@@ -28,16 +29,20 @@ from cinejax.interop.texts import load_text
 from cinejax.serving import budget
 from cinejax.serving.studio import Studio
 
-_CHUNK_SECS = 2.0  # how long the chunk in hand is waited for
-_CLOSE_SECS = 1.5  # and clients that do not hang up
+_CHUNK_SECS = 2.0  # to wait for the chunk in flight
+_CLOSE_SECS = 1.5  # to wait for clients to disconnect
 
 
 def define_flags() -> None:
   """Not at import, so that one process can import several commands."""
-  flags.DEFINE_string('weights', None, 'File or folder; weights/NAME.')
-  flags.DEFINE_string('host', '127.0.0.1', 'Address to listen at.')
-  flags.DEFINE_integer('port', 8000, '0 = any that is free.', 0, 65535)
-  flags.DEFINE_string('token', '', 'What clients have to know.')
+  flags.DEFINE_string(
+    'weights', None, 'File or folder of the weights; default: weights/NAME.'
+  )
+  flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
+  flags.DEFINE_integer(
+    'port', 8000, 'Port to listen on; 0: any free one.', 0, 65535
+  )
+  flags.DEFINE_string('token', '', 'Token that clients have to send.')
   flags.DEFINE_string('workdir', 'runs/serve', 'Folder of saved sessions.')
 
 
@@ -59,13 +64,16 @@ def main() -> None:
       f'--host={args.host} lets other machines in; give --token=… as well'
     )
   folder = check_folder(args.workdir)
-  budget.steady_heap()
+  budget.limit_heap_arenas()
   listening = _listen(args.host, args.port)
   director = load_director(cfg, args.weights or f'weights/{cfg.name}')
-  # on one device: what is typed is read by other threads than the maker
+  # The encoder is on one device, because other threads than the worker use it
+  # to check prompts.
   text = load_text(director.cfg.text)
-  director = dataclasses.replace(director, given_text=text)
-  print(budget.bound(director).sentence(cfg.serving.sessions), flush=True)
+  director = dataclasses.replace(director, text_encoder=text)
+  print(
+    budget.memory_budget(director).sentence(cfg.serving.sessions), flush=True
+  )
   studio = Studio(director, folder)
   app = make_app(studio, LOOPBACK if alone else (), args.token)
   server = uvicorn.Server(
@@ -81,12 +89,14 @@ def main() -> None:
   _serve(server, studio, listening, args.host)
 
 
-def _serve(server, studio: Studio, listening: socket.socket, host: str) -> None:
-  """Until a signal comes."""
+def _serve(
+  server: Any, studio: Studio, listening: socket.socket, host: str
+) -> None:
+  """Runs the server, a uvicorn.Server, until a signal arrives."""
   stop = threading.Event()
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: stop.set())
-  # uvicorn leaves signals alone on any thread but the main one
+  # uvicorn handles signals only on the main thread.
   thread = threading.Thread(
     target=server.run, kwargs={'sockets': [listening]}, daemon=True
   )
@@ -101,8 +111,8 @@ def _serve(server, studio: Studio, listening: socket.socket, host: str) -> None:
   server.should_exit = True
   thread.join(_CLOSE_SECS)
   print('sessions are saved', flush=True)
-  # All is on disk. Whoever stops a server waits for no chunk that is still
-  # being made, nor for a runtime that takes itself apart.
+  # All sessions are on disk. Exiting at once avoids waiting for a chunk in
+  # flight and for the runtime to shut down.
   logging.shutdown()
   os._exit(0 if stop.is_set() else 1)
 
@@ -113,7 +123,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=128)
   except OSError as error:
     raise UserError(
-      f'--host={host} --port={port}: {error.strerror}; take another'
+      f'--host={host} --port={port}: {error.strerror}; give another one'
     ) from error
 
 

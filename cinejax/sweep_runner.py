@@ -1,15 +1,14 @@
-"""Points of a sweep, each a few commands in a folder, run k at a time.
+"""Runs the points of a sweep as processes, several at a time.
 
-In a point's folder appear `log.txt`, what its commands say; `seconds.json`,
-what each has taken; and at the end `done`. A point that has `done` is not run
-again; others start with their first command, which goes on where it was if it
-is a training or an evaluation.
+A point is a folder and a list of commands. The folder receives `log.txt`, the
+output of the commands; `seconds.json`, the seconds that each took; and finally
+`done`. A point that has `done` is not run again; others start with their first
+command, and training and evaluation continue where they stopped.
 """
 
 import asyncio
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 import shlex
@@ -19,61 +18,71 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cinejax.core.files import atomic_path, read_json
+from cinejax.core.files import read_json, write_json
 
 Argv = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class SweepPoint:
+  """One setting of a sweep and the commands that measure it."""
+
   name: str
   folder: pathlib.Path
-  changes: dict[str, Any]  # key of the config -> value, as sweep() has it
+  changes: dict[str, Any]  # key of the config -> value, as sweep() returns it
   commands: tuple[Argv, ...]  # without the interpreter
 
   @property
-  def done(self) -> pathlib.Path:
-    """Is there once all commands have succeeded."""
+  def done_path(self) -> pathlib.Path:
+    """A file that exists once all commands have succeeded."""
     return self.folder / 'done'
 
   @property
-  def line(self) -> str:
-    """All of it as shell; does nothing where it is done."""
+  def shell_line(self) -> str:
+    """All commands as one line of shell; it does nothing if they are done."""
+    done = str(self.done_path)
     parts = [shlex.join(('python', *argv)) for argv in self.commands]
-    parts.append(shlex.join(('touch', str(self.done))))
-    return f'test -e {shlex.quote(str(self.done))} || ({" && ".join(parts)})'
+    parts.append(shlex.join(('touch', done)))
+    return f'test -e {shlex.quote(done)} || ({" && ".join(parts)})'
 
 
-async def run_points(points: Sequence[Point], parallel: int) -> list[Point]:
-  """Runs what is not done, `parallel` at a time; returns what failed.
+@dataclasses.dataclass(frozen=True)
+class SweepRunner:
+  """Runs `parallel` points at a time; divides NVIDIA devices among them."""
 
-  Cancelled (by SIGINT or SIGTERM), it stops the commands under way with
-  SIGTERM, at which a training saves, and waits for them.
-  """
-  slots: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-  for number in range(parallel):
-    slots.put_nowait(_devices(number, parallel))
-  failed = []
+  points: Sequence[SweepPoint]
+  parallel: int
 
-  async def one(point: Point) -> None:
-    slot = await slots.get()
-    if not await _run(point, os.environ | slot):
-      failed.append(point)
-    slots.put_nowait(slot)
+  async def run(self) -> list[SweepPoint]:
+    """Runs the points that are not done; returns those that failed.
 
-  loop, task = asyncio.get_running_loop(), asyncio.current_task()
-  loop.add_signal_handler(signal.SIGTERM, task.cancel)
-  async with asyncio.TaskGroup() as group:
-    for point in points:
-      if point.done.exists():
-        print(f'{point.name}: done before', flush=True)
-      else:
-        group.create_task(one(point))
-  return failed
+    When cancelled (by SIGINT or SIGTERM), it sends SIGTERM to the running
+    commands, on which training saves a checkpoint, and waits for them.
+    """
+    slots: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    for number in range(self.parallel):
+      slots.put_nowait(_devices(number, self.parallel))
+    failed = []
+
+    async def run_one(point: SweepPoint) -> None:
+      slot = await slots.get()
+      if not await _run(point, os.environ | slot):
+        failed.append(point)
+      slots.put_nowait(slot)
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    async with asyncio.TaskGroup() as group:
+      for point in self.points:
+        if point.done_path.exists():
+          print(f'{point.name}: done before', flush=True)
+        else:
+          group.create_task(run_one(point))
+    return failed
 
 
-async def _run(point: Point, environment: dict[str, str]) -> bool:
-  """Whether every command of the point succeeded."""
+async def _run(point: SweepPoint, environment: dict[str, str]) -> bool:
+  """Runs the commands of a point; returns whether all succeeded."""
   start = time.monotonic()
   print(f'{point.name}: started', flush=True)
   with (point.folder / 'log.txt').open('ab') as log:
@@ -87,9 +96,9 @@ async def _run(point: Point, environment: dict[str, str]) -> bool:
         stdout=log,
         stderr=log,
         env=environment,
-        start_new_session=True,  # Ctrl-C reaches it through us alone
+        start_new_session=True,  # so that Ctrl-C reaches only the sweep
       )
-      begun = time.monotonic()
+      command_start = time.monotonic()
       try:
         code = await process.wait()
       except asyncio.CancelledError:
@@ -98,26 +107,25 @@ async def _run(point: Point, environment: dict[str, str]) -> bool:
         await process.wait()
         raise
       finally:
-        _add_seconds(point.folder, argv[1], time.monotonic() - begun)
+        _add_seconds(point.folder, argv[1], time.monotonic() - command_start)
       if code:
         print(f'{point.name}: exit code {code}', flush=True)
         return False
-  point.done.touch()
+  point.done_path.touch()
   print(f'{point.name}: {time.monotonic() - start:.0f} s', flush=True)
   return True
 
 
 def _add_seconds(folder: pathlib.Path, module: str, secs: float) -> None:
-  """To what the module's commands have taken so far, stopped ones included."""
+  """Adds to the seconds that a module's commands took, interrupted or not."""
   path = folder / 'seconds.json'
-  spent = read_json(path)
-  spent[module] = round(spent.get(module, 0.0) + secs, 1)
-  with atomic_path(path) as partial:
-    partial.write_text(json.dumps(spent) + '\n')
+  seconds = read_json(path)
+  seconds[module] = round(seconds.get(module, 0.0) + secs, 1)
+  write_json(path, seconds)
 
 
 def _devices(slot: int, slots: int) -> dict[str, str]:
-  """The environment that gives a slot its share of NVIDIA devices."""
+  """Environment variables that give a slot its share of NVIDIA devices."""
   named = os.environ.get('CUDA_VISIBLE_DEVICES')
   found = sorted(pathlib.Path('/dev').glob('nvidia[0-9]*'))
   devices = named.split(',') if named else [str(i) for i in range(len(found))]

@@ -2,7 +2,8 @@
 
 Other configs call `get_config()` here and change values; a key that is not
 declared here does not exist (`cinejax.config` refuses it and names the
-nearest). Sections are named like the packages that read them.
+nearest). Sections are named like the packages that read them. A key's comment
+is what `--help` shows of it.
 """
 
 from typing import Any
@@ -32,7 +33,7 @@ def get_config() -> ConfigDict:
   codec.name = 'patch'  # patch | taef2 | wan_vae | taehv
   codec.temporal_stride = 4  # pixel frames a latent frame; the first alone
   codec.spatial_stride = 8  # pixels a latent row or column
-  codec.channels = 16  # C
+  codec.channels = 16  # C, of a latent frame
   codec.width = 128  # features of patch; those of wan_vae at full size (96)
   # residual blocks in each half of patch, in a level of wan_vae (2)
   codec.blocks = 3
@@ -48,21 +49,21 @@ def get_config() -> ConfigDict:
   text.folder = ''
   # names of actions that steer single frames, at most text.features; () = none
   text.actions = ()
-  text.frames = film.get_oneway_ref('frames_per_chunk')  # F
+  text.frames = film.get_oneway_ref('frames_per_chunk')  # F, as film's
 
   dit = config.dit = ConfigDict()
-  dit.layers = 6  # L
-  dit.heads = 4  # H
+  dit.layers = 6  # L, blocks of the transformer
+  dit.heads = 4  # H, of attention
   dit.head_features = 32  # K; even, and a multiple of 8 for cuDNN
-  dit.mlp_features = 512  # G
+  dit.mlp_features = 512  # G, inside a block's MLP
   dit.patch = (1, 2, 2)  # latent frames, rows, columns a token
   dit.actions = 0  # kinds of actions it takes: as many as text.actions names
   # rows and columns, in tokens, of a learnt table of absolute positions beside
   # the rotary ones; (0, 0) = none, as in Wan
   dit.positions = (0, 0)
   dit.time_features = 256  # of the sinusoid
-  dit.channels = codec.get_oneway_ref('channels')  # C
-  dit.text_features = text.get_oneway_ref('features')
+  dit.channels = codec.get_oneway_ref('channels')  # C, as the codec's
+  dit.text_features = text.get_oneway_ref('features')  # as the text's
   dit.epsilon = 1e-6  # of every norm
   dit.compute_dtype = 'bfloat16'  # float32 | bfloat16; masters are float32
   # none | attention | dots | full: what backward computes again. Of a layer,
@@ -77,9 +78,9 @@ def get_config() -> ConfigDict:
   memory = config.memory = ConfigDict()
   # camr | window | sink | shot_sink | uniform | random | full
   memory.policy = 'camr'
-  memory.window_frames = 9  # V, a multiple of F
-  memory.routed_frames = 5  # R
-  memory.bank_frames = 64  # E >= V + R + F
+  memory.window_frames = 9  # V, newest frames, a multiple of F
+  memory.routed_frames = 5  # R, frames read outside the window
+  memory.bank_frames = 64  # E >= V + R + F, frames kept
   memory.evict = 'redundant'  # oldest | redundant | unused
   memory.scope = 'layer'  # layer | shared: who decides what is routed
   memory.route_layer = 1  # the deciding layer when shared
@@ -107,28 +108,28 @@ def get_config() -> ConfigDict:
   rollout = config.rollout = ConfigDict()
   rollout.weights = 'base'  # which network of a --weights folder
   rollout.sampler = 'euler'  # euler | unipc (base) | few_step (student)
-  rollout.steps = 24  # J; few_step knows 1, 2 and 4
+  rollout.steps = 24  # J, 1 to 100; 1, 2 or 4 of a student (few_step)
   rollout.first_steps = 0  # few_step: of a film's first chunk; 0 = steps
   rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch
-  rollout.negative_prompt = ''
+  rollout.negative_prompt = ''  # what guidance leads away from
   rollout.commit = 'separate'  # separate | fused | reuse
   rollout.chunks_per_call = 1  # of one compiled scan; 1 when live
 
   data = config.data = ConfigDict()
   data.films = ''  # folder of a TFDS data set of latent films
   data.chunks = 11  # N of a training batch; films are cut or padded to it
-  # (kind, share) of story films that the base is trained on without a folder:
-  # they are cast, painted and encoded as they are asked for, so that no film is
-  # seen twice; () = the films of data.films
-  data.kinds = ()
 
   story = config.story = ConfigDict()
   story.films = 4096  # films that data_prep/story.py renders for training
   story.seed = 1  # of training films
   story.clip_frames = 9  # pixel frames of a codec training clip
-  # what an error counts where a character covers the picture, in training on
-  # data.kinds; elsewhere it counts 1
-  story.look_weight = 1.0
+  # pairs (kind, share) of films that the base is trained on in place of
+  # data.films: they are cast, painted and encoded as they are asked for, so
+  # that no film is seen twice; () = none
+  story.kinds = ()
+  # weight of the loss where a character covers the picture, in training on
+  # story.kinds; elsewhere it is 1
+  story.appearance_weight = 1.0
 
   init = config.init = ConfigDict()  # the student before distillation
   init.method = 'cd'  # ode | cd (consistency)
@@ -140,11 +141,9 @@ def get_config() -> ConfigDict:
   init.last_pair = True  # cd: also from the last time to 0
 
   dmd = config.dmd = ConfigDict()  # stages dmd and tune
-  dmd.steps = 4  # of the student: 1, 2 or 4
-  dmd.first_steps = 0  # of its film's first chunk; 0 = steps
   dmd.guidance = 4.0  # w of the real score, u + w (c - u)
   dmd.every = 5  # updates of the fake score to one of the student
-  dmd.fake_learning_rate = 4e-7
+  dmd.fake_learning_rate = 4e-7  # of the fake score, at its peak
   dmd.scores = 'causal'  # causal (base) | bidirectional (base_bidirectional)
   # sizes of the real score, of train.real_weights; 0 = the student's
   dmd.real_layers = 0
@@ -155,14 +154,14 @@ def get_config() -> ConfigDict:
   dmd.gan_layers = (2, 4, 5)  # of the fake score, that its head reads
   dmd.gan_features = 128  # of the head
   dmd.gan_r1 = 0.0  # penalty on the head's slope at real films
-  dmd.gan_r2 = 0.0  # at the student's
+  dmd.gan_r2 = 0.0  # penalty on it at the student's films
   dmd.window = 7  # tune: chunks of a film that the scores read
   dmd.context = 1  # tune: the first of them, history only
 
   train = config.train = ConfigDict()
-  train.stages = ('codec', 'base')
-  train.log_every_steps = 20
-  train.save_every_steps = 200
+  train.stages = ('codec', 'base')  # to train, in this order
+  train.log_every_steps = 20  # updates between lines of metrics
+  train.save_every_steps = 200  # updates between checkpoints
   train.sample_every_steps = 1000  # films, if one process trains; 0 = never
   train.keep_checkpoints = 2  # the newest
   train.keep_best = 0  # besides those, by mean loss since the save before
@@ -185,6 +184,8 @@ def get_config() -> ConfigDict:
   config.stage.base_bidirectional = _stage(
     steps=1500, batch=8, learning_rate=2e-3
   )
+  for stage in (config.stage.base, config.stage.base_bidirectional):
+    stage.drop_text = 0.1  # films trained with the negative prompt
   config.stage.init = _stage(steps=500, batch=8, learning_rate=2e-4)
   config.stage.init.ema = 0.99
   config.stage.init.ema_warmup = False  # the average is a target from step 0
@@ -204,7 +205,7 @@ def get_config() -> ConfigDict:
 
   evaluation = config.eval = ConfigDict()
   evaluation.seed = 1_000_003  # apart from training's
-  evaluation.films = 64
+  evaluation.films = 64  # how many are evaluated
   # eval | long | strict | minutes: how films are cast (10-11, 40, about
   # 25, and 400 chunks)
   evaluation.kind = 'eval'
@@ -219,15 +220,15 @@ def get_config() -> ConfigDict:
   evaluation.features = ('pixels',)
 
   serving = config.serving = ConfigDict()
-  # films that one call carries; 1 = one by one, best where one film fills the
-  # device, as on a CPU
+  # films that one call computes; 1 = one by one, best if a single film fills
+  # the device, as on a CPU
   serving.slots = 1
-  serving.sessions = 8  # films in the making at once
-  serving.lead_chunks = 1  # made and not yet on screen, at most
-  serving.kept_states = 6  # of a session, to rewind to and fork at
+  serving.sessions = 8  # live at the same time
+  serving.lead_chunks = 1  # finished and not yet on screen, at most
+  serving.kept_states = 6  # snapshots of a session, to rewind to and fork at
   serving.film_chunks = 1200  # the longest film
-  serving.idle_secs = 600.0  # neither watched nor asked for: saved and freed
-  serving.saved_sessions = 32  # on disk; the oldest leaves
+  serving.idle_secs = 600.0  # without viewers or requests: saved and freed
+  serving.saved_sessions = 32  # on disk; the oldest is deleted
   serving.viewers = 8  # of one session
   serving.prompt_chars = 500  # the longest prompt
   # from one client; ten times as many at once
@@ -248,8 +249,8 @@ def make_student(config: ConfigDict, variant: str) -> None:
   steps = STUDENTS[variant]
   first = 4 if variant.startswith('frame') else 0
   config.train.stages = ('init', 'dmd')
-  config.dmd.steps = config.rollout.steps = steps
-  config.dmd.first_steps = config.rollout.first_steps = first
+  config.rollout.steps = steps
+  config.rollout.first_steps = first
   config.rollout.sampler = 'few_step'
   config.rollout.guidance = 1.0
 
@@ -277,14 +278,14 @@ def _stage(
   stage.accumulate = 1
   stage.optimizer = optimizer  # adamw | muon (matrices of blocks only)
   stage.learning_rate = learning_rate  # at its peak
-  stage.warmup_steps = 100
+  stage.warmup_steps = 100  # updates in which the rate rises
   stage.schedule = 'cosine'  # constant | cosine
   stage.final_share = 0.1  # of the learning rate, at the end of a cosine
-  # one after another, of `phase` below: updates, and what differs from the
+  # rows of `phase` below, one after another: updates, and what differs from the
   # config meanwhile; () = one phase of `steps` updates
   stage.phases = ()
-  stage.beta1 = 0.9
-  stage.beta2 = 0.95
+  stage.beta1 = 0.9  # decay of the gradient's first moment
+  stage.beta2 = 0.95  # of its second moment; adamw's
   # float32 | bfloat16: of the optimizer's state at rest. bfloat16 forgets
   # changes below a 256th: for beta2 of .95, not of .999
   stage.moments_dtype = 'float32'
@@ -294,7 +295,6 @@ def _stage(
   stage.on_spike = 'stop'  # stop | skip: what a spike, or a NaN, does
   stage.ema = 0.999  # decay
   stage.ema_warmup = True  # as (1 + n) / (10 + n), n updates done
-  stage.drop_text = 0.1  # films trained with the negative prompt
   lora = stage.lora = ConfigDict()
   lora.rank = 0  # of adapters trained in place of networks; 0 = none
   lora.alpha = 16.0  # an adapter counts alpha / rank

@@ -25,7 +25,7 @@ accumulate=8 on 64 devices, 64 / groups on others.
     --config.text.folder=wan14b --screenplay=screenplays/demo.json \\
     --out=runs/film --platform=gpu
 
-Whether it fits is compiled before anything is rented (BUILD.md, Pods):
+Whether it fits is compiled before anything is rented (docs/pods.md):
 
   python -m cinejax.plan --config=configs/wan_14b.py --stage=base \\
     --topology=h100:1x8x8 --config.stage.base.accumulate=8

@@ -12,7 +12,7 @@ accumulate is 64 / groups.
 
 Runbook, from the root of the repository; `wan` and `wan14b` are folders.
 
-0. Weights, and films of one's own clips (captions: see BUILD.md):
+0. Weights, and films of your own clips (captions: docs/data.md):
 
   hf download Wan-AI/Wan2.1-T2V-1.3B --local-dir=wan
   hf download Wan-AI/Wan2.1-T2V-14B --local-dir=wan14b
@@ -49,7 +49,7 @@ dmd against the 14B model's score:
                 --config.train.stages="('dmd',)" \\
                 --config.train.init_weights=self_forcing_dmd.pt
 
-Whether it fits is compiled before anything is rented (BUILD.md, Pods): of 81
+Whether it fits is compiled before anything is rented (docs/pods.md): of 81
 frames, 42 GiB for this update, 58 for one of dmd `without 14B`, of the 71 of
 one H100:
 
@@ -166,10 +166,10 @@ def _set_stages(stages: ConfigDict) -> None:
     stage.schedule, stage.warmup_steps = 'constant', 0
     stage.beta1, stage.beta2 = 0.0, 0.999
     stage.clip_norm = 10.0
-    stage.drop_text = 0.0
   for base_stage in (stages.base, stages.base_bidirectional):
     base_stage.ema = 0.0  # the papers average no base
     base_stage.ema_warmup = False
+    base_stage.drop_text = 0.0
   stages.tune.learning_rate = 1e-5
   stages.tune.lora.rank = 256
   stages.tune.lora.alpha = 256.0

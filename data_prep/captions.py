@@ -1,11 +1,11 @@
-"""What is said of each shot of a real clip.
+"""Captions of the shots of real clips.
 
-A caption comes from a JSONL file, one shot a line,
+A caption comes from a JSONL file with one shot per line,
 
   {"file": "clip.mp4", "shot": 0, "caption": "A woman runs over roofs"}
 
-or else from a command that gets the path of a PNG frame and prints one, or
-else it is neutral: "shot 3".
+or, if it is not there, from a command that is given the path of a PNG frame and
+prints a caption; without either it is neutral, such as "shot 3".
 """
 
 import json
@@ -19,15 +19,18 @@ from PIL import Image
 
 from cinejax.core.errors import UserError
 from cinejax.film.media import read_frames, save_image
-from data_prep.shots import Take
+from data_prep.shots import ShotExcerpt
 
 Captions = Mapping[tuple[str, int], str]  # (file, shot) -> caption
 
-_COMMAND_SECS = 600  # after which a caption is given up
+_COMMAND_SECS = 600  # after which the command is stopped
 
 
 def load(path: pathlib.Path) -> Captions:
-  """Reads a JSONL of captions; UserError names the line that is wrong."""
+  """Reads a JSONL file of captions.
+
+  Raises UserError if it cannot be read, or for a line that is not a caption.
+  """
   try:
     lines = path.read_text(encoding='utf-8').splitlines()
   except (OSError, UnicodeDecodeError) as error:
@@ -49,51 +52,60 @@ def load(path: pathlib.Path) -> Captions:
 
 
 def parse_command(command: str) -> tuple[str, ...]:
-  """--caption_command in words; UserError if its quotes are not closed."""
+  """The words of --caption_command.
+
+  Raises UserError if a quote in it is not closed.
+  """
   try:
     return tuple(shlex.split(command))
   except ValueError as error:
     raise UserError(
-      f'--caption_command={command} is no command ({error}); mend its quotes'
+      f'--caption_command={command} is not a command ({error}); '
+      'correct its quotes'
     ) from error
 
 
 def caption(
   clip: pathlib.Path,
   name: str,
-  takes: Sequence[Take],
+  excerpts: Sequence[ShotExcerpt],
   captions: Captions,
   command: Sequence[str] = (),
 ) -> tuple[dict[int, str], list[str]]:
-  """The caption of each shot, and what went wrong with the command.
+  """Captions the shots of a clip.
 
   Args:
     clip: the file.
-    name: what `captions` calls it; its bare file name will do too.
-    takes: the shots, in order.
-    captions: what is known.
-    command: asked for what is not known, in words; () = none.
+    name: of the clip in `captions`, which may also use its bare file name.
+    excerpts: the shots, in order.
+    captions: those that are known.
+    command: captions the other shots; () = none.
+
+  Returns:
+    The caption of each shot, and descriptions of the command's failures.
   """
-  said, problems = {}, []
-  for take in takes:
+  found, problems = {}, []
+  for excerpt in excerpts:
     for file in (name, clip.name):
-      if (file, take.shot) in captions:
-        said[take.shot] = captions[file, take.shot]
-  missing = [take for take in takes if not said.get(take.shot)]
+      if (file, excerpt.shot) in captions:
+        found[excerpt.shot] = captions[file, excerpt.shot]
+  missing = [excerpt for excerpt in excerpts if not found.get(excerpt.shot)]
   if command and missing:
-    asked, problems = _ask(clip, missing, command)
-    said |= asked
-  for take in takes:
-    said[take.shot] = said.get(take.shot) or f'shot {take.shot}'
-  return said, problems
+    generated, problems = _generate(clip, missing, command)
+    found |= generated
+  for excerpt in excerpts:
+    found[excerpt.shot] = found.get(excerpt.shot) or f'shot {excerpt.shot}'
+  return found, problems
 
 
-def _ask(
-  clip: pathlib.Path, takes: Sequence[Take], command: Sequence[str]
+def _generate(
+  clip: pathlib.Path, excerpts: Sequence[ShotExcerpt], command: Sequence[str]
 ) -> tuple[dict[int, str], list[str]]:
-  """Runs the command on the middle frame of every take."""
-  said, problems = {}, []
-  middles = {(take.start + take.stop) // 2: take.shot for take in takes}
+  """Runs the command on the middle frame of every shot."""
+  found, problems = {}, []
+  middles = {
+    (excerpt.start + excerpt.stop) // 2: excerpt.shot for excerpt in excerpts
+  }
   with tempfile.TemporaryDirectory() as folder:
     for number, frame_YXC in enumerate(read_frames(clip)):
       if number not in middles:
@@ -102,10 +114,10 @@ def _ask(
       still = pathlib.Path(folder) / f'{clip.stem}-{shot}.png'
       save_image(still, Image.fromarray(frame_YXC))
       try:
-        said[shot] = _run(command, still)
+        found[shot] = _run(command, still)
       except (OSError, ValueError, subprocess.SubprocessError) as error:
         problems.append(f'shot {shot}: no caption from the command ({error})')
-  return said, problems
+  return found, problems
 
 
 def _run(command: Sequence[str], still: pathlib.Path) -> str:
@@ -113,7 +125,7 @@ def _run(command: Sequence[str], still: pathlib.Path) -> str:
     [*command, str(still)],
     check=True,
     capture_output=True,
-    encoding='utf-8',  # ValueError for what is not
+    encoding='utf-8',  # raises ValueError for other output
     timeout=_COMMAND_SECS,
   )
   return ' '.join(answer.stdout.split())

@@ -1,4 +1,4 @@
-"""One real clip: looked through, cut into films, encoded and written."""
+"""Turns a real clip into films: surveys, cuts, encodes and writes it."""
 
 import dataclasses
 import hashlib
@@ -16,18 +16,19 @@ from data_prep import films, shots
 from data_prep.captions import Captions, caption
 from data_prep.encode import Encode
 
-Entry = dict[str, Any]  # what the report says of a clip
+Entry = dict[str, Any]  # a clip in the report
 
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-  """How clips become films."""
+  """Settings with which clips become films."""
 
   cfg: Config
   encode: Encode
   out: pathlib.Path
-  rows: tuple[int, int] | None = None  # to keep; None = all but black bars
-  shot_chunks: int = 0
+  # pixel rows [top, bottom) to keep; None = all but black bars
+  rows: tuple[int, int] | None = None
+  shot_chunks: int = 0  # at most kept of a shot; 0 = all
   captions: Captions = dataclasses.field(default_factory=dict)
   caption_command: Sequence[str] = ()
 
@@ -37,7 +38,11 @@ class Preparation:
     return Timeline(film.frames_per_chunk, codec.temporal_stride, film.fps)
 
   def prepare(self, clip: pathlib.Path, name: str) -> Entry:
-    """Writes the films of one clip; UserError if there are none in it."""
+    """Writes the films of one clip; returns its entry in the report.
+
+    Raises UserError if no shot of it is long enough, or if its picture is too
+    small.
+    """
     found = _survey(clip)
     box = self._box(clip, found)
     chunks = self.cfg.data.chunks
@@ -47,46 +52,51 @@ class Preparation:
         f'{clip}: no shot of its {found.frames} frames fills a chunk of '
         f'{self.timeline.chunk_secs:g} seconds'
       )
-    takes = [take for film in plan.films for take in film]
-    said, problems = caption(
-      clip, name, takes, self.captions, self.caption_command
+    excerpts = [excerpt for film in plan.films for excerpt in film]
+    texts, problems = caption(
+      clip, name, excerpts, self.captions, self.caption_command
     )
 
-    def make(_: int) -> Iterator[LatentFilm]:
-      return self._films(clip, name, plan, box, said)
+    def make_part(_: int) -> Iterator[LatentFilm]:
+      return self._films(clip, name, plan, box, texts)
 
     films.write_films(
-      self.out, part_name(name), self.cfg.frame_shape, make, [0]
+      self.out, part_name(name), self.cfg.frame_shape, make_part, [0]
     )
     return {
       'frames': found.frames,
       'cuts': list(found.cuts),
       'crop': list(box),
       'films': len(plan.films),
-      'chunks': sum(take.chunks for take in takes),
-      'shots': [_told(take, said[take.shot]) for take in takes],
+      'chunks': sum(excerpt.chunks for excerpt in excerpts),
+      'shots': [
+        _shot_entry(excerpt, texts[excerpt.shot]) for excerpt in excerpts
+      ],
       'dropped_shots': list(plan.dropped),
       'problems': problems,
     }
 
-  def _films(self, clip, name, plan, box, said) -> Iterator[LatentFilm]:
+  def _films(self, clip, name, plan, box, texts) -> Iterator[LatentFilm]:
     size = self.cfg.film.height, self.cfg.film.width
     pixels = self.timeline.pixel_frames(self.cfg.data.chunks)
     videos = shots.read_films(clip, plan, box, size)
-    for number, (takes, video) in enumerate(
+    for number, (excerpts, video) in enumerate(
       zip(plan.films, videos, strict=True)
     ):
-      asked = chunk_prompts(
+      prompts = chunk_prompts(
         Film(
-          tuple(Segment(said[take.shot], chunks=take.chunks) for take in takes)
+          tuple(
+            Segment(texts[excerpt.shot], chunks=excerpt.chunks)
+            for excerpt in excerpts
+          )
         ),
         self.cfg.film.cut_prefix,
         self.timeline.chunk_secs,
       )
       latents = self.encode([video], pixels)[0]
-      # Clips are made in any order: their names keep film numbers apart.
+      # Clips are prepared in any order; film numbers must differ nevertheless.
       unique = int(_digest(name), 16) * 2**16 + number
-      yield films.latent_film(unique, latents, asked)
+      yield films.latent_film(unique, latents, prompts)
 
   def _box(self, clip: pathlib.Path, found: shots.Survey) -> shots.Box:
     picture = found.picture
@@ -94,7 +104,7 @@ class Preparation:
       picture = (*self.rows, *picture[2:])
     if picture[1] > found.height:
       raise UserError(
-        f'{clip}: has {found.height} rows, fewer than --crop={picture[1]}'
+        f'{clip}: it has {found.height} rows, fewer than --crop={picture[1]}'
       )
     box = shots.fill(picture, self.cfg.film.height, self.cfg.film.width)
     rows, columns = box[1] - box[0], box[3] - box[2]
@@ -107,7 +117,10 @@ class Preparation:
 
 
 def part_name(name: str) -> str:
-  """A folder's name for the clip called `name`, unlike any other's."""
+  """The name of the part that holds the films of the clip called `name`.
+
+  It is valid as a folder's name and differs from that of any other clip.
+  """
   slug = re.sub(r'[^A-Za-z0-9]+', '-', pathlib.Path(name).stem)[:40]
   return f'{slug}-{_digest(name)}'
 
@@ -118,17 +131,17 @@ def _survey(clip: pathlib.Path) -> shots.Survey:
   except UserError:
     raise
   except Exception as error:
-    # Damage shows in many ways, such as a picture that changes its size.
-    raise UserError(f'{clip}: cannot be read through ({error!r})') from error
+    # Damaged files raise many kinds of errors.
+    raise UserError(f'{clip}: it cannot be read ({error!r})') from error
 
 
-def _told(take: shots.Take, caption: str) -> Entry:
+def _shot_entry(excerpt: shots.ShotExcerpt, caption: str) -> Entry:
   return {
-    'shot': take.shot,
-    'start': take.start,
-    'stop': take.stop,
-    'frames_kept': len(take.frames),
-    'chunks': take.chunks,
+    'shot': excerpt.shot,
+    'start': excerpt.start,
+    'stop': excerpt.stop,
+    'frames_kept': len(excerpt.frames),
+    'chunks': excerpt.chunks,
     'caption': caption,
   }
 

@@ -1,17 +1,17 @@
-"""Films that a network directs, as a data set.
+"""Makes a data set of films that a network directs.
 
   python -m data_prep.directed --config=configs/story.py \\
     --weights=weights/story --config.data.films=runs/story/films \\
     --out=runs/story/directed [--films=N]
 
-What the films of config.data.films say is said again, and the network makes
-the film, as config.rollout and config.memory have it. So a teacher's films can
-be what is real to an adversary, or what another network learns from, where
-there are none of their own. A film's noise depends on config.seed and its
-number alone.
+The network makes every film of config.data.films again, from the same prompts
+and cuts, with the settings of config.rollout and config.memory. Films of a
+teacher can then serve as real films for an adversary, or train another network,
+if there is no other data. The noise of a film depends only on config.seed and
+on the number of the film.
 
-A rerun keeps the parts that are there. Machine i of n adds --shard=i --shards=n
-and may write to the same folder.
+A rerun keeps the parts that exist. Machine i of n adds --shard=i --shards=n and
+may write to the same folder.
 """
 
 import dataclasses
@@ -34,14 +34,14 @@ from data_prep import films as films_lib
 from data_prep import remake
 from data_prep.encode import fingerprint
 
-_BATCHES = 8  # of a part
-_SEEDS = 1 << 20  # between the films of one config.seed and the next
+_BATCHES = 8  # in a part
+_SEEDS = 1 << 20  # distance between the noise seeds of successive config.seed
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
-  flags.DEFINE_string('weights', None, 'File or folder.', required=True)
-  flags.DEFINE_integer('batch', 8, 'Films made together.', lower_bound=1)
+  """Defines flags; not at import, so that commands can import each other."""
+  flags.DEFINE_string('weights', None, 'A file or a folder.', required=True)
+  flags.DEFINE_integer('batch', 8, 'Films rolled out together.', lower_bound=1)
   remake.define_flags()
 
 
@@ -50,13 +50,13 @@ def main() -> None:
   source, director = latent_films(cfg), load_director(cfg, args.weights)
   count = min(args.films or len(source), len(source))
   weights = locate(args.weights, cfg.rollout.weights)
-  films_lib.claim(
+  films_lib.record_settings(
     args.out,
     {
       'source': 'directed',
       'of': cfg.data.films,
       'films': count,
-      'batch': args.batch,  # parts are of whole ones
+      'batch': args.batch,  # parts hold whole batches
       'noise': cfg.seed,
       'director': fingerprint(weights),
       'rollout': dataclasses.asdict(cfg.rollout),
@@ -75,7 +75,10 @@ def write_parts(
   out: str,
   shard: tuple[int, int] = (0, 1),
 ) -> None:
-  """As remake.write_parts, of films that the director makes again."""
+  """Writes a data set of films that the director makes again.
+
+  See remake.write_parts.
+  """
   remake.write_parts(
     out,
     source,
@@ -91,25 +94,35 @@ def write_parts(
 def direct_again(
   director: Director, films: Sequence[LatentFilm], batch: int
 ) -> list[LatentFilm]:
-  """These films, made by the director; the batch is filled up to `batch`."""
+  """The same films with latents that the director generates.
+
+  Raises UserError if films have another number of frames per chunk.
+
+  Args:
+    director: makes the films.
+    films: at most `batch` of them.
+    batch: films that are rolled out together; the last one fills up a batch.
+  """
   for film in films:
     check_frames(film, director.cfg.film.frames_per_chunk)
   full = [*films, *films[-1:] * (batch - len(films))]
   longest = max(len(film.prompts) for film in films)
-  said = [batches.hold(_said(film), longest) for film in full]
+  prompts = [batches.hold_last_prompt(_prompts(film), longest) for film in full]
   state = director.begin(
     [director.cfg.seed * _SEEDS + film.film for film in full]
   )
-  chunks = map(director.chunk_input, zip(*said, strict=True))
-  made = [output.latents_BFYXC for _, output in director.stream(state, chunks)]
-  z_BFYXC = np.concatenate(jax.device_get(made), 1).astype(np.float16)
+  chunks = map(director.chunk_input, zip(*prompts, strict=True))
+  latents = [
+    output.latents_BFYXC for _, output in director.stream(state, chunks)
+  ]
+  z_BFYXC = np.concatenate(jax.device_get(latents), 1).astype(np.float16)
   return [
     dataclasses.replace(film, latents=z_FYXC[: len(film.latents)])
     for film, z_FYXC in zip(films, z_BFYXC, strict=False)
   ]
 
 
-def _said(film: LatentFilm) -> tuple[ChunkPrompt, ...]:
+def _prompts(film: LatentFilm) -> tuple[ChunkPrompt, ...]:
   return tuple(
     ChunkPrompt(prompt, segment=int(shot), shot=int(shot), cut=bool(cut))
     for prompt, shot, cut in zip(

@@ -1,8 +1,8 @@
-"""Pixels to latents, many films of different lengths in one compiled shape.
+"""Encodes films of different lengths with one compiled program.
 
-Codecs are causal: the latents of a film's first frames do not depend on what
-follows. So films are padded at their end to one length, encoded together, and
-their latents cut back, which changes nothing.
+Codecs are causal: the latents of a film's first frames do not depend on later
+frames. Films can therefore be padded at their end to one length, encoded
+together, and their latents cut back to the length of each film.
 """
 
 import functools
@@ -21,14 +21,15 @@ from cinejax.interop.weights import load_codec
 from cinejax.models.codec.base import Codec, from_bytes
 from cinejax.models.config import CodecConfig
 
-# n videos of [T, Y, X, 3] uint8, and the pixel frames to pad them to
+# (videos [T, Y, X, 3] uint8, pixel frames to pad them to) -> latents of each
 Encode = Callable[[Sequence[np.ndarray], int], list[np.ndarray]]
 
 
 def make_encode(codec: Codec, params: Any) -> Encode:
-  """A function from videos to their float16 latents [F, Y, X, C].
+  """A function that encodes videos to float16 latents [F, Y, X, C].
 
-  It compiles once for each (number of videos, padded length, size).
+  It compiles once for each combination of number of videos, padded length and
+  size.
   """
 
   @jax.jit
@@ -49,7 +50,10 @@ def make_encode(codec: Codec, params: Any) -> Encode:
 
 @functools.lru_cache(maxsize=1)
 def load_encode(cfg: CodecConfig, weights: str) -> Encode:
-  """`make_encode` of weights on disk; UserError where they do not fit."""
+  """`make_encode` with weights on disk.
+
+  Raises UserError if they cannot be read or do not fit the codec.
+  """
   return make_encode(*load_codec(cfg, weights))
 
 
@@ -59,17 +63,17 @@ def encode_where_it_runs(
   videos: Sequence[np.ndarray],
   pixel_frames: int,
 ) -> list[np.ndarray]:
-  """An Encode, but for its first two arguments, that pickles.
+  """Encodes videos with a codec that is loaded once in each process.
 
-  The codec is loaded once in each process that calls it.
+  With its first two arguments bound this is an Encode that can be pickled.
   """
   return load_encode(cfg, weights)(videos, pixel_frames)
 
 
 def fingerprint(*archives: str | os.PathLike) -> str:
-  """Twelve hex digits that tell weights apart, by every byte of their files.
+  """Twelve hex digits that identify weights by every byte of their files.
 
-  Of an index the shards count. Raises UserError where some are not there.
+  The files of an index are its shards. Raises UserError if one is missing.
   """
   digest = hashlib.sha256()
   for path in itertools.chain(*map(files_of, archives)):

@@ -1,21 +1,20 @@
-"""Latent films as TensorFlow Datasets, written without TensorFlow.
+"""Writes latent films as TensorFlow Datasets, without TensorFlow.
 
-A data set is a folder of parts, each an ordinary TFDS data set in
-array_record format that appears whole or not at all:
+A data set is a folder of parts. Each part is an ordinary TFDS data set in
+array_record format and appears atomically:
 
   OUT/films/<part>/1.0.0/films-train.array_record-00000-of-00001
-  OUT/settings.json     how every part was made
+  OUT/settings.json     how all parts were made
 
-A part that exists is kept, so that a stopped writer continues where it was.
-`cinejax.data.sources.LatentFilms` reads all parts as one. With Beam, the parts
-are made by a pipeline's workers and written as the shards of a single one.
+Parts that exist are kept, so an interrupted writer continues where it stopped.
+`cinejax.data.sources.LatentFilms` reads all parts as one data set. With Beam,
+the workers of a pipeline make the films, which become the shards of one part.
 """
 
 import contextlib
 import dataclasses
 import importlib.util
 import io
-import json
 import os
 import pathlib
 import shutil
@@ -27,30 +26,30 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path, check_folder
-from cinejax.data.sources import LatentFilm, made_with
+from cinejax.core.files import check_folder, write_or_compare
+from cinejax.data.sources import LatentFilm
 from cinejax.film.screenplay import ChunkPrompt
 
-MakePart = Callable[[int], Iterable[LatentFilm]]
+MakePart = Callable[[int], Iterable[LatentFilm]]  # number of a part -> films
 
 
 @dataclasses.dataclass(eq=False)
 class FilmsConfig(tfds.core.BuilderConfig):
-  """One part, or with `beam` all of them; `name` is the part's folder."""
+  """Settings of one part, or with `beam` of all; `name` is its folder."""
 
   frame_shape: tuple[int, int, int] = (1, 1, 1)  # Y, X, C of a latent frame
-  points: int = 0  # of a trajectory over each film; 0 = none
-  make_part: MakePart | None = None  # part's number -> its films
-  parts: tuple[int, ...] = ()  # the parts to write
+  points: int = 0  # of the trajectory of each film; 0 = no trajectories
+  make_part: MakePart | None = None
+  parts: tuple[int, ...] = ()  # numbers for make_part
   beam: bool = False
 
 
 class Films(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Writes the films that `builder_config.make_part` makes."""
+  """A TFDS builder of the films that `builder_config.make_part` makes."""
 
   VERSION = tfds.core.Version('1.0.0')
-  # Nothing is downloaded. TFDS would look for a list of checksums beside this
-  # file, by way of a package that it does not declare (importlib_resources).
+  # Nothing is downloaded. Without this, TFDS would look for a list of checksums
+  # with a package that it does not declare (importlib_resources).
   url_infos = None
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -77,11 +76,13 @@ def film_features(
   frame_shape: tuple[int, int, int],
   points: int = 0,
 ) -> tfds.features.FeaturesDict:
-  """The record of cinejax.data.sources.LatentFilm, or with `points` of
-  TrajectoryFilm."""
+  """The features of a LatentFilm, or with `points` of a TrajectoryFilm.
+
+  Both are defined in cinejax.data.sources.
+  """
 
   def per_frame(*shape: int) -> tfds.features.Tensor:
-    # Raw bytes: TFDS otherwise writes a float at a time, nine times slower.
+    # As raw bytes, because TFDS writes single floats nine times more slowly.
     return tfds.features.Tensor(
       shape=(None, *shape), dtype=np.float16, encoding='bytes'
     )
@@ -100,14 +101,14 @@ def film_features(
 
 
 def latent_film(
-  number: int, latents: np.ndarray, said: Sequence[ChunkPrompt]
+  number: int, latents: np.ndarray, prompts: Sequence[ChunkPrompt]
 ) -> LatentFilm:
-  """A film from its latents and what its screenplay says of each chunk."""
+  """A film from its latents and the prompt of each chunk."""
   return LatentFilm(
     latents=latents,
-    prompts=tuple(chunk.prompt for chunk in said),
-    cuts=np.array([chunk.cut for chunk in said], bool),
-    shots=np.array([chunk.shot for chunk in said], np.int32),
+    prompts=tuple(chunk.prompt for chunk in prompts),
+    cuts=np.array([chunk.cut for chunk in prompts], bool),
+    shots=np.array([chunk.shot for chunk in prompts], np.int32),
     film=number,
   )
 
@@ -122,16 +123,16 @@ def write_films(
   beam: bool = False,
   points: int = 0,
 ) -> bool:
-  """Writes `OUT/films/<part>`; False if it was there already.
+  """Writes `OUT/films/<part>`; returns False if it exists already.
 
   Args:
     out: the data set's folder.
     part: name of the part.
     frame_shape: rows, columns and channels of a latent frame.
-    make_part: gives the films of a number; must pickle when `beam`.
-    numbers: the numbers whose films make up this part.
-    beam: make them in a Beam pipeline, which check_beam() allows.
-    points: if not 0, films are TrajectoryFilms of so many.
+    make_part: makes the films of a number; can be pickled if `beam`.
+    numbers: the numbers whose films form this part.
+    beam: whether a Beam pipeline makes the films; call check_beam() before.
+    points: if not 0, films are TrajectoryFilms with as many points.
   """
   config = FilmsConfig(
     name=part,
@@ -141,47 +142,43 @@ def write_films(
     parts=tuple(numbers),
     beam=beam,
   )
-  with _quietly():
+  with _quiet_tfds():
     builder = Films(
       data_dir=os.fspath(out), config=config, file_format='array_record'
     )
     folder = pathlib.Path(builder.data_dir)
     if folder.exists():
       return False
-    for stopped in folder.parent.glob(f'{folder.name}.incomplete*'):
-      shutil.rmtree(stopped)
+    for interrupted in folder.parent.glob(f'{folder.name}.incomplete*'):
+      shutil.rmtree(interrupted)
     builder.download_and_prepare(download_config=_download_config(beam))
   return True
 
 
 def check_beam() -> None:
-  """Raises UserError where Apache Beam is not installed."""
+  """Raises UserError if Apache Beam is not installed."""
   if importlib.util.find_spec('apache_beam') is None:
     raise UserError("--beam needs Apache Beam; pip install 'cinejax[beam]'")
 
 
 def is_written(out: str | os.PathLike, part: str) -> bool:
-  """Whether `OUT/films/<part>` is there."""
+  """Whether `OUT/films/<part>` exists."""
   return (pathlib.Path(out) / Films.name / part / str(Films.VERSION)).exists()
 
 
-def claim(out: str | os.PathLike, settings: dict[str, Any]) -> None:
-  """Writes `OUT/settings.json`; UserError if it says something else.
+def record_settings(out: str | os.PathLike, settings: dict[str, Any]) -> None:
+  """Writes `OUT/settings.json`, which says how all parts were made.
 
-  Parts made in another way must not end up in one data set. A UserError too
-  where nothing can be written.
+  Raises UserError if the folder holds films that were made with other
+  settings, or cannot be written to.
   """
-  path = check_folder(out) / 'settings.json'
-  if found := made_with(out):
-    for name in sorted(settings.keys() | found.keys()):
-      if found.get(name) != settings.get(name):
-        raise UserError(
-          f'{out} holds films made with {name} = {found.get(name)}, not '
-          f'{settings.get(name)}; choose another --out or delete it'
-        )
-    return
-  with atomic_path(path) as partial:
-    partial.write_text(json.dumps(settings, indent=2) + '\n')
+  changed = write_or_compare(check_folder(out) / 'settings.json', settings)
+  if changed:
+    name, before, now = changed
+    raise UserError(
+      f'{out} holds films made with {name} = {before}, not {now}; choose '
+      'another --out or delete it'
+    )
 
 
 def _examples(
@@ -202,7 +199,7 @@ def _examples(
 
 
 def _beam_examples(config: FilmsConfig):
-  import apache_beam as beam  # an optional extra
+  import apache_beam as beam  # an optional dependency
 
   return beam.Create(config.parts) | beam.FlatMap(
     lambda part: list(_examples(config, part))
@@ -210,8 +207,8 @@ def _beam_examples(config: FilmsConfig):
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-  """Without TFDS's own words: our commands show their own progress."""
+def _quiet_tfds() -> Iterator[None]:
+  """Silences TFDS; our commands show their own progress."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
   tfds.disable_progress_bar()

@@ -1,10 +1,10 @@
-"""Says what a data set of films holds.
+"""Describes a data set of films.
 
   python -m data_prep.inspect --films=runs/story/films
 
-Counts and lengths are of all films, statistics of latents of at most
-`--sample` films spread over the set: good ones have a mean near 0 and a
-deviation near 1 in every channel.
+Counts and lengths are of all films. Statistics of latents are of at most
+`--sample` films, spread over the data set; every channel should have a mean
+near 0 and a standard deviation near 1.
 """
 
 import collections
@@ -19,16 +19,16 @@ from cinejax.data.sources import LatentFilm, LatentFilms, made_with
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines flags; not at import, so that commands can import each other."""
   flags.DEFINE_string('films', None, 'The data set.', required=True)
   flags.DEFINE_integer('show', 2, 'Films to print.', lower_bound=0)
   flags.DEFINE_integer(
-    'sample', 256, 'Films to take statistics of.', lower_bound=1
+    'sample', 256, 'Films whose latents are measured.', lower_bound=1
   )
 
 
 def describe(source: LatentFilms, sample: int, show: int) -> Iterator[str]:
-  """What to print, line by line."""
+  """Yields the lines of the description."""
   yield from _counts(source)
   step = -(-len(source) // sample)
   yield from _statistics([source[i] for i in range(0, len(source), step)])
@@ -47,21 +47,21 @@ def main() -> None:
 
 def _counts(source: LatentFilms) -> Iterator[str]:
   shapes, chunks, frames = (collections.Counter() for _ in range(3))
-  shots, cuts, said = 0, 0, set()
+  shots, cuts, prompts = 0, 0, set()
   for film in source:
     shapes[film.latents.shape[1:]] += 1
     chunks[len(film.prompts)] += 1
     frames[len(film.latents) / len(film.prompts)] += 1
     shots += int(film.shots[-1]) + 1
     cuts += int(film.cuts.sum())
-    said.update(film.prompts)
+    prompts.update(film.prompts)
   yield f'{"films":18}{len(source)}'
   yield f'{"latent frame":18}{_listed(shapes)} (rows, columns, channels)'
   yield f'{"frames a chunk":18}{_listed(frames)}'
   yield f'{"chunks a film":18}{_listed(chunks)}'
   yield f'{"shots":18}{shots}'
   yield f'{"cuts":18}{cuts}'
-  yield f'{"different prompts":18}{len(said)}'
+  yield f'{"different prompts":18}{len(prompts)}'
 
 
 def _statistics(films: Sequence[LatentFilm]) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _film(film: LatentFilm) -> Iterator[str]:
 
 
 def _listed(counter: collections.Counter) -> str:
-  """Values in order, with how often each comes if there are several."""
+  """The values in ascending order, with their counts if there are several."""
   if len(counter) == 1:
     return str(next(iter(counter)))
   return ', '.join(f'{value} ({n}x)' for value, n in sorted(counter.items()))

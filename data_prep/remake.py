@@ -1,7 +1,7 @@
-"""Data sets that are made of others: film by film, in parts.
+"""Makes a data set from another one, film by film and in parts.
 
-A rerun keeps the parts that are there, machine i of n makes every n-th one,
-and no more than a batch is held at a time.
+A rerun keeps the parts that exist, machine i of n makes every n-th part, and
+at most one batch of films is in memory at a time.
 """
 
 import os
@@ -15,24 +15,28 @@ from cinejax.core.errors import UserError
 from cinejax.data.sources import LatentFilm, LatentFilms
 from data_prep import films as films_lib
 
-# at most a batch of films -> what is made of each
+# at most a batch of films -> a new film for each
 Remake = Callable[[Sequence[LatentFilm]], Sequence[LatentFilm]]
 
 
 def define_flags() -> None:
-  """Which films, and which of them are this machine's."""
+  """Defines the flags of commands that make a data set from another one."""
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
-  flags.DEFINE_integer('films', None, 'How many; default: all.', lower_bound=1)
-  flags.DEFINE_integer('shard', 0, 'Which of the shards.', lower_bound=0)
-  flags.DEFINE_integer('shards', 1, 'Between machines.', lower_bound=1)
+  flags.DEFINE_integer(
+    'films', None, 'Number of films; default: all.', lower_bound=1
+  )
+  flags.DEFINE_integer(
+    'shard', 0, 'Number of this machine, from 0.', lower_bound=0
+  )
+  flags.DEFINE_integer('shards', 1, 'Number of machines.', lower_bound=1)
 
 
 def shard() -> tuple[int, int]:
-  """(which, of how many); UserError if there is no such shard."""
+  """--shard and --shards; raises UserError if there is no such shard."""
   args = flags.FLAGS
   if args.shard >= args.shards:
     raise UserError(
-      f'--shard={args.shard} of --shards={args.shards}: they count from 0'
+      f'--shard is {args.shard}; it must be less than --shards={args.shards}'
     )
   return args.shard, args.shards
 
@@ -49,18 +53,18 @@ def write_parts(
   shard: tuple[int, int] = (0, 1),
   points: int = 0,
 ) -> None:
-  """Writes the parts of `shard` (which, of how many) that are not there.
+  """Writes the parts of one shard that do not exist yet.
 
   Args:
-    out: the data set's folder.
-    source: films.
-    count: how many of them, over all shards.
-    remake: called with `batch` films, or with what is left of a part.
-    batch: see there.
+    out: the new data set's folder.
+    source: the films to make it from.
+    count: number of films to use, over all shards.
+    remake: makes new films from `batch` films, or fewer at the end of a part.
+    batch: films per call.
     part_films: films of a part, a multiple of `batch`.
     frame_shape: rows, columns and channels of a latent frame.
-    shard: which parts.
-    points: as in `films.write_films`.
+    shard: (which, of how many); every so many parts belong to it.
+    points: see `films.write_films`.
   """
   parts = range(shard[0], -(-count // part_films), shard[1])
   spans = {

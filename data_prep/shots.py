@@ -1,14 +1,14 @@
-"""What to keep of a real clip: its picture, its shots, its frames.
+"""Chooses the picture, the shots and the frames of a real clip that films keep.
 
-One pass over the file finds the cuts (on the original frames) and the bars
-around the picture. Then every shot is resampled on its own, so that no frame
-of one shot leaks into the next,
+One pass over the file finds the cuts (in the original frames) and the bars
+around the picture. Then every shot is resampled by itself, so that it contains
+no frame of another shot,
 
   frame k of a shot is its original frame floor(k rate / fps),            (1)
 
-and cut at its end to whole chunks: 1 + s (n F - 1) frames for the shot that
-opens a film, s n F for later ones (cinejax.film.timeline). A clip that is too
-long for one film becomes several, each opening with a shot.
+and shortened at its end to whole chunks: 1 + s (n F - 1) frames for the first
+shot of a film, s n F for later ones (cinejax.film.timeline). A clip that is too
+long for one film becomes several films, each of which begins with a shot.
 """
 
 import dataclasses
@@ -25,15 +25,15 @@ from cinejax.film.timeline import Timeline
 
 Box = tuple[int, int, int, int]  # (top, bottom, left, right), in pixels
 
-_BAR = 32.0  # of 255: a bar's rows are never brighter on average
-_SAMPLE = 5  # every so many frames are looked at for bars
+_BAR = 32.0  # of 255; the mean of a row or column in a bar is never more
+_SAMPLE = 5  # one in so many frames is searched for bars
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-  """What one pass over a file found."""
+  """The properties of a clip that one pass over its file finds."""
 
-  frames: int  # decoded
+  frames: int  # that could be decoded
   rate: fractions.Fraction  # original frames per second
   height: int  # pixels, bars included
   cuts: tuple[int, ...]  # original frames at which a new shot starts
@@ -41,24 +41,29 @@ class Survey:
 
 
 @dataclasses.dataclass(frozen=True)
-class Take:
-  """What a film keeps of one shot."""
+class ShotExcerpt:
+  """The part of a shot that a film keeps."""
 
   shot: int  # its number in the clip, from 0
   start: int  # original frames of the whole shot
   stop: int
-  frames: tuple[int, ...]  # original frames kept, one a film frame
+  frames: tuple[int, ...]  # original frame of each frame of the film
   chunks: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  films: tuple[tuple[Take, ...], ...]
-  dropped: tuple[int, ...]  # shots that do not fill a chunk
+  """The films that a clip becomes."""
+
+  films: tuple[tuple[ShotExcerpt, ...], ...]
+  dropped: tuple[int, ...]  # numbers of shots that do not fill a chunk
 
 
 def survey(path: str | os.PathLike) -> Survey:
-  """Reads the whole file once; UserError for one that is not whole."""
+  """Reads the whole file once.
+
+  Raises UserError if the file is damaged.
+  """
   info = probe(path)
   bars = _Bars()
   cuts = detect_cuts(bars.watch(read_frames(path)))
@@ -74,35 +79,31 @@ def plan_films(
     found: the clip's frames and cuts.
     timeline: of the films.
     film_chunks: the most chunks of a film.
-    shot_chunks: the most chunks kept of a shot; 0 = as many as there are.
+    shot_chunks: the most chunks of a shot; 0 = no limit.
   """
   most = min(shot_chunks or film_chunks, film_chunks)
-  films: list[list[Take]] = [[]]
+  films: list[list[ShotExcerpt]] = [[]]
   dropped = []
   bounds = itertools.pairwise((0, *found.cuts, found.frames))
   for shot, (start, stop) in enumerate(bounds):
     frames = _resample(start, stop, found.rate, timeline.fps)
-    room = film_chunks - sum(take.chunks for take in films[-1])
-    if films[-1] and min(most, len(frames) // timeline.chunk_pixels) > room:
+    room = film_chunks - sum(excerpt.chunks for excerpt in films[-1])
+    wanted = min(most, timeline.shot_chunks(len(frames), opens=False))
+    if films[-1] and wanted > room:
       films.append([])
     opens = not films[-1]
-    chunks = timeline.whole_chunks_in(len(frames))
-    if not opens:
-      chunks = len(frames) // timeline.chunk_pixels
-    chunks = min(most, chunks)
+    chunks = min(most, timeline.shot_chunks(len(frames), opens))
     if not chunks:
       dropped.append(shot)
       continue
-    length = chunks * timeline.chunk_pixels
-    if opens:
-      length = timeline.pixel_frames(chunks)
-    films[-1].append(Take(shot, start, stop, frames[:length], chunks))
+    length = timeline.shot_pixels(chunks, opens)
+    films[-1].append(ShotExcerpt(shot, start, stop, frames[:length], chunks))
   kept = tuple(tuple(film) for film in films if film)
   return Plan(kept, tuple(dropped))
 
 
 def fill(picture: Box, height: int, width: int) -> Box:
-  """The largest middle part of `picture` with the shape height : width."""
+  """The largest centred part of `picture` with the aspect height : width."""
   top, bottom, left, right = picture
   rows = min(bottom - top, round((right - left) * height / width))
   columns = min(right - left, round((bottom - top) * width / height))
@@ -119,7 +120,7 @@ def read_films(
   number, frame_YXC = next(frames)
   for film in plan.films:
     kept = []
-    for wanted in itertools.chain(*(take.frames for take in film)):
+    for wanted in itertools.chain(*(excerpt.frames for excerpt in film)):
       while number < wanted:
         number, frame_YXC = next(frames)
       kept.append(frame_YXC)
@@ -136,7 +137,7 @@ def _resample(
 
 
 class _Bars:
-  """Counts the frames that pass, and remembers how bright rows ever were."""
+  """Counts frames, and finds the greatest mean of every row and column."""
 
   def __init__(self) -> None:
     self.count = 0
@@ -160,9 +161,9 @@ def _brightest(so_far: np.ndarray, light: np.ndarray) -> np.ndarray:
 
 
 def _between_bars(light: Sequence[float]) -> tuple[int, int]:
-  """From and to where it is ever light, if it is dark on both sides."""
+  """The lit range [start, stop), or all of it unless both sides are dark."""
   lit = np.flatnonzero(np.asarray(light) > _BAR)
-  # One dark side is a dark scene, and so is darkness all over.
+  # If only one side is dark, or everything, then the scene is dark.
   if not lit.size or lit[0] == 0 or lit[-1] == len(light) - 1:
     return 0, len(light)
   return int(lit[0]), int(lit[-1]) + 1

@@ -1,12 +1,12 @@
-"""Story films as a data set: cast, rendered, encoded, written.
+"""Makes a data set of story films: casts, renders, encodes and writes them.
 
   python -m data_prep.story --config=configs/story.py \\
     --weights=weights/story/codec.safetensors --out=runs/story/films
 
-Films are written in parts of 512; a rerun keeps the parts that are there.
-`--kind` makes evaluation films instead (eval, long, strict), with a `--seed` of
-one's own films like them to train on. `--beam` runs the
-parts as a Beam pipeline (pip install cinejax[beam]) for data too large for
+Films are written in parts of 512; a rerun keeps the parts that exist. With
+`--kind` films are cast as in evaluation (eval, long, strict, minutes); give
+another `--seed` to train on films of such a kind. `--beam` makes the parts in a
+Beam pipeline (pip install cinejax[beam]), for data sets that are too large for
 one process.
 """
 
@@ -25,7 +25,8 @@ from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.interop.weights import codec_files
 from cinejax.story import world
-from cinejax.story.casting import KINDS, cast
+from cinejax.story.casting import cast
+from cinejax.story.config import EVALUATION_KINDS, KINDS
 from cinejax.story.render import render_batch
 from cinejax.story.steering import steered_prompts
 from data_prep import films
@@ -36,33 +37,41 @@ from data_prep.encode import (
 )
 
 _PART = 512  # films
-_BATCH = 8  # films encoded together
+_BATCH = 8  # films that are encoded together
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
-  flags.DEFINE_string('weights', None, 'Of the codec.', required=True)
+  """Defines flags; not at import, so that commands can import each other."""
+  flags.DEFINE_string('weights', None, 'Weights of the codec.', required=True)
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer(
-    'films', None, 'How many; default: config.story.films.', lower_bound=1
+    'films',
+    None,
+    'Number of films; default: config.story.films.',
+    lower_bound=1,
   )
-  flags.DEFINE_enum('kind', 'train', KINDS, 'How films are cast.')
+  flags.DEFINE_enum('kind', 'train', KINDS, 'How the films are cast.')
   flags.DEFINE_integer(
     'seed',
     None,
-    'Of the films; default: config.story.seed, or config.eval.seed for kinds '
-    'that evaluation casts.',
+    'Seed of the films; default: config.eval.seed for kinds of evaluation, '
+    'config.story.seed for others.',
     lower_bound=0,
   )
   flags.DEFINE_bool(
-    'steered', False, 'Say what each frame does beside the prompt, not in it.'
+    'steered',
+    False,
+    'Give the action of each frame beside the prompt instead of in it.',
   )
   flags.DEFINE_bool('beam', False, 'Make the parts with Apache Beam.')
 
 
 @dataclasses.dataclass(frozen=True)
 class StoryParts:
-  """Part number -> its films; pickles, and loads the codec where it runs."""
+  """A function from the number of a part to its films.
+
+  It can be pickled, and loads the codec in the process that calls it.
+  """
 
   cfg: Config
   weights: str
@@ -73,14 +82,14 @@ class StoryParts:
 
   @property
   def seed(self) -> int:
-    """Training films are never evaluation films."""
+    """The given seed, or one that keeps training and evaluation films apart."""
     if self.given_seed is not None:
       return self.given_seed
-    is_train = self.kind in ('train', 'single')
-    return self.cfg.story.seed if is_train else self.cfg.eval.seed
+    is_evaluation = self.kind in EVALUATION_KINDS
+    return self.cfg.eval.seed if is_evaluation else self.cfg.story.seed
 
   def numbers(self) -> range:
-    """Of the parts."""
+    """The numbers of the parts."""
     return range(-(-self.films // _PART))
 
   def __call__(self, part: int) -> Iterator[LatentFilm]:
@@ -101,7 +110,7 @@ def make_films(
   numbers: range,
   steered: bool = False,
 ) -> list[LatentFilm]:
-  """The films cast(kind, seed, number), as latents with their prompts."""
+  """The films cast(kind, seed, number) as latents with prompts."""
   frames = cfg.film.frames_per_chunk
   cast_films = [
     cast(kind, seed, number).in_chunks_of(frames) for number in numbers
@@ -109,26 +118,27 @@ def make_films(
   timeline = Timeline(
     cfg.film.frames_per_chunk, cfg.codec.temporal_stride, cfg.film.fps
   )
-  # One compiled length for films of all lengths, unless they are very long.
+  # All films are padded to one length, unless they are longer than usual, so
+  # that the encoder compiles once.
   chunks = max(cfg.data.chunks, *(film.chunks for film in cast_films))
   videos = render_batch(cast_films, timeline.frames_per_chunk, timeline.stride)
   latents = encode(videos, timeline.pixel_frames(chunks))
-  made = []
+  latent_films = []
   for number, film, z in zip(numbers, cast_films, latents, strict=True):
-    said = chunk_prompts(
+    prompts = chunk_prompts(
       film.screenplay(), cfg.film.cut_prefix, timeline.chunk_secs
     )
     if steered:
-      said = steered_prompts(
-        film, said, timeline.frames_per_chunk, timeline.stride
+      prompts = steered_prompts(
+        film, prompts, timeline.frames_per_chunk, timeline.stride
       )
-    made.append(films.latent_film(number, z, said))
-  return made
+    latent_films.append(films.latent_film(number, z, prompts))
+  return latent_films
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
-  world.check_size(cfg.film, 'give a config of that size')
+  world.check_size(cfg.film, 'use a config of that size')
   parts = StoryParts(
     cfg,
     args.weights,
@@ -137,11 +147,11 @@ def main() -> None:
     args.seed,
     args.steered,
   )
-  # what is missing is told before anything is written
+  # Errors about missing files come before anything is written.
   if args.beam:
     films.check_beam()
   load_encode(cfg.codec, args.weights)
-  films.claim(args.out, _settings(parts))
+  films.record_settings(args.out, _settings(parts))
   write = functools.partial(
     films.write_films, args.out, frame_shape=cfg.frame_shape
   )

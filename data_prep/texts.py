@@ -1,12 +1,13 @@
-"""Encodes what is said in a data set of films, once for each prompt.
+"""Encodes the prompts of a data set of films, each of them once.
 
   python -m data_prep.texts --config=configs/wan_1_3b.py --films=FILMS \\
     --config.text.folder=WAN
 
-Training then reads captions from FILMS/text (cinejax/data/texts.py) and loads
-no text encoder. Without it captions are encoded on the fly. A rerun encodes
-what is new: more films, another negative prompt. --workers=N --worker=I takes
-every N-th prompt; start one for each device.
+Training then reads encoded prompts from FILMS/text (cinejax/data/texts.py) and
+loads no text encoder; otherwise it encodes prompts as it reads films. A rerun
+encodes only new prompts, of more films or a different negative prompt. With
+--workers=N --worker=I a process encodes every N-th prompt; start one process
+for each device.
 """
 
 import itertools
@@ -23,30 +24,28 @@ from cinejax.data import texts
 from cinejax.data.sources import LatentFilms
 from cinejax.interop.texts import load_text
 from cinejax.models.text.select import Text
-from data_prep import films
+from data_prep import films, workers
 
-_FILE = 256  # prompts
+_FILE = 256  # prompts in a file
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines flags; not at import, so that commands can import each other."""
   flags.DEFINE_string('films', None, 'The data set.', required=True)
-  flags.DEFINE_integer('worker', 0, 'Which of --workers.', lower_bound=0)
-  flags.DEFINE_integer('workers', 1, 'How many share it.', lower_bound=1)
+  workers.define_flags()
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
-  if args.worker >= args.workers:
-    raise UserError(f'--worker={args.worker} must be below --workers')
+  own = workers.own_slice()
   if cfg.text.actions:
     raise UserError(
-      'config.text.actions is set; captions of single frames are not stored, '
+      'config.text.actions is set; prompts with actions are not stored, since '
       'training encodes them as it reads films'
     )
   prompts = LatentFilms(args.films).prompts() | {cfg.rollout.negative_prompt}
   folder = texts.folder(args.films)
-  films.claim(
+  films.record_settings(
     folder,
     {
       'encoder': cfg.text.name,
@@ -54,23 +53,30 @@ def main() -> None:
       'features': cfg.text.features,
     },
   )
-  mine = sorted(prompts)[args.worker :: args.workers]
+  mine = sorted(prompts)[own]
   text = load_text(cfg.text)
   with Progress(console=Console(stderr=True)) as progress:
     task = progress.add_task('prompts', total=len(mine))
-    made = 0
+    encoded = 0
     for count in encode(args.films, mine, text, f'worker-{args.worker:03d}'):
-      made += count
-      progress.update(task, completed=made)
-  print(f'{made} prompts encoded, {len(mine) - made} were there; {folder}')
+      encoded += count
+      progress.update(task, completed=encoded)
+  print(f'{encoded} prompts encoded, {len(mine) - encoded} were in {folder}')
 
 
 def encode(
   path: str, prompts: Sequence[str], text: Text, name: str
 ) -> Iterator[int]:
-  """Writes the prompts that are not there yet, in files NAME-00000 and on.
+  """Encodes prompts and writes those that are not stored yet.
 
-  Yields the number of prompts in each file that was written.
+  Args:
+    path: the data set of films.
+    prompts: to encode.
+    text: the encoder.
+    name: of the files, which are NAME-00000.safetensors and so on.
+
+  Yields:
+    The number of prompts in each file that was written.
   """
   stored = texts.StoredText(path, 1, 1)
   missing = [prompt for prompt in prompts if prompt not in stored]
@@ -86,10 +92,10 @@ def encode(
 
 
 def _tokens(text: Text, prompt: str) -> np.ndarray:
-  """[w, D], without the padding; at least one row, of zeros."""
+  """Features [w, D] without padding; a row of zeros for an empty prompt."""
   text_WD = text.encode([prompt])[0]
-  said = np.flatnonzero(text_WD.any(-1))
-  return text_WD[: said[-1] + 1 if said.size else 1]
+  filled = np.flatnonzero(text_WD.any(-1))
+  return text_WD[: filled[-1] + 1 if filled.size else 1]
 
 
 if __name__ == '__main__':

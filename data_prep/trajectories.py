@@ -1,19 +1,20 @@
-"""Trajectories of a teacher as a data set: what ODE distillation reads.
+"""Makes a data set of a teacher's trajectories, for ODE distillation.
 
   python -m data_prep.trajectories --config=configs/story.py \\
     --config.data.films=runs/story/films --config.init.guidance=6 \\
     --weights=runs/story --out=runs/story/trajectories [--films=N]
 
-For each film: its prompts, the clean past that a student will see, the states
-of the teacher's ODE at the student's four times, and where it ends, float16:
-six times the bytes of the film. `--config.init.teacher=bidirectional`, which
-needs `--config.init.method=ode`, takes the other teacher, whose past is the
-film that it makes itself (equations in cinejax/objectives/causal_ode.py). A
-film's noise depends on config.seed and its number alone.
+For each film the data set holds its prompts, the clean past that a student will
+see, the states of the teacher's ODE at the four times of the student, and its
+end, all in float16: six times the bytes of the film. With
+`--config.init.teacher=bidirectional`, which needs `--config.init.method=ode`,
+the teacher is bidirectional, and the past is the film that it generates itself
+(equations in cinejax/objectives/causal_ode.py). The noise of a film depends
+only on config.seed and on the number of the film.
 
-A rerun keeps the parts that are there. Machine i of n adds --shard=i --shards=n
-and may write to the same folder. On several devices config.mesh divides batch
-and teacher. A batch of trajectories is all that is held at a time.
+A rerun keeps the parts that exist. Machine i of n adds --shard=i --shards=n and
+may write to the same folder. On several devices config.mesh divides the batch
+and the teacher. Only one batch of trajectories is in memory at a time.
 """
 
 import functools
@@ -29,6 +30,7 @@ from jax.sharding import Mesh
 
 from cinejax import command
 from cinejax.config import Config
+from cinejax.core.random import key_from_seed
 from cinejax.core.sharding import batch_sharding, make_mesh, param_shardings
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm, LatentFilms, TrajectoryFilm
@@ -53,9 +55,12 @@ _PART_BYTES = 2**28
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines flags; not at import, so that commands can import each other."""
   flags.DEFINE_string(
-    'weights', None, "The teacher's, a file or a run's folder.", required=True
+    'weights',
+    None,
+    "The teacher's: a file, or the folder of a run.",
+    required=True,
   )
   remake.define_flags()
 
@@ -66,7 +71,7 @@ def main() -> None:
   check_mesh('init', cfg, mesh)
   weights = locate(args.weights, BASES[cfg.init.teacher])
   count = min(args.films or len(source), len(source))
-  films_lib.claim(args.out, _settings(cfg, weights, count))
+  films_lib.record_settings(args.out, _settings(cfg, weights, count))
   with jax.set_mesh(mesh):
     teach = make_teach(cfg, weights, mesh)
     write_parts(cfg, source, count, teach, args.out, shard)
@@ -81,7 +86,7 @@ def write_parts(
   out: str,
   shard: tuple[int, int] = (0, 1),
 ) -> None:
-  """As remake.write_parts, of films with trajectories."""
+  """Writes a data set of films with trajectories; see remake.write_parts."""
   remake.write_parts(
     out,
     source,
@@ -96,7 +101,7 @@ def write_parts(
 
 
 def part_films(cfg: Config) -> int:
-  """Films of a part: whole batches, of about _PART_BYTES in all."""
+  """Films of a part: whole batches with about _PART_BYTES in all."""
   batch = cfg.stage.init.batch
   frames = cfg.data.chunks * cfg.film.frames_per_chunk
   numbers = frames * math.prod(cfg.frame_shape) * (STUDENT_STEPS + 2)
@@ -104,7 +109,11 @@ def part_films(cfg: Config) -> int:
 
 
 def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
-  """Call it, and what it returns, within `jax.set_mesh(mesh)`."""
+  """A function that adds a teacher's trajectories to films.
+
+  Call this, and the function that it returns, within `jax.set_mesh(mesh)`.
+  Raises UserError if the weights cannot be read.
+  """
   text = captions(cfg)
   integrate = teacher_trajectories(cfg, text)
   shapes = jax.eval_shape(init_dit(cfg.dit), jax.random.key(0))
@@ -121,7 +130,7 @@ def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
 
   @jax.jit
   def integrated(params, batch):
-    key = jax.random.key(cfg.seed)
+    key = key_from_seed(cfg.seed)
     shape = batch['latents'].shape[1:]
 
     def noise_of(number_2):
@@ -129,19 +138,19 @@ def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
       return jax.random.normal(own, shape)
 
     noise = jax.vmap(noise_of)(batch['number'])
-    made = integrate(params, batch, noise, key)
+    result = integrate(params, batch, noise, key)
     names = ('latents', 'points', 'end')
-    return {name: made[name].astype(jnp.float16) for name in names}
+    return {name: result[name].astype(jnp.float16) for name in names}
 
   def teach(group: Sequence[LatentFilm]) -> list[TrajectoryFilm]:
     short = cfg.stage.init.batch - len(group)
     rows = [_row(cfg, text, film) for film in [*group, *group[-1:] * short]]
     batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    made = jax.device_get(
+    result = jax.device_get(
       integrated(params, place(batch, batch_sharding(mesh)))
     )
     return [
-      _film(cfg, film, {name: array[i] for name, array in made.items()})
+      _film(cfg, film, {name: array[i] for name, array in result.items()})
       for i, film in enumerate(group)
     ]
 
@@ -150,24 +159,24 @@ def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
 
 def _row(cfg: Config, text: Text, film: LatentFilm) -> dict[str, np.ndarray]:
   row = fit_film(film, text.encode, cfg.data.chunks, cfg.film.frames_per_chunk)
-  # clips have numbers of up to 48 bits (data_prep/clips.py)
+  # Film numbers of clips have up to 48 bits (data_prep/clips.py).
   return row | {'number': np.array(divmod(film.film, 2**32), np.uint32)}
 
 
 def _film(
-  cfg: Config, film: LatentFilm, made: dict[str, np.ndarray]
+  cfg: Config, film: LatentFilm, result: dict[str, np.ndarray]
 ) -> TrajectoryFilm:
-  """`film` as the batch had it: cut to data.chunks, without padding."""
+  """`film` with its trajectory, shortened to data.chunks, without padding."""
   chunks = min(cfg.data.chunks, len(film.prompts))
   frames = chunks * cfg.film.frames_per_chunk
   return TrajectoryFilm(
-    latents=made['latents'][:frames],
+    latents=result['latents'][:frames],
     prompts=film.prompts[:chunks],
     cuts=film.cuts[:chunks],
     shots=film.shots[:chunks],
     film=film.film,
-    points=made['points'][:frames],
-    end=made['end'][:frames],
+    points=result['points'][:frames],
+    end=result['end'][:frames],
   )
 
 
@@ -180,7 +189,7 @@ def _settings(
     'films': count,
     'chunks': cfg.data.chunks,
     'seed': cfg.seed,
-    'batch': cfg.stage.init.batch,  # parts are of whole ones
+    'batch': cfg.stage.init.batch,  # parts hold whole batches
     'teacher_weights': fingerprint(weights),
   }
 

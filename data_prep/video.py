@@ -1,25 +1,25 @@
-"""Real clips as a data set: shots, captions, latents.
+"""Makes a data set of real clips: their shots, captions and latents.
 
   python -m data_prep.video --clips=clips/ --out=runs/real/films \\
     --config=configs/story.py --config.codec.name=taef2 \\
     --config.codec.temporal_stride=1 --config.codec.channels=32 \\
     --weights=weights/taef2 --fps=8 --height=64 --width=160
 
-Every clip becomes one part of the data set, with at most config.data.chunks
-chunks a film. A clip that cannot be used is named in OUT/report.json and
-skipped; a rerun keeps the clips that are done and tries the others again.
-Captions come from `--captions`, or a captions.jsonl beside the clips.
+Every clip becomes one part of the data set, with films of at most
+config.data.chunks chunks. Clips that cannot be used are skipped and listed in
+OUT/report.json with the reason; a rerun keeps the clips that are done and tries
+the others again. Captions come from `--captions`, or from a captions.jsonl
+beside the clips.
 
-Many share the work: `--workers=N --worker=I` takes every N-th clip, one
-process for each device; `--beam` maps the clips in a Beam pipeline (pip install
-cinejax[beam]), whose `--beam_option`s name its runner. OUT must be a folder
-that all of them see; each clip's entry lies in OUT/clips until the report is
-put together.
+Several processes can share the work. With `--workers=N --worker=I` a process
+prepares every N-th clip; start one for each device. `--beam` prepares the clips
+in a Beam pipeline (pip install cinejax[beam]), whose runner `--beam_option`
+names. All of them must be able to write to OUT; the entry of each clip is kept
+in OUT/clips, from which the report is collected.
 """
 
 import dataclasses
 import functools
-import json
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,9 +31,9 @@ from rich.progress import Progress
 from cinejax import command
 from cinejax.config import Config, check
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path, read_json
+from cinejax.core.files import read_json, write_json
 from cinejax.interop.weights import codec_files
-from data_prep import captions, films
+from data_prep import captions, films, workers
 from data_prep.clips import Entry, Preparation, part_name
 from data_prep.encode import encode_where_it_runs, fingerprint, load_encode
 
@@ -43,28 +43,27 @@ _SUFFIXES = frozenset(
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines flags; not at import, so that commands can import each other."""
   text, whole = flags.DEFINE_string, flags.DEFINE_integer
   text('clips', None, 'A folder of video files, or one file.', required=True)
-  text('weights', None, 'Of the codec.', required=True)
+  text('weights', None, 'Weights of the codec.', required=True)
   text('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_float(
     'fps', None, 'Default: config.film.fps.', upper_bound=1000.0
   )
   whole('height', None, 'Pixels; default: config.film.height.')
   whole('width', None, 'Pixels; default: config.film.width.')
-  text('crop', 'auto', 'Rows to keep, top:bottom; auto: all but black bars.')
-  whole('shot_chunks', 0, 'Most chunks kept of a shot; 0: all.', lower_bound=0)
-  text('captions', '', 'A JSONL of {"file": …, "shot": 0, "caption": …}.')
-  text('caption_command', '', 'Gets the path of a PNG, prints a caption.')
-  flags.DEFINE_integer('worker', 0, 'Which of --workers.', lower_bound=0)
-  flags.DEFINE_integer('workers', 1, 'How many share it.', lower_bound=1)
+  text('crop', 'auto', 'Rows to keep, top:bottom; auto: without black bars.')
+  whole('shot_chunks', 0, 'Most chunks of a shot; 0: all.', lower_bound=0)
+  text('captions', '', 'JSONL file of {"file": …, "shot": 0, "caption": …}.')
+  text('caption_command', '', 'Is given a PNG, prints a caption.')
+  workers.define_flags()
   flags.DEFINE_bool('beam', False, 'Prepare the clips with Apache Beam.')
   flags.DEFINE_multi_string('beam_option', [], 'Such as --runner=FlinkRunner.')
 
 
 def run(task: Preparation, found: Mapping[str, pathlib.Path]) -> list[Entry]:
-  """Prepares clips by name, one after another; the entry of each."""
+  """Prepares the named clips one after another; returns their entries."""
   entries = []
   with Progress(console=Console(stderr=True)) as progress:
     for name, clip in progress.track(found.items(), description='clips'):
@@ -80,8 +79,8 @@ def run_beam(
   found: Mapping[str, pathlib.Path],
   options: Sequence[str] = (),
 ) -> None:
-  """The same by a pipeline's workers, to whom `task` is pickled."""
-  import apache_beam as beam  # an optional extra
+  """Prepares the clips in a Beam pipeline, whose workers unpickle `task`."""
+  import apache_beam as beam  # an optional dependency
   from apache_beam.options.pipeline_options import PipelineOptions
 
   with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
@@ -90,7 +89,7 @@ def run_beam(
 
 
 def attempt(task: Preparation, name: str, clip: pathlib.Path) -> Entry:
-  """Prepares one clip, unless it is done, and keeps its entry in OUT."""
+  """Prepares one clip, unless it is done, and writes its entry to OUT/clips."""
   path = _entry_path(task.out, name)
   if films.is_written(task.out, part_name(name)):
     return {'file': name} | read_json(path) | {'status': 'kept'}
@@ -99,20 +98,23 @@ def attempt(task: Preparation, name: str, clip: pathlib.Path) -> Entry:
   except UserError as error:
     entry = {'status': 'skipped', 'reason': str(error)}
   entry = {'file': name, **entry}
-  _write_json(path, entry)
+  write_json(path, entry)
   return entry
 
 
 def report(out: pathlib.Path, found: Iterable[str]) -> list[Entry]:
-  """Writes OUT/report.json, what is known of the clips `found`."""
+  """Writes OUT/report.json with the entries of the clips `found`."""
   entries = [read_json(_entry_path(out, name)) for name in found]
-  entries = [entry for entry in entries if entry]  # the others are not tried
-  _write_json(out / 'report.json', {'clips': entries})
+  entries = [entry for entry in entries if entry]  # without those not tried
+  write_json(out / 'report.json', {'clips': entries})
   return entries
 
 
 def find_clips(clips: pathlib.Path) -> dict[str, pathlib.Path]:
-  """Name -> file, in order of name; UserError if there are none."""
+  """The files of clips by name, in order of name.
+
+  Raises UserError if there are none.
+  """
   if clips.is_file():
     return {clips.name: clips}
   found = {
@@ -121,20 +123,21 @@ def find_clips(clips: pathlib.Path) -> dict[str, pathlib.Path]:
     if path.is_file() and path.suffix.lower() in _SUFFIXES
   }
   if not found:
-    raise UserError(f'--clips={clips} is no video file and no folder of them')
+    raise UserError(
+      f'--clips={clips} is neither a video file nor a folder with video files'
+    )
   return found
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, with_size(command.config(), flags.FLAGS)
   clips, out = pathlib.Path(args.clips), pathlib.Path(args.out)
-  if args.worker >= args.workers:
-    raise UserError(f'--worker={args.worker} must be below --workers')
+  own = workers.own_slice()
   found = find_clips(clips)
   beside = (clips if clips.is_dir() else clips.parent) / 'captions.jsonl'
   listed = pathlib.Path(args.captions) if args.captions else beside
   known = captions.load(listed) if args.captions or beside.exists() else {}
-  # what is missing is told before anything is written
+  # Errors about missing files come before anything is written.
   if args.beam:
     films.check_beam()
   load_encode(cfg.codec, args.weights)
@@ -147,24 +150,27 @@ def main() -> None:
     captions=known,
     caption_command=captions.parse_command(args.caption_command),
   )
-  films.claim(out, _settings(cfg, args.weights))
+  films.record_settings(out, _settings(cfg, args.weights))
   if args.beam:
     run_beam(task, found, args.beam_option)
   else:
-    names = list(found)[args.worker :: args.workers]
+    names = list(found)[own]
     run(task, {name: found[name] for name in names})
   entries = report(out, found)
   done = [entry for entry in entries if entry['status'] == 'written']
-  made = sum(entry['films'] for entry in done)
+  count = sum(entry['films'] for entry in done)
   print(
-    f'{made} films of {len(done)} clips in {out}, {len(entries) - len(done)} '
+    f'{count} films of {len(done)} clips in {out}, {len(entries) - len(done)} '
     f'clips skipped, {len(found) - len(entries)} not tried yet; see '
     f'{out / "report.json"}'
   )
 
 
 def with_size(cfg: Config, args: flags.FlagValues) -> Config:
-  """`cfg` with the frame rate and size of the flags, where given; checked."""
+  """`cfg` with the frame rate and size that flags give.
+
+  Raises UserError if the result is not a valid config.
+  """
   given = {
     name: value
     for name in ('fps', 'height', 'width')
@@ -176,7 +182,10 @@ def with_size(cfg: Config, args: flags.FlagValues) -> Config:
 
 
 def parse_rows(crop: str) -> tuple[int, int] | None:
-  """--crop as (top, bottom); None for auto."""
+  """The rows (top, bottom) of --crop; None for auto.
+
+  Raises UserError if it is neither.
+  """
   if crop == 'auto':
     return None
   match = re.fullmatch(r'(\d+):(\d+)', crop)
@@ -187,12 +196,6 @@ def parse_rows(crop: str) -> tuple[int, int] | None:
 
 def _entry_path(out: pathlib.Path, name: str) -> pathlib.Path:
   return out / 'clips' / f'{part_name(name)}.json'
-
-
-def _write_json(path: pathlib.Path, content: Entry) -> None:
-  with atomic_path(path) as partial:
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    partial.write_text(text + '\n', encoding='utf-8')
 
 
 def _settings(cfg: Config, weights: str) -> dict[str, object]:

@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Times the directing of Wan 2.1 1.3B at 832x480 on this machine, bfloat16,
-# random weights, which cost what trained ones do:
+# Times directing with Wan 2.1 1.3B at 832x480 on this machine, in bfloat16 with
+# random weights, which take as long as trained ones:
 #
 #   bash launch/bench_wan.sh [--reduced] [FLAG...]
 #
-# JSON lines are added to runs/bench/wan.jsonl: the students of four steps a
-# chunk and of two steps a frame, camr with 5 routed frames and a window of 3,
-# with Wan's decoder; the first with TAEHV's; the same students with the window
-# of 9 that they are trained for; and the base. They have frames a second with
-# and without the decoder, what a first chunk takes, peak memory, MFU, device
-# and versions. Flags go to `python -m cinejax.bench` after ours, so they win:
+# Appends JSON lines to runs/bench/wan.jsonl: the students of four steps per
+# chunk and of two steps per frame, with policy camr, 5 routed frames, a window
+# of 3 and Wan's decoder; the first of them with TAEHV's decoder; the same
+# students with the window of 9 for which they are trained; and the base. A row
+# has frames per second with and without the decoder, the time of a first chunk,
+# peak memory, MFU, device and versions. Flags are passed to
+# `python -m cinejax.bench` after those of this script, so they take precedence:
 # --out=FILE, --repeats=N, --platform=gpu, or other sizes.
 #
-# --reduced makes the same rows, to runs/bench/wan_reduced.jsonl, of a DiT of
-# two narrow layers and a thin codec at 48x32: minutes of a CPU, and no figure
-# of Wan. `parameters`, `height` and `width` of a row say which it is.
+# --reduced makes the same rows, in runs/bench/wan_reduced.jsonl, with a DiT of
+# two narrow layers and a small codec at 48x32. It takes minutes on a CPU and
+# says nothing of Wan's speed; `parameters`, `height` and `width` of a row tell
+# which it is.
 set -euo pipefail
 if [ -z "${PYTHON:-}" ]; then
   # shellcheck source=launch/setup.sh

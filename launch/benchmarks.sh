@@ -1,33 +1,37 @@
 #!/usr/bin/env bash
-# Makes every table of README.md and the card of weights/story anew:
+# Measures the networks of the story world:
 #
 #   bash launch/benchmarks.sh DIR [--config.KEY=VALUE...]
 #
-# with the Python that is active and has cinejax, of the networks in the folder
-# $WEIGHTS (weights/story; launch/story.sh makes others in its DIR/weights), and
-# with $SEEDS sampling seeds a film (3). What is in DIR already is kept, and the
-# same line goes on where it was stopped. Settings go to every command.
+# Uses the active Python, which must have cinejax, and the networks in the
+# folder $WEIGHTS (weights/story; launch/story.sh makes others in its
+# DIR/weights), with $SEEDS sampling seeds per film (3). Files that DIR already
+# has are kept, so the same command continues where it was stopped. Settings go
+# to every command.
 #
-#   DIR/story_eval.json      everything, of camr and window
-#   DIR/story_policies.json  after a given past, of every policy; .png, its plot
+#   DIR/story_eval.json      all metrics, policies camr and window
+#   DIR/story_policies.json  after a given past, every policy; .png, its plot
 #   DIR/story_long.json      the same in films of 40 chunks
 #   DIR/story_codec.json     the codec
-#   DIR/story_STUDENT.json   everything, of each student that is there
-#   DIR/story_minutes.json   two films of ten minutes, of whom serve is
+#   DIR/story_STUDENT.json   all metrics of each student that exists
+#   DIR/story_minutes.json   two films of ten minutes, by the network that
+#                            story_serve.jsonl uses
 #   DIR/story_speed.jsonl    stream, rollout and train of the base,
 #   DIR/story_STUDENT_speed.jsonl, and
-#   DIR/story_serve.jsonl    directors at once, of the student of four steps
-#                            (without one, of the base in four): take nothing
-#                            else onto the machine meanwhile
+#   DIR/story_serve.jsonl    several films at once by the student of four steps
+#                            (without it, by the base in four): run nothing else
+#                            on the machine meanwhile
 #
-# DIR=benchmarks, once it is empty, is what ships; its ablation_FILE.json are
-# table.json of `python -m cinejax.sweep configs/ablations/FILE.py`, and say by
-# which lines they were made.
+# With DIR=benchmarks, emptied before, it makes the files that ship; then
+# `python launch/results.py` writes the tables of README.md and
+# docs/benchmarks.md. The ablation_FILE.json there are the table.json of
+# `python -m cinejax.sweep configs/ablations/FILE.py`, and hold the command of
+# every point.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 if [ $# -lt 1 ] || [ "${1#-}" != "$1" ]; then
-  echo 'error: say where to: bash launch/benchmarks.sh DIR [FLAG...]' >&2
+  echo 'error: DIR is missing: bash launch/benchmarks.sh DIR [FLAG...]' >&2
   exit 2
 fi
 dir="$1"
@@ -35,12 +39,12 @@ shift
 weights="${WEIGHTS:-weights/story}" seeds="${SEEDS:-3}"
 mkdir -p "$dir"
 
-keep() { # FILE AS: a copy, whole or not there
+keep() { # FILE COPY: copies atomically
   cp "$1" "$2.part"
   mv "$2.part" "$2"
 }
 
-# Makes DIR/$1.json by evaluating config $3 in the folder $2, with flags.
+# Makes DIR/$1.json by evaluating config $3 into the folder $2, with flags.
 evaluate() {
   local table="$dir/$1.json" out="$dir/$2" config="$3"
   shift 3
@@ -52,7 +56,7 @@ evaluate() {
   keep "$out/report.json" "$table"
 }
 
-# Adds rows to DIR/$1.jsonl by timing config $2, with flags.
+# Makes DIR/$1.jsonl by timing config $2, with flags.
 bench() {
   local table="$dir/$1.jsonl" config="$2"
   shift 2

@@ -3,9 +3,9 @@
 #
 #   bash launch/demo.sh [FLAG...]
 #
-# makes runs/demo/film.mp4, contact_sheet.png and report.json. Flags go to
-# `python -m cinejax.direct` after ours, so they win, for instance --seed=1 or
-# --screenplay=FILE; paths start at the repository's root.
+# makes runs/demo/film.mp4, contact_sheet.png and report.json. Flags are passed
+# to `python -m cinejax.direct` after those below and take precedence, such as
+# --seed=1 or --screenplay=FILE. Paths are relative to the repository's root.
 set -euo pipefail
 # shellcheck source=launch/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"

@@ -8,12 +8,12 @@
 #     --signal=B:USR1@300 --open-mode=append \
 #     launch/gpu_node.sh -- --config=… --workdir=…                by Slurm
 #
-# --dry_run before -- prints the commands. Flags are those of cinejax.train;
-# the workdir must be one that all hosts see. The same command resumes. Under
-# Slurm SIGUSR1, five minutes before the time limit, saves and puts the job in
-# the queue again, where it goes on; one that is preempted (Slurm sends SIGTERM
-# and requeues it) or cancelled saves too.
-# Environment: PORT of the first host (12345); PYTHON (.venv/bin/python).
+# --dry_run before -- prints the commands. Flags are those of cinejax.train; the
+# workdir must be a folder that all hosts see. The same command resumes. Under
+# Slurm, SIGUSR1 five minutes before the time limit saves a checkpoint and
+# queues the job again, which then continues; a job that is preempted (Slurm
+# sends SIGTERM and requeues it) or cancelled saves too. Environment: PORT of
+# the first host (12345); PYTHON (.venv/bin/python).
 set -euo pipefail
 
 fail() {
@@ -33,7 +33,7 @@ if [ -z "${SLURM_JOB_ID:-}" ]; then # Slurm runs a copy of this file
 fi
 PYTHON="${PYTHON:-.venv/bin/python}"
 TRAIN=("$PYTHON" -m cinejax.train --platform=gpu)
-# collectives run while matrices are multiplied
+# overlaps communication with computation
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_enable_latency_hiding_scheduler=true"
 
 run() {
@@ -55,12 +55,12 @@ if [ -n "${SLURM_JOB_ID:-}" ]; then
     run "${STEP[@]}"
     exit
   fi
-  # what saved has exit code 0, which Slurm does not requeue by itself
-  TOLD=0 CODE=0
-  trap 'TOLD=1; kill -TERM "$!"' USR1 # srun hands it on to all
+  # Slurm does not requeue exit code 0, with which a saved training ends
+  STOPPING=0 CODE=0
+  trap 'STOPPING=1; kill -TERM "$!"' USR1 # srun passes it on to all
   "${STEP[@]}" &
   wait "$!" || CODE=$?
-  if [ "$TOLD" = 1 ]; then # that was the end of waiting, not of srun
+  if [ "$STOPPING" = 1 ]; then # the signal ended the wait, not srun
     CODE=0
     wait "$!" || CODE=$?
     if [ "$CODE" = 0 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
@@ -83,12 +83,12 @@ exec $words"
   if [ "$DRY" = 1 ]; then
     run ssh -tt "${HOST[$i]}" "$there"
   else
-    # with a terminal, which hangs up when ssh ends: SIGHUP, at which it saves
+    # a terminal hangs up when ssh ends: the training gets SIGHUP and saves
     ssh -tt "${HOST[$i]}" "$there" </dev/null &
     PIDS+=("$!")
   fi
 done
 if [ "$DRY" = 1 ]; then exit; fi
-# one that falls takes all with it: the others would wait for it for ever
+# if one host fails, all are ended, which would wait for it for ever
 trap 'kill "${PIDS[@]}" 2>/dev/null || true' EXIT TERM INT
 for _ in "${PIDS[@]}"; do wait -n "${PIDS[@]}"; done

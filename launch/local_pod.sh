@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# A pod on this machine, and what happens when a host of it dies: two processes
-# with four virtual devices each train together, one is killed (SIGKILL) after
-# a checkpoint, and one process with eight devices goes on. First so for the
-# story base; then for DMD, with `init` on the way. Before that one of two is
-# told to stop (SIGTERM): both save the same update and exit 0.
+# Tests a pod on this machine, and the death of one of its hosts: two processes
+# with four virtual devices each train together, one is killed (SIGKILL) after a
+# checkpoint, and one process with eight devices continues. This is done for the
+# story base and then for DMD, with `init` in between. Before that, one of two
+# processes gets SIGTERM, and both save the same update and exit with code 0.
 #
 #   bash launch/local_pod.sh [WORKDIR]      default: runs/local_pod, emptied
 #
-# The model is the least there is. Base and DMD take STEPS updates (40) of 8
-# films, saved every 4. After each it checks that in what survives each update
-# took the films that come next, so each index of their order occurs once; that
-# no more was lost than what came after the last save but one (a save goes on
-# beside the next updates); and that updates which both did, two processes and
-# the one, have the same loss and gradient norm.
+# The model is as small as possible. Base and DMD take STEPS updates (40) of 8
+# films with a checkpoint every 4. After each stage the script checks that every
+# surviving update used the next films, so that each index of their order occurs
+# once; that no more was lost than the updates after the second-last checkpoint
+# (a checkpoint is written while the next updates run); and that updates which
+# were done twice, by two processes and by one, have the same loss and gradient
+# norm.
 set -euo pipefail
 if [ -z "${PYTHON:-}" ]; then
   # shellcheck source=launch/setup.sh
@@ -30,7 +31,7 @@ fi
 rm -rf "$WORKDIR"
 mkdir -p "$WORKDIR"
 touch "$WORKDIR/.local_pod"
-CONFIG=(--config=configs/story.py --config.dit.layers=1 --config.dit.heads=2
+CONFIG=(--config=configs/story.py:four --config.dit.layers=1 --config.dit.heads=2
   --config.dit.head_features=16 --config.dit.mlp_features=64
   --config.data.chunks=3 --config.data.films="$WORKDIR/films"
   --config.memory.window_frames=3 --config.memory.routed_frames=2
@@ -50,7 +51,7 @@ train() { # DEVICES STAGES FLAG…
     --workdir="$WORKDIR" "${CONFIG[@]}" --config.train.stages="$stages" "$@"
 }
 
-pair() { # NAME STAGES FLAG…: two processes begin, and log to NAME-?.log
+pair() { # NAME STAGES FLAG…: starts two processes that log to NAME-?.log
   local name="$1" stages="$2" port process
   shift 2
   port="$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
@@ -63,7 +64,7 @@ print(s.getsockname()[1])')"
   done
 }
 
-lost() { # NAME: whether one of the pair has ended too early
+lost() { # NAME: succeeds if one of the pair has ended too early
   local pid
   for pid in "${PIDS[@]}"; do
     kill -0 "$pid" 2>/dev/null || {
@@ -75,7 +76,7 @@ lost() { # NAME: whether one of the pair has ended too early
   return 1
 }
 
-leave() { # one of two processes is told to stop, far from any row of metrics
+leave() { # stops one of two processes, far from any row of metrics
   local pid
   pair stop "('base',)" --workdir="$WORKDIR/stop" \
     --config.train.log_every_steps=1000000 --config.stage.base.steps=1000000
@@ -102,18 +103,18 @@ print(f'stop: one process was told, both saved update {step} and exited 0')
 CHECK
 }
 
-act() { # STAGE STAGES: two processes, of which one dies in STAGE; one goes on
+act() { # STAGE STAGES: one of two processes dies in STAGE, the other continues
   local rows="$WORKDIR/metrics/$1.jsonl"
   pair "$1" "$2"
   until [ -e "$rows" ] && [ "$(wc -l <"$rows")" -ge 6 ]; do
     if lost "$1"; then exit 1; fi
     sleep 0.05
   done
-  # the functions above are subshells, whose child is the trainer
+  # the functions above run in subshells whose child is the trainer
   pkill -9 -P "${PIDS[1]}"
   echo "$1: process 1 was killed after $(wc -l <"$rows") updates"
   sleep 2
-  pkill -9 -P "${PIDS[0]}" || true # it waits for the other, or has given up
+  pkill -9 -P "${PIDS[0]}" || true # waits for the other, or has ended
   wait "${PIDS[@]}" 2>/dev/null || true
   PIDS=()
 

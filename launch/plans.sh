@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Compiles the steps of Wan's configs for pods and GPU hosts that are not here,
-# and writes what each needs to benchmarks/plans.jsonl and, as a table, between
-# the marks in BUILD.md:
+# Compiles the updates of Wan's configs for pods and GPU hosts that are not
+# present, and writes the memory that each needs to benchmarks/plans.jsonl and
+# as a table between its marks in docs/pods.md:
 #
-#   bash launch/plans.sh            what is not in benchmarks/plans.jsonl yet
-#   bash launch/plans.sh h100       of that what has this in its key
-#   QUICK=1 bash launch/plans.sh    with plan's --quick: TPU rows 4 times sooner
-#   bash launch/plans.sh --table    the table alone
+#   bash launch/plans.sh            rows that benchmarks/plans.jsonl lacks
+#   bash launch/plans.sh h100       those of them whose key contains this
+#   QUICK=1 bash launch/plans.sh    with plan's --quick: TPU rows 4 times faster
+#   bash launch/plans.sh --table    only writes the table
 #
 # Needs pip install -e '.[plan-tpu]' for TPUs, '.[plan-gpu]' for GPUs. A row
-# takes one to five minutes of a core for GPUs, 5 to 30 for TPUs; remove rows, or
-# the file, to have them made anew.
+# takes one to five minutes of a core for GPUs and 5 to 30 for TPUs. Remove
+# rows, or the file, to compute them again.
 set -euo pipefail
 if [ -z "${PYTHON:-}" ]; then
   # shellcheck source=launch/setup.sh
@@ -22,6 +22,7 @@ WANTED="${1:-}"
 plan() { # MODEL STAGE CHUNKS TOPOLOGY BATCH FLAG…
   local key="$*" batch=()
   local config="configs/wan_$1.py"
+  if [ "$2" = dmd ]; then config+=:four; fi # the student that it trains
   case "$key" in *"$WANTED"*) ;; *) return ;; esac
   if grep -qsF "\"key\": \"$key\"" "$ROWS"; then return; fi
   if [ "$2" = rollout ]; then
@@ -57,10 +58,10 @@ if [ "$WANTED" != --table ]; then
       plan 14b $stage $chunks v6e:16x16 32
     done
   done
-  # films as long as what such chips have
+  # films as long as the memory of such chips allows
   plan 14b base 15 v6e:16x16 32
   plan 14b dmd 4 v5e:16x16 32
-  # updates of the runbooks, 64 films, one a group at a time
+  # updates of the runbooks: 64 films, one per group of devices at a time
   plan 14b base 20 h100:1x8x8 64 --config.stage.base.accumulate=8
   plan 1_3b base 20 h100:1x8x8 64 --config.mesh.sequence=2 \
     --config.stage.base.accumulate=2
@@ -76,7 +77,7 @@ if [ "$WANTED" != --table ]; then
   done
 fi
 
-"$PYTHON" - "$ROWS" <<'TABLE' | "$PYTHON" launch/into_build.py plans
+"$PYTHON" - "$ROWS" <<'TABLE' | "$PYTHON" launch/into_docs.py docs/pods.md plans
 import json
 import sys
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Weak scaling by what is compiled, not by time: the story base's update on 1,
-# 2, 4 and 8 virtual devices of this machine, one film each. Writes rows that
-# are missing to benchmarks/scaling.jsonl, and the table in BUILD.md.
+# Weak scaling of the compiled program, not of time: the story base's update on
+# 1, 2, 4 and 8 virtual devices of this machine, one film each. Writes missing
+# rows to benchmarks/scaling.jsonl and the table in docs/pods.md.
 set -euo pipefail
 if [ -z "${PYTHON:-}" ]; then
   # shellcheck source=launch/setup.sh
@@ -17,7 +17,8 @@ for devices in 1 2 4 8; do
     --key="$key" --out="$ROWS" >/dev/null
 done
 
-"$PYTHON" - "$ROWS" <<'TABLE' | "$PYTHON" launch/into_build.py scaling
+INTO=(launch/into_docs.py docs/pods.md scaling)
+"$PYTHON" - "$ROWS" <<'TABLE' | "$PYTHON" "${INTO[@]}"
 import json
 import sys
 

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Sourced by .ci/run and by what in launch/ needs only a Python >= 3.11: goes to
-# the repository's root and makes .venv there once, with cinejax and its tests
-# in it. Afterwards $PYTHON is the Python of .venv.
+# Sourced by .ci/run and by the scripts of launch/ that need only Python >=
+# 3.11. Changes to the repository's root and creates .venv there once, with
+# cinejax and the tools of its tests. Afterwards $PYTHON is the Python of .venv.
 #
-# .venv/cinejax-stamp says what .venv was made from, so that a second run
-# reuses it, and one that was interrupted or has become old starts over. A
-# .venv without a stamp is somebody's own: it is never deleted, and filled only
-# if it lacks cinejax or its tests' tools.
+# .venv/cinejax-stamp records what .venv was made from, so that a second run
+# reuses it, and an unfinished or outdated one is made again. A .venv without a
+# stamp was not made by this script: it is never deleted, and packages are
+# installed into it only if it lacks cinejax or the tools of its tests.
 
 fail() {
   echo "error: $*" >&2
@@ -50,7 +50,7 @@ made.version("cinejax")' 2>/dev/null; then
   "$PYTHON" -m pip install --quiet --disable-pip-version-check \
     --editable '.[test]' ||
     fail 'pip could not install cinejax into .venv; see above, and run' \
-      'this again when it is mended'
+      'this again when that is fixed'
   if [ -e "$stamp" ]; then
     echo "$wanted" >"$stamp"
   fi

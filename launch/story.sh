@@ -3,19 +3,20 @@
 #
 #   bash launch/story.sh DIR [--config.KEY=VALUE...]
 #
-# with the Python that is active and has cinejax. What is in DIR already is not
-# made again, and a training that was stopped goes on, so that the same line,
-# under `timeout` where a machine is lent for minutes, gets there in the end.
-# Settings go to every training. Films take some 60 KB each; how many there are
-# is STORY_FILMS, how many long ones STORY_LONG_FILMS.
+# Uses the active Python, which must have cinejax. Networks that DIR already has
+# are not trained again and a training that was stopped continues, so the same
+# command can be repeated, for instance under `timeout`, until all are there.
+# Settings go to every training. The environment variables STORY_FILMS and
+# STORY_LONG_FILMS set the number of films and of long films; a film takes about
+# 60 kB.
 #
 # DIR/weights is a folder for --weights: codec, base, and the students four,
-# two and one (configs/story.py:four, …).
+# two and one (configs/story.py:four and so on).
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 if [ $# -lt 1 ] || [ "${1#-}" != "$1" ]; then
-  echo 'error: say where to: bash launch/story.sh DIR [FLAG...]' >&2
+  echo 'error: DIR is missing: bash launch/story.sh DIR [FLAG...]' >&2
   exit 2
 fi
 dir="$1"
@@ -24,7 +25,7 @@ films="${STORY_FILMS:-65536}" long="${STORY_LONG_FILMS:-2048}"
 weights="$dir/weights"
 mkdir -p "$weights"
 
-# Makes $2 of the shipped folder by training stage $1 of config $3.
+# Makes DIR/weights/$2 by training stage $1 of config $3, with flags.
 train() {
   local stage="$1" name="$2" config="$3" run="$dir/$2"
   shift 3

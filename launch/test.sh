@@ -4,8 +4,9 @@
 #   bash launch/test.sh          the fast ones
 #   bash launch/test.sh --all    also those that take minutes
 #
-# Other flags and paths go to pytest. Compiled programs are kept in .jax_cache
-# (tests/conftest.py), so that a second run is faster. Exit code: pytest's.
+# Other flags and paths go to pytest. Compiled programs are cached in .jax_cache
+# (tests/conftest.py), so that a second run is faster. The exit code is that of
+# pytest.
 set -euo pipefail
 # shellcheck source=launch/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# A Cloud TPU pod from nothing to a trained model, on all of its hosts:
+# Creates a Cloud TPU pod and trains on all of its hosts:
 #
 #   export NAME=film ZONE=us-east5-a TYPE=v5p-128
-#   bash launch/tpu_pod.sh create            ask for it (queued resources)
-#   bash launch/tpu_pod.sh status            ACTIVE when it is there
+#   bash launch/tpu_pod.sh create            request it (queued resources)
+#   bash launch/tpu_pod.sh status            ACTIVE when it is ready
 #   bash launch/tpu_pod.sh setup             copy this repository, install it
 #   bash launch/tpu_pod.sh run -- --config=configs/wan_14b.py \
 #     --workdir=/mnt/BUCKET/wan14b …         train; flags of cinejax.train
-#   bash launch/tpu_pod.sh logs              what the hosts print, as it comes
-#   bash launch/tpu_pod.sh stop              ends the run; it saves first
+#   bash launch/tpu_pod.sh logs              follow what the hosts print
+#   bash launch/tpu_pod.sh stop              save and end the run
 #   bash launch/tpu_pod.sh delete
-#   bash launch/tpu_pod.sh resume -- FLAGS   waits for a preempted pod, asks
-#     for it anew, sets it up, and runs the same command, which goes on from
-#     the newest checkpoint; again after each preemption
+#   bash launch/tpu_pod.sh resume -- FLAGS   watches the pod; after every
+#     preemption requests it again, sets it up, and runs the same command, which
+#     continues from the newest checkpoint
 #
 # --dry_run before the word prints every command and runs none.
 #
@@ -21,17 +21,17 @@
 #   ZONE      such as us-east5-a
 #   TYPE      such as v5p-128, v5litepod-256, v6e-256
 #   SLICES    how many; 1
-#   VERSION   of the machines' software; v2-alpha-tpuv5 for v5p and so on
+#   VERSION   of the TPU software; v2-alpha-tpuv5 for v5p and so on
 #   SPOT      1: may be preempted, and costs less; 0
-#   PROJECT   gcloud's own if empty
-#   POLL_SECS between looks at a pod that is waited for; 60
-#   TRIES     resume gives up when gcloud fails so often in a row; 30
+#   PROJECT   gcloud's default if empty
+#   POLL_SECS between checks of a pod by resume; 60
+#   TRIES     resume gives up after so many failures of gcloud in a row; 30
 #   HALT_SECS that hosts have to save before a restart; 300
 #
-# The workdir must be one that all hosts see: Filestore, or a bucket mounted by
-# gcsfuse, with --rename-dir-limit=100000 unless its namespace is hierarchical
-# (a checkpoint is a folder that is renamed when it is whole). Needs gcloud,
-# logged in, with permission for TPUs.
+# The workdir must be a folder that all hosts see: Filestore, or a bucket
+# mounted by gcsfuse, with --rename-dir-limit=100000 unless its namespace is
+# hierarchical (a checkpoint is a folder that is renamed when it is complete).
+# Needs gcloud, logged in, with permission for TPUs.
 set -euo pipefail
 
 fail() {
@@ -39,7 +39,7 @@ fail() {
   exit 2
 }
 
-run() { # a command, or with --dry_run what it would be
+run() { # runs a command, or with --dry_run prints it
   if [ "$DRY" = 1 ]; then
     printf '%q ' "$@"
     echo
@@ -58,13 +58,13 @@ version() {
   esac
 }
 
-tpus() { # gcloud compute tpus WORDS…, with place and project
+tpus() { # gcloud compute tpus WORDS…, with zone and project
   local where=(--zone="$ZONE")
   if [ -n "${PROJECT:-}" ]; then where+=(--project="$PROJECT"); fi
   run gcloud compute tpus "$@" "${where[@]}"
 }
 
-slices() { # the names of the machines' groups, one a line
+slices() { # prints the names of the slices, one per line
   local i
   if [ "$SLICES" = 1 ]; then
     echo "$NAME"
@@ -73,7 +73,7 @@ slices() { # the names of the machines' groups, one a line
   fi
 }
 
-on_all() { # a shell command on every host of every slice, at the same time
+on_all() { # runs a shell command on every host of every slice at once
   local slice pids=() pid failed=0
   for slice in $(slices); do
     tpus tpu-vm ssh "$slice" --worker=all --command="$1" &
@@ -95,7 +95,7 @@ create() {
   tpus queued-resources create "$NAME" "${flags[@]}"
 }
 
-state() { # ACTIVE, WAITING_FOR_RESOURCES, SUSPENDED, …; nothing: none
+state() { # prints ACTIVE, WAITING_FOR_RESOURCES, SUSPENDED, … or nothing
   tpus queued-resources describe "$NAME" --format='value(state.state)'
 }
 
@@ -109,8 +109,8 @@ setup() {
   on_all "$INSTALL"
 }
 
-# It outlives the connection, and leaves its exit code in the file rc; a second
-# run while one is alive is refused.
+# The run outlives the connection and leaves its exit code in the file rc. A
+# second run is refused while one is alive.
 start() {
   local words
   [ $# -gt 0 ] || fail 'run needs the flags of cinejax.train after --'
@@ -129,7 +129,7 @@ status() {
 if $ALIVE; then echo alive; else echo ended with \$(cat rc); fi; tail -n 1 log"
 }
 
-look() { # what state says, or NOT_FOUND; fails if gcloud could not tell
+look() { # prints the state, or NOT_FOUND; fails if gcloud fails otherwise
   local errors now
   errors="$(mktemp)"
   if now="$(state 2>"$errors")"; then
@@ -144,7 +144,7 @@ look() { # what state says, or NOT_FOUND; fails if gcloud could not tell
   rm "$errors"
 }
 
-look_inside() { # what the hosts say of their runs, each word once; or fails
+look_inside() { # prints the states of the hosts' runs, each once; or fails
   local said
   said="$(on_all "$HOST_SAYS")" || return
   sed -n 's/^cinejax-host: //p' <<<"$said" | sort -u | paste -sd ' '
@@ -154,11 +154,11 @@ remake() {
   tpus queued-resources delete "$NAME" --force --quiet && create
 }
 
-restart() { # live hosts would refuse, and their code must not change
+restart() { # stops the hosts first: live ones would refuse, and keep old code
   on_all "$HALT" && setup && start "$@"
 }
 
-tend() { # FLAGS…: of a pod that is there; notes what its hosts say, and the end
+tend() { # FLAGS…: checks the hosts of an active pod and restarts or ends
   local before="$HOSTS"
   HOSTS="$(look_inside)" || return
   echo "$NAME: its hosts are $HOSTS"
@@ -169,13 +169,13 @@ tend() { # FLAGS…: of a pod that is there; notes what its hosts say, and the e
       fail "the run on $NAME ended with an error; see above"
       ;;
     alive | 'alive finished') ;;
-    # one that falls takes the others with it, if they are given time
+    # a host that fails ends the others too, if they are given time
     *alive*) if [ "$HOSTS" = "$before" ]; then restart "$@"; fi ;;
     *) restart "$@" ;;
   esac
 }
 
-attend() { # FLAGS…: one look at the pod, and what follows from it
+attend() { # FLAGS…: checks the pod once and does what it needs
   local now
   now="$(look)" || return
   echo "$NAME is $now"
@@ -186,9 +186,9 @@ attend() { # FLAGS…: one look at the pod, and what follows from it
   esac
 }
 
-# What fails may be gcloud's or a connection's doing, so it is tried again. A
-# run that was told to stop by a machine that went on living has exit code 0
-# too, and says so.
+# A failure may be that of gcloud or of a connection, so it is tried again. A
+# run that was stopped on a machine that stayed alive has exit code 0 too; its
+# log says `stopped at`.
 resume() {
   local failures=0
   DONE=0 HOSTS=''
@@ -212,7 +212,7 @@ resume() {
   echo "$NAME has finished"
 }
 
-# within cinejax/; a dead process that nobody has asked for still has its number
+# within cinejax/; the process of a dead run may still be in the process table
 ALIVE="test ! -e rc && kill -0 \"\$(cat pid 2>/dev/null)\" 2>/dev/null"
 HOST_SAYS="echo cinejax-host: \$(cd cinejax 2>/dev/null || { echo absent; exit; }
 if $ALIVE; then echo alive

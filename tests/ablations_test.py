@@ -102,8 +102,8 @@ def test_an_ablation_fills_its_table(name, place):
   found = json.loads((place / f'runs/{name}/table.json').read_text())
   assert [point['name'] for point in found['points']] == points
   known = {figure for row in found['table'].values() for figure in row}
-  assert set(module.FIGURES) <= known, 'a figure that nothing measures'
+  assert set(module.METRICS) <= known, 'a figure that nothing measures'
   title, _, header, *_ = done.stdout[done.stdout.index('# ') :].splitlines()
   assert title == f'# {module.__doc__.splitlines()[0]}'
-  assert all(f'| {figure} |' in header for figure in module.FIGURES)
+  assert all(f'| {figure} |' in header for figure in module.METRICS)
   assert (place / f'runs/{name}/plot.png').stat().st_size > 5000

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def test_a_batch_that_the_mesh_does_not_divide_is_refused():
   with pytest.raises(UserError, match=r'config\.stage\.base\.batch is 2'):
-    bench.train_row(resolve(tiny.get_config()), 'base', repeats=1)
+    bench.measure_train(resolve(tiny.get_config()), 'base', repeats=1)
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_a_stage_of_three_networks_is_timed():
   config = tiny.get_config()
   config.mesh.tensor = 2
   config.stage.dmd.batch = 4
-  row = bench.train_row(resolve(config), 'dmd', repeats=1)
+  row = bench.measure_train(resolve(config), 'dmd', repeats=1)
   assert row['stage'] == 'dmd' and row['batch'] == 4
   assert row['tokens_per_sec'] > 0 and row['mfu'] is None  # of CPUs not known
 

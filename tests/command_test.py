@@ -29,6 +29,7 @@ def answers(tmp_path_factory):
   unknown = (TINY, '--config.train.log_every_step=3', f'--workdir={workdir}')
   running = {
     'right': start(TINY, '--config.seed=37', '--platform=cpu'),
+    'shipped': start('--config=story:frame_two', '--config.seed=37'),
     'unknown': start(*unknown, program=('-m', 'cinejax.train')),
     'missing': start('--config=configs/tony.py'),
     'none': start(),
@@ -51,6 +52,10 @@ def answers(tmp_path_factory):
 
 def test_overrides_reach_the_settings(answers):
   assert answers['right'] == (0, '37\n', '')
+
+
+def test_a_config_that_ships_needs_no_path(answers):
+  assert answers['shipped'] == (0, '37\n', '')
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_two(answers, name, part):
   assert len(err.strip().splitlines()) == 1
 
 
-def test_who_reads_no_further_is_not_told_of_it():
+def test_a_closed_reader_of_the_output_is_no_error():
   talk = 'from cinejax import command as c; c.run(lambda: print("a" * 10**6))'
   process = start(TINY, program=('-c', talk))
   process.stdout.close()
@@ -88,7 +93,7 @@ def test_a_report_can_say_how_it_was_called(monkeypatch):
   monkeypatch.setattr(sys, 'argv', ['/x/evaluate.py', '--out=a b', '--films=2'])
   spec = types.SimpleNamespace(name='cinejax.evaluate')
   monkeypatch.setattr(sys.modules['__main__'], '__spec__', spec)
-  said = "python -m cinejax.evaluate '--out=a b' --films=2"
-  assert command.line() == said
+  line = "python -m cinejax.evaluate '--out=a b' --films=2"
+  assert command.line() == line
   monkeypatch.setattr(sys.modules['__main__'], '__spec__', None)
-  assert command.line() == said.replace('-m cinejax.evaluate', '/x/evaluate.py')
+  assert command.line() == line.replace('-m cinejax.evaluate', '/x/evaluate.py')

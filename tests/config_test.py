@@ -1,8 +1,12 @@
 """The door: what is known passes, what is not is named."""
 
+import dataclasses
+import typing
+
 import pytest
 
 from cinejax import config as config_lib
+from cinejax.core.config import rule_of
 from cinejax.core.errors import UserError
 from configs import base, story, tiny
 
@@ -79,11 +83,12 @@ def test_what_a_stage_cannot_do_is_a_sentence(changes):
     {'eval.films': 0},
     {'eval.batch': 0},
     {'eval.seed': -1},
+    {'seed': 2**32},
     {'eval.penalty_frames': -1.0},
     {'stage.base.steps': 0},
     {'stage.base.batch': 0},
     {'stage.dmd.ema': 1.0},
-    {'stage.codec.drop_text': -0.1},
+    {'stage.base.drop_text': -0.1},
     {'stage.base.lora.rank': -1},
     {'data.chunks': 0},
     {'film.fps': 0},
@@ -107,4 +112,37 @@ def test_numbers_out_of_range_are_named(changes):
   config = tiny.get_config()
   config.update_from_flattened_dict(changes)
   with pytest.raises(UserError, match=rf'config\.{[*changes][-1]} is'):
+    config_lib.resolve(config)
+
+
+def _fields(section, path='config'):
+  kinds = typing.get_type_hints(section)
+  for field in dataclasses.fields(section):
+    kind, at = kinds[field.name], f'{path}.{field.name}'
+    if dataclasses.is_dataclass(kind):
+      yield from _fields(kind, at)
+    else:
+      yield at, kind, field
+
+
+def test_every_number_states_a_rule():
+  numbers = {
+    at: field
+    for at, kind, field in _fields(config_lib.Config)
+    if kind in (int, float)
+  }
+  assert len(numbers) > 100
+  assert [at for at, field in numbers.items() if rule_of(field) is None] == []
+
+
+@pytest.mark.parametrize(
+  ('kind', 'told'), [('minutes', ''), ('train', 'must be one of eval, long')]
+)
+def test_films_to_evaluate_are_none_that_train(kind, told):
+  config = tiny.get_config()
+  config.eval.kind = kind
+  if told:
+    with pytest.raises(UserError, match=told):
+      config_lib.resolve(config)
+  else:
     config_lib.resolve(config)

@@ -50,10 +50,10 @@ def weights(cfg, tmp_path_factory):
 @pytest.fixture
 def command(cfg, weights, tmp_path, monkeypatch):
   """Runs direct's main with these flags; its folder is tmp_path/out."""
-  said = [{'prompt': 'Ada jumps in the cave, wide shot', 'chunks': 1}]
-  said += [{'prompt': 'a dog', 'chunks': 2}]
+  segments = [{'prompt': 'Ada jumps in the cave, wide shot', 'chunks': 1}]
+  segments += [{'prompt': 'a dog', 'chunks': 2}]
   play = tmp_path / 'play.json'
-  play.write_text(json.dumps({'title': 'Two', 'segments': said}))
+  play.write_text(json.dumps({'title': 'Two', 'segments': segments}))
 
   def run(**changes):
     given = {

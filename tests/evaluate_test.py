@@ -9,11 +9,11 @@ from absl import flags
 from cinejax import evaluate
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
-from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
+from cinejax.directing.rollout_programs import RolloutPrograms
 from cinejax.evaluation import runner, saved_films, suite
 from cinejax.evaluation.metrics.film import FilmScore, Instruments
-from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.metrics.recall import RecallPair
 from cinejax.evaluation.reports import summary
 from cinejax.film.screenplay import Film, Segment
 from cinejax.film.timeline import Timeline
@@ -26,7 +26,7 @@ from configs import tiny
 METRICS = (
   'place size action sca nsd false_cuts flicker motion recall recall_chance '
   'transition_deviation intra_pixels inter_pixels inter_same_pixels '
-  'recall_given recall_given_chance recall_swap look_bits unreadable '
+  'recall_given recall_given_chance recall_swap appearance_bits unreadable '
   'pixel_fps route_hit_0 route_hit_1 route_share_0 route_share_1'
 )
 
@@ -76,16 +76,14 @@ def weights(tmp_path):
 
 def test_a_fused_commit_is_waited_for_and_a_reused_one_is_kept():
   for commit, alone in (('fused', 'separate'), ('reuse', 'reuse')):
-    director = Director(
-      make_cfg(**{'rollout.commit': commit}), None, None, None
-    )
-    given = runner._with(director, 'window').cfg
+    director = RolloutPrograms(make_cfg(**{'rollout.commit': commit}))
+    given = runner._with_policy(director, 'window').cfg
     assert (given.rollout.commit, given.memory.policy) == (alone, 'window')
 
 
 def test_films_hide_who_returns_from_the_window_that_is_said():
   def cast(**changes):
-    director = Director(make_cfg(**changes), None, None, None)
+    director = RolloutPrograms(make_cfg(**changes))
     return suite.cast_films(director, 4)
 
   wide = {'eval.window_frames': 12}
@@ -149,53 +147,55 @@ def test_the_codec_needs_no_base(weights, command, tmp_path):
 
 
 @pytest.fixture
-def takes(monkeypatch):
-  """What was asked of exams, which are quick; `stop_at` ends one midway."""
+def batches(monkeypatch):
+  """The batches scored, without any work; `stop_at` interrupts a run."""
   asked = []
 
-  def take(self, part, numbers, seed=0, keep=None):
-    if len(asked) == take.stop_at:
+  def score_batch(self, part, numbers, seed=0, folder=None):
+    if len(asked) == score_batch.stop_at:
       raise KeyboardInterrupt
     policy = self.director.cfg.memory.policy
     asked.append((policy, part, seed, *numbers))
-    for n in numbers if keep else ():
+    for n in numbers if folder else ():
       frames = np.zeros((21, 64, 128, 3), np.uint8)
-      saved_films.write(saved_films.film_path(keep, n), frames, fps=8)
+      saved_films.write(saved_films.film_path(folder, n), frames, fps=8)
     return {
-      n: FilmScore({f'recall_{part}': 1.0}, {f'recall_{part}': Draw(n, n)})
+      n: FilmScore(
+        {f'recall_{part}': 1.0}, {f'recall_{part}': RecallPair(n, n)}
+      )
       for n in numbers
     }
 
-  take.stop_at = None
-  monkeypatch.setattr(suite.Exam, 'take', take)
-  return types.SimpleNamespace(asked=asked, fn=take)
+  score_batch.stop_at = None
+  monkeypatch.setattr(suite.BenchmarkCase, 'score_batch', score_batch)
+  return types.SimpleNamespace(asked=asked, fn=score_batch)
 
 
 def test_a_stopped_run_goes_on_and_a_longer_one_adds(
-  weights, command, takes, tmp_path, capsys
+  weights, command, batches, tmp_path, capsys
 ):
   given = {'films': 3, 'seeds': 2, 'metrics': ['given', 'swap']}
-  takes.fn.stop_at = 3
+  batches.fn.stop_at = 3
   with pytest.raises(SystemExit) as stopped:
     command(make_cfg(), **given)
   assert stopped.value.code == 130
-  assert 'the same command goes on' in capsys.readouterr().err
-  takes.fn.stop_at = None
+  assert 'the same command continues' in capsys.readouterr().err
+  batches.fn.stop_at = None
   command(make_cfg(), **given)
   scored = [
-    (*key, n) for *key, first in map(_split, takes.asked) for n in first
+    (*key, n) for *key, first in map(_split, batches.asked) for n in first
   ]
   assert len(scored) == len(set(scored)) == 2 * 2 * 3  # none twice
-  takes.asked.clear()
+  batches.asked.clear()
   command(make_cfg(), **given)
-  assert takes.asked == []
+  assert batches.asked == []
   command(make_cfg(**{'eval.batch': 4}), **(given | {'films': 4}))
-  assert takes.asked == [
+  assert batches.asked == [
     ('camr', part, seed, 3) for seed in (0, 1) for part in ('given', 'swap')
   ]
-  takes.asked.clear()
+  batches.asked.clear()
   command(make_cfg(), **(given | {'policies': ['camr', 'window']}))
-  assert {asked[0] for asked in takes.asked} == {'window'}
+  assert {asked[0] for asked in batches.asked} == {'window'}
   found = json.loads((tmp_path / 'out' / 'report.json').read_text())
   assert set(found['policies']) == {'camr', 'window'}
   assert found['policies']['camr']['all']['recall_given']['n'] == 6
@@ -206,15 +206,15 @@ def _split(asked):
   return policy, part, seed, numbers
 
 
-def test_screenplays_of_any_size(weights, command, takes, tmp_path):
+def test_screenplays_of_any_size(weights, command, batches, tmp_path):
   path = tmp_path / 'films.jsonl'
   film = '{"segments": [{"prompt": "a cat", "chunks": 2}]}\n'
   path.write_text(film * 3)
   cfg = make_cfg(**{'film.width': 128})
   command(cfg, screenplay=str(path), films=2)
-  assert takes.asked == [('camr', 'generated', 0, 0, 1)]
+  assert batches.asked == [('camr', 'generated', 0, 0, 1)]
   command(cfg, screenplay=str(path))
-  assert takes.asked[1:] == [('camr', 'generated', 0, 2)]
+  assert batches.asked[1:] == [('camr', 'generated', 0, 2)]
   found = json.loads((tmp_path / 'out' / 'report.json').read_text())
   section = found['policies']['camr']
   assert section['kind'] == section['absent_chunks'] == {}
@@ -230,7 +230,7 @@ def test_screenplays_of_any_size(weights, command, takes, tmp_path):
 
 
 def test_scores_of_another_network_or_config_are_not_mixed(
-  weights, command, takes
+  weights, command, batches
 ):
   given = {'films': 1, 'metrics': ['given']}
   command(make_cfg(), **given)
@@ -253,11 +253,11 @@ def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
 
   monkeypatch.setattr(suite.batches_lib, 'roll', roll)
   director = load_director(make_cfg(), str(weights))
-  exam = suite.Exam(director, suite.cast_films(director, 5), None)
+  case = suite.BenchmarkCase(director, suite.cast_films(director, 5), None)
   for seed in (0, 1):
     for batch in ([0, 1], [1]):
       with pytest.raises(KeyboardInterrupt):
-        exam.take('generated', batch, seed)
+        case.score_batch('generated', batch, seed)
   (a, b), (c, d), (e, f), (g, h) = seen
   assert c == d == b and g == h == f  # batches are filled up
   assert len({a, b, e, f}) == 4
@@ -281,14 +281,14 @@ def test_screenplays_are_looked_at_frame_by_frame(
       yield np.full((len(said), frames, 64, 64, 3), grey, np.uint8)
 
   monkeypatch.setattr(suite.batches_lib, 'roll', roll)
-  exam = suite.Exam(
+  case = suite.BenchmarkCase(
     load_director(make_cfg(), str(weights)), films, Instruments()
   )
-  batches = exam.batches('generated', [0, 1, 2])
+  batches = case.batches('generated', [0, 1, 2])
   assert batches == [[2, 0], [1]]  # one changes its steps, so it is alone
   found = {}
   for batch in batches:
-    found |= exam.take('generated', batch, 1, tmp_path)
+    found |= case.score_batch('generated', batch, 1, tmp_path)
   stride, own = 1 << 20, make_cfg().eval.seed
   alone = own + 1 + stride
   assert seen == [(2, own + 2 + stride, 5 + stride), (2, alone, alone)]
@@ -307,16 +307,16 @@ def test_batches_have_neighbours_of_one_length():
   cfg = make_cfg()
   director = types.SimpleNamespace(cfg=cfg, timeline=Timeline(3, 4, 8))
   films = [casting.cast('strict', 3, index) for index in range(5)]
-  exam = suite.Exam(director, films, None)
-  batches = exam.batches('generated', [4, 2, 0, 3])
+  case = suite.BenchmarkCase(director, films, None)
+  batches = case.batches('generated', [4, 2, 0, 3])
   assert [len(batch) for batch in batches] == [2, 2]
   lengths = [films[n].chunks for batch in batches for n in batch]
   assert lengths == sorted(lengths)
   pasts = [
-    films[n].events[0].chunk for b in exam.batches('swap', range(5)) for n in b
+    films[n].events[0].chunk for b in case.batches('swap', range(5)) for n in b
   ]
   assert pasts == sorted(pasts)
-  assert exam.batches('given', []) == []
+  assert case.batches('given', []) == []
 
 
 @pytest.mark.parametrize(

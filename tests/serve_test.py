@@ -24,7 +24,7 @@ from cinejax.models.codec.select import make_codec
 from configs import tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-README = ROOT / 'README.md'
+PAGE = ROOT / 'docs' / 'serving.md'
 TINY = (
   '--config=configs/tiny.py --config.film.height=16 --config.film.width=16 '
   '--config.dit.layers=1 --config.rollout.guidance=1.0 --platform=cpu'
@@ -81,9 +81,9 @@ def _start(path):
   running = subprocess.Popen(
     line, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ
   )
-  while 'directing at' not in (told := running.stdout.readline()):
+  while 'directing at' not in (line := running.stdout.readline()):
     assert running.poll() is None
-  return running, told.split()[-1].rstrip('/')
+  return running, line.split()[-1].rstrip('/')
 
 
 def _ask(url, body=None):
@@ -93,8 +93,8 @@ def _ask(url, body=None):
 
 
 @pytest.mark.slow
-def test_the_client_of_the_readme_directs_a_film(tmp_path, monkeypatch):
-  (client,) = re.findall('```python\n(.*?)```', README.read_text(), re.DOTALL)
+def test_the_client_of_the_documentation_directs_a_film(tmp_path, monkeypatch):
+  (client,) = re.findall('```python\n(.*?)```', PAGE.read_text(), re.DOTALL)
   _weights(tmp_path)
   running, url = _start(tmp_path)
   monkeypatch.chdir(tmp_path)
@@ -128,11 +128,11 @@ def test_a_server_that_is_terminated_goes_on_when_it_comes_back(tmp_path):
       _ask(url + path)
 
     running, url = _start(tmp_path)
-    told = _ask(url + path)
-    assert told['chunks'] >= 2 and told['status'] == 'paused'
-    assert told['seed'] == 5 and told['segments'][0]['prompt'] == 'a'
+    state = _ask(url + path)
+    assert state['chunks'] >= 2 and state['status'] == 'paused'
+    assert state['seed'] == 5 and state['segments'][0]['prompt'] == 'a'
     _ask(f'{url}{path}/directions', {'do': 'resume'})
-    while _ask(url + path)['chunks'] < told['chunks'] + 1:
+    while _ask(url + path)['chunks'] < state['chunks'] + 1:
       time.sleep(0.05)
   finally:
     running.kill()

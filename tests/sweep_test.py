@@ -22,7 +22,7 @@ FILE = """
 '''Do two learning rates differ?'''
 from configs import ablations, tiny
 
-FIGURES = ('codec psnr', 'codec steps')
+METRICS = ('codec psnr', 'codec steps')
 
 
 def get_config():
@@ -57,16 +57,10 @@ def test_the_algebra_of_points():
     {'name': '2-b3', 'a': 2, 'b': 3},
     {'name': '2-b4', 'a': 2, 'b': 4},
   ]
-  assert ablations.zipped(one, other) == [
-    {'name': '1-b3', 'a': 1, 'b': 3},
-    {'name': '2-b4', 'a': 2, 'b': 4},
-  ]
   assert ablations.seeded(one[:1], (0, 7)) == [
     {'name': '1-seed0', 'a': 1, 'seed': 0},
     {'name': '1-seed7', 'a': 1, 'seed': 7},
   ]
-  with pytest.raises(ValueError, match='shorter'):
-    ablations.zipped(one, other[:1])
 
 
 def start(*line, file):
@@ -134,7 +128,7 @@ def test_points_are_chosen_by_name(tmp_path):
 def program(tmp_path, name, *programs):
   folder = tmp_path / name
   folder.mkdir(exist_ok=True)
-  return sweep_runner.Point(
+  return sweep_runner.SweepPoint(
     name, folder, {}, tuple(('-c', text) for text in programs)
   )
 
@@ -145,9 +139,9 @@ def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, capsys):
   good = program(tmp_path, 'good', note.format(str(said)))
   bad = program(tmp_path, 'bad', 'import sys; sys.exit("no luck")', 'never')
   for _ in range(2):
-    assert asyncio.run(sweep_runner.run_points([good, bad], 2)) == [bad]
+    assert asyncio.run(sweep_runner.SweepRunner([good, bad], 2).run()) == [bad]
   assert said.read_text() == 'once;'
-  assert good.done.exists() and not bad.done.exists()
+  assert good.done_path.exists() and not bad.done_path.exists()
   log = (tmp_path / 'bad' / 'log.txt').read_text().splitlines()
   assert log.count('no luck') == 2 and '$ python -c never' not in log
   spent = json.loads((tmp_path / 'bad' / 'seconds.json').read_text())
@@ -167,12 +161,12 @@ def test_k_points_run_at_a_time(tmp_path):
     program(tmp_path, 'one', wait.format(a, b)),
     program(tmp_path, 'other', wait.format(b, a)),
   ]
-  assert not asyncio.run(sweep_runner.run_points(points, 2))
+  assert not asyncio.run(sweep_runner.SweepRunner(points, 2).run())
 
 
 def test_a_line_of_shell_is_the_point(tmp_path):
   point = program(tmp_path, 'a b', 'print("a  \'b")', 'print(2)')
-  line = point.line.replace('python', shlex.quote(sys.executable))
+  line = point.shell_line.replace('python', shlex.quote(sys.executable))
   for expected in ("a  'b\n2\n", ''):
     answer = subprocess.run(line, shell=True, capture_output=True, text=True)
     assert (answer.returncode, answer.stdout) == (0, expected)
@@ -229,7 +223,7 @@ def test_a_sweep_stops_and_goes_on(tmp_path):
   running.send_signal(signal.SIGTERM)
   code, out, err = finish(running)
   assert code == 130 and 'rate0.01: done before' in out, err
-  assert err == 'stopped; the same command goes on from there\n'
+  assert err == 'stopped; the same command continues\n'
   log = workdir / 'rate0.001' / 'log.txt'
   assert 'codec stopped at step' in log.read_text()
 

@@ -55,8 +55,8 @@ def folder(fixtures, tmp_path):
 @pytest.mark.slow
 def test_a_film_from_an_image(folder, tmp_path, monkeypatch):
   play = tmp_path / 'play.json'
-  said = [{'prompt': prompt, 'chunks': 1} for prompt in ('ada', 'walks')]
-  play.write_text(json.dumps({'title': 'Two', 'segments': said}))
+  segments = [{'prompt': prompt, 'chunks': 1} for prompt in ('ada', 'walks')]
+  play.write_text(json.dumps({'title': 'Two', 'segments': segments}))
   picture_YXC = np.full((40, 80, 3), 90, np.uint8)
   Image.fromarray(picture_YXC).save(tmp_path / 'a.png')
   args = types.SimpleNamespace(

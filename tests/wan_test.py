@@ -19,9 +19,10 @@ from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.diffusion import timesteps
-from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
+from cinejax.directing.rollout_programs import RolloutPrograms
 from cinejax.film import screenplay
+from cinejax.film.timeline import Timeline
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import denoiser
@@ -51,12 +52,18 @@ def params_of(dit):
   return jax.eval_shape(init, jax.random.key(0))
 
 
-def director(cfg):
+def programs_of(cfg):
   """Without weights, and without a text encoder."""
-  made = Director(cfg, None, make_codec(cfg.codec), None)
-  words = np.zeros((1, cfg.text.words, cfg.text.features), np.float32)
-  made.__dict__['text'] = _Text(words)
-  return made
+  return RolloutPrograms(cfg, text_encoder=zero_text(cfg))
+
+
+def zero_text(cfg):
+  return _Text(np.zeros((1, cfg.text.words, cfg.text.features), np.float32))
+
+
+def chunk_secs(cfg):
+  stride = make_codec(cfg.codec).temporal_stride
+  return Timeline(cfg.film.frames_per_chunk, stride, cfg.film.fps).chunk_secs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,18 +83,18 @@ class _Text:
 )
 def test_a_chunk_of_a_film_traces_at_full_size(name, count, bank_gb):
   cfg = load(name)
-  made = director(cfg)
+  programs = programs_of(cfg)
   params = params_of(cfg.dit)
   assert tree_lib.count(params) == count
-  assert made.latent_shape == (3, 60, 104, 16)
-  state = jax.eval_shape(lambda: made.begin([0]))
+  assert programs.latent_shape == (3, 60, 104, 16)
+  state = jax.eval_shape(lambda: programs.begin([0]))
   memory = state.bank.memory
   stored = (memory.key.data, memory.value.data)
   assert memory.key.data.shape[1:4] == (1, 64, 1560)
   assert sum(x.size * x.dtype.itemsize for x in stored) == pytest.approx(
     bank_gb * 1e9, rel=2e-3
   )
-  after, output = jax.eval_shape(made.step, params, state, CHUNK)
+  after, output = jax.eval_shape(programs.step, params, state, CHUNK)
   assert jax.tree.structure(after) == jax.tree.structure(state)
   assert output.latents_BFYXC.shape == (1, 3, 60, 104, 16)
   assert output.frame_JLBR.shape == (50, cfg.dit.layers, 1, 5)
@@ -98,10 +105,10 @@ def test_students_trace_in_chunks_of_three_and_of_one(variant):
   cfg = load('wan_1_3b', variant)
   # as deep as a trace needs
   cfg = dataclasses.replace(cfg, dit=dataclasses.replace(cfg.dit, layers=2))
-  made = director(cfg)
-  state = jax.eval_shape(lambda: made.begin([0]))
+  programs = programs_of(cfg)
+  state = jax.eval_shape(lambda: programs.begin([0]))
   assert state.negative is None
-  _, output = jax.eval_shape(made.step, params_of(cfg.dit), state, CHUNK)
+  _, output = jax.eval_shape(programs.step, params_of(cfg.dit), state, CHUNK)
   frames = 1 if variant == 'frame_one' else 3
   assert output.latents_BFYXC.shape == (1, frames, 60, 104, 16)
   assert cfg.data.chunks * frames == 60
@@ -121,8 +128,9 @@ def test_every_variant_makes_films_of_60_latents(name, variant):
   cfg = load(name, variant)
   assert cfg.data.chunks * cfg.film.frames_per_chunk == 60
   if variant in base.STUDENTS:  # what is trained is what is rolled out
-    assert cfg.rollout.steps == cfg.dmd.steps == base.STUDENTS[variant]
-    assert cfg.rollout.first_steps == cfg.dmd.first_steps
+    assert cfg.rollout.steps == base.STUDENTS[variant]
+    first = 4 if variant.startswith('frame') else 0
+    assert cfg.rollout.first_steps == first
 
 
 def commands(name):
@@ -237,26 +245,23 @@ def test_a_take_whose_prompt_changes_is_one_shot(tmp_path):
   line = json.dumps({'prompts': ['A boy stands.', 'A boy runs.']})
   (tmp_path / 'film.jsonl').write_text(line + '\n')
   (film,) = screenplay.load(tmp_path / 'film.jsonl')
-  said = screenplay.chunk_prompts(
-    film, cfg.film.cut_prefix, director(cfg).timeline.chunk_secs
-  )
-  assert len(said) == 80  # latents, of a quarter of a second
-  assert not any(chunk.cut for chunk in said)
-  assert said[40].prompt == 'A boy runs.'
+  prompts = screenplay.chunk_prompts(film, cfg.film.cut_prefix, chunk_secs(cfg))
+  assert len(prompts) == 80  # latents, of a quarter of a second
+  assert not any(chunk.cut for chunk in prompts)
+  assert prompts[40].prompt == 'A boy runs.'
 
 
 def test_what_is_not_wanted_is_what_wan_samples_against():
   cfg, asked = load('wan_14b'), []
-  made = director(cfg)
-  encode = made.text.encode
+  encode = zero_text(cfg).encode
 
   class Asked:
     def encode(self, prompts):
       asked.extend(prompts)
       return encode(prompts)
 
-  made.__dict__['text'] = Asked()
-  assert made.step.negative_text_WD.shape == (512, 4096)
+  programs = RolloutPrograms(cfg, text_encoder=Asked())
+  assert programs.step.negative_text_WD.shape == (512, 4096)
   assert asked == [cfg.rollout.negative_prompt]
   assert asked[0].startswith('色调艳丽，过曝，静态')
 
@@ -266,13 +271,10 @@ def test_multi_shot_prompts_fill_a_film_of_60_latents(name, tmp_path):
   cfg = load(name)
   (tmp_path / 'film.txt').write_text(HOLOCINE)
   (film,) = screenplay.load(tmp_path / 'film.txt')
-  made = director(cfg)
-  said = screenplay.chunk_prompts(
-    film, cfg.film.cut_prefix, made.timeline.chunk_secs
-  )
+  prompts = screenplay.chunk_prompts(film, cfg.film.cut_prefix, chunk_secs(cfg))
   frames = cfg.film.frames_per_chunk
-  assert abs(len(said) * frames - 60) <= frames
-  cuts = [chunk.prompt for chunk in said if chunk.cut]
+  assert abs(len(prompts) * frames - 60) <= frames
+  cuts = [chunk.prompt for chunk in prompts if chunk.cut]
   assert len(cuts) == 2
   for prompt in cuts:
     assert prompt.startswith(cfg.film.cut_prefix)
@@ -288,14 +290,14 @@ def test_weights_that_are_missing_say_where_they_come_from(name, tmp_path):
     assert part in str(error.value)
   save_file({}, tmp_path / 'diffusion_pytorch_model.safetensors')
   with pytest.raises(
-    UserError, match=r'no weights of wan_vae.*hf download.*codec_weights says'
+    UserError, match=r'no weights of wan_vae.*hf download.*set config.train'
   ):
     load_director(cfg, str(tmp_path))
 
 
 def test_weights_of_chunks_of_another_size_are_refused(tmp_path):
-  told = {'config': json.dumps({'film': {'frames_per_chunk': 1}})}
-  save_file({'x': np.zeros(1)}, tmp_path / 'base.safetensors', told)
+  metadata = {'config': json.dumps({'film': {'frames_per_chunk': 1}})}
+  save_file({'x': np.zeros(1)}, tmp_path / 'base.safetensors', metadata)
   with pytest.raises(UserError, match=r'in chunks of 1 latent .* is 3; take'):
     load_director(load('wan_1_3b'), str(tmp_path))
   with pytest.raises(UserError, match='no weights of wan_vae'):

@@ -1,12 +1,12 @@
-"""How fast films are rolled out, in how much memory, and how evenly.
+"""Measures the speed and memory of rollouts.
 
-With B films, T tokens a chunk and s the median seconds of a chunk
+With B films, T tokens per chunk and s the median seconds of a chunk
 
   tokens_per_sec = B T / s                                                 (1)
   pixel_fps      = B (pixel frames of a chunk) / s                         (2)
 
-A token counts once, however many passes it takes. A first call is never
-counted; compile_secs is tracing, lowering and compiling.
+A token counts once, however many passes it takes. The first call of a program
+is never timed; compile_secs is the time of tracing, lowering and compiling.
 """
 
 import dataclasses
@@ -26,30 +26,32 @@ from cinejax.config import Config
 from cinejax.core import flops, resources, topology
 from cinejax.core import tree as tree_lib
 from cinejax.core.config import MeshConfig
-from cinejax.core.speed import Speed
+from cinejax.core.speed import SpeedMeter
 from cinejax.directing.director import Director
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.rollout.state import ChunkInput
 from cinejax.story.casting import cast
 
-Row = dict[str, Any]
+Measurement = dict[str, Any]  # one line of JSON
 
-SHORTEST = 50  # chunks of a stream whose early and late do not overlap
+SHORTEST = 50  # chunks of a stream; in fewer, early and late would overlap
 _EARLY = slice(10, 30)  # chunks 11 to 30
 _LATE = slice(-20, None)
 
 
-def rollout_row(director: Director, batch: int, repeats: int) -> Row:
-  """chunk_ms of one compiled scan of config.rollout.chunks_per_call chunks.
+def measure_rollout(
+  director: Director, batch: int, repeats: int
+) -> Measurement:
+  """Times one compiled scan of config.rollout.chunks_per_call chunks.
 
-  `pixel_fps` is eq. (2); `pixel_fps_codec` with frames decoded and fetched.
-  `mfu` is the part of the bfloat16 products of the devices it runs on that the
-  DiT's are, null where either is not known.
+  `pixel_fps` is eq. (2); `pixel_fps_codec` includes decoding frames and copying
+  them to the host. `mfu` is the share of the devices' bfloat16 peak that the
+  matrix products of the DiT use; None if the peak is not known.
   """
   cfg, scan = director.cfg, director.cfg.rollout.chunks_per_call
   chunks = jax.tree.map(
     lambda *leaves: jnp.stack(leaves),
-    *itertools.islice(_asked(director, batch), scan),
+    *itertools.islice(_chunk_inputs(director, batch), scan),
   )
   params, state = director.params, director.begin(range(batch))
   peak = peak_secs(director, state, chunks)
@@ -64,57 +66,57 @@ def rollout_row(director: Director, batch: int, repeats: int) -> Row:
   def latents() -> Iterator[jax.Array]:
     state = director.begin(range(batch))
     while True:
-      state, made = compiled(params, state, chunks)
-      yield from made.latents_BFYXC
+      state, output = compiled(params, state, chunks)
+      yield from output.latents_BFYXC
 
-  speed = Speed()
-  made = 2 + scan * -(-repeats // scan)
-  for video_BTYXC in itertools.islice(director.decode(latents()), made):
+  speed = SpeedMeter()
+  count = 2 + scan * -(-repeats // scan)
+  for video_BTYXC in itertools.islice(director.decode(latents()), count):
     speed.mark(video_BTYXC.shape[0] * video_BTYXC.shape[1])
   frames = batch * director.timeline.chunk_pixels
   return {
     'batch': batch,
-    **_rolled(director),
+    **_settings(director),
     'compile_secs': compile_secs,
-    'chunk_ms': spread(secs),
+    'chunk_ms': spread_ms(secs),
     'mfu': peak and peak / statistics.median(calls),
     'tokens_per_sec': batch * chunk_tokens(cfg) / statistics.median(secs),
     'pixel_fps': frames / statistics.median(secs),
     'pixel_fps_codec': speed.pixel_fps,
-    **ran(cfg, compiled),
+    **environment(cfg, compiled),
   }
 
 
-def first_row(director: Director, batch: int, repeats: int) -> Row:
-  """first_ms, from a prompt to the first frames of its film, fetched.
+def measure_first(director: Director, batch: int, repeats: int) -> Measurement:
+  """Times a prompt until the first frames of its film are on the host.
 
-  `first_pixel_frames` is how many those are: all of the first chunk's. The
-  bank is made, and emptied, in that time.
+  `first_pixel_frames` is their number, all frames of the first chunk. The time
+  includes the creation of an empty bank.
   """
 
-  def first(asked: list[ChunkInput]) -> tuple[list[ChunkInput], np.ndarray]:
-    made = director.stream(director.begin(range(batch)), asked)
-    latents = (output.latents_BFYXC for _, output in made)
-    return asked, next(director.decode(latents))
+  def first(chunks: list[ChunkInput]) -> tuple[list[ChunkInput], np.ndarray]:
+    stream = director.stream(director.begin(range(batch)), chunks)
+    latents = (output.latents_BFYXC for _, output in stream)
+    return chunks, next(director.decode(latents))
 
-  asked = [next(_asked(director, batch))]
-  secs = time_calls(first, asked, repeats)
+  chunks = [next(_chunk_inputs(director, batch))]
+  secs = time_calls(first, chunks, repeats)
   return {
     'batch': batch,
-    **_rolled(director),
-    'first_ms': spread(secs),
+    **_settings(director),
+    'first_ms': spread_ms(secs),
     'first_pixel_frames': director.timeline.pixel_frames(1),
-    **ran(director.cfg),
+    **environment(director.cfg),
   }
 
 
 def peak_secs(
   director: Director, state: Any, chunks: ChunkInput
 ) -> float | None:
-  """What a call of the scan would take at the peak; None: unknown.
+  """Seconds of a call of the scan at the devices' peak; None if unknown.
 
-  That is the peak of the devices that it runs on: one, or the director's mesh.
-  Not of a film's first call, whose first chunk may take more steps.
+  The devices are those of the director's mesh, or one without a mesh. The first
+  call of a film, whose first chunk may take more steps, is not meant.
   """
   chip = topology.chip_of(jax.devices()[0].device_kind)
   if chip is None:
@@ -122,9 +124,9 @@ def peak_secs(
   cfg = director.cfg
   cfg = dataclasses.replace(
     cfg,
-    mesh=MeshConfig(1, 1, 1, 1),  # counted of whole arrays
+    mesh=MeshConfig(1, 1, 1, 1),  # operations are counted for whole arrays
     dit=dataclasses.replace(cfg.dit, attention='xla'),
-    # else the steps are a loop without a known end
+    # With first_steps the steps are a loop whose length is not known.
     rollout=dataclasses.replace(cfg.rollout, first_steps=0),
   )
   scan_fn = dataclasses.replace(director, cfg=cfg).scan_fn
@@ -133,44 +135,44 @@ def peak_secs(
   return products / (chip.flops * devices)
 
 
-def stream_row(director: Director, batch: int, chunks: int) -> Row:
-  """chunk_ms, codec included, early and late in films of `chunks` chunks.
+def measure_stream(director: Director, batch: int, chunks: int) -> Measurement:
+  """Times chunks, codec included, early and late in films of `chunks` chunks.
 
-  Also how many programs were compiled for chunks 1 and 2, and for all after
-  them, and the bytes of the banks at chunk 3 and at most after it.
+  Also counts the programs compiled for chunks 1 and 2 and for all later ones,
+  and the bytes of the banks at chunk 3 and at most afterwards.
   """
   bank_bytes, compiled = [], []
   marks = [time.perf_counter()]
 
-  def latents(counter: resources.Compiles) -> Iterator[jax.Array]:
-    asked = itertools.islice(_asked(director, batch), chunks)
-    for state, made in director.stream(director.begin(range(batch)), asked):
+  def latents(counter: resources.CompileCounter) -> Iterator[jax.Array]:
+    inputs = itertools.islice(_chunk_inputs(director, batch), chunks)
+    for state, output in director.stream(director.begin(range(batch)), inputs):
       bank_bytes.append(resources.tree_bytes((state.bank, state.negative)))
-      yield made.latents_BFYXC
+      yield output.latents_BFYXC
       compiled.append(counter.count)
 
   console = Console(stderr=True)
   bar = Progress(console=console, disable=not console.is_terminal)
-  with bar, resources.compiles() as counter:
+  with bar, resources.count_compiles() as counter:
     for _ in bar.track(director.decode(latents(counter)), total=chunks):
       marks.append(time.perf_counter())
   secs = np.diff(marks)
   return {
     'batch': batch,
     'chunks': chunks,
-    **_rolled(director),
-    'chunk_ms_11_to_30': spread(secs[_EARLY]),
-    f'chunk_ms_{chunks - 19}_to_{chunks}': spread(secs[_LATE]),
+    **_settings(director),
+    'chunk_ms_11_to_30': spread_ms(secs[_EARLY]),
+    f'chunk_ms_{chunks - 19}_to_{chunks}': spread_ms(secs[_LATE]),
     'compiles_to_chunk_2': compiled[1],
     'compiles_from_chunk_3': compiled[-1] - compiled[1],
     'bank_bytes_chunk_3': bank_bytes[2],
-    'bank_bytes_most_after': max(bank_bytes[3:]),
-    **ran(director.cfg),
+    'bank_bytes_max_after': max(bank_bytes[3:]),
+    **environment(director.cfg),
   }
 
 
 def compile_timed(fn: Any, *args: Any) -> tuple[jax.stages.Compiled, float]:
-  """The executable of a jitted function, and the seconds it took."""
+  """The executable of a jitted function, and the seconds of compiling it."""
   start = time.perf_counter()
   compiled = fn.lower(*args).compile()
   return compiled, time.perf_counter() - start
@@ -179,7 +181,7 @@ def compile_timed(fn: Any, *args: Any) -> tuple[jax.stages.Compiled, float]:
 def time_calls(
   call: Callable[[Any], Any], state: Any, repeats: int
 ) -> list[float]:
-  """Seconds of each call(state) -> (state, result), after one not counted."""
+  """Seconds of each call(state) -> (state, result), after an untimed one."""
   secs = []
   for _ in range(1 + repeats):
     start = time.perf_counter()
@@ -188,8 +190,8 @@ def time_calls(
   return secs[1:]
 
 
-def spread(secs: Sequence[float]) -> dict[str, float]:
-  """In milliseconds."""
+def spread_ms(secs: Sequence[float]) -> dict[str, float]:
+  """{median, min, max, n} of times in seconds, in milliseconds."""
   return {
     'median': 1e3 * float(np.median(secs)),
     'min': 1e3 * float(min(secs)),
@@ -199,44 +201,46 @@ def spread(secs: Sequence[float]) -> dict[str, float]:
 
 
 def chunk_tokens(cfg: Config) -> int:
-  """T."""
+  """T, the tokens of a chunk of one film."""
   height, width, _ = cfg.frame_shape
   _, rows, columns = cfg.dit.patch
   tokens = (height // rows) * (width // columns)
   return cfg.film.frames_per_chunk * tokens
 
 
-def ran(cfg: Config, compiled: jax.stages.Compiled | None = None) -> Row:
-  """What every row ends with: memory, precision, device, versions."""
+def environment(
+  cfg: Config, compiled: jax.stages.Compiled | None = None
+) -> Measurement:
+  """Memory, precision, device and versions, with which a measurement ends."""
   return (
     resources.peak_memory(compiled)
     | {'compute_dtype': cfg.dit.compute_dtype}
-    | resources.facts()
+    | resources.environment()
   )
 
 
-def _rolled(director: Director) -> Row:
-  """What was rolled out, and by which memory."""
-  told = {
+def _settings(director: Director) -> Measurement:
+  """What was rolled out, and with which memory."""
+  keys = {
     'rollout': 'sampler steps guidance commit chunks_per_call',
     'memory': 'policy window_frames routed_frames bank_frames',
     'film': 'height width frames_per_chunk',
   }
   row = {
     name: getattr(getattr(director.cfg, section), name)
-    for section, names in told.items()
+    for section, names in keys.items()
     for name in names.split()
   }
   row |= {'codec': director.cfg.codec.name}
   return row | {'parameters': tree_lib.count(director.params)}
 
 
-def _asked(director: Director, batch: int) -> Iterator[ChunkInput]:
-  """The prompts and cuts of a long story film, over and over."""
+def _chunk_inputs(director: Director, batch: int) -> Iterator[ChunkInput]:
+  """Yields the prompts and cuts of a long story film, again and again."""
   cfg = director.cfg
-  said = chunk_prompts(
+  prompts = chunk_prompts(
     cast('long', cfg.eval.seed, 0).screenplay(),
     cfg.film.cut_prefix,
     director.timeline.chunk_secs,
   )
-  return (director.chunk_input([p] * batch) for p in itertools.cycle(said))
+  return (director.chunk_input([p] * batch) for p in itertools.cycle(prompts))

@@ -1,17 +1,18 @@
-"""How well a server serves: directors who watch, and keep asking.
+"""Measures a server with viewers who watch films and keep directing them.
 
-Each of D directors says a new prompt every few chunks, at any moment of a
-chunk, every other one a cut. Of a film whose chunks went on screen at
-s_1 .. s_n and hold f_c frames, d seconds each,
+Each viewer sends a new prompt every few chunks, at a random moment of a chunk;
+every other prompt is a cut. For a film whose chunks appear on screen at times
+s_1 .. s_n and have f_c frames that last d_c seconds,
 
   screen_fps = (f_1 + .. + f_n) / (s_n + d_n - s_1)                        (1)
 
-which is the film's rate if no chunk was late. Latency is from a direction at
-time t to the first frame under it, of chunk n, leaving the queue for its
-viewer's socket. Chunk n - 1 is in flight until it goes on screen: nothing may
-be made further ahead. What is left was nobody's to take:
+which is the frame rate of the film if no chunk is late. The latency of a
+direction at time t ends when the first frame that follows it, of chunk n,
+leaves the queue for the viewer's socket. Chunk n - 1 is in flight until it
+appears on screen, because a server makes no chunk further ahead. The rest of
+the latency, beside the generation of chunk n, is overhead:
 
-  over = latency - max(0, s_(n-1) - t) - (time to make chunk n)            (2)
+  overhead = latency - max(0, s_(n-1) - t) - (time to make chunk n)        (2)
 """
 
 import asyncio
@@ -33,109 +34,124 @@ from cinejax.story.casting import cast
 _CHUNKS_BETWEEN = 3  # prompts
 
 
-class Answer(NamedTuple):
-  """What came of a direction; seconds, see eq. (2)."""
+class DirectionLatency(NamedTuple):
+  """The latency of a direction and its parts of eq. (2), in seconds."""
 
-  latency: float
-  flight: float  # until chunk n - 1 was on screen
-  made: float  # to make chunk n
+  total: float
+  in_flight: float  # until chunk n - 1 was on screen
+  generation: float  # of chunk n
 
   @property
-  def over(self) -> float:
-    return self.latency - self.flight - self.made
+  def overhead(self) -> float:
+    """Eq. (2)."""
+    return self.total - self.in_flight - self.generation
 
 
-class Served(NamedTuple):
-  """What one director got."""
+class ViewerResult(NamedTuple):
+  """What one viewer received."""
 
   frames: int
   screen_fps: float  # eq. (1)
-  answers: list[Answer]
-  ahead_secs: float  # from the coming of a chunk to its time, at most
+  latencies: list[DirectionLatency]
+  lead_secs: float  # longest time from a chunk's arrival until it is on screen
   dropped: int  # frames
 
 
-def serve(director: Director, directors: int, secs: float) -> list[Served]:
-  """What each of them got, directing at once for `secs` seconds.
+def serve(director: Director, viewers: int, secs: float) -> list[ViewerResult]:
+  """Serves several viewers at once; returns what each received.
 
-  And for as long as it takes until each has been answered.
+  Args:
+    director: makes their films.
+    viewers: how many.
+    secs: how long they watch, at least; each waits until one of its directions
+      is on screen.
   """
   with tempfile.TemporaryDirectory() as folder:
-    return _serve(director, directors, secs, pathlib.Path(folder))
+    return _serve(director, viewers, secs, pathlib.Path(folder))
 
 
 def _serve(
-  director: Director, directors: int, secs: float, folder: pathlib.Path
-) -> list[Served]:
+  director: Director, viewers: int, secs: float, folder: pathlib.Path
+) -> list[ViewerResult]:
   studio = Studio(director, folder)
   studio.start()
 
-  async def all_of_them() -> list[Served]:
-    asking = (_direct(studio, n, secs) for n in range(directors))
-    return await asyncio.gather(*asking)
+  async def serve_all() -> list[ViewerResult]:
+    directing = (_direct(studio, n, secs) for n in range(viewers))
+    return await asyncio.gather(*directing)
 
   try:
-    return asyncio.run(all_of_them())
+    return asyncio.run(serve_all())
   finally:
     studio.stop(60)
 
 
-async def _direct(studio: Studio, number: int, secs: float) -> Served:
+async def _direct(studio: Studio, number: int, secs: float) -> ViewerResult:
   queue = 3 * studio.director.timeline.chunk_pixels
   name = studio.create(seed=number)['id']
   viewer = Viewer(asyncio.get_running_loop(), 'jpeg', queue)
   studio.watch(name, viewer)
-  said: dict[int, float] = {}  # when, by the chunk it falls on
-  asking = asyncio.create_task(_ask(studio, name, number, said))
+  sent: dict[int, float] = {}  # chunk -> time of the direction it follows
+  sending = asyncio.create_task(_send_directions(studio, name, number, sent))
   try:
-    return await _watch(studio, viewer, said, _now() + secs)
+    return await _watch(studio, viewer, sent, _now() + secs)
   finally:
-    asking.cancel()
+    sending.cancel()
     studio.unwatch(name, viewer)
 
 
-async def _ask(
-  studio: Studio, name: str, number: int, said: dict[int, float]
+async def _send_directions(
+  studio: Studio, name: str, number: int, sent: dict[int, float]
 ) -> None:
-  """Says one prompt after another, for as long as a film may be."""
-  segments = cast('long', studio.director.cfg.eval.seed, number).screenplay()
-  prompts = itertools.cycle(segment.prompt for segment in segments.segments)
+  """Sends one prompt after another, until the film has its greatest length."""
+  film = cast('long', studio.director.cfg.eval.seed, number).screenplay()
+  prompts = itertools.cycle(segment.prompt for segment in film.segments)
   between = _CHUNKS_BETWEEN * studio.director.timeline.chunk_secs
-  draw = random.Random(number)
+  rng = random.Random(number)
   with contextlib.suppress(UserError):
     for cut in itertools.cycle((False, True)):
       direction = {'do': 'prompt', 'prompt': next(prompts), 'cut': cut}
       when = _now()
-      said.setdefault(studio.direct(name, direction)['chunk'], when)
-      await asyncio.sleep(draw.uniform(0.7, 1.3) * between)
+      sent.setdefault(studio.direct(name, direction)['chunk'], when)
+      await asyncio.sleep(rng.uniform(0.7, 1.3) * between)
 
 
 async def _watch(
-  studio: Studio, viewer: Viewer, said: dict[int, float], end: float
-) -> Served:
+  studio: Studio, viewer: Viewer, sent: dict[int, float], end: float
+) -> ViewerResult:
   fps = studio.director.timeline.fps
-  starts, counts, answers, ahead, event = [], [], [], 0.0, None
-  while not answers or _now() < end:
-    one = await viewer.next()
-    if isinstance(one, bytes):
-      if event is not None and event['chunk'] in said:
-        asked = said.pop(event['chunk'])
-        shown = starts[-2] if len(starts) > 1 else asked
-        flight, made = max(0.0, shown - asked), event['made_ms'] / 1e3
-        answers.append(Answer(_now() - asked, flight, made))
+  starts, counts, latencies, lead, event = [], [], [], 0.0, None
+  while not latencies or _now() < end:
+    message = await viewer.next()
+    if isinstance(message, bytes):  # a frame
+      if event is not None and event['chunk'] in sent:
+        time_sent = sent.pop(event['chunk'])
+        shown = starts[-2] if len(starts) > 1 else time_sent
+        latency = DirectionLatency(
+          total=_now() - time_sent,
+          in_flight=max(0.0, shown - time_sent),
+          generation=event['generation_ms'] / 1e3,
+        )
+        latencies.append(latency)
       continue
-    told = json.loads(one)
-    if told['type'] == 'chunk':
-      event, wait = told, told['starts_in_ms'] / 1e3
+    parsed = json.loads(message)
+    if parsed['type'] == 'chunk':
+      event, wait = parsed, parsed['starts_in_ms'] / 1e3
       starts.append(_now() + wait)
-      counts.append(told['frames'])
-      ahead = max(ahead, wait)
-    elif told.get('status') == 'failed':
-      raise RuntimeError(told['reason'])
-    elif told.get('status') == 'paused':  # the longest film has been made
+      counts.append(parsed['frames'])
+      lead = max(lead, wait)
+    elif parsed.get('status') == 'failed':
+      raise RuntimeError(parsed['reason'])
+    elif parsed.get('status') == 'paused':  # the film has its greatest length
       break
   span = starts[-1] - starts[0] + counts[-1] / fps
-  return Served(sum(counts), sum(counts) / span, answers, ahead, viewer.dropped)
+  return ViewerResult(
+    frames=sum(counts),
+    screen_fps=sum(counts) / span,
+    latencies=latencies,
+    lead_secs=lead,
+    dropped=viewer.dropped,
+  )
 
 
 def _now() -> float:

@@ -1,8 +1,10 @@
-"""The one exception that a user sees as a sentence instead of a traceback."""
+"""The exception whose message is shown to users without a traceback."""
 
 
 class UserError(Exception):
-  """What is wrong, where, and what to do, in one sentence.
+  """An error that a user can correct.
+
+  The message says in one sentence what is wrong, where, and what to do.
 
   Commands print it as `error: …` and exit with code 2.
   """

@@ -1,10 +1,11 @@
-"""Floating point operations of a function, counted from shapes.
+"""Counts the floating point operations of a function from shapes.
 
-Only what matrices multiply counts, 2 (rows)(columns)(inner) a product, as is
-usual where models are compared: a compiler's own count takes the body of a
-loop once, and knows nothing of kernels. A loop counts as often as it runs. How
-often one runs whose end is drawn, and how often the dearest side of a branch
-is taken, the caller knows.
+Only matrix products and convolutions count, with 2 (rows)(columns)(inner)
+operations per product, as is usual when models are compared. The count of a
+compiler is not used, because it takes the body of a loop once and does not
+include kernels. Here a loop counts as often as it runs. The caller provides
+what shapes do not tell: the trips of a loop without a static length, and how
+often the more expensive side of a branch is taken.
 """
 
 import math
@@ -18,19 +19,24 @@ from jax.extend import core as jax_core
 def count(
   fn: Callable[..., Any], *args: Any, often: float = 1.0, trips: float = 1.0
 ) -> int:
-  """Of fn(*args); `args` are arrays or their shapes, and nothing is run.
+  """Floating point operations of fn(*args), which is traced but not run.
 
-  Of a branch the dearest side counts `often` times, the cheapest else; a loop
-  without a known end runs `trips` times. Trace outside of a mesh, where shapes
-  are those of whole arrays.
+  Call this outside of a mesh, so that shapes are those of whole arrays.
 
-  Raises ValueError if there are kernels in it, whose inside is not counted.
+  Args:
+    fn: the function.
+    *args: arrays, or their shapes.
+    often: share of the calls in which the most expensive side of a branch is
+      taken; in the others it is the cheapest side.
+    trips: how often a loop without a static length runs.
+
+  Raises ValueError if the function contains a kernel, which cannot be counted.
   """
 
-  def of(jaxpr: jax_core.Jaxpr) -> float:
-    return sum(of_equation(equation) for equation in jaxpr.eqns)
+  def count_jaxpr(jaxpr: jax_core.Jaxpr) -> float:
+    return sum(count_equation(equation) for equation in jaxpr.eqns)
 
-  def of_equation(equation: Any) -> float:
+  def count_equation(equation: Any) -> float:
     name, params = equation.primitive.name, equation.params
     if name == 'dot_general':
       return _product(equation)
@@ -38,13 +44,13 @@ def count(
       return _convolution(equation)
     if name == 'pallas_call':
       raise ValueError('a kernel hides its products; count with attention xla')
-    inside = [of(jaxpr) for jaxpr in _inner(params)]
+    inside = [count_jaxpr(jaxpr) for jaxpr in _inner(params)]
     if name == 'cond':
       return often * max(inside) + (1 - often) * min(inside)
     times = {'scan': params.get('length'), 'while': trips}.get(name, 1)
     return times * sum(inside)
 
-  return round(of(jax.make_jaxpr(fn)(*args).jaxpr))
+  return round(count_jaxpr(jax.make_jaxpr(fn)(*args).jaxpr))
 
 
 def _product(equation: Any) -> int:

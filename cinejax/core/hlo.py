@@ -1,19 +1,18 @@
-"""What one device does in a compiled program, from its text: products of
-matrices, and what it says to others.
+"""Counts matrix products and collectives in the text of a compiled program.
 
-A loop's body counts as often as the loop runs, where the compiler knows it;
-of a conditional every branch counts. Bytes are those of the larger of what
-goes in and what comes out on one device, once a call, all arrays of a call
-together: what a link carries depends on the algorithm, by a factor of about
-one to two.
+All counts are for one device. The body of a loop counts as often as the loop
+runs, if the compiler knows that; every branch of a conditional counts. The
+bytes of a collective are those of its operands or its results on one device,
+whichever is larger, for all arrays of a call together. What a link carries
+depends on the algorithm, by a factor of about one to two.
 
-The TPU's compiler has ways of its own. A reduce-scatter is a fusion named
-`all-reduce-scatter`, around an all-reduce. A collective that runs beside
-products is repeated in the fusion that starts it, in those that take it
-further, and in the one that ends it; it is one call, at its start. And what is
-gathered along several axes of a torus may be summed instead, each device
-giving zeros where the others have something: that is an all-reduce here, since
-it is what runs.
+The TPU compiler has some peculiarities. A reduce-scatter is a fusion named
+`all-reduce-scatter` around an all-reduce. A collective that overlaps with
+computation is repeated in the fusion that starts it, in those that continue it
+and in the one that ends it; it counts as one call, where it starts. A gather
+along several axes of a torus may be replaced by a sum to which each device
+contributes zeros in place of the parts of others; it counts as an all-reduce,
+because that is what runs.
 """
 
 import collections
@@ -51,7 +50,7 @@ _BITS = {'pred': 8, 'token': 0, 's4': 4, 'u4': 4}
 
 @dataclasses.dataclass
 class Traffic:
-  """Of one kind of collective, in one run of the program, on one device."""
+  """Collectives of one kind, in one run of the program on one device."""
 
   calls: int = 0
   bytes: int = 0
@@ -60,9 +59,9 @@ class Traffic:
 @dataclasses.dataclass(frozen=True)
 class _Operation:
   root: bool
-  shape: str  # of what it makes: an array, or a tuple of them
+  shape: str  # of the result: an array, or a tuple of arrays
   code: str  # such as all-gather-start
-  given: str  # between its brackets
+  given: str  # the text between its parentheses
   rest: str  # attributes
 
   @property
@@ -70,11 +69,11 @@ class _Operation:
     return _OPERAND.findall(self.given)
 
 
-_Block = dict[str, _Operation]  # by name, as they run
+_Block = dict[str, _Operation]  # by name, in order of execution
 
 
 def collectives(text: str) -> dict[str, Traffic]:
-  """Traffic by kind, of a program in the text of `Compiled.as_text()`."""
+  """The traffic of each kind of collective in the text `Compiled.as_text()`."""
   found: dict[str, Traffic] = collections.defaultdict(Traffic)
   blocks, entry = _blocks(text)
   further = {name for name, block in blocks.items() if _goes_on(name, block)}
@@ -93,8 +92,8 @@ def collectives(text: str) -> dict[str, Traffic]:
 def products(text: str) -> int:
   """Floating point operations of matrix products, 2 (rows)(columns)(inner).
 
-  Only of compilers that write them as such, as that for CPUs does: others
-  call kernels.
+  This is for the CPU compiler, which writes products as `dot`; others call
+  kernels, which are not counted.
   """
   found = 0
   blocks, entry = _blocks(text)
@@ -109,19 +108,19 @@ def products(text: str) -> int:
 
 
 def _moved(operation: _Operation, block: _Block) -> int:
-  """Bytes; a gather alone gives out more than it takes."""
+  """Bytes of a call; only a gather has results larger than its operands."""
   taken = sum(
     _bytes(block[name].shape) for name in operation.operands if name in block
   )
   if not operation.code.startswith('all-gather'):
     return taken
   made = _bytes(operation.shape)
-  # the tuple of a start repeats what it takes
+  # The result of a start operation includes its operands.
   return made - taken if operation.code.endswith('-start') else made
 
 
 def _goes_on(name: str, block: _Block) -> bool:
-  """Whether what it says to others was begun in another fusion."""
+  """Whether a fusion continues a collective that another fusion started."""
   return name.startswith('async_collective_fusion') or any(
     'custom_call_target="AsyncCollectiveDone"' in operation.rest
     for operation in block.values()
@@ -131,14 +130,14 @@ def _goes_on(name: str, block: _Block) -> bool:
 def _operations(
   blocks: dict[str, _Block], entry: str
 ) -> Iterator[tuple[int, str, _Operation]]:
-  """(how often it runs, its block's name, it) of each operation."""
+  """Yields (times it runs, name of its block, operation) of all operations."""
 
   def visit(name: str, times: int) -> Iterator[tuple[int, str, _Operation]]:
     for operation in blocks.get(name, {}).values():
       yield times, name, operation
       kind = operation.code.removesuffix('-start')
       if kind in (*KINDS, 'async-update', 'async-done'):
-        continue  # what it calls adds numbers up, or was begun before
+        continue  # it calls a reduction, or continues an earlier operation
       trips = _trips(operation, blocks) if operation.code == 'while' else 1
       for called in _called(operation):
         yield from visit(called, times * trips)
@@ -147,9 +146,9 @@ def _operations(
 
 
 def _trips(loop: _Operation, blocks: dict[str, _Block]) -> int:
-  """How often a loop runs, or 1.
+  """How often a loop runs; 1 if that is not known.
 
-  The TPU's compiler does not say; but a scan counts from 0 to a constant.
+  The TPU compiler does not write it, but a scan counts from 0 to a constant.
   """
   if known := _TRIPS.search(loop.rest):
     return int(known[1])
@@ -168,7 +167,7 @@ def _trips(loop: _Operation, blocks: dict[str, _Block]) -> int:
 
 
 def _blocks(text: str) -> tuple[dict[str, _Block], str]:
-  """Each computation by name, and the name of the first to run."""
+  """All computations by name, and the name of the entry computation."""
   blocks: dict[str, _Block] = {}
   entry = name = ''
   for line in text.splitlines():
@@ -195,7 +194,7 @@ def _dims(shape: str) -> list[int]:
 
 
 def _bytes(shapes: str) -> int:
-  """Of all arrays named."""
+  """Bytes of all arrays in a shape."""
   return sum(
     math.prod(int(n) for n in dims.split(',') if n) * _bits(kind) // 8
     for kind, dims in _SHAPE.findall(shapes)

@@ -1,4 +1,4 @@
-"""What a run costs besides time: memory, compilations, and on what it ran."""
+"""Memory, compilations, and the device and versions of a run."""
 
 import contextlib
 import importlib.metadata
@@ -14,8 +14,8 @@ _COMPILED = '/jax/core/compile/backend_compile_duration'
 _RSS_BYTES = 1 if sys.platform == 'darwin' else 1024  # unit of ru_maxrss
 
 
-def facts() -> dict[str, Any]:
-  """Device and versions, for a row of measured figures."""
+def environment() -> dict[str, Any]:
+  """Device and versions, which every measurement records."""
   return {
     'device': jax.devices()[0].device_kind,
     'devices': jax.device_count(),
@@ -25,7 +25,7 @@ def facts() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-  """Of what computes."""
+  """Versions of cinejax, jax and jaxlib."""
   return {
     name: importlib.metadata.version(name)
     for name in ('cinejax', 'jax', 'jaxlib')
@@ -35,13 +35,13 @@ def versions() -> dict[str, str]:
 def peak_memory(
   executable: jax.stages.Compiled | None = None,
 ) -> dict[str, int | str]:
-  """`peak_memory_bytes`, and `peak_memory_of`: what it is the peak of.
+  """`peak_memory_bytes` and `peak_memory_of`, which says what was measured.
 
-  device      the allocator of the first device, since the process began
-  executable  arguments + results - aliases + temporaries, per device, by
-              the compiler: where the device keeps no count
-  process     resident memory, all else included: where there is no
-              executable to ask either
+  device      bytes allocated on the first device since the process began
+  executable  arguments + results - aliases + temporaries per device, according
+              to the compiler, if the device does not count
+  process     resident memory of the whole process, if there is no executable
+              either
   """
   stats = jax.local_devices()[0].memory_stats() or {}
   if 'peak_bytes_in_use' in stats:
@@ -56,12 +56,12 @@ def peak_memory(
 
 
 def tree_bytes(tree: Any) -> int:
-  """Of all arrays in it."""
+  """Bytes of all arrays in a tree."""
   return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
-class Compiles:
-  """How many programs were compiled, or read from the cache, so far."""
+class CompileCounter:
+  """Counts the programs that were compiled or read from the cache."""
 
   count = 0
 
@@ -70,9 +70,9 @@ class Compiles:
 
 
 @contextlib.contextmanager
-def compiles() -> Iterator[Compiles]:
-  """Counts within the `with` block."""
-  counter = Compiles()
+def count_compiles() -> Iterator[CompileCounter]:
+  """Counts compilations within the `with` block."""
+  counter = CompileCounter()
   jax.monitoring.register_event_duration_secs_listener(counter.note)
   try:
     yield counter

@@ -1,10 +1,10 @@
-"""Where arrays live: the mesh, the table of parameters, batches.
+"""The device mesh, and how parameters and batches are sharded over it.
 
 The mesh has four axes. `data` and `fsdp` split the batch; `fsdp` and `sequence`
 split parameters, their averages and moments; `tensor` splits features of a
-layer; `sequence` splits tokens and, within attention, heads. Axis types are
-Auto on purpose: XLA propagates what the pinned inputs and outputs imply (jax's
-default, Explicit, would put the sharding into every type).
+layer; `sequence` splits tokens and, within attention, heads. Axes have the type
+Auto, so XLA propagates the shardings of pinned inputs and outputs; the default
+of jax, Explicit, would make the sharding a part of every array's type.
 """
 
 import math
@@ -24,28 +24,28 @@ from cinejax.core.errors import UserError
 AXES = ('data', 'fsdp', 'sequence', 'tensor')
 BATCH_AXES = ('data', 'fsdp')
 HEAD_AXES = ('tensor', 'sequence')  # of queries, keys, values and banks
-# rows of pictures in a codec, over what splits a DiT's tokens and features
+# of rows of frames in a codec; a DiT splits tokens and features over these
 ROW_AXES = ('sequence', 'tensor')
 
-_FSDP = ('fsdp', 'sequence')  # what a layer's weights are gathered from
+_FSDP = ('fsdp', 'sequence')  # a layer's weights are gathered along these
 
-# Layers in pairs, into heads or mlp features and back: `tensor` splits what
-# lies between, so that nothing moves there.
+# Layers come in pairs that map into heads or mlp features and back. `tensor`
+# splits the features in between, so they need no communication.
 _INTO = (
   'query|key|value|mlp_in|mlp_gate|time_in|time_projection|text_in|'
   'patch_embedding|action_embedding|head'
 )
 _BACK = '((self|cross)_attention|blocks)/out|(mlp|time|text)_out'
 
-Axes = str | tuple[str, ...] | None  # what one dimension is split over
+Axes = str | tuple[str, ...] | None  # mesh axes that split one dimension
 
-# (regex of a path's end, axes of the last dimensions). Each parameter matches
-# exactly one row. Dimensions before those named are stacked layers.
+# (regex of the end of a path, axes of the last dimensions). Each parameter
+# matches exactly one row. Earlier dimensions are those of stacked layers.
 PARAM_RULES = (
   (f'({_INTO})/kernel', (_FSDP, 'tensor')),
   (f'({_BACK})/kernel', ('tensor', _FSDP)),
   (f'({_INTO}|{_BACK})/bias', ()),
-  # adapters: the side that is long
+  # adapters are split along their long side
   ('.*/lora_down', ('fsdp', None)),
   ('.*/lora_up', (None, 'fsdp')),
   (
@@ -53,18 +53,20 @@ PARAM_RULES = (
     r'positions|(attention|mlp|final)_norm/scale|distance',
     (),
   ),
-  ('embedding', (None, (*_FSDP, 'tensor'))),  # of words, each of them whole
-  # codecs are small, and their convolutions would gain nothing
+  ('embedding', (None, (*_FSDP, 'tensor'))),  # features of words
+  # codecs are small, and splitting convolutions would gain nothing
   (r'(encoder|decoder)/.+|mean_C|std_C', ()),
-  (r'(read_\d+|logit)/(kernel|bias)', ()),  # the light head of an adversary
-  (r'ns_coeffs', ()),  # constants in the state of Muon
+  (r'(read_\d+|logit)/(kernel|bias)', ()),  # the small head of an adversary
+  (r'ns_coeffs', ()),  # constants in the optimizer state of Muon
 )
 
 
 def make_mesh(
   cfg: MeshConfig, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-  """The mesh of `cfg` over `devices` (default: all); -1 takes the rest.
+  """The mesh of `cfg` over `devices` (default: all).
+
+  An axis of size -1 takes the devices that the others leave.
 
   Raises UserError if the axes do not divide the devices.
   """
@@ -75,15 +77,15 @@ def make_mesh(
   )
   if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
     raise UserError(
-      f'config.mesh is {named}; an axis takes 1 or more devices, and one of '
-      'them at most may be -1, the rest'
+      f'config.mesh is {named}; each axis must be at least 1, and at most one '
+      'may be -1, for all other devices'
     )
   fixed = math.prod(size for size in sizes if size != -1)
   rest, left = divmod(len(devices), fixed)
   if left or (-1 not in sizes and rest != 1):
     raise UserError(
       f'config.mesh is {named}, which does not divide {len(devices)} devices; '
-      'let one axis be -1 and the product of the others a divisor'
+      'set one axis to -1 and the others so that their product is a divisor'
     )
   sizes = [rest if size == -1 else size for size in sizes]
   arranged = _by_host(_arranged(sizes, devices))
@@ -93,10 +95,13 @@ def make_mesh(
 def _arranged(
   sizes: Sequence[int], devices: Sequence[jax.Device]
 ) -> np.ndarray:
-  """An array of devices whose last axes are the nearest neighbours.
+  """Arranges devices so that neighbours in the last axes are physically near.
 
-  Slices of TPUs, joined by a network, split the first axis that they divide:
-  what `data` and `fsdp` exchange is least and can wait longest.
+  TPU slices, which a network connects, split the first axis that their number
+  divides, because `data` and `fsdp` communicate least and tolerate the longest
+  latency.
+
+  Raises UserError if there is no such axis.
   """
   slices = len({getattr(device, 'slice_index', 0) for device in devices})
   if slices == 1:
@@ -111,16 +116,16 @@ def _arranged(
         inner, outer, devices, allow_split_physical_axes=True
       )
   raise UserError(
-    f'config.mesh has no axis that {slices} slices divide; make config.mesh.'
-    'data or config.mesh.fsdp a multiple of them'
+    f'config.mesh has no axis that is a multiple of the {slices} slices; make '
+    f'config.mesh.data or config.mesh.fsdp a multiple of {slices}'
   )
 
 
 def _by_host(devices: np.ndarray) -> np.ndarray:
-  """The same with the films of each host side by side, as it feeds them.
+  """Reorders the devices so that the films of each host are contiguous.
 
-  Of a torus, neighbours along `fsdp` are often devices of several hosts, which
-  would leave a host with films here and there.
+  In a torus, neighbours along `fsdp` often belong to several hosts, so that a
+  host would otherwise feed films that are scattered over the batch.
   """
 
   def hosts(row: np.ndarray) -> list[tuple[int, int]]:
@@ -147,12 +152,12 @@ def check_heads(heads: int, mesh: Mesh) -> None:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """First dimension over data and fsdp, for every array of a batch."""
+  """The sharding of a batch's arrays: the first dimension over BATCH_AXES."""
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
 def batch_part() -> tuple[int, int]:
-  """part_of this process on the mesh in use; all of it without one."""
+  """`part_of` this process on the mesh in use; (0, 1) without a mesh."""
   mesh = jax.sharding.get_mesh()
   if mesh.empty or jax.process_count() == 1:
     return 0, 1
@@ -160,10 +165,12 @@ def batch_part() -> tuple[int, int]:
 
 
 def part_of(mesh: Mesh, process: int) -> tuple[int, int]:
-  """(index, count): which rows of a batch a process feeds, of how many.
+  """(index, count) of the part of a batch that a process feeds.
 
-  Processes whose devices share a film, along `sequence` or `tensor`, feed the
-  same rows. Raises UserError if a process's rows are not one part of equals.
+  Processes whose devices share films, along `sequence` or `tensor`, feed the
+  same part.
+
+  Raises UserError if the rows of a process are not one of several equal parts.
   """
   split = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
   here = [
@@ -174,14 +181,15 @@ def part_of(mesh: Mesh, process: int) -> tuple[int, int]:
   first, size = here[0], len(here)
   if here != list(range(first, first + size)) or first % size or split % size:
     raise UserError(
-      f'process {process} has devices of the rows {here} of {split}; make '
+      f'the devices of process {process} hold the rows {here} of {split}; make '
       'config.mesh.tensor times config.mesh.sequence a divisor or a multiple '
-      'of the devices of a host'
+      'of the number of devices of a host'
     )
   return first // size, split // size
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+  """The sharding of arrays that every device holds entirely."""
   return NamedSharding(mesh, PartitionSpec())
 
 
@@ -190,10 +198,10 @@ def param_shardings(
   mesh: Mesh,
   rules: Sequence[tuple[str, tuple[Axes, ...]]] = PARAM_RULES,
 ) -> Any:
-  """A NamedSharding for each leaf of `tree`, by the table.
+  """A NamedSharding for each leaf of `tree`, according to `rules`.
 
-  `tree` holds arrays or their shapes: parameters, or anything that holds
-  copies of them (averages, moments, a whole training state), since a row
+  `tree` holds arrays or shapes of parameters, or of anything with the same
+  paths, such as averages, moments or a whole training state, since a row
   matches the end of a path. Scalars are replicated.
 
   Raises ValueError if a path matches no row or several.
@@ -207,22 +215,22 @@ def param_shardings(
 
 
 def mesh_in_use() -> jax.sharding.AbstractMesh:
-  """That of `jax.set_mesh`; empty, of size 1, outside of it."""
+  """The mesh of `jax.set_mesh`; outside of it an empty one, of size 1."""
   return jax.sharding.get_abstract_mesh()
 
 
 def spec(shape: tuple[int, ...], *axes: Axes) -> PartitionSpec:
-  """How the mesh in use splits an array's first dimensions over `axes`.
+  """The PartitionSpec that splits the first dimensions of a shape over `axes`.
 
-  A dimension that its axis does not divide stays whole, as do those that no
-  axis is named for.
+  Dimensions that their axes in the mesh in use do not divide, and dimensions
+  without axes, are not split.
   """
   padded = axes + (None,) * (len(shape) - len(axes))
   return _fit(padded, shape, mesh_in_use().shape)
 
 
 def constrain(x: jax.Array, *axes: Axes) -> jax.Array:
-  """Splits the first dimensions of `x` over `axes` of the mesh in use."""
+  """Constrains `x` to be split over `axes` of the mesh in use; see `spec`."""
   if mesh_in_use().size <= 1:
     return x
   return jax.lax.with_sharding_constraint(x, spec(x.shape, *axes))
@@ -247,7 +255,7 @@ def _fit(
   shape: tuple[int, ...],
   sizes: Mapping[str, int],
 ) -> PartitionSpec:
-  """`axes` on the last dimensions, None where one does not divide."""
+  """Splits the last dimensions over `axes`, except where they do not divide."""
   if len(axes) > len(shape):
     raise ValueError(f'{axes} names more dimensions than {shape} has')
   axes = (None,) * (len(shape) - len(axes)) + tuple(axes)

@@ -1,29 +1,29 @@
-"""How fast chunks of pixels come out.
+"""Measures how fast chunks of pixels are generated.
 
 With t_c the time at which the frames of chunk c are on the host, n_c their
-number and N chunks:
+number, and N chunks:
 
   first_chunk_secs = t_0, compilation included                            (1)
   pixel_fps = sum over c > 1 of n_c / (t_{N-1} - t_1)                     (2)
 
-By t_0 everything is compiled, and the device is then one chunk ahead; from
-t_1 on it is in step with what comes out. Whatever the host does with the
-frames (an MP4, say) counts as well.
+At t_0 everything is compiled, and the device is one chunk ahead; from t_1 on
+the device produces chunks at the rate at which they arrive. Time in which the
+host processes frames (writes an MP4, for example) is included.
 """
 
 import time
 from collections.abc import Callable
 
 
-class Speed:
-  """A clock that runs from its making; `mark` at every chunk."""
+class SpeedMeter:
+  """Measures from its construction on; call `mark` after every chunk."""
 
   def __init__(self, now: Callable[[], float] = time.perf_counter):
     self._now, self._start = now, now()
     self._marks: list[tuple[float, int]] = []
 
   def mark(self, frames: int) -> None:
-    """The `frames` pixel frames of the next chunk (of all films) are here."""
+    """Records that the next chunk has arrived, with `frames` of all films."""
     self._marks.append((self._now() - self._start, frames))
 
   @property

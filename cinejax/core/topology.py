@@ -1,12 +1,12 @@
-"""Devices that are not here: what compilers know of TPU pods and GPU hosts.
+"""Descriptions of TPU pods and GPU hosts, to compile for without devices.
 
   v5p:4x4x4     64 chips as a slice; also v4, v5e, v6e, tpu7x
   v6e:8x8*2     two such slices
   h100:1x8x8    slices x hosts x GPUs of a host; also h200
   cpu:8         virtual devices of this machine, which share its memory
 
-XLA compiles for them without one of them: libtpu for TPUs, the CUDA plugin
-for GPUs. (jax.experimental.topologies.)
+XLA compiles for them (jax.experimental.topologies) with libtpu for TPUs and the
+CUDA plugin for GPUs.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ from cinejax.core.errors import UserError
 class Chip:
   """One device, as JAX counts them."""
 
-  name: str  # in a topology
+  name: str  # as in a topology
   kinds: tuple[str, ...]  # prefixes of jax.Device.device_kind
-  hbm_bytes: int  # that a program may use
-  flops: float  # bfloat16 products a second at most, dense
+  hbm_bytes: int  # memory that a program may use
+  flops: float  # peak bfloat16 operations per second, dense
 
 
 _GIB = 2**30
-# What the compiler leaves to a program of 16, 32 and 96 GiB; of GPUs, nine
-# tenths, since communication buffers and fragments are not in its account.
-# v4 and tpu7x are two cores a device or two devices a chip. (cloud.google.com
-# /tpu/docs, nvidia.com data sheets.)
+# For TPUs, the memory that the compiler leaves to a program, of 16, 32 or 96
+# GiB. For GPUs, nine tenths of the memory, because the compiler counts neither
+# communication buffers nor fragmentation. A device is both cores of a v4 chip,
+# and half of a tpu7x chip. (cloud.google.com/tpu/docs, nvidia.com data sheets)
 CHIPS = (
   Chip('v4', ('TPU v4',), int(31.0 * _GIB), 275e12),
   Chip('v5e', ('TPU v5 lite', 'TPU v5e'), int(15.75 * _GIB), 197e12),
@@ -72,14 +72,14 @@ dnn_version_info {{ major: 9 minor: 10 patch: 0 }}
 runtime_version {{ major: 13 minor: 0 patch: 0 }}
 device_description_str: "{kind}"
 """
-_GPUS = {  # (bytes of memory, bytes a second)
+_GPUS = {  # (bytes of memory, bytes per second)
   'h100': (84_942_979_072, 3_352_320_000_000),
   'h200': (150_000_000_000, 4_800_000_000_000),
 }
 
 
 def chip_of(kind: str) -> Chip | None:
-  """The chip of a device_kind; None if it is not in the table."""
+  """The chip of a jax.Device.device_kind; None if it is not in CHIPS."""
   fitting = [
     (len(prefix), chip)
     for chip in CHIPS
@@ -92,7 +92,8 @@ def chip_of(kind: str) -> Chip | None:
 def describe(name: str) -> tuple[Chip, list[Any]]:
   """The chip and the devices of a topology such as `v5p:4x4x4`.
 
-  Raises UserError if there is no such topology, or no compiler for it.
+  Raises UserError if there is no such topology, or if its compiler is not
+  installed.
   """
   if virtual := re.fullmatch(r'cpu:([1-9]\d*)', name):
     return _virtual(int(virtual[1]))
@@ -101,8 +102,8 @@ def describe(name: str) -> tuple[Chip, list[Any]]:
   if match is None or chip is None:
     known = ', '.join(chip.name for chip in CHIPS)
     raise UserError(
-      f'--topology={name} is not CHIP:SHAPE, such as v5p:4x4x4, v6e:8x8*2 or '
-      f'h100:1x8x8; chips are {known}; or cpu:N'
+      f'--topology={name} must be CHIP:SHAPE, such as v5p:4x4x4, v6e:8x8*2 or '
+      f'h100:1x8x8, with one of the chips {known}, or cpu:N'
     )
   make = _gpus if chip.name in _GPUS else _tpus
   try:
@@ -110,14 +111,14 @@ def describe(name: str) -> tuple[Chip, list[Any]]:
   except (ValueError, RuntimeError) as error:
     first = str(error).splitlines()[0]
     raise UserError(
-      f'--topology={name}: the compiler knows no such shape ({first}); take '
-      'one that can be rented'
+      f'--topology={name} is not a shape that the compiler knows ({first}); '
+      'choose one that can be rented'
     ) from error
 
 
 def _virtual(count: int) -> tuple[Chip, list[Any]]:
-  """Raises UserError where JAX has begun with fewer."""
-  with contextlib.suppress(RuntimeError):  # JAX has begun: it keeps its number
+  """Raises UserError if JAX has already started with fewer devices."""
+  with contextlib.suppress(RuntimeError):  # JAX has already started
     asked = jax.config.jax_num_cpu_devices
     jax.config.update('jax_num_cpu_devices', max(count, asked))
   devices = jax.devices('cpu')
@@ -137,14 +138,14 @@ def _tpus(chip: Chip, shape: str, slices: int) -> list[Any]:
     raise UserError(
       "the TPU compiler is not installed; pip install 'cinejax[plan-tpu]'"
     )
-  # it would look for a TPU of this machine, and for other users of it
+  # Without these, libtpu looks for a TPU in this machine and locks it.
   os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
   os.environ.setdefault('TPU_WORKER_HOSTNAMES', 'localhost')
   os.environ.setdefault('TPU_ACCELERATOR_TYPE', f'{chip.name}-1')
   os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
   options: dict[str, Any] = {'num_slices': slices} if slices > 1 else {}
   if chip.name == 'v4':
-    options['chip_config_name'] = 'megacore'  # two cores a device, as on pods
+    options['chip_config_name'] = 'megacore'  # two cores per device, as in pods
   if all(side == '1' for side in shape.split('x')):
     shape = '1x1x1'
     options['chips_per_host_bounds'] = (1, 1, 1)
@@ -162,9 +163,9 @@ def _gpus(chip: Chip, shape: str, slices: int) -> list[Any]:
     raise UserError(
       "the GPU compiler is not installed; pip install 'cinejax[plan-gpu]'"
     )
-  jax.devices()  # which is when JAX looks for plugins
+  jax.devices()  # makes JAX load its plugins
   if slices > 1 or len(shape.split('x')) != 3:
-    raise ValueError('GPUs are slices x hosts x GPUs of a host')
+    raise ValueError('the shape of GPUs is SLICESxHOSTSxGPUS_OF_A_HOST')
   memory, bandwidth = _GPUS[chip.name]
   described = topologies.get_topology_desc(
     platform='cuda',

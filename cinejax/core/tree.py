@@ -1,4 +1,4 @@
-"""Parameter trees: named leaves, size, precision, running average.
+"""Parameter trees: paths of leaves, size, precision and moving average.
 
 A tree is a pytree of arrays; a leaf's path joins its keys with '/', as in
 `blocks/q/kernel`, the name that weights files and PARAM_RULES use.
@@ -26,7 +26,7 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """The nested dict whose leaves `paths` would name so."""
+  """The nested dict whose `paths` are `flat`."""
   tree: dict[str, Any] = {}
   for name, leaf in flat.items():
     *branches, last = name.split('/')
@@ -38,12 +38,12 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def count(tree: Tree) -> int:
-  """Numbers in the tree's arrays (or their shapes)."""
+  """The number of elements in the tree's arrays (or shapes)."""
   return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def cast(tree: Tree, dtype: Any) -> Tree:
-  """Floating leaves as `dtype`; the others as they are."""
+  """Casts floating-point leaves to `dtype`; other leaves are unchanged."""
 
   def leaf(x: jax.Array) -> jax.Array:
     return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x

@@ -1,18 +1,11 @@
-"""Where training films come from."""
+"""Where training films come from; configs/base.py says what each key means."""
 
 import dataclasses
+
+from cinejax.core.config import positive
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  films: str  # folder of a TFDS data set of latent films
-  chunks: int  # N of a training batch
-  kinds: tuple[tuple[str, float], ...]  # of story films without a folder
-
-
-@dataclasses.dataclass(frozen=True)
-class StoryConfig:
-  films: int  # rendered for training
-  seed: int  # of training films
-  clip_frames: int  # pixel frames of a codec training clip
-  look_weight: float  # of an error where a character is, in training
+  films: str
+  chunks: int = positive()  # N of a training batch

@@ -1,4 +1,4 @@
-"""One step from t to an earlier time, by ODE or by renoising."""
+"""One step from t to an earlier time, along the flow or with new noise."""
 
 import jax
 
@@ -8,12 +8,12 @@ from cinejax.diffusion import flow
 def euler_step(
   x: jax.Array, v: jax.Array, t: jax.Array, t_next: jax.Array
 ) -> jax.Array:
-  """Follows the flow: exact where the velocity is constant on the way."""
+  """One Euler step along the flow; exact if the velocity is constant."""
   return flow.x0_of_velocity(x, v, t - t_next)
 
 
 def few_step(
   x: jax.Array, v: jax.Array, t: jax.Array, t_next: jax.Array, noise: jax.Array
 ) -> jax.Array:
-  """The student's step: to x_0, then back to t_next with fresh noise."""
+  """A few-step student's step: to x_0, then back to t_next with new noise."""
   return flow.noised(flow.x0_of_velocity(x, v, t), noise, t_next)

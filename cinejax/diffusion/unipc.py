@@ -1,8 +1,8 @@
-"""UniPC of order 2 (Zhao et al., arXiv 2302.04867), for a flow.
+"""UniPC of order 2 (Zhao et al., arXiv 2302.04867), for flow matching.
 
-A predictor and a corrector of several steps, what Wan 2.1 samples its base
-with. With a = 1 - t, l = log(a / t), h = l' - l and the network's x_0 at
-step j called m_j,
+It is a multistep predictor and corrector, and the sampler of Wan 2.1. Let
+a = 1 - t, l = log(a / t), h = l' - l, and let m_j be the x_0 that the network
+predicts at step j:
 
     predict  x' = t'/t x - a' B (m_j     + D / 2),          B = exp(-h) - 1 (1)
     correct  x' = t'/t x - a' B (m_j + p D + q (m_j+1 - m_j))               (2)
@@ -10,10 +10,10 @@ step j called m_j,
     p + q = b_1 / B,   r p + q = 2 b_2 / B,
     b_1 = -B / h - 1,   b_2 = -b_1 / h - 1/2                                (4)
 
-The first step and the last are of order 1: D = 0, q = 1/2. (2) uses the
-network's answer where (1) led, and so costs nothing: each step first corrects
-the one before. All of it is linear in x and m with numbers known beforehand,
-which `table` works out in float64.
+The first and the last step are of order 1: D = 0, q = 1/2. Eq. (2) uses the
+network's prediction at the end of (1), which the next step needs anyway: each
+step first corrects the one before. Everything is linear in x and m, with
+coefficients that depend on the grid alone; `table` computes them in float64.
 """
 
 import math
@@ -25,20 +25,21 @@ import numpy as np
 
 from cinejax.diffusion import flow
 
-# instead of 1, where l has no value; diffusers takes the same
+# the first time instead of 1, where l is infinite; as in diffusers
 _ALMOST_NOISE = 1 - 1e-6
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class History:
-  """What a step needs of the two before it."""
+  """What a step needs from the two steps before it."""
 
-  x: jax.Array  # where the last one started
+  x: jax.Array  # at the start of the step before
   x0: jax.Array  # m_j-1
   older_x0: jax.Array  # m_j-2
 
 
 def no_history(x: jax.Array) -> History:
+  """The history before the first step from `x`."""
   zero = jnp.zeros_like(x)
   return History(x=zero, x0=zero, older_x0=zero)
 
@@ -46,9 +47,17 @@ def no_history(x: jax.Array) -> History:
 def step(
   x: jax.Array, v: jax.Array, t: jax.Array, history: History, row_C: jax.Array
 ) -> tuple[jax.Array, History]:
-  """From t = t_j, whose axes lead those of x, to (predicted x_j+1, history).
+  """Takes step j, from t = t_j to t_j+1.
 
-  `row_C` is row j of `table`. History starts with `no_history`.
+  Args:
+    x: x_j as predicted.
+    v: velocity at x.
+    t: t_j; its axes are the first ones of x.
+    history: of the step before; `no_history` before the first step.
+    row_C: row j of `table`.
+
+  Returns:
+    x_j+1 as predicted, and the history.
   """
   m = flow.x0_of_velocity(x, v, t)
   c = list(row_C)
@@ -59,10 +68,10 @@ def step(
 
 
 def table(grid_J: np.ndarray) -> np.ndarray:
-  """[J, 8] float32 for [J + 1] descending times from 1 to 0.
+  """The coefficients [J, 8], float32, of J + 1 descending times from 1 to 0.
 
-  Columns: the corrected x_j from x_j as predicted, x_j-1, m_j-2, m_j-1, m_j;
-  then x_j+1 from the corrected x_j, m_j-1, m_j.
+  The first five give the corrected x_j from x_j as predicted, x_j-1, m_j-2,
+  m_j-1 and m_j; the others give x_j+1 from the corrected x_j, m_j-1 and m_j.
   """
   t = np.asarray(grid_J, np.float64).copy()
   t[0] = min(t[0], _ALMOST_NOISE)
@@ -78,7 +87,7 @@ def table(grid_J: np.ndarray) -> np.ndarray:
 
 
 def _predictor(t: np.ndarray, j: int, plain: bool) -> tuple[float, ...]:
-  """Eq. (1): of x_j, m_j-1, m_j."""
+  """Eq. (1): the coefficients of x_j, m_j-1, m_j."""
   scale, weight, _ = _step(t, j)
   if plain:
     return scale, 0.0, weight
@@ -87,7 +96,7 @@ def _predictor(t: np.ndarray, j: int, plain: bool) -> tuple[float, ...]:
 
 
 def _corrector(t: np.ndarray, j: int, first: bool) -> tuple[float, ...]:
-  """Eq. (2): of x_j, m_j-1, m_j, m_j+1."""
+  """Eq. (2): the coefficients of x_j, m_j-1, m_j, m_j+1."""
   scale, weight, h = _step(t, j)
   if first:
     return scale, 0.0, weight / 2, weight / 2
@@ -113,5 +122,5 @@ def _ratio(t: np.ndarray, j: int) -> float:
 
 
 def _log_ratio(t: float) -> float:
-  """l, infinite without noise."""
+  """l, which is infinite at t = 0."""
   return math.log((1 - t) / t) if t else math.inf

@@ -1,8 +1,9 @@
-"""Films by the batch: wholly generated, or one shot after a given past.
+"""Generates batches of films, or single shots that follow given films.
 
-Films of a batch need not be alike: prompts are held, and pasts and shots
-padded, to the longest; what is surplus is generated and thrown away. A
-film's noise and context are its own, so its company changes nothing.
+The films of a batch may differ in length: their last prompts are held, and
+given films and shots are padded, to the longest one; the surplus is generated
+and discarded. The noise and the context of a film are its own, so that it does
+not depend on the other films of its batch.
 """
 
 import dataclasses
@@ -13,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinejax.core.speed import Speed
+from cinejax.core.speed import SpeedMeter
 from cinejax.directing.director import Director
 from cinejax.film.screenplay import ChunkPrompt
+from cinejax.rollout.state import ChunkInput
 
 CommitFn = Callable[..., Any]
 
@@ -25,70 +27,78 @@ def roll(
   prompts: Sequence[Sequence[ChunkPrompt]],
   seeds: Sequence[int],
 ) -> Iterator[np.ndarray]:
-  """The frames uint8 [B, T, Y, X, 3] of chunk after chunk of B films.
-
-  `prompts` are those of each film, chunk by chunk; shorter films hold their
-  last one.
-  """
-  longest = max(map(len, prompts))
-  held = [hold(said, longest) for said in prompts]
-  return director.roll(zip(*held, strict=True), seeds)
-
-
-def spool(
-  file: Any, chunks: Iterable[np.ndarray], count: int, frames: int
-) -> tuple[np.ndarray, float | None]:
-  """Frames as they are made, as one array [B, T, Y, X, 3] on disk.
+  """Generates B films.
 
   Args:
-    file: open for writing and reading; the array lives as long as it does.
-    chunks: uint8 [B, T, Y, X, 3] of each chunk.
-    count: B films.
-    frames: of all chunks.
+    director: generates them.
+    prompts: of each film, chunk by chunk; shorter films hold their last one.
+    seeds: of each film's noise.
 
   Returns:
-    The array, and pixel_fps (core/speed.py).
+    An iterator over the frames, uint8 [B, T, Y, X, 3] of each chunk.
   """
-  speed, video_BTYXC, at = Speed(), None, 0
+  longest = max(map(len, prompts))
+  padded = [hold_last_prompt(film, longest) for film in prompts]
+  return director.roll(zip(*padded, strict=True), seeds)
+
+
+def collect_frames(
+  file: Any, chunks: Iterable[np.ndarray], count: int, frames: int
+) -> tuple[np.ndarray, float | None]:
+  """Collects the frames of B films in an array on disk.
+
+  Args:
+    file: open for writing and reading; the array exists as long as it does.
+    chunks: uint8 [B, T, Y, X, 3] of each chunk.
+    count: B.
+    frames: the number of frames of all chunks.
+
+  Returns:
+    The array [B, T, Y, X, 3] of all frames, and pixel_fps (core/speed.py).
+  """
+  speed, video_BTYXC, start = SpeedMeter(), None, 0
   for chunk_BTYXC in chunks:
     if video_BTYXC is None:
       shape = (count, frames, *chunk_BTYXC.shape[2:])
       video_BTYXC = np.memmap(file, np.uint8, 'w+', shape=shape)
-    video_BTYXC[:, at : at + chunk_BTYXC.shape[1]] = chunk_BTYXC
-    at += chunk_BTYXC.shape[1]
-    speed.mark(count * chunk_BTYXC.shape[1])
+    stop = start + chunk_BTYXC.shape[1]
+    video_BTYXC[:, start:stop] = chunk_BTYXC
+    speed.mark(count * (stop - start))
+    start = stop
   return video_BTYXC, speed.pixel_fps
 
 
-def hold(said: Sequence[ChunkPrompt], chunks: int) -> tuple[ChunkPrompt, ...]:
-  """`said`, its last prompt held for `chunks` chunks in all."""
-  last = said[-1]._replace(cut=False)
-  return (*said, *[last] * (chunks - len(said)))
+def hold_last_prompt(
+  prompts: Sequence[ChunkPrompt], chunks: int
+) -> tuple[ChunkPrompt, ...]:
+  """The prompts of `chunks` chunks: `prompts`, then their last one."""
+  last = prompts[-1]._replace(cut=False)
+  return (*prompts, *[last] * (chunks - len(prompts)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Past:
-  """A film that is given up to a shot which is yet to be made."""
+class GivenPast:
+  """A film that is given up to a shot, which is to be generated."""
 
   prompts: tuple[ChunkPrompt, ...]  # of the whole film
-  latents_FYXC: np.ndarray  # of the given film, `start` chunks at least
+  latents_FYXC: np.ndarray  # of at least the first `start` chunks
   start: int  # first chunk of the shot, >= 1
   chunks: int  # of the shot
   seed: int
 
 
-class Take(NamedTuple):
-  """The shot that was made."""
-
+class GeneratedShot(NamedTuple):
   video_TYXC: np.ndarray  # uint8
-  frame_JLR: np.ndarray  # latent frames routed in its first chunk
+  frame_JLR: np.ndarray  # latent frames that its first chunk routed
 
 
 def make_commit(director: Director) -> CommitFn:
-  """-> commit(params, state, chunk, latents_BFYXC, more_B) -> state, jitted.
+  """Makes a commit that leaves some films of the batch as they are.
 
-  Like Director.commit_fn, but films that are False in `more_B` stay as they
-  were. The state is donated.
+  Returns:
+    commit(params, state, chunk, latents_BFYXC, more_B) -> state, jitted: like
+    Director.commit_fn, but films whose `more_B` is False do not change. The
+    state is donated.
   """
   one, two = (
     jax.eval_shape(lambda count=count: director.begin(range(count)))
@@ -109,31 +119,35 @@ def make_commit(director: Director) -> CommitFn:
 
 
 def _first_difference(one: jax.Array, two: jax.Array) -> int:
-  """The axis of films."""
+  """The axis of films, in which batches of one and two films differ."""
   return [a != b for a, b in zip(one.shape, two.shape, strict=True)].index(True)
 
 
-def shoot(
+def generate_shots(
   director: Director,
   commit_fn: CommitFn,
-  pasts: Sequence[Past],
-) -> list[Take]:
-  """The shots that follow these pasts, as one batch.
+  pasts: Sequence[GivenPast],
+) -> list[GeneratedShot]:
+  """Generates the shots that follow given films, as one batch.
 
-  Commits must be separate (config.rollout.commit).
+  Args:
+    director: of a config whose chunks are committed separately
+      (config.rollout.commit).
+    commit_fn: from `make_commit`.
+    pasts: the given films.
   """
   frames = director.cfg.film.frames_per_chunk
   state = director.begin([past.seed for past in pasts])
   for chunk in range(max(past.start for past in pasts)):
-    at = [min(chunk, past.start - 1) for past in pasts]
+    numbers = [min(chunk, past.start - 1) for past in pasts]
     state = commit_fn(
       director.params,
       state,
-      _inputs(director, pasts, at),
+      _inputs(director, pasts, numbers),
       jnp.stack(
         [
           past.latents_FYXC[n * frames : (n + 1) * frames]
-          for past, n in zip(pasts, at, strict=True)
+          for past, n in zip(pasts, numbers, strict=True)
         ]
       ),
       jnp.asarray([chunk < past.start for past in pasts]),
@@ -142,27 +156,33 @@ def shoot(
     _inputs(director, pasts, [past.start + chunk for past in pasts])
     for chunk in range(max(past.chunks for past in pasts))
   )
-  made = [output for _, output in director.stream(state, inputs)]
-  made_BFYXC = np.concatenate([np.asarray(o.latents_BFYXC) for o in made], 1)
-  frame_BJLR = np.moveaxis(np.asarray(made[0].frame_JLBR), 2, 0)
-  videos = _show(director, pasts, made_BFYXC)
-  return [Take(*pair) for pair in zip(videos, frame_BJLR, strict=True)]
+  outputs = [output for _, output in director.stream(state, inputs)]
+  z_BFYXC = np.concatenate([np.asarray(o.latents_BFYXC) for o in outputs], 1)
+  frame_BJLR = np.moveaxis(np.asarray(outputs[0].frame_JLBR), 2, 0)
+  videos = _decode_shots(director, pasts, z_BFYXC)
+  return [GeneratedShot(*pair) for pair in zip(videos, frame_BJLR, strict=True)]
 
 
-def _inputs(director, pasts, at):
+def _inputs(
+  director: Director, pasts: Sequence[GivenPast], chunks: Sequence[int]
+) -> ChunkInput:
+  """The input for the given chunk of each film."""
   return director.chunk_input(
-    [hold(past.prompts, n + 1)[n] for past, n in zip(pasts, at, strict=True)]
+    [
+      hold_last_prompt(past.prompts, n + 1)[n]
+      for past, n in zip(pasts, chunks, strict=True)
+    ]
   )
 
 
-def _show(
-  director: Director, pasts: Sequence[Past], made_BFYXC: np.ndarray
+def _decode_shots(
+  director: Director, pasts: Sequence[GivenPast], shots_BFYXC: np.ndarray
 ) -> list[np.ndarray]:
-  """Decodes what was made after what was given, as one film."""
+  """Decodes each shot after its given film, and returns the shot alone."""
   frames = director.cfg.film.frames_per_chunk
   films = [
-    np.concatenate([past.latents_FYXC[: past.start * frames], made_FYXC])
-    for past, made_FYXC in zip(pasts, made_BFYXC, strict=True)
+    np.concatenate([past.latents_FYXC[: past.start * frames], shot_FYXC])
+    for past, shot_FYXC in zip(pasts, shots_BFYXC, strict=True)
   ]
   longest = max(map(len, films))
   z_BFYXC = np.stack(
@@ -172,8 +192,8 @@ def _show(
   video_BTYXC = np.concatenate(
     list(director.decode(map(jnp.asarray, chunks))), 1
   )
-  place = director.timeline.chunk_start_pixel
+  first_pixel = director.timeline.chunk_start_pixel
   return [
-    video_TYXC[place(past.start) : place(past.start + past.chunks)]
+    video_TYXC[first_pixel(past.start) : first_pixel(past.start + past.chunks)]
     for past, video_TYXC in zip(pasts, video_BTYXC, strict=True)
   ]

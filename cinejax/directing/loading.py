@@ -1,4 +1,4 @@
-"""A director of what is on disk: weights read straight onto its devices."""
+"""Loads the weights of a director from disk, straight onto its devices."""
 
 import dataclasses
 import functools
@@ -24,14 +24,18 @@ from cinejax.rollout.placement import rollout_mesh
 def load_director(
   cfg: Config, weights: str, adapters: Sequence[str] = ()
 ) -> Director:
-  """A director with weights from disk.
+  """Loads a director.
 
-  `weights` is the DiT's file or a folder with it, under the name that
-  config.rollout.weights says or as Wan 2.1 and diffusers call it, and with
-  the codec (interop/weights.py); config.train.codec_weights, where set, says
-  where else the codec is.
-  `adapters` are LoRA files to merge. Raises UserError where a file is missing
-  or does not fit.
+  Args:
+    cfg: describes the networks.
+    weights: the file of the DiT, or a folder that holds it under the name
+      config.rollout.weights or under its name in Wan 2.1 or diffusers. The
+      folder also holds the codec (interop/weights.py), unless
+      config.train.codec_weights names another place.
+    adapters: LoRA files to merge.
+
+  Raises:
+    UserError: if a file is missing or does not fit the config.
   """
   try:
     file = locate(weights, cfg.rollout.weights)
@@ -42,14 +46,14 @@ def load_director(
   like = jax.eval_shape(
     functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
   )
-  # placed as they are read: the host never holds the whole
+  # Parameters are placed as they are read, so that the host never holds all.
   like = jax.tree.map(
-    lambda x, dtype, place: jax.ShapeDtypeStruct(
-      x.shape, dtype, sharding=place
+    lambda x, dtype, sharding: jax.ShapeDtypeStruct(
+      x.shape, dtype, sharding=sharding
     ),
     like,
     denoiser.resting_types(cfg.dit, like),
-    weight_places(cfg, like),
+    weight_shardings(cfg, like),
   )
   _check_frames(cfg, file)
   try:
@@ -58,40 +62,40 @@ def load_director(
     if cfg.train.codec_weights:
       raise
     raise UserError(
-      f'{error}; config.train.codec_weights says where the codec is, if not '
+      f'{error}; set config.train.codec_weights if the codec is not '
       'with --weights'
     ) from error
-  if not cfg.text.folder and cfg.text.name != 'hashed':  # that reads no file
+  if not cfg.text.folder and cfg.text.name != 'hashed':  # hashed has no files
     text = dataclasses.replace(cfg.text, folder=str(folder))
     cfg = dataclasses.replace(cfg, text=text)
-  return Director(cfg, load_params(file, like, adapters), *codec)
+  return Director(cfg, *codec, load_params(file, like, adapters))
 
 
 def codec_on_devices(
   cfg: Config, folder: str | os.PathLike
 ) -> tuple[Codec, Any]:
-  """The codec and its parameters, uploaded once to where films are made.
+  """Loads the codec, and its parameters onto the devices of a rollout.
 
-  They are in config.train.codec_weights or, where that is not set, in
-  `folder`. Errors as in `load_codec`.
+  They are in config.train.codec_weights or, if that is empty, in `folder`.
+  Raises UserError as `load_codec` does.
   """
   codec, params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
-  return codec, jax.device_put(params, weight_places(cfg, params))
+  return codec, jax.device_put(params, weight_shardings(cfg, params))
 
 
 def _check_frames(cfg: Config, file: pathlib.Path) -> None:
-  """Raises UserError for weights of ours that know chunks of another size."""
+  """Raises UserError for weights that were trained in other chunks."""
   frames = open_archive(file).config('film').get('frames_per_chunk')
   if frames not in (None, cfg.film.frames_per_chunk):
     raise UserError(
       f'{file} was trained in chunks of {frames} latent frames, and '
       f'config.film.frames_per_chunk is {cfg.film.frames_per_chunk}; take the '
-      "config's variant that it was trained with"
+      'variant of the config with which it was trained'
     )
 
 
-def weight_places(cfg: Config, shapes: Any) -> Any:
-  """Where a rollout keeps each parameter of the DiT, or of the codec."""
+def weight_shardings(cfg: Config, shapes: Any) -> Any:
+  """The sharding of each parameter of the DiT or the codec in a rollout."""
   mesh = rollout_mesh(cfg.mesh, cfg.dit.heads)
   if mesh is not None:
     return param_shardings(shapes, mesh)
@@ -100,12 +104,12 @@ def weight_places(cfg: Config, shapes: Any) -> Any:
 
 
 def _source(cfg: Config) -> str:
-  """Where such weights come from, if they are published."""
+  """How to download such weights, if they are published."""
   published = {30: '1.3B', 40: '14B'}  # by layers
   if cfg.text.name != 'umt5' or cfg.dit.layers not in published:
     return ''
   return (
     '; `hf download Wan-AI/Wan2.1-T2V-'
-    f'{published[cfg.dit.layers]} --local-dir=DIR` fetches what this config '
-    'takes'
+    f'{published[cfg.dit.layers]} --local-dir=DIR` downloads the weights of '
+    'this config'
   )

@@ -1,12 +1,12 @@
-"""How a film begins with what is given: an image, or a clip that goes on.
+"""Begins a film with a given image, or continues a given clip.
 
-A clip is trimmed to whole chunks, the last ones it has, and they are committed
-as if they had been generated: with F frames a chunk and temporal stride s, n
-chunks are s (n F - 1) + 1 pixel frames (film/timeline.py). An image is a latent
-frame. It fills a chunk if F = 1, and is committed; else it is held as the
-first frame of the first chunk while the others are denoised.
+A clip is trimmed to its last whole chunks, which are committed as if they had
+been generated: with F frames in a chunk and temporal stride s, n chunks are
+s (n F - 1) + 1 pixel frames (film/timeline.py). An image is one latent frame.
+With F = 1 it fills a chunk and is committed; otherwise it is held as the first
+frame of the first chunk while the other frames are denoised.
 
-Pictures are scaled to fill the film's and cropped evenly.
+Images are scaled until they fill the frame of the film, and cropped evenly.
 """
 
 import dataclasses
@@ -24,17 +24,19 @@ from cinejax.film.screenplay import Film, Segment
 
 
 def from_image(director: Director, path: str | os.PathLike) -> jax.Array:
-  """[1, 1, Y, X, C], the latent of an image file; UserError if it is none."""
+  """The latent [1, 1, Y, X, C] of an image file; UserError if it is none."""
   try:
     with Image.open(path) as image:
       frame_YXC = _fitted(director, image.convert('RGB'))
   except (OSError, PIL.UnidentifiedImageError) as error:
-    raise UserError(f'--image={path} is no image ({error})') from error
+    raise UserError(
+      f'--image={path} is no image ({error}); give another file'
+    ) from error
   return _encode(director, frame_YXC[None])
 
 
 def from_video(director: Director, path: str | os.PathLike) -> jax.Array:
-  """[1, N F, Y, X, C], the latents of the last N chunks of a video file.
+  """The latents [1, N F, Y, X, C] of the last N chunks of a video file.
 
   Raises UserError if it cannot be read or is shorter than a chunk.
   """
@@ -47,20 +49,20 @@ def from_video(director: Director, path: str | os.PathLike) -> jax.Array:
   if not chunks:
     raise UserError(
       f'--video={path} has {len(frames)} frames at {timeline.fps:g} a second; '
-      f'a chunk needs {timeline.pixel_frames(1)}'
+      f'a chunk needs {timeline.pixel_frames(1)}, so give a longer one'
     )
   return _encode(director, np.stack(frames[-timeline.pixel_frames(chunks) :]))
 
 
-def whole_chunks(director: Director, given_BFYXC: jax.Array | None) -> int:
-  """Chunks that are given whole, and so are not generated."""
+def given_chunks(director: Director, given_BFYXC: jax.Array | None) -> int:
+  """The number of whole chunks that are given, and not generated."""
   if given_BFYXC is None:
     return 0
   return given_BFYXC.shape[1] // director.cfg.film.frames_per_chunk
 
 
-def after(film: Film, chunks: int) -> Film:
-  """The film with `chunks` given ones before it, under its first prompt."""
+def with_given_chunks(film: Film, chunks: int) -> Film:
+  """The film after `chunks` given chunks, which get its first prompt."""
   if not chunks:
     return film
   first, *rest = film.segments
@@ -79,7 +81,7 @@ def _encode(director: Director, video_TYXC: np.ndarray) -> jax.Array:
 
 
 def _fitted(director: Director, image: Image.Image) -> np.ndarray:
-  """uint8 [Y, X, 3] of the film's size."""
+  """The image as uint8 [Y, X, 3] of the size of the film."""
   film = director.cfg.film
   size = (film.width, film.height)
   return np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS))

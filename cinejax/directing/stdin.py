@@ -1,4 +1,4 @@
-"""Standard input as a source of directions, at a terminal or from a pipe."""
+"""Reads directions from standard input, at a terminal or from a pipe."""
 
 import os
 import queue
@@ -11,29 +11,35 @@ from cinejax.film.directions import Directions
 
 
 def directions(cut_prefix: str, check: Callable[[str], None]) -> Directions:
-  """Those that standard input gives, of prompts that pass `check`.
+  """The directions of standard input.
 
-  At a terminal a film rolls on while nobody types, and a slip is told and
-  skipped. A pipe is read as fast as its lines are used up, so that the same
-  lines always make the same film, and its slip ends the film.
+  At a terminal the film goes on while nobody types, and a faulty line is
+  reported and skipped. A pipe is read as its lines are used up, so that the
+  same lines always generate the same film; a faulty line ends it.
+
+  Args:
+    cut_prefix: put before the prompt of the first chunk of a new shot.
+    check: raises UserError for a prompt that the model cannot follow.
   """
-  if sys.stdin is None:  # closed by who started us
+  if sys.stdin is None:  # closed by the parent process
     raise UserError('--live reads standard input, which is closed; open it')
   if not sys.stdin.isatty():
-    # Nobody may be there to see that a line was skipped, and the lines after
-    # it are meant to follow it. What has been made need not be lost for that.
+    # Nobody might see that a line was skipped, and the later lines are meant
+    # to follow it. The film up to that line is written all the same.
     return Directions(_standard_input(typed=False), cut_prefix, None, check)
   print(
     'type a prompt, `cut: ` before it for a new shot; Ctrl-D ends the film',
     file=sys.stderr,
   )
-  return Directions(_standard_input(typed=True), cut_prefix, _complain, check)
+  return Directions(
+    _standard_input(typed=True), cut_prefix, _print_error, check
+  )
 
 
 def _standard_input(typed: bool) -> Callable[[bool], str | None]:
-  """-> next_line(wait), as `film.directions.Directions` asks for it."""
+  """Makes the `next_line` of film.directions.Directions."""
   lines: queue.Queue[bytes | None] = queue.Queue()
-  # our own, since Python cannot end while a thread waits on that of sys.stdin
+  # A copy, because Python cannot exit while a thread reads sys.stdin itself.
   file = os.fdopen(os.dup(sys.stdin.fileno()), 'rb')
 
   def read() -> None:
@@ -43,7 +49,7 @@ def _standard_input(typed: bool) -> Callable[[bool], str | None]:
           if line.strip():
             lines.put(line)
     finally:
-      lines.put(None)  # who waits for a line must not wait for ever
+      lines.put(None)  # so that no reader waits for ever
 
   threading.Thread(target=read, daemon=True).start()
 
@@ -58,16 +64,16 @@ def _standard_input(typed: bool) -> Callable[[bool], str | None]:
 
 
 def _decoded(line: bytes) -> str:
-  # by the line, and strictly whatever the locale: a byte that is let through
-  # cannot be written into the screenplay
+  # Line by line, and strictly in every locale, because bytes that are no text
+  # could not be written into the screenplay.
   try:
     return line.decode(sys.stdin.encoding)
   except UnicodeDecodeError as error:
     raise UserError(
       f'{line.strip()!r} is not {error.encoding} text; type it again, or '
-      'convert what is piped'
+      'convert the input'
     ) from error
 
 
-def _complain(error: UserError) -> None:
+def _print_error(error: UserError) -> None:
   print(error, file=sys.stderr)

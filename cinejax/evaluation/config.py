@@ -1,16 +1,24 @@
-"""What is measured, on which films."""
+"""Which films evaluation makes, and how it measures them.
+
+configs/base.py describes the fields.
+"""
 
 import dataclasses
+
+from cinejax.core.config import non_negative, one_of, positive
+from cinejax.story.config import EVALUATION_KINDS
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-  seed: int  # apart from training's
-  films: int
-  kind: str  # eval | long | strict
-  batch: int  # films rolled out together
-  cuts: str  # content | transnetv2:FILE, the detector
-  window_frames: int  # before a return in which she is not seen
-  matching: str  # greedy | optimal, of cuts found to cuts asked for
-  penalty_frames: float  # of a missed or extra cut; 0 = mean shot length
-  features: tuple[str, ...]  # of frames, each NAME or NAME:FOLDER
+  """Section `eval` of a config."""
+
+  seed: int = non_negative()
+  films: int = positive()
+  kind: str = one_of(*EVALUATION_KINDS)
+  batch: int = positive()
+  cuts: str  # content | transnetv2:FILE
+  window_frames: int = positive()
+  matching: str = one_of('greedy', 'optimal')
+  penalty_frames: float = non_negative()
+  features: tuple[str, ...]  # each NAME or NAME:FOLDER

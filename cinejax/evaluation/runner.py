@@ -1,7 +1,7 @@
-"""Puts a director through its exam, policy by policy, and reports.
+"""Evaluates a director on a benchmark case, policy by policy.
 
-What the ledger knows of a film is not asked again, so an exam that was
-stopped goes on, and one that grows only adds.
+Films that the score store knows are not made again, so an interrupted
+evaluation continues where it stopped, and a larger one only adds films.
 """
 
 import dataclasses
@@ -22,110 +22,104 @@ from cinejax.directing.director import Director
 from cinejax.evaluation import saved_films, suite
 from cinejax.evaluation.metrics.film import FilmScore
 from cinejax.evaluation.reports import summary
-from cinejax.evaluation.score_store import Ledger
-from cinejax.evaluation.suite import Exam
+from cinejax.evaluation.score_store import ScoreStore
+from cinejax.evaluation.suite import BenchmarkCase
 from cinejax.film import media, sheet
 from cinejax.story import world
 
-_RANKED = ('recall', 'place', 'sca')  # what makes a film good, in order
-_SHEET_ROWS = 24  # of a longer film the first and the last ones are shown
+_RANKED = ('recall', 'place', 'sca')  # what makes a film good, in this order
+_SHEET_ROWS = 24  # a longer film shows as many of its first and last segments
 
 
-def examine(
-  exam: Exam,
-  ledger: Ledger,
-  parts: Sequence[str],
-  policies: Sequence[str],
-  seeds: int,
-  out: pathlib.Path,
-) -> Iterator[dict[str, Any]]:
-  """The report's sections, after each policy all that is known by then.
+@dataclasses.dataclass(frozen=True)
+class EvaluationRunner:
+  """Scores all parts of a case under several memory policies."""
 
-  Args:
-    exam: its director's own policy does not matter.
-    ledger: of the films scored so far.
-    parts: some of suite.PARTS.
-    policies: to examine, in this order.
-    seeds: how many sampling seeds.
-    out: folder; OUT/POLICY gets films of the first seed and contact sheets.
-  """
-  if 'codec' in parts:
-    found = _scores(exam, ledger, 'codec', 'codec')
-    yield {'codec': summary.metrics([found])}
-  parts = [part for part in parts if part != 'codec']
-  done: dict[str, Any] = {}
-  for policy in policies if parts else ():
-    own = dataclasses.replace(exam, director=_with(exam.director, policy))
-    by_seed = [
-      _merged(own, ledger, parts, policy, seed, out) for seed in range(seeds)
+  case: BenchmarkCase  # the policy of its director does not matter
+  store: ScoreStore
+  parts: Sequence[str]  # some of suite.PARTS
+  policies: Sequence[str]  # in the order in which they are evaluated
+  seeds: int  # number of sampling seeds
+  # OUT/POLICY receives contact sheets and the films of the first seed
+  out: pathlib.Path
+
+  def run(self) -> Iterator[dict[str, Any]]:
+    """Yields sections of the report.
+
+    After each policy this is `policies`, with all policies so far.
+    """
+    if 'codec' in self.parts:
+      scores = self._scores(self.case, 'codec', 'codec')
+      yield {'codec': summary.metrics([scores])}
+    parts = [part for part in self.parts if part != 'codec']
+    sections: dict[str, Any] = {}
+    for policy in self.policies if parts else ():
+      director = _with_policy(self.case.director, policy)
+      case = dataclasses.replace(self.case, director=director)
+      by_seed = [
+        self._merged(case, parts, policy, seed) for seed in range(self.seeds)
+      ]
+      if 'generated' in parts:
+        _save_sheets(case, by_seed[0], self.out / policy)
+      sections = sections | {policy: _section(self.case, by_seed)}
+      yield {'policies': sections}
+
+  def _merged(
+    self, case: BenchmarkCase, parts: Sequence[str], policy: str, seed: int
+  ) -> list[FilmScore]:
+    """The score of every film, with the values of all parts."""
+    merged = [FilmScore({}, {})] * len(case.films)
+    for part in parts:
+      is_saved = part == 'generated' and seed == 0
+      folder = _films_folder(self.out / policy) if is_saved else None
+      name = f'{policy}.{part}.{seed}'
+      scores = self._scores(case, part, name, seed, folder)
+      merged = [a | b for a, b in zip(merged, scores, strict=True)]
+    return merged
+
+  def _scores(
+    self,
+    case: BenchmarkCase,
+    part: str,
+    name: str,
+    seed: int = 0,
+    folder: pathlib.Path | None = None,
+  ) -> list[FilmScore]:
+    """The score of every film; those that the store lacks are added to it."""
+    known, total = self.store.scores(name), len(case.films)
+    missing = [
+      number
+      for number in range(total)
+      if number not in known
+      or (folder and not saved_films.film_path(folder, number).is_file())
     ]
-    if 'generated' in parts:
-      _sheets(own, by_seed[0], out / policy)
-    done = done | {policy: _section(exam, by_seed)}
-    yield {'policies': done}
+    label = name.replace('.', ', ')
+    with _progress() as bar:
+      task = bar.add_task(label, total=total, completed=total - len(missing))
+      for batch in case.batches(part, missing):
+        self.store.add(name, case.score_batch(part, batch, seed, folder))
+        bar.advance(task, len(batch))
+        if not bar.console.is_terminal:
+          count = int(bar.tasks[task].completed)
+          text = f'{label}: {count} of {total} films'
+          bar.console.print(text, highlight=False)
+    known = self.store.scores(name)
+    return [known[number] for number in range(total)]
 
 
-def _section(exam: Exam, by_seed: summary.BySeed) -> dict[str, Any]:
-  line = exam.director.timeline
-  lengths = [
-    sheet.film_rows(suite.as_screenplay(film), line)[-1].stop / line.fps
-    for film in exam.films
+def _section(case: BenchmarkCase, by_seed: summary.BySeed) -> dict[str, Any]:
+  timeline = case.director.timeline
+  lengths_secs = [
+    sheet.film_rows(suite.as_screenplay(film), timeline)[-1].stop / timeline.fps
+    for film in case.films
   ]
-  cast = [film for film in exam.films if isinstance(film, world.StoryFilm)]
+  cast = [film for film in case.films if isinstance(film, world.StoryFilm)]
   return summary.policy_report(
-    by_seed, lengths, [film.events[0] for film in cast]
+    by_seed, lengths_secs, [film.events[0] for film in cast]
   )
 
 
-def _merged(
-  exam: Exam,
-  ledger: Ledger,
-  parts: Sequence[str],
-  policy: str,
-  seed: int,
-  out: pathlib.Path,
-) -> list[FilmScore]:
-  """All parts of every film's score."""
-  merged = [FilmScore({}, {})] * len(exam.films)
-  for part in parts:
-    shown = part == 'generated' and seed == 0
-    keep = _films(out / policy) if shown else None
-    name = f'{policy}.{part}.{seed}'
-    found = _scores(exam, ledger, part, name, seed, keep)
-    merged = [a | b for a, b in zip(merged, found, strict=True)]
-  return merged
-
-
-def _scores(
-  exam: Exam,
-  ledger: Ledger,
-  part: str,
-  name: str,
-  seed: int = 0,
-  keep: pathlib.Path | None = None,
-) -> list[FilmScore]:
-  """Of every film; those that the ledger lacks are scored, and entered."""
-  known, total = ledger.scores(name), len(exam.films)
-  missing = [
-    number
-    for number in range(total)
-    if number not in known
-    or (keep and not saved_films.film_path(keep, number).is_file())
-  ]
-  what = name.replace('.', ', ')
-  with _bar() as bar:
-    task = bar.add_task(what, total=total, completed=total - len(missing))
-    for batch in exam.batches(part, missing):
-      ledger.add(name, exam.take(part, batch, seed, keep))
-      bar.advance(task, len(batch))
-      if not bar.console.is_terminal:
-        count = int(bar.tasks[task].completed)
-        bar.console.print(f'{what}: {count} of {total} films', highlight=False)
-  known = ledger.scores(name)
-  return [known[number] for number in range(total)]
-
-
-def _bar() -> Progress:
+def _progress() -> Progress:
   console = Console(stderr=True)
   return Progress(
     TextColumn('{task.description}'),
@@ -138,43 +132,46 @@ def _bar() -> Progress:
   )
 
 
-def _sheets(
-  exam: Exam, found: Sequence[FilmScore], folder: pathlib.Path
+def _save_sheets(
+  case: BenchmarkCase, scores: Sequence[FilmScore], folder: pathlib.Path
 ) -> None:
-  """The best, median and worst film, by recall, then place, then cuts."""
+  """Writes contact sheets of the best, median and worst film.
 
-  def known(number: int) -> dict[str, float]:
-    values = found[number].values
+  Films are ranked by recall, then place, then sca.
+  """
+
+  def ranked_values(number: int) -> dict[str, float]:
+    values = scores[number].values
     return {n: values[n] for n in _RANKED if values.get(n) is not None}
 
   def rank(number: int) -> list[float]:
-    return [known(number).get(name, -1.0) for name in _RANKED]
+    return [ranked_values(number).get(name, -1.0) for name in _RANKED]
 
-  order = sorted(range(len(found)), key=rank)
+  order = sorted(range(len(scores)), key=rank)
   chosen = {'worst': 0, 'median': len(order) // 2, 'best': -1}
-  cfg, line = exam.director.cfg.film, exam.director.timeline
+  cfg, timeline = case.director.cfg.film, case.director.timeline
   for name, at in chosen.items():
     number = order[at]
-    rows = sheet.film_rows(suite.as_screenplay(exam.films[number]), line)
+    rows = sheet.film_rows(suite.as_screenplay(case.films[number]), timeline)
     if len(rows) > _SHEET_ROWS:
       rows = rows[: _SHEET_ROWS // 2] + rows[-_SHEET_ROWS // 2 :]
     spans = [(row.start, row.stop) for row in rows]
-    path = saved_films.film_path(_films(folder), number)
-    told = [f'{key} {value:.2f}' for key, value in known(number).items()]
+    path = saved_films.film_path(_films_folder(folder), number)
+    values = [f'{k} {value:.2f}' for k, value in ranked_values(number).items()]
     page = sheet.contact_sheet(
       saved_films.read(path, cfg.height, cfg.width, spans),
       rows,
       cfg.fps,
-      f'{folder.name}, {name}: film {number}, {", ".join(told)}',
+      f'{folder.name}, {name}: film {number}, {", ".join(values)}',
     )
     media.save_image(folder / f'{name}.png', page)
 
 
-def _films(folder: pathlib.Path) -> pathlib.Path:
+def _films_folder(folder: pathlib.Path) -> pathlib.Path:
   return folder / 'films'
 
 
-def _with(director: Director, policy: str) -> Director:
+def _with_policy(director: Director, policy: str) -> Director:
   cfg = director.cfg
   cfg = dataclasses.replace(
     cfg,

@@ -1,7 +1,7 @@
-"""Films that an exam keeps, to be watched and put on contact sheets.
+"""Generated films that an evaluation saves, to watch and for contact sheets.
 
-Small films are enlarged twice: H.264 keeps the colour of every second pixel
-alone, and so they lose none.
+Small films are enlarged twofold, because H.264 stores the colour of only every
+second pixel of a row and of a column; enlarged films keep all their colours.
 """
 
 import pathlib
@@ -11,17 +11,17 @@ import numpy as np
 
 from cinejax.film import media
 
-_SMALL = 256  # pixels high
-_SHEET = 128  # pixels high: no more of a film goes on a contact sheet
+_SMALL = 256  # pixels high; smaller films are enlarged
+_SHEET = 128  # pixels high; contact sheets show no larger frames
 
 
 def film_path(folder: pathlib.Path, number: int) -> pathlib.Path:
-  """Where film `number` of an exam is."""
+  """The path of film `number` of an evaluation."""
   return folder / f'{number:03d}.mp4'
 
 
 def write(path: pathlib.Path, video_TYXC: np.ndarray, fps: float) -> None:
-  """uint8, perhaps on disk."""
+  """Writes uint8 frames, which may be memory-mapped, as an MP4."""
   media.write_video(path, video_TYXC, fps, _scale(video_TYXC.shape[1]))
 
 
@@ -31,11 +31,17 @@ def read(
   width: int,
   spans: Sequence[tuple[int, int]],
 ) -> np.ndarray:
-  """uint8 video_TYXC of a film of `height` x `width` pixels, or smaller.
+  """Reads the frames of `spans` from a film that `write` saved.
 
-  Pixels are those that were written, as far as H.264 keeps them; of a film
-  that is larger than a contact sheet shows, a smaller picture. Frames outside
-  of `spans`, [start, stop) in order, are black and take no memory.
+  Args:
+    path: the film.
+    height: rows of the film before it was enlarged, pixels.
+    width: columns, likewise.
+    spans: frames [start, stop) to read, in order.
+
+  Returns:
+    uint8 video_TYXC, scaled down to the height of a contact sheet's frames if
+    the film is higher. Frames outside of `spans` are black and take no memory.
   """
   large, step = height > _SHEET, _scale(height)
   size = (_SHEET, round(width * _SHEET / height)) if large else (height, width)

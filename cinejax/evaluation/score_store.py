@@ -1,17 +1,14 @@
 """Scores of films on disk, so that no film is scored twice.
 
-A folder holds settings.json, what its scores depend on, and for each part of
-an exam scores/NAME.json, an object of film number -> score. Files are
-replaced whole after every batch: a run that stops, however it stops, goes on
-from there; and more films, seeds, parts or policies are added to what is
-there.
+A folder holds `settings.json`, which is everything that its scores depend on,
+and for each part of an evaluation `scores/NAME.json`, an object that maps the
+number of a film to its score. Files are replaced atomically after every batch,
+so an interrupted run continues where it stopped, and more films, seeds, parts
+or policies are added to what is there.
 """
 
 import hashlib
-import json
-import os
 import pathlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,106 +17,88 @@ import numpy as np
 
 from cinejax.core import tree
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path, read_json
+from cinejax.core.files import read_json, write_json, write_or_compare
 from cinejax.evaluation.metrics.film import FilmScore
-from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.metrics.recall import RecallPair
 
-_DIGESTED = 64  # numbers of each array
+_DIGESTED = 64  # elements of each array
+
+# Keys of scores that cinejax 0.1 wrote, and what they are called now.
+_OLD_FIELDS = {'draws': 'recall_pairs', 'looks': 'appearances'}
+_OLD_VALUES = {
+  'read_clean_look': 'read_clean_appearance',
+  'read_codec_look': 'read_codec_appearance',
+}
 
 
-class Ledger:
-  """The scores in `folder`, made under `settings` (of JSON types).
+class ScoreStore:
+  """The scores in `folder`, which were made under `settings`.
 
-  Raises UserError if the folder has scores of other settings.
+  Raises UserError if the folder holds scores that were made under other
+  settings.
   """
 
   def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any]):
     self._folder = folder / 'scores'
-    path = folder / 'settings.json'
-    settings = json.loads(json.dumps(settings))
-    before = read_json(path)
-    if not before:
-      write_json(path, settings)
-    elif before != settings:
+    changed = write_or_compare(folder / 'settings.json', settings)
+    if changed:
+      key, before, now = changed
       raise UserError(
-        f'{folder} has scores of other settings ({_change(before, settings)}); '
-        'name another --out, or remove that folder'
+        f'{folder} has scores of other settings ({key} was {before}, is '
+        f'{now}); choose another --out, or remove that folder'
       )
 
   def scores(self, name: str) -> dict[int, FilmScore]:
-    """Of part `name` of the exam, by the number of the film."""
+    """The scores of part `name` by number of the film.
+
+    Raises UserError if the file of this part is damaged.
+    """
     path = self._folder / f'{name}.json'
     try:
-      return {int(n): _score(found) for n, found in read_json(path).items()}
+      return {int(n): _from_json(found) for n, found in read_json(path).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
       raise UserError(f'{path} is not a file of scores; remove it') from error
 
   def add(self, name: str, scores: Mapping[int, FilmScore]) -> None:
-    """Adds to, or replaces in, part `name`."""
+    """Adds scores to part `name`; those of the same films are replaced."""
     known = self.scores(name) | dict(scores)
     path = self._folder / f'{name}.json'
-    write_json(path, {str(n): _record(known[n]) for n in sorted(known)})
+    write_json(path, {str(n): _to_json(known[n]) for n in sorted(known)})
 
 
 def digest(params: Any) -> str:
-  """Names a tree of arrays by its paths, shapes and some of its numbers.
+  """Sixteen hex digits that identify a tree of arrays.
 
-  Training changes every array, so its first numbers are enough to tell one
-  checkpoint from another, and large networks stay on their devices.
+  They depend on the path, shape and type of every array and on its first
+  elements alone: training changes every array, so that these tell checkpoints
+  apart, and large networks need not be fetched from their devices.
   """
-  made = hashlib.sha256()
+  hashed = hashlib.sha256()
   for name, leaf in tree.paths(params).items():
-    some = np.asarray(jax.device_get(leaf.reshape(-1)[:_DIGESTED]))
-    made.update(f'{name} {leaf.shape} {leaf.dtype}'.encode())
-    made.update(some.tobytes())
-  return made.hexdigest()[:16]
+    first = np.asarray(jax.device_get(leaf.reshape(-1)[:_DIGESTED]))
+    hashed.update(f'{name} {leaf.shape} {leaf.dtype}'.encode())
+    hashed.update(first.tobytes())
+  return hashed.hexdigest()[:16]
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes `value`, whole or not at all; a list of numbers on one line."""
-  text = json.dumps(value, indent=1, allow_nan=False)
-  # a line break is never inside a string of JSON
-  text = re.sub(r'\[\n[^][{}]*\]', _one_line, text)
-  with atomic_path(path) as partial:
-    partial.write_text(text + '\n')
-
-
-def _one_line(match: re.Match) -> str:
-  items = re.sub(r'\n *', ' ', match[0][1:-1]).strip()
-  return f'[{items}]'
-
-
-def _record(score: FilmScore) -> dict[str, Any]:
+def _to_json(score: FilmScore) -> dict[str, Any]:
   return {
     'values': dict(score.values),
-    'draws': {name: list(draw) for name, draw in score.draws.items()},
-    'looks': list(score.looks),
-    'series': {name: list(pairs) for name, pairs in score.series.items()},
+    'recall_pairs': {n: list(pair) for n, pair in score.recall_pairs.items()},
+    'appearances': list(score.appearances),
+    'series': {name: list(samples) for name, samples in score.series.items()},
   }
 
 
-def _score(record: Mapping[str, Any]) -> FilmScore:
+def _from_json(record: Mapping[str, Any]) -> FilmScore:
+  record = {_OLD_FIELDS.get(key, key): found for key, found in record.items()}
+  values = record['values'].items()
   return FilmScore(
-    record['values'],
-    {name: Draw(*pair) for name, pair in record['draws'].items()},
-    tuple(record['looks']),
+    {_OLD_VALUES.get(name, name): value for name, value in values},
+    {name: RecallPair(*pair) for name, pair in record['recall_pairs'].items()},
+    tuple(record['appearances']),
     {
-      name: [(secs, value) for secs, value in pairs]
-      for name, pairs in record['series'].items()
+      name: [(secs, value) for secs, value in samples]
+      for name, samples in record['series'].items()
     },
   )
-
-
-def _change(before: Any, now: Any) -> str:
-  """The first difference in words."""
-  old, new = dict(_leaves(before)), dict(_leaves(now))
-  key = next(k for k in [*old, *new] if old.get(k, '-') != new.get(k, '-'))
-  return f'{key} was {old.get(key)}, is {new.get(key)}'
-
-
-def _leaves(node: Any, path: str = ''):
-  if not isinstance(node, dict):
-    yield path, node
-    return
-  for key, value in node.items():
-    yield from _leaves(value, f'{path}.{key}' if path else key)

@@ -1,16 +1,20 @@
-"""What a director is put through: films, in batches, scored.
+"""The films on which a director is evaluated, made in batches and scored.
 
-  given      the return shot of each film, after its rendered past
-  swap       the same after a past in which she wears another look
-  generated  all of each film
-  codec      no film of the director's own: its codec
+The parts of an evaluation are
 
-Films are cast in the story world, or screenplays, of which there is no
-rendered truth: they are only generated.
+  given      the return shot of each film, generated after its rendered past
+  swap       the same after a past in which the returning character has
+             another appearance
+  generated  each film, generated from its first chunk to its last
+  codec      each film, rendered, encoded and decoded; nothing is generated
 
-Batches have one size, the last filled up by repeating a film, so that one
-executable serves. A film's noise depends on its number and the sampling seed
-alone, so neither its company nor the order of batches changes it.
+Films are cast in the story world, or are screenplays. Screenplays have no
+rendered ground truth and are only generated.
+
+All batches have the same size, so one compiled program serves them; the last
+one is filled up by repeating a film. The noise of a film depends only on its
+number and the sampling seed, not on the films beside it or on the order of
+batches.
 """
 
 import dataclasses
@@ -25,7 +29,7 @@ from cinejax.directing import batches as batches_lib
 from cinejax.directing.director import Director
 from cinejax.evaluation import saved_films
 from cinejax.evaluation.metrics import prompts, story_film
-from cinejax.evaluation.metrics.film import FilmScore, Instruments, look_at
+from cinejax.evaluation.metrics.film import FilmScore, Instruments, score_film
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
 from cinejax.film.sheet import film_rows
@@ -33,11 +37,13 @@ from cinejax.story import casting, read_back, render, steering, world
 
 PARTS = ('given', 'swap', 'generated', 'codec')
 
-_SEEDS = 1 << 20  # between the sampling seeds of a film; films are fewer
+# The distance between the noise seeds of a film under successive sampling
+# seeds; it is more than there are films.
+_SEEDS = 1 << 20
 
 
 def cast_films(director: Director, count: int) -> list[world.StoryFilm]:
-  """The first `count` films of config.eval."""
+  """The first `count` story films of config.eval, in chunks of the config."""
   cfg = director.cfg
   window = -(-cfg.eval.window_frames // world.CHUNK_FRAMES)
   films = [
@@ -48,60 +54,64 @@ def cast_films(director: Director, count: int) -> list[world.StoryFilm]:
 
 
 def as_screenplay(film: world.StoryFilm | Film) -> Film:
-  """What it asks for."""
+  """The screenplay of a story film; a screenplay as it is."""
   return film.screenplay() if isinstance(film, world.StoryFilm) else film
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Exam:
-  """Films for one director, and how they are looked at."""
+class BenchmarkCase:
+  """One director, the films it is evaluated on, and the instruments."""
 
   director: Director
   films: Sequence[world.StoryFilm | Film]
-  instruments: Instruments
+  instruments: Instruments  # measure the generated films
 
   def batches(self, part: str, numbers: Sequence[int]) -> list[list[int]]:
-    """These films in batches; alike in length, so that little is padding."""
+    """Groups films into batches of similar length, to keep padding short.
 
-    def length(number: int) -> int:
+    Args:
+      part: one of PARTS.
+      numbers: of the films.
+    """
+
+    def length_chunks(number: int) -> int:
       film = self.films[number]
-      of_past = part in ('given', 'swap')
-      return film.events[0].chunk if of_past else len(self._prompts(film))
+      has_past = part in ('given', 'swap')
+      return film.events[0].chunk if has_past else len(self._prompts(film))
 
-    # films of a batch share what changes on the way
+    # The films of a batch share policy, steps and guidance.
     changing = [n for n in numbers if self._changes(self.films[n])]
-    order = sorted(set(numbers) - set(changing), key=length)
-    groups = [
-      order[i : i + self._size] for i in range(0, len(order), self._size)
-    ]
+    order = sorted(set(numbers) - set(changing), key=length_chunks)
+    size = self._batch_size
+    groups = [order[i : i + size] for i in range(0, len(order), size)]
     return groups + [[number] for number in changing]
 
-  def take(
+  def score_batch(
     self,
     part: str,
     numbers: Sequence[int],
     seed: int = 0,
-    keep: pathlib.Path | None = None,
+    folder: pathlib.Path | None = None,
   ) -> dict[int, FilmScore]:
-    """Scores of one batch, by the films' numbers.
+    """Scores one batch of films, by the number of the film.
 
     Args:
       part: one of PARTS.
-      numbers: of the films, as many as a batch has at most.
+      numbers: of the films, at most as many as a batch holds.
       seed: sampling seed, from 0.
-      keep: folder for the generated films, see saved_films.py; None = none.
+      folder: where generated films are saved (saved_films.py); None = nowhere.
     """
-    full = [*numbers, *[numbers[-1]] * (self._size - len(numbers))]
+    full = [*numbers, *[numbers[-1]] * (self._batch_size - len(numbers))]
     if part == 'generated':
-      return self._generated(full, seed, keep)
+      return self._score_generated(full, seed, folder)
     if part == 'codec':
-      return self._through_codec(full)
+      return self._score_codec(full)
     films = [self.films[number] for number in full]
     if part == 'swap':
       films = [story_film.swap(film) for film in films]
-    return self._after_rendered(full, films, seed, part == 'swap')
+    return self._score_returns(full, films, seed, part == 'swap')
 
-  def _after_rendered(
+  def _score_returns(
     self,
     numbers: Sequence[int],
     films: Sequence[world.StoryFilm],
@@ -116,9 +126,9 @@ class Exam:
       _, start, chunks = story_film.return_shot(film)
       noise = self._noise(number, seed)
       pasts.append(
-        batches_lib.Past(self._prompts(film), z_FYXC, start, chunks, noise)
+        batches_lib.GivenPast(self._prompts(film), z_FYXC, start, chunks, noise)
       )
-    shots = batches_lib.shoot(self.director, self._commit_fn, pasts)
+    shots = batches_lib.generate_shots(self.director, self._commit_fn, pasts)
     return {
       number: story_film.score_swapped(film, shot.video_TYXC)
       if swapped
@@ -126,72 +136,72 @@ class Exam:
       for number, film, shot in zip(numbers, films, shots, strict=True)
     }
 
-  def _generated(
-    self, numbers: Sequence[int], seed: int, keep: pathlib.Path | None
+  def _score_generated(
+    self, numbers: Sequence[int], seed: int, folder: pathlib.Path | None
   ) -> dict[int, FilmScore]:
-    line = self.director.timeline
+    timeline = self.director.timeline
     films = [self.films[number] for number in numbers]
-    said = [self._prompts(film) for film in films]
+    film_prompts = [self._prompts(film) for film in films]
     noise = [self._noise(number, seed) for number in numbers]
-    chunks = batches_lib.roll(self.director, said, noise)
-    frames = line.pixel_frames(max(map(len, said)))
-    found = {}
-    # pixels wait on disk, and are scored when the clock has stopped
+    chunks = batches_lib.roll(self.director, film_prompts, noise)
+    frames = timeline.pixel_frames(max(map(len, film_prompts)))
+    scores = {}
+    # Pixels go to disk and are scored later: scoring must not count as
+    # generation in pixel_fps.
     with tempfile.TemporaryFile() as file:
-      video_BTYXC, pixel_fps = batches_lib.spool(
+      video_BTYXC, pixel_fps = batches_lib.collect_frames(
         file, chunks, len(films), frames
       )
       for i, number in enumerate(numbers):
-        if number in found:  # repeated, to fill the batch
+        if number in scores:  # repeated, to fill the batch
           continue
-        video_TYXC = video_BTYXC[i, : line.pixel_frames(len(said[i]))]
-        score = self._look(films[i], video_TYXC)
-        found[number] = score | FilmScore({'pixel_fps': pixel_fps}, {})
-        if keep:
-          saved_films.write(
-            saved_films.film_path(keep, number), video_TYXC, line.fps
-          )
-    return found
+        length = timeline.pixel_frames(len(film_prompts[i]))
+        video_TYXC = video_BTYXC[i, :length]
+        score = self._score_video(films[i], video_TYXC)
+        scores[number] = score | FilmScore({'pixel_fps': pixel_fps}, {})
+        if folder:
+          path = saved_films.film_path(folder, number)
+          saved_films.write(path, video_TYXC, timeline.fps)
+    return scores
 
-  def _look(
+  def _score_video(
     self, film: world.StoryFilm | Film, video_TYXC: np.ndarray
   ) -> FilmScore:
-    line = self.director.timeline
+    timeline, instruments = self.director.timeline, self.instruments
     if isinstance(film, world.StoryFilm):
-      return story_film.score_generated(
-        film, video_TYXC, line, self.instruments
-      )
-    rows = film_rows(film, line)
+      return story_film.score_generated(film, video_TYXC, timeline, instruments)
+    rows = film_rows(film, timeline)
     readings = None
     if prompts.is_readable(video_TYXC, rows):
       readings = read_back.read_frames(video_TYXC)
-    return look_at(video_TYXC, rows, line.fps, self.instruments, readings)
+    return score_film(video_TYXC, rows, timeline.fps, instruments, readings)
 
-  def _through_codec(self, numbers: Sequence[int]) -> dict[int, FilmScore]:
+  def _score_codec(self, numbers: Sequence[int]) -> dict[int, FilmScore]:
     films = [self.films[number] for number in numbers]
     z_BFYXC = np.stack(self._encode(films))
     frames = self.director.cfg.film.frames_per_chunk
     chunks = np.split(z_BFYXC, z_BFYXC.shape[1] // frames, axis=1)
     coded_BTYXC = np.concatenate(list(self.director.decode(chunks)), 1)
-    found = {}
+    scores = {}
     for number, film, clean_TYXC, coded_TYXC in zip(
       numbers, films, self._render(films), coded_BTYXC, strict=True
     ):
       coded_TYXC = coded_TYXC[: len(clean_TYXC)]
-      found[number] = story_film.score_codec(
+      scores[number] = story_film.score_codec(
         film, clean_TYXC, coded_TYXC, self.director.timeline
       )
-    return found
+    return scores
 
   @functools.cached_property
   def _commit_fn(self) -> batches_lib.CommitFn:
     return batches_lib.make_commit(self.director)
 
   def _encode(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:
-    """Latents [N F, Y, X, C] of the films, rendered, and held to N chunks.
+    """Latents [N F, Y, X, C] of the rendered films.
 
-    N is that of the longest of all films. What comes after a film changes
-    nothing in it: codecs are causal.
+    N is the number of chunks of the longest film of the case; the last frame
+    of a shorter film is repeated. That does not change the latents of the film
+    itself, because codecs are causal.
     """
     longest = max(film.chunks for film in self.films)
     frames = self.director.timeline.pixel_frames(longest)
@@ -201,37 +211,39 @@ class Exam:
     return list(np.asarray(z_BFYXC))
 
   def _render(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:
-    line = self.director.timeline
-    return render.render_batch(films, line.frames_per_chunk, line.stride)
+    timeline = self.director.timeline
+    return render.render_batch(
+      films, timeline.frames_per_chunk, timeline.stride
+    )
 
   @property
-  def _size(self) -> int:
-    """Of a batch."""
+  def _batch_size(self) -> int:
     return min(self.director.cfg.eval.batch, len(self.films))
 
   def _prompts(self, film: world.StoryFilm | Film) -> tuple[ChunkPrompt, ...]:
-    cfg, line = self.director.cfg, self.director.timeline
-    said = chunk_prompts(
-      as_screenplay(film), cfg.film.cut_prefix, line.chunk_secs
+    cfg, timeline = self.director.cfg, self.director.timeline
+    plain = chunk_prompts(
+      as_screenplay(film), cfg.film.cut_prefix, timeline.chunk_secs
     )
     if not cfg.text.actions or isinstance(film, Film):
-      return said
+      return plain
     return steering.steered_prompts(
-      film, said, line.frames_per_chunk, line.stride
+      film, plain, timeline.frames_per_chunk, timeline.stride
     )
 
   def _changes(self, film: world.StoryFilm | Film) -> bool:
-    """Whether policy, steps or guidance change on the way."""
+    """Whether the film changes policy, steps or guidance in some segment."""
     return any(prompt.settings != Settings() for prompt in self._prompts(film))
 
   def _noise(self, number: int, seed: int) -> int:
-    own = getattr(self.films[number], 'seed', None)
-    cast = isinstance(self.films[number], world.StoryFilm)
-    if own is None or cast:  # a story film's is of its world, not of noise
+    """The seed of a film's noise."""
+    film = self.films[number]
+    own = film.seed if isinstance(film, Film) else None
+    if own is None:  # the seed of a story film is that of its casting
       own = self.director.cfg.eval.seed + number
     return own + _SEEDS * seed
 
 
 def _lengthen(video: np.ndarray, frames: int) -> np.ndarray:
-  """Its last frame held, for `frames` in all."""
+  """Repeats the last frame, so that there are `frames` in all."""
   return video[np.minimum(np.arange(frames), len(video) - 1)]

@@ -1,16 +1,18 @@
-"""What a film is made of, whoever makes it."""
+"""The size and rate of a film; configs/base.py explains the keys."""
 
 import dataclasses
 
-# Of a film; and no length, time or setting that is said of one is a greater
-# number. More is a slip of the finger.
-MOST_CHUNKS = 10_000
+from cinejax.core.config import positive
+
+# The longest film. Lengths, times and settings in screenplays and directions
+# have the same upper bound: a greater number is a typing error.
+MAX_CHUNKS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class FilmConfig:
-  fps: float  # pixel frames per second
-  height: int  # pixels
-  width: int  # pixels
-  frames_per_chunk: int  # F
-  cut_prefix: str  # opens the prompt of a cut shot's first chunk
+  fps: float = positive()  # pixel frames per second
+  height: int = positive()  # pixels
+  width: int = positive()  # pixels
+  frames_per_chunk: int = positive()  # F
+  cut_prefix: str

@@ -1,12 +1,12 @@
-"""A film as it is directed: a line at a time, while it is being made.
+"""Directs a film line by line, while it is generated.
 
   Ada walks left in the forest, wide shot       from the next chunk on
   cut: Ben jumps on the beach, medium shot      the same, as a new shot
-  Ben stands on the beach, medium shot * 3      for 3 chunks at least
+  Ben stands on the beach, medium shot * 3      for at least 3 chunks
 
-A prompt is held until the next line comes. The end of the input ends the
-film. What was directed is a screenplay: with the same seed and weights it
-makes the same film again.
+A prompt holds until the next line arrives. The end of the input ends the film.
+The directions form a screenplay: with the same seed and weights it generates
+the same film again.
 """
 
 import itertools
@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from cinejax.core.errors import UserError
-from cinejax.film.config import MOST_CHUNKS
-from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
+from cinejax.film.config import MAX_CHUNKS
+from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment, too_long
 
 _LINE = re.compile(
   r'\s*(?P<cut>cut\s*:)?\s*(?P<prompt>.*?)\s*(\*\s*(?P<chunks>\d+)\s*)?$',
@@ -24,70 +24,69 @@ _LINE = re.compile(
 
 
 def parse(line: str) -> Segment:
-  """The segment that a line asks for; raises UserError if it asks for none."""
+  """The segment that a line describes; UserError if it describes none."""
   found = _LINE.match(line.rstrip('\n'))
   if found is None or not found['prompt']:
     raise UserError(f'{line.strip()!r} says nothing to be seen; add a prompt')
   chunks = int(found['chunks'] or 1)
-  if not 0 < chunks <= MOST_CHUNKS:
+  if not 0 < chunks <= MAX_CHUNKS:
     raise UserError(
-      f'{line.strip()!r} asks for {chunks} chunks; it must be 1 to '
-      f'{MOST_CHUNKS}'
+      f'{line.strip()!r} asks for {chunks} chunks; it must be 1 to {MAX_CHUNKS}'
     )
   return Segment(found['prompt'], chunks=chunks, cut=bool(found['cut']))
 
 
 class Directions:
-  """Iterates over the prompts of chunk after chunk, and remembers them.
+  """Iterates over the prompts of successive chunks, and records them.
 
-  `fault` is what ended the film before its input did, None for nothing.
+  `error` is what ended the film before its input ended, None if nothing did.
   """
 
   def __init__(
     self,
     next_line: Callable[[bool], str | None],
     cut_prefix: str,
-    complain: Callable[[UserError], None] | None,
+    report_error: Callable[[UserError], None] | None,
     check: Callable[[str], None] = lambda prompt: None,
   ):
-    """Reads from `next_line`.
+    """Reads lines from `next_line`.
 
     Args:
-      next_line: wait -> the next line, None when the input has ended; and if
-        not `wait`, '' when there is none yet. Raises UserError for a line that
-        cannot be read.
-      cut_prefix: of the first chunk of a new shot.
-      complain: called with the error of a line that cannot be used, which is
-        skipped; None: the film ends there.
-      check: raises UserError for a prompt that the model cannot take.
+      next_line: next_line(wait) returns the next line, or None when the input
+        has ended. Unless `wait` is true, it returns '' if no line has arrived
+        yet. It raises UserError for a line that cannot be read.
+      cut_prefix: put before the prompt of the first chunk of a new shot.
+      report_error: called with the error of a line that cannot be used, which
+        is then skipped. None: such a line ends the film.
+      check: raises UserError for a prompt that the model cannot follow.
     """
     self._next_line = next_line
-    self._complain = complain
+    self._report_error = report_error
     self._check = check
-    self.fault: UserError | None = None
+    self.error: UserError | None = None
     self._journal = Journal(cut_prefix)
 
   def film(self, seed: int, title: str = '') -> Film:
-    """What has been directed so far."""
+    """The screenplay of the film so far."""
     return Film(self._journal.segments, title, seed)
 
   def __iter__(self) -> Iterator[ChunkPrompt]:
-    due = 0
-    for made in itertools.count():
-      segment = self._listen(wait=not made) if due < 1 else ''
+    remaining = 0  # chunks for which the last line has to hold
+    for chunk in itertools.count():
+      segment = self._next_segment(wait=not chunk) if remaining < 1 else ''
       if segment is None:
         return
-      if made == MOST_CHUNKS:
-        self.fault = UserError(f'a film has {MOST_CHUNKS} chunks at most')
+      if chunk == MAX_CHUNKS:
+        self.error = UserError(too_long(MAX_CHUNKS))
         return
       if segment:
-        due = segment.chunks
-        self._journal.say(segment)
-      yield self._journal.chunk()
-      due -= 1
+        remaining = segment.chunks
+        self._journal.add(segment)
+      yield self._journal.next_chunk()
+      remaining -= 1
 
-  def _listen(self, wait: bool) -> Segment | str | None:
-    """The next line that can be used, '' for none yet, None for the end."""
+  def _next_segment(self, wait: bool) -> Segment | str | None:
+    """The next usable line; '' if there is none yet, None at the end."""
     while True:
       try:
         line = self._next_line(wait)
@@ -98,7 +97,7 @@ class Directions:
           self._check(segment.prompt)
           return segment
       except UserError as error:
-        if self._complain is None:
-          self.fault = error
+        if self._report_error is None:
+          self.error = error
           return None
-        self._complain(error)
+        self._report_error(error)

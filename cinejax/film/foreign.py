@@ -1,19 +1,20 @@
-"""Screenplays in other projects' formats, as documents in ours.
+"""Converts screenplays in the formats of other projects.
 
 * LongLive 2 shot folders (NVlabs/LongLive): `<i>.json` with a `caption` for
-  each shot, and `shot_durations.txt` with a shot's blocks a line; a block is
-  a chunk. Lengths come from that file, else from each shot's `num_blocks`,
-  else from an even split of a given total, the remainder to the first shots.
-* LongLive interactive prompts, `{"prompts": [...]}`: one unbroken take whose
-  prompt changes, so every segment continues. The format has no lengths; its
-  own configuration switches every 40 latent frames of 4 pixel frames at
+  each shot, and `shot_durations.txt` with the blocks of one shot on each line;
+  a block is a chunk. Lengths come from that file, or else from `num_blocks` of
+  each shot, or else from an even split of a given total, whose remainder goes
+  to the first shots.
+* LongLive interactive prompts, `{"prompts": [...]}`: a single shot whose
+  prompt changes, so every segment continues it. The format has no lengths;
+  LongLive's configuration switches every 40 latent frames of 4 pixel frames at
   16 fps, that is every PROMPT_SECS.
-* Plain prompts, one film of PROMPT_SECS a line.
+* Plain prompts: each line is a film of PROMPT_SECS.
 * HoloCine text (arXiv 2510.20822): `[global caption] … [per shot caption] …
-  [shot cut] …`, whose FILM_SECS (241 frames at 16 fps) are split evenly.
+  [shot cut] …`; its FILM_SECS (241 frames at 16 fps) are split evenly.
 
-Every function returns the document that `screenplay` describes, and raises
-UserError naming the file, the shot and the field.
+Every function returns a document in the format of `screenplay`, and raises
+UserError that names the file, the shot and the field.
 """
 
 import json
@@ -68,9 +69,9 @@ def is_holocine(text: str) -> bool:
 
 
 def holocine(text: str, where: str) -> Document:
-  """`text` holds one film; what follows `[shot cut]` is the next shot."""
+  """The document of one film; each `[shot cut]` starts the next shot."""
   opening, shots = re.split(r'(?i)\[per shot caption\]', text, maxsplit=1)
-  # The count of shots is about the film as a whole, which no chunk reads.
+  # Every chunk reads the caption, and none of them shows all shots.
   caption = re.sub(r'(?i)this scene contains \d+ shots?\.?', '', opening)
   caption = re.sub(r'(?i)\[global caption\]', '', caption).strip()
   prompts = [part.strip() for part in re.split(r'(?i)\[shot cut\]', shots)]
@@ -89,7 +90,7 @@ def is_shot_folder(path: pathlib.Path) -> bool:
 
 
 def shot_folder(path: pathlib.Path, chunks: int | None) -> Document:
-  """The folder's shots, cut or filled up to `chunks` when that is given."""
+  """The shots of a folder, fitted to `chunks` if that is given."""
   files = sorted(
     (file for file in path.glob('*.json') if file.stem.isdigit()),
     key=lambda file: int(file.stem),
@@ -102,7 +103,7 @@ def shot_folder(path: pathlib.Path, chunks: int | None) -> Document:
     'title': path.name.replace('_', ' '),
     'segments': [
       {'prompt': shot['caption'], 'chunks': duration}
-      # Shots past the end of a shortened film have no duration left.
+      # Shots after the end of a shortened film have no duration.
       for shot, duration in zip(shots, durations, strict=False)
     ],
   }
@@ -127,7 +128,9 @@ def _durations(
   if all(isinstance(shot.get('num_blocks'), int) for shot in shots):
     return [shot['num_blocks'] for shot in shots]
   if chunks is None:
-    raise UserError(f'{path}: no lengths; write chunks a shot to {DURATIONS}')
+    raise UserError(
+      f'{path}: no lengths; write the chunks of each shot to {DURATIONS}'
+    )
   share, rest = divmod(chunks, len(shots))
   return [share + (shot < rest) for shot in range(len(shots))]
 
@@ -143,7 +146,7 @@ def _written_durations(file: pathlib.Path, n_shots: int) -> list[int]:
 
 
 def _fit(durations: list[int], chunks: int) -> list[int]:
-  """Durations that sum to `chunks`: later shots shrink, the last one grows."""
+  """Durations that sum to `chunks`, by shorter last shots or a longer last."""
   fitted, left = [], chunks
   for duration in durations:
     if left:

@@ -1,14 +1,14 @@
-"""What has been asked of a film, segment by segment, while it is made.
+"""The segments of a film, recorded while it is generated chunk by chunk.
 
-A film is read chunk by chunk, and this is the only reader: a screenplay that
-is known beforehand, lines at a terminal and a director in a browser all go
-through it, so that what was directed live is a screenplay. Chunk k = 0, 1, ..
-of a segment that blends over n chunks reads, of the texts of its own prompt
-and of the one before,
+Every source of prompts goes through a Journal: a screenplay that is known
+beforehand, lines at a terminal, and directions from a browser. A film that was
+directed live is therefore a screenplay as well. Chunk k = 0, 1, .. of a segment
+that blends over n chunks reads a mixture of the text of its own prompt and the
+text of the previous prompt,
 
-  text = s own + (1 - s) before,   s = min(1, (k + 1) / (n + 1))           (1)
+  text = s own + (1 - s) previous,   s = min(1, (k + 1) / (n + 1))         (1)
 
-and what a segment sets (`Settings`) holds until another says otherwise.
+and what a segment sets (`Settings`) holds until a later segment changes it.
 """
 
 import dataclasses
@@ -16,25 +16,28 @@ from typing import NamedTuple
 
 
 class Settings(NamedTuple):
-  """What may change while a film runs; empty = as the config says."""
+  """What may change while a film runs; empty values leave the config's."""
 
   policy: str = ''  # of the memory
-  steps: int | None = None  # denoising steps a chunk
+  steps: int | None = None  # denoising steps of a chunk
   guidance: float | None = None
 
-  def said(self) -> dict[str, str | int | float]:
-    """Those that are not empty, by name."""
+  def given(self) -> dict[str, str | int | float]:
+    """The values that are not empty, by name."""
     pairs = self._asdict().items()
     return {name: value for name, value in pairs if value not in ('', None)}
 
-  def then(self, later: 'Settings') -> 'Settings':
-    """These, where `later` says nothing."""
-    return self._replace(**later.said())
+  def merged(self, later: 'Settings') -> 'Settings':
+    """These settings, overridden by those that `later` gives."""
+    return self._replace(**later.given())
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-  """One prompt held for a while; exactly one of `chunks`, `secs` is given."""
+  """One prompt that holds for some chunks.
+
+  Exactly one of `chunks` and `secs` is given.
+  """
 
   prompt: str
   chunks: int | None = None  # >= 1
@@ -42,7 +45,7 @@ class Segment:
   cut: bool = True  # starts a new shot
   global_prompt: str = ''  # '' = none
   blend_chunks: int = 0  # n of eq. (1); a cut does not blend
-  policy: str = ''  # these three: see Settings
+  policy: str = ''  # for this and the next two, see Settings
   steps: int | None = None
   guidance: float | None = None
 
@@ -51,8 +54,8 @@ class Segment:
       raise ValueError(f'give chunks or secs, not both: {self}')
 
   @property
-  def bare(self) -> str:
-    """What the model reads, but for a cut's prefix."""
+  def full_prompt(self) -> str:
+    """What the model reads, without the prefix of a cut."""
     return f'{self.global_prompt} {self.prompt}'.strip()
 
   @property
@@ -62,32 +65,35 @@ class Segment:
 
 @dataclasses.dataclass(frozen=True)
 class Film:
+  """A screenplay."""
+
   segments: tuple[Segment, ...]
   title: str = ''
-  seed: int | None = None  # of its noise; None = whoever makes it says
-  # whoever reads what is wrong with it is told; the same film elsewhere equals
-  where: str = dataclasses.field(default='the film', compare=False)
+  seed: int | None = None  # of its noise; None: the command chooses one
+  # Where the film was read from, for error messages. Films that differ in
+  # nothing else are equal.
+  source: str = dataclasses.field(default='the film', compare=False)
 
-  def place(self, index: int) -> str:
-    """Where to find a segment."""
+  def location(self, index: int) -> str:
+    """Where segment `index` is found, for error messages."""
     shot = sum(segment.cut for segment in self.segments[1 : index + 1])
-    return f'{self.where}: shot {shot}, segments[{index}]'
+    return f'{self.source}: shot {shot}, segments[{index}]'
 
 
 class ChunkPrompt(NamedTuple):
-  """What one chunk is asked to be."""
+  """The prompt of one chunk."""
 
   prompt: str  # as the model reads it, cut prefix included
   segment: int  # from 0
   shot: int  # from 0
   cut: bool  # whether a shot other than the first starts here
   share: float = 1.0  # s of eq. (1)
-  before: str = ''  # the other prompt of eq. (1), where s < 1
+  previous_prompt: str = ''  # of eq. (1), if s < 1
   settings: Settings = Settings()
 
 
 class Journal:
-  """Segments with the chunks that they got so far; the last one is open."""
+  """Segments with the chunks that they have so far; the last one is open."""
 
   def __init__(self, cut_prefix: str):
     self._cut_prefix = cut_prefix
@@ -100,39 +106,50 @@ class Journal:
 
   @property
   def chunks(self) -> int:
-    """Of all segments together."""
+    """The number of chunks in all segments."""
     return sum(segment.chunks for segment in self._segments)
 
-  def say(self, segment: Segment) -> None:
-    """From the next chunk on; however long `segment` says it is."""
+  def add(self, segment: Segment) -> None:
+    """Starts `segment` with the next chunk; its own length is ignored."""
     self._shot += segment.cut and bool(self._segments)
-    self._settings = self._settings.then(segment.settings)
+    self._settings = self._settings.merged(segment.settings)
     segment = dataclasses.replace(segment, chunks=0, secs=None)
     self._segments.append(segment)
 
-  def chunk(self) -> ChunkPrompt:
-    """What the next chunk is to be; something must have been said."""
+  def next_chunk(self) -> ChunkPrompt:
+    """Adds a chunk to the last segment, which must exist."""
     index, last = len(self._segments) - 1, self._segments[-1]
     number = last.chunks
     self._segments[-1] = dataclasses.replace(last, chunks=number + 1)
     cut = last.cut and index > 0 and number == 0
-    share, before = 1.0, ''
+    share, previous = 1.0, ''
     if number < last.blend_chunks and index and not last.cut:
       share = (number + 1) / (last.blend_chunks + 1)
-      before = self._segments[-2].bare
-    prompt = f'{self._cut_prefix}{last.bare}' if cut else last.bare
+      previous = self._segments[-2].full_prompt
+    prefix = self._cut_prefix if cut else ''
     return ChunkPrompt(
-      prompt, index, self._shot, cut, share, before, self._settings
+      f'{prefix}{last.full_prompt}',
+      index,
+      self._shot,
+      cut,
+      share,
+      previous,
+      self._settings,
     )
 
-  def upto(self, chunks: int) -> 'Journal':
-    """As it was when the film had this many chunks."""
-    then = Journal(self._cut_prefix)
+  def truncated(self, chunks: int) -> 'Journal':
+    """A copy of the journal as it was after `chunks` chunks."""
+    copy = Journal(self._cut_prefix)
     for segment in self._segments:
-      left = chunks - then.chunks
-      if left < 1:
+      remaining = chunks - copy.chunks
+      if remaining < 1:
         break
-      then.say(segment)
-      for _ in range(min(left, segment.chunks)):
-        then.chunk()
-    return then
+      copy.add(segment)
+      for _ in range(min(remaining, segment.chunks)):
+        copy.next_chunk()
+    return copy
+
+
+def too_long(max_chunks: int) -> str:
+  """The error message for a film of more than `max_chunks` chunks."""
+  return f'a film has {max_chunks} chunks at most'

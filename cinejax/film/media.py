@@ -1,7 +1,7 @@
 """Video files and image bytes.
 
-Films are written as H.264, yuv420p, BT.709, which every browser and player
-shows. Pixel frames are uint8 RGB. Files being read are taken to have a
+Films are written as H.264, yuv420p, BT.709, which all browsers and players
+show. Pixel frames are uint8 RGB. A file that is read is assumed to have a
 constant frame rate: frame i is on screen from i / rate seconds on.
 """
 
@@ -20,19 +20,18 @@ from PIL import Image
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 
-# A file whose frames stop before this part of its stated length is truncated;
-# stated lengths are rounded and may be those of the sound.
-_WHOLE = 0.9
+# A file is truncated if it has fewer frames than this share of its stated
+# length, which is rounded and may be the length of the sound.
+_COMPLETE = 0.9
 
-
-_WATCHABLE = 256  # pixels: smaller films are enlarged to at least this height
+_MIN_HEIGHT = 256  # pixels; `watchable_scale` enlarges smaller films
 
 
 class VideoInfo(NamedTuple):
   height: int  # pixels
   width: int  # pixels
   fps: fractions.Fraction
-  frames: int  # as the file states it, 0 if it does not
+  frames: int  # as the file states, 0 if it does not
 
 
 def write_video(
@@ -42,15 +41,15 @@ def write_video(
   scale: int = 1,
   quality: int = 18,
 ) -> None:
-  """Writes an MP4, whole or not at all.
+  """Writes an MP4, completely or not at all.
 
   Args:
     path: ends in .mp4.
-    frames: uint8 [Y, X, 3] each: a video_TYXC array, or an iterator, so that
-      a long film need not fit in memory.
+    frames: uint8 [Y, X, 3] each, as an array video_TYXC or as an iterator, so
+      that a long film does not have to fit in memory.
     fps: frames per second.
-    scale: each pixel becomes scale x scale, so that small films are large
-      enough to watch; odd sizes repeat their last row or column.
+    scale: each pixel becomes scale x scale pixels, so that small films are
+      large enough to watch; odd sizes repeat their last row or column.
     quality: H.264's constant rate factor, 0 (lossless) to 51.
   """
   frames = iter(frames)
@@ -68,7 +67,7 @@ def write_video(
     stream.height, stream.width = shape[:2]
     stream.pix_fmt = 'yuv420p'
     stream.options = {'crf': str(quality)}
-    _say_bt709(stream.codec_context)
+    _tag_bt709(stream.codec_context)
     for image in _chain(first, frames):
       frame = av.VideoFrame.from_ndarray(_enlarge(image, scale), 'rgb24')
       frame = frame.reformat(
@@ -81,12 +80,12 @@ def write_video(
 
 
 def watchable_scale(height: int) -> int:
-  """For `write_video`, of films that are `height` pixels high."""
-  return -(-_WATCHABLE // height)
+  """The `scale` of `write_video` for films that are `height` pixels high."""
+  return -(-_MIN_HEIGHT // height)
 
 
 def probe(path: str | os.PathLike) -> VideoInfo:
-  """What the file says of itself; UserError if it holds no video."""
+  """What the file states; UserError if it holds no video."""
   with _open(path) as (_, stream):
     return VideoInfo(
       stream.height, stream.width, stream.average_rate, stream.frames
@@ -104,11 +103,11 @@ def read_frames(
   """Yields uint8 [Y, X, 3] frames, one in memory at a time.
 
   Args:
-    path: any video file that FFmpeg reads.
+    path: a video file that FFmpeg can read.
     start: first frame, counted in the file's own frames.
-    stop: frame before which to stop; None = the end.
+    stop: frame before which to stop; None: the end of the file.
     fps: frames per second to yield: frame k is what the file shows k / fps
-      seconds after `start`. None = the file's own.
+      seconds after `start`. None: the rate of the file.
     crop: rows and columns to keep, (top, bottom, left, right), in pixels.
     size: (height, width) to resize to, after the crop.
 
@@ -128,18 +127,10 @@ def read_frames(
         yielded += 1
       decoded += 1
     stated = _stated_frames(container, stream)
-  if decoded < _WHOLE * stated:
+  if decoded < _COMPLETE * stated:
     raise UserError(f'{path}: ends at frame {decoded} of {stated}; truncated?')
   if not yielded:
     raise UserError(f'{path}: has {decoded} frames, none from {start} on')
-
-
-def read_video(path: str | os.PathLike, **options) -> np.ndarray:
-  """All of `read_frames` as uint8 video_TYXC; the same options and errors."""
-  frames = list(read_frames(path, **options))
-  if not frames:
-    raise UserError(f'{path}: no frames between {options}')
-  return np.stack(frames)
 
 
 def encode_frame(
@@ -152,13 +143,15 @@ def encode_frame(
 
 
 def save_image(path: str | os.PathLike, image: Image.Image) -> None:
-  """Writes `image` in the format of the suffix, whole or not at all."""
+  """Writes `image` in the format of the suffix, completely or not at all."""
   with atomic_path(path) as partial:
     image.save(partial)
 
 
 @contextlib.contextmanager
-def _open(path: str | os.PathLike) -> Iterator[tuple]:
+def _open(
+  path: str | os.PathLike,
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
   try:
     with av.open(str(path)) as container:
       if not container.streams.video:
@@ -173,7 +166,10 @@ def _open(path: str | os.PathLike) -> Iterator[tuple]:
     raise UserError(f'{path}: cannot be read as video ({reason})') from error
 
 
-def _stated_frames(container, stream) -> int:
+def _stated_frames(
+  container: av.container.InputContainer, stream: av.VideoStream
+) -> int:
+  """The frames that the file states, or that follow from its length."""
   if stream.frames:
     return stream.frames
   if stream.duration:
@@ -181,7 +177,13 @@ def _stated_frames(container, stream) -> int:
   return int((container.duration or 0) / av.time_base * stream.average_rate)
 
 
-def _shape(frame, crop, size, path) -> np.ndarray:
+def _shape(
+  frame: av.VideoFrame,
+  crop: tuple[int, int, int, int] | None,
+  size: tuple[int, int] | None,
+  path: str | os.PathLike,
+) -> np.ndarray:
+  """The frame as uint8 [Y, X, 3], cropped and then resized."""
   image_YXC = frame.to_ndarray(format='rgb24')
   if crop:
     top, bottom, left, right = crop
@@ -204,12 +206,14 @@ def _enlarge(image_YXC: np.ndarray, scale: int) -> np.ndarray:
   return np.pad(image_YXC, (*odd, (0, 0)), mode='edge')
 
 
-def _say_bt709(codec) -> None:
+def _tag_bt709(codec: av.VideoCodecContext) -> None:
   # ITU-T H.273 numbers BT.709 as 1 in each of these.
   codec.colorspace = codec.color_primaries = codec.color_trc = 1
   codec.color_range = ColorRange.MPEG
 
 
-def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator:
+def _chain(
+  first: np.ndarray, rest: Iterator[np.ndarray]
+) -> Iterator[np.ndarray]:
   yield first
   yield from rest

@@ -1,29 +1,29 @@
-"""A film as it is asked for: segments of one prompt each.
+"""Screenplays: films as segments of one prompt each, read from files.
 
-Our format is a JSON object, or one such object a line in a `.jsonl` file:
+The format is a JSON object, or a `.jsonl` file with one such object a line:
 
   {"title": "…",               optional
-   "seed": 7,                  optional, of the film's noise
+   "seed": 7,                  optional, the seed of the film's noise
    "global_prompt": "…",       optional, for segments that have none
    "segments": [
      {"prompt": "…",           what is seen
       "chunks": 4,             length in chunks, or else
-      "secs": 3.0,             length in seconds: the nearest whole chunks
-      "cut": true,             optional; false continues the shot before
+      "secs": 3.0,             length in seconds, rounded to whole chunks
+      "cut": true,             optional; false continues the previous shot
       "global_prompt": "…",    optional, put before the prompt
-      "blend_chunks": 2,       optional, chunks in which the text before fades
-      "policy": "window",      optional, and from here on: memory policy,
-      "steps": 8,              denoising steps, guidance
-      "guidance": 2.0}
+      "blend_chunks": 2,       optional, chunks over which the old text fades
+      "policy": "window",      optional, from here on: the memory policy,
+      "steps": 8,              the denoising steps of a chunk,
+      "guidance": 2.0}         the guidance
    ]}
 
-The first segment opens shot 0, whatever its `cut` says. `load` also reads the
-formats of `foreign`. What the model reads in the first chunk of a cut shot is
+The first segment opens shot 0, whatever its `cut` is. `load` also reads the
+formats of `foreign`. In the first chunk of a cut shot the model reads
 
   <cut prefix><global prompt> <prompt>
 
-and the same without the prefix everywhere else: the prompt is the only
-condition, so a cut has to be said, and a continued shot must not say it.
+and in every other chunk the same without the prefix. The prompt is the only
+condition of the model, so the prefix is what tells it about a cut.
 """
 
 import dataclasses
@@ -38,23 +38,27 @@ from typing import Any
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 from cinejax.film import foreign
-from cinejax.film.config import MOST_CHUNKS
-from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
+from cinejax.film.config import MAX_CHUNKS
+from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment, too_long
 from cinejax.film.timeline import whole_chunks
 
-_HALF = re.compile('[\ud800-\udfff]')  # of a pair: JSON can say it alone
+# One half of a surrogate pair, which JSON can hold and UTF-8 cannot.
+_SURROGATE = re.compile('[\ud800-\udfff]')
 
 
 def segment_chunks(film: Film, chunk_secs: float) -> tuple[int, ...]:
-  """Chunks of each segment; UserError for more than a film has in all."""
+  """The chunks of each segment.
+
+  Raises UserError if there are more than a film may have.
+  """
   chunks = tuple(
     segment.chunks or whole_chunks(segment.secs, chunk_secs)
     for segment in film.segments
   )
-  if sum(chunks) > MOST_CHUNKS:
+  if sum(chunks) > MAX_CHUNKS:
     raise UserError(
-      f'{film.where}: has {sum(chunks)} chunks; a film has {MOST_CHUNKS} at '
-      'most, so make it two'
+      f'{film.source}: has {sum(chunks)} chunks, and {too_long(MAX_CHUNKS)}; '
+      'split it into two films'
     )
   return chunks
 
@@ -62,15 +66,15 @@ def segment_chunks(film: Film, chunk_secs: float) -> tuple[int, ...]:
 def chunk_prompts(
   film: Film, cut_prefix: str, chunk_secs: float
 ) -> tuple[ChunkPrompt, ...]:
-  """The film chunk by chunk; a chunk is `chunk_secs` long.
+  """The prompt of every chunk of the film; a chunk is `chunk_secs` long.
 
   Raises UserError as `segment_chunks` does.
   """
   journal, prompts = Journal(cut_prefix), []
   lengths = segment_chunks(film, chunk_secs)
   for segment, chunks in zip(film.segments, lengths, strict=True):
-    journal.say(segment)
-    prompts += [journal.chunk() for _ in range(chunks)]
+    journal.add(segment)
+    prompts += [journal.next_chunk() for _ in range(chunks)]
   return tuple(prompts)
 
 
@@ -80,12 +84,13 @@ def load(
   """Reads the films of a file or folder, whichever format it is in.
 
   Args:
-    path: .json, .jsonl or .txt file, a shot folder, or a folder of those.
-    chunks: exact length for shot folders: longer ones are cut short, shorter
-      ones hold their last shot.
+    path: a .json, .jsonl or .txt file, a shot folder, or a folder of those.
+    chunks: the exact length of films from shot folders: longer ones are cut
+      short, shorter ones extend their last shot. None: their own length.
 
   Raises:
-    UserError: naming the file, the shot and the field.
+    UserError: if a film cannot be read; it names the file, the shot and the
+      field.
   """
   path = pathlib.Path(path)
   if path.is_dir():
@@ -104,12 +109,12 @@ def load(
       (where, foreign.plain_prompt(line)) for where, line in _lines(path)
     ]
   if not documents:
-    raise UserError(f'{path}: holds no film')
+    raise UserError(f'{path}: holds no film; write at least one')
   return tuple(parse(document, where) for where, document in documents)
 
 
 def save(film: Film, path: str | os.PathLike) -> None:
-  """Writes `film` in our format; `load` reads the same film back."""
+  """Writes `film` to a file from which `load` reads the same film."""
   with atomic_path(path) as partial:
     partial.write_text(
       json.dumps(document(film), indent=2, ensure_ascii=False) + '\n',
@@ -118,7 +123,7 @@ def save(film: Film, path: str | os.PathLike) -> None:
 
 
 def document(film: Film) -> dict[str, Any]:
-  """`film` as the object of our format; `parse` reads the same film back."""
+  """`film` as a JSON object from which `parse` reads the same film."""
   segments = [
     {
       key: value
@@ -135,7 +140,7 @@ def _load_folder(path: pathlib.Path, chunks: int | None) -> tuple[Film, ...]:
   folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
   folders = [folder for folder in folders if foreign.is_shot_folder(folder)]
   if not folders:
-    raise UserError(f'{path}: is not a shot folder; shot 0 lacks its 0.json')
+    raise UserError(f'{path}: is not a shot folder, because it has no 0.json')
   return tuple(
     parse(foreign.shot_folder(folder, chunks), str(folder))
     for folder in folders
@@ -148,7 +153,10 @@ def _lines(path: pathlib.Path) -> list[tuple[str, str]]:
 
 
 def parse(document: Any, where: str) -> Film:
-  """The film of an object of our format; UserError names `where` and field."""
+  """The film of a JSON object in the format of this module.
+
+  Raises UserError that names `where` and the field, if it is another object.
+  """
   if isinstance(document, dict) and 'prompts' in document:
     document = foreign.interactive_prompts(document, where)
   fields = {
@@ -163,19 +171,26 @@ def parse(document: Any, where: str) -> Film:
   segments, shot = [], 0
   for index, entry in enumerate(document['segments']):
     shot += bool(index and not (isinstance(entry, dict) and not _cut(entry)))
-    place = f'{where}: shot {shot}, segments[{index}]'
-    segments.append(_segment(entry, document.get('global_prompt', ''), place))
+    location = f'{where}: shot {shot}, segments[{index}]'
+    segments.append(
+      _segment(entry, document.get('global_prompt', ''), location)
+    )
   seed = document.get('seed')
+  check_seed(seed, where)
+  return Film(tuple(segments), document.get('title', ''), seed, where)
+
+
+def check_seed(seed: int | None, where: str) -> None:
+  """Raises UserError for a seed that is no 32-bit number."""
   if seed is not None and not 0 <= seed < 2**32:
     raise UserError(f'{where}: seed is {seed}; it must be 0 to {2**32 - 1}')
-  return Film(tuple(segments), document.get('title', ''), seed, where)
 
 
 def _cut(entry: dict[str, Any]) -> bool:
   return entry.get('cut', True) is not False
 
 
-def _segment(entry: Any, global_prompt: str, place: str) -> Segment:
+def _segment(entry: Any, global_prompt: str, location: str) -> Segment:
   fields = {
     'prompt': str,
     'chunks': int,
@@ -187,31 +202,41 @@ def _segment(entry: Any, global_prompt: str, place: str) -> Segment:
     'steps': int,
     'guidance': (int, float),
   }
-  check_object(entry, fields, place)
+  check_object(entry, fields, location)
   if not entry.get('prompt', '').strip():
-    raise UserError(f'{place}.prompt is missing or empty; say what is seen')
+    raise UserError(f'{location}.prompt is missing or empty; say what is seen')
   if ('chunks' in entry) == ('secs' in entry):
-    raise UserError(f'{place}.chunks or .secs must be given, and only one')
+    raise UserError(f'{location}.chunks or .secs must be given, and only one')
   for name in ('chunks', 'secs', 'blend_chunks', 'steps', 'guidance'):
-    if name in entry and not 0 < entry[name] <= MOST_CHUNKS:
+    if name in entry and not 0 < entry[name] <= MAX_CHUNKS:
       raise UserError(
-        f'{place}.{name} is {reprlib.repr(entry[name])}; it must be > 0 and '
-        f'at most {MOST_CHUNKS}'
+        f'{location}.{name} is {reprlib.repr(entry[name])}; it must be > 0 and '
+        f'at most {MAX_CHUNKS}'
       )
   return Segment(**{'global_prompt': global_prompt, **entry})
 
 
-def check_object(document: Any, fields: dict[str, Any], place: str) -> None:
-  """Refuses what is no object, unknown keys, wrong types and broken text."""
+def check_object(document: Any, fields: dict[str, Any], location: str) -> None:
+  """Checks a JSON object against the types of its `fields`.
+
+  Raises UserError for another type than an object, for unknown keys, for
+  values of wrong types and for text that is no valid Unicode.
+  """
   if not isinstance(document, dict):
-    raise UserError(f'{place} must be an object, not {reprlib.repr(document)}')
+    raise UserError(
+      f'{location} must be an object, not {reprlib.repr(document)}'
+    )
   for key, value in document.items():
     if key not in fields:
       near = difflib.get_close_matches(key, fields, n=1, cutoff=0)[0]
-      raise UserError(f'{place} has an unknown key {key}; is it {near}?')
+      raise UserError(f'{location} has an unknown key {key}; is it {near}?')
     wrong = not isinstance(value, fields[key])
-    # A bool is an int to Python, but no length to anyone.
+    # To Python, a bool is an int.
     if wrong or (isinstance(value, bool) and fields[key] is not bool):
-      raise UserError(f'{place}.{key} has a wrong type: {reprlib.repr(value)}')
-    if isinstance(value, str) and _HALF.search(value):
-      raise UserError(f'{place}.{key} holds half a character; write it whole')
+      raise UserError(
+        f'{location}.{key} has a wrong type: {reprlib.repr(value)}'
+      )
+    if isinstance(value, str) and _SURROGATE.search(value):
+      raise UserError(
+        f'{location}.{key} holds half a character; write all of it'
+      )

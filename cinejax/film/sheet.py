@@ -1,7 +1,7 @@
-"""A film on one page: a row of frames for each segment, with its prompt.
+"""Contact sheets: a row of frames for each segment, with its prompt.
 
-A solid line and a dot mark a cut above a row, a dashed line a continued shot.
-Text is Pillow's built-in scalable font, so no font has to be installed.
+A solid line with a dot marks a cut above a row, a dashed line a continued shot.
+Text uses the scalable font of Pillow, so no font has to be installed.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 from cinejax.film.screenplay import Film, chunk_prompts
 from cinejax.film.timeline import Timeline
 
-_PAPER, _INK, _DIM = '#14161a', '#eceff4', '#8b93a1'
+_BACKGROUND, _FOREGROUND, _DIM = '#14161a', '#eceff4', '#8b93a1'
 _CUT, _CONTINUE = '#f2a65a', '#4a5160'
 _MARGIN, _GAP, _TEXT_WIDTH = 28, 6, 264
-_THUMB_HEIGHT, _THUMB_WIDTH = 128, 240  # pixels, at most
+_THUMBNAIL_HEIGHT, _THUMBNAIL_WIDTH = 128, 240  # pixels, at most
 _ROW_SPACE = 34  # pixels between rows, the mark in its middle
 _LINE = 19  # pixels from one line of a caption to the next
 
@@ -27,7 +27,7 @@ class Row(NamedTuple):
   start: int  # pixel frame
   stop: int
   shot: int  # from 0
-  cut: bool  # False: the shot of the row above goes on
+  cut: bool  # False: the shot of the row above continues
   caption: str
 
 
@@ -51,13 +51,21 @@ def contact_sheet(
   title: str = '',
   columns: int = 6,
 ) -> Image.Image:
-  """The page as an RGB image; `columns` evenly spaced frames in each row."""
-  size = _thumb_size(*video_TYXC.shape[1:3])
+  """The sheet as an RGB image.
+
+  Args:
+    video_TYXC: uint8, all frames of the film.
+    rows: the segments of the film.
+    fps: pixel frames per second.
+    title: above the rows; '': "Untitled".
+    columns: evenly spaced frames in each row.
+  """
+  size = _thumbnail_size(*video_TYXC.shape[1:3])
   row_height = max(size[1], 5 * _LINE)
   top = _MARGIN + 62
   width = 2 * _MARGIN + _TEXT_WIDTH + columns * (size[0] + _GAP)
   height = top + len(rows) * (row_height + _ROW_SPACE)
-  page = Image.new('RGB', (width, height), _PAPER)
+  page = Image.new('RGB', (width, height), _BACKGROUND)
   draw = ImageDraw.Draw(page)
   _draw_title(draw, title or 'Untitled', _summary(rows, fps))
   for row in rows:
@@ -65,9 +73,9 @@ def contact_sheet(
       _draw_mark(draw, row.cut, top - _ROW_SPACE // 2, width)
     _draw_caption(draw, row, fps, top, row_height)
     for column, frame in enumerate(_spread(row, columns)):
-      thumb = _thumb(video_TYXC[min(frame, len(video_TYXC) - 1)], size)
+      thumbnail = _thumbnail(video_TYXC[min(frame, len(video_TYXC) - 1)], size)
       x = _MARGIN + _TEXT_WIDTH + column * (size[0] + _GAP) + _GAP
-      page.paste(thumb, (x, top))
+      page.paste(thumbnail, (x, top))
     top += row_height + _ROW_SPACE
   return page
 
@@ -79,22 +87,22 @@ def _summary(rows: Sequence[Row], fps: float) -> str:
 
 
 def _spread(row: Row, columns: int) -> list[int]:
-  """The first and last frame and evenly spaced ones, none twice."""
+  """Evenly spaced frames, among them the first and the last, none twice."""
   count = min(columns, row.stop - row.start)
   return (
     np.linspace(row.start, row.stop - 1, count).round().astype(int).tolist()
   )
 
 
-def _thumb_size(height: int, width: int) -> tuple[int, int]:
+def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
   """(width, height) of a frame that fills its cell."""
-  factor = min(_THUMB_HEIGHT / height, _THUMB_WIDTH / width)
+  factor = min(_THUMBNAIL_HEIGHT / height, _THUMBNAIL_WIDTH / width)
   return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def _thumb(frame_YXC: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def _thumbnail(frame_YXC: np.ndarray, size: tuple[int, int]) -> Image.Image:
   image = Image.fromarray(frame_YXC)
-  # Pixels stay square and sharp where they grow by a whole factor.
+  # Pixels stay square and sharp if they grow by a whole factor.
   whole = size[0] % image.width == 0 and size[1] % image.height == 0
   sampling = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
   return image.resize(size, sampling)
@@ -102,7 +110,7 @@ def _thumb(frame_YXC: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 def _draw_title(draw: ImageDraw.ImageDraw, title: str, summary: str) -> None:
   font = ImageFont.load_default(26)
-  draw.text((_MARGIN, _MARGIN - 6), title, _INK, font)
+  draw.text((_MARGIN, _MARGIN - 6), title, _FOREGROUND, font)
   small = ImageFont.load_default(14)
   draw.text((_MARGIN, _MARGIN + 28), summary, _DIM, small)
 
@@ -132,11 +140,11 @@ def _draw_caption(
   font = ImageFont.load_default(14)
   lines = _wrap(row.caption, font, _TEXT_WIDTH - 14, height // _LINE - 1)
   for number, line in enumerate(lines):
-    draw.text((_MARGIN, top + 22 + number * _LINE), line, _INK, font)
+    draw.text((_MARGIN, top + 22 + number * _LINE), line, _FOREGROUND, font)
 
 
 def _wrap(text: str, font, width: int, max_lines: int) -> list[str]:
-  """Lines no wider than `width` pixels; an ellipsis where text is left out."""
+  """Lines no wider than `width` pixels; an ellipsis marks omitted text."""
   lines = ['']
   for word in text.split():
     longer = f'{lines[-1]} {word}'.strip()

@@ -1,16 +1,16 @@
-"""The memory of a film: an immutable pytree of fixed capacity.
+"""The bank: the memory of a film, an immutable pytree of fixed capacity.
 
 Keys are stored after qk-norm and before rotation, so that a frame can be
 given any position when it is read. The descriptor of a frame is
 
   d_f = mean_p k[f, p]                                                      (5)
 
-(CausalCine, section 3). Which slot holds which frame is shared by all layers.
+(CausalCine, section 3). All layers store a frame in the same slot.
 
-Life of a slot: `reserve` names the frames it will hold when their chunk
-starts (they are then in the table but not valid, and what it held before is
-hidden); `write` fills it when the chunk is committed. The two are apart so
-that the choice of slots never depends on when the commit pass runs.
+A slot is filled in two steps. `reserve` enters the frames that it will hold
+into the table when their chunk starts: they are not yet valid, and what the
+slot held before can no longer be read. `write` stores them when the chunk is
+committed. The choice of slots thus never depends on when the commit pass runs.
 """
 
 import chex
@@ -22,20 +22,20 @@ EMPTY = -1  # frame index of a slot that holds nothing
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Stored:
-  """Keys or values at rest: as computed, or int8 with a scale a row of K."""
+  """Stored keys or values: as computed, or int8 with a scale per row of K."""
 
   data: jax.Array  # [..., K]
-  scale: jax.Array | None = None  # [...], float32; None = data as computed
+  scale: jax.Array | None = None  # [...], float32; None: data as computed
 
   @property
   def storage(self) -> str:
-    """`compute` or `int8`."""
+    """How the data are stored: `compute` or `int8`."""
     return 'compute' if self.scale is None else 'int8'
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Memory:
-  """What a layer reads; with a leading L in the bank, without it in a layer."""
+  """The stored frames; the leading L is absent within a layer."""
 
   key: Stored  # [L, B, E, P, H, K], not rotated
   value: Stored  # [L, B, E, P, H, K]
@@ -44,15 +44,17 @@ class Memory:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Bank:
+  """The stored frames, and the table of what each slot holds."""
+
   memory: Memory
-  use_BE: jax.Array  # float32, times routed since written, over layers
+  use_BE: jax.Array  # float32, times routed since reserved, over layers
   frame_BE: jax.Array  # int32, latent frame index from the film's start
   shot_BE: jax.Array  # int32, shot index
-  valid_BE: jax.Array  # bool, may be read
+  valid_BE: jax.Array  # bool, whether the slot may be read
 
 
 def store(x: jax.Array, storage: str) -> Stored:
-  """Packs [..., K]; storage is `compute` or `int8`."""
+  """Packs `x` [..., K]; `storage` is `compute` (as it is) or `int8`."""
   if storage == 'compute':
     return Stored(data=x)
   scale = jnp.max(jnp.abs(x.astype(jnp.float32)), -1) / 127
@@ -61,14 +63,14 @@ def store(x: jax.Array, storage: str) -> Stored:
 
 
 def load(stored: Stored, dtype: jnp.dtype) -> jax.Array:
-  """The array that `store` packed, in `dtype`."""
+  """Unpacks what `store` packed, as `dtype`."""
   if stored.scale is None:
     return stored.data.astype(dtype)
   return (stored.data * stored.scale[..., None]).astype(dtype)
 
 
 def descriptor(k_FPHK: jax.Array) -> jax.Array:
-  """Eq. (5), for any leading axes: [..., P, H, K] -> [..., H, K] float32."""
+  """Eq. (5) for any leading axes: [..., P, H, K] -> [..., H, K], float32."""
   return jnp.mean(k_FPHK, -3, dtype=jnp.float32)
 
 
@@ -83,10 +85,21 @@ def empty(
   dtype: jnp.dtype,
   storage: str = 'compute',
 ) -> Bank:
-  """A bank of `frames` = E empty slots of `tokens` = P tokens each."""
+  """A bank without frames.
+
+  Args:
+    layers: L.
+    batch: B, the number of films.
+    frames: E, the number of slots.
+    tokens: P, the tokens of a frame.
+    heads: H.
+    features: K, of a head.
+    dtype: of keys and values that are stored as computed.
+    storage: compute | int8.
+  """
   shape = (layers, batch, frames, tokens, heads, features)
 
-  def zeros():  # a fresh buffer each: donated buffers must not be shared
+  def zeros():  # a new buffer each time: donated buffers must not be shared
     return store(jnp.zeros(shape, dtype), storage)
 
   return Bank(
@@ -103,7 +116,7 @@ def empty(
 
 
 def emptied(bank: Bank) -> Bank:
-  """The bank with nothing in it that may be read; memory as it is."""
+  """The bank without frames in its table; the memory is left as it is."""
   return bank.replace(
     use_BE=jnp.zeros_like(bank.use_BE),
     frame_BE=jnp.full_like(bank.frame_BE, EMPTY),
@@ -114,7 +127,11 @@ def emptied(bank: Bank) -> Bank:
 def reserve(
   bank: Bank, slot_BF: jax.Array, start_B: jax.Array, shot_B: jax.Array
 ) -> Bank:
-  """Names what `slot_BF` will hold: F frames from start_B on, of one shot."""
+  """Enters F frames into the table, in the slots `slot_BF`.
+
+  They are the frames from start_B on, of the shots shot_B. They cannot be read
+  before `write`, nor can what the slots held before.
+  """
   frame_BF = start_B[:, None] + jnp.arange(slot_BF.shape[1])[None]
 
   def put(table_BE, value_BF):
@@ -133,14 +150,15 @@ def reserve(
 def write(
   bank: Bank, start_B: jax.Array, k_LBFPHK: jax.Array, v_LBFPHK: jax.Array
 ) -> Bank:
-  """Fills the slots reserved for the chunk that starts at frame start_B.
+  """Stores a chunk in the slots that are reserved for it.
 
-  Frames that no slot is reserved for are dropped: a chunk that does not exist
-  (the one before the first) is committed nowhere.
+  The chunk starts at frame start_B; its keys are not rotated. Frames without a
+  reserved slot are dropped, so that the chunk before the first one, which does
+  not exist, is stored nowhere.
   """
   frame_BF = start_B[:, None] + jnp.arange(k_LBFPHK.shape[2])[None]
   match_BFE = frame_BF[:, :, None] == bank.frame_BE[:, None, :]
-  match_BFE &= (frame_BF >= 0)[:, :, None]  # EMPTY is no frame's index
+  match_BFE &= (frame_BF >= 0)[:, :, None]  # EMPTY is not a frame's index
   slots = bank.frame_BE.shape[1]
   slot_BF = jnp.where(match_BFE.any(-1), jnp.argmax(match_BFE, -1), slots)
   rows = jnp.arange(slot_BF.shape[0])[:, None]
@@ -160,7 +178,7 @@ def write(
 
 
 def count_use(bank: Bank, frame_LBR: jax.Array) -> Bank:
-  """Counts the routed frames (EMPTY = none), over layers."""
+  """Adds to `use_BE` the routed frames; EMPTY entries are not counted."""
   hit_LBRE = frame_LBR[..., None] == bank.frame_BE[None, :, None, :]
   hit_LBRE &= (frame_LBR != EMPTY)[..., None]
   return bank.replace(use_BE=bank.use_BE + hit_LBRE.sum((0, 2)))

@@ -1,6 +1,8 @@
-"""What a film is remembered by."""
+"""Settings of the memory of a film; configs/base.py explains them."""
 
 import dataclasses
+
+from cinejax.core.config import non_negative, one_of, positive
 
 POLICIES = (
   'camr',
@@ -11,24 +13,24 @@ POLICIES = (
   'random',
   'full',
 )
-# which read the same frames again and again: those are not evicted
+# policies that read the same frames in every chunk; these are not evicted
 SINKS = ('sink', 'shot_sink')
 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryConfig:
-  policy: str  # one of POLICIES
-  window_frames: int  # V, a multiple of F
-  routed_frames: int  # R
-  bank_frames: int  # E >= V + R + F
-  evict: str  # oldest | redundant | unused
-  scope: str  # layer | shared
-  route_layer: int  # the deciding layer when shared
-  reroute: str  # step | chunk
-  cfg_routing: str  # conditional | own
-  dtype: str  # compute | int8
-  training: str  # routed | full
-  reencode: bool  # control: window recomputed from an empty bank
+  policy: str = one_of(*POLICIES)
+  window_frames: int = positive()  # V, a multiple of F
+  routed_frames: int = non_negative()  # R
+  bank_frames: int = positive()  # E >= V + R + F
+  evict: str = one_of('oldest', 'redundant', 'unused')
+  scope: str = one_of('layer', 'shared')
+  route_layer: int = non_negative()  # when shared
+  reroute: str = one_of('step', 'chunk')
+  cfg_routing: str = one_of('conditional', 'own')
+  dtype: str = one_of('compute', 'int8')
+  training: str = one_of('routed', 'full')
+  reencode: bool
 
   @property
   def context_frames(self) -> int:

@@ -4,18 +4,20 @@
   s_{i,f} = sum_{h,k} q_i[h, k] d_f[h, k]                                   (7)
   context = top-R of s outside the window + V window frames + own chunk     (8)
 
-(CausalCine, section 3; d_f is eq. (5) in bank.py.) Positions by role,
-right-aligned: with v <= V window frames and r <= R routed ones,
+(CausalCine, section 3; d_f is eq. (5) in bank.py.) Positions depend on the
+role of a frame and are aligned to the right: with v <= V window frames and
+r <= R routed ones,
 
   own R+V .. R+V+F-1    window R+V-v .. R+V-1    routed R-r .. R-1          (9)
 
-so that positions never leave what training saw, and equal absolute ones (up
-to a shift) while everything fits. Policy `full` takes the frame index itself.
+Positions therefore stay within the range of training; while all frames of a
+film fit, they are its absolute positions, up to a shift. With policy `full`,
+positions are frame indices.
 
-What does not depend on a layer is decided once, in a `View`; policies other
-than camr are wholly in its prior. Stored frames are handled by their *rank*:
+Whatever does not depend on a layer is computed once, in a `View`. The prior of
+a view expresses all policies but camr. Frames are identified by their rank:
 their place in time order among the frames that a segment may see. Ties go to
-the earlier frame whatever slot it is in.
+the earlier frame, whichever slot it is in.
 """
 
 import chex
@@ -27,14 +29,14 @@ from cinejax.memory.bank import EMPTY, Bank
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class View:
-  """What S segments may see of E stored frames, in time order."""
+  """Which of E stored frames S segments may see, in time order."""
 
-  slot_BSE: jax.Array  # int32, slot of each rank; slots of unseen ones last
+  slot_BSE: jax.Array  # int32, slot of each rank; slots that are not seen last
   frame_BSE: jax.Array  # int32, frame index of each rank
-  prior_BSE: jax.Array  # float32, added to the score; -inf = never routed
-  window_BSV: jax.Array  # int32, slots of the window, its v frames first
+  prior_BSE: jax.Array  # float32, added to the score; -inf: never routed
+  window_BSV: jax.Array  # int32, slots of the window; the first v are valid
   valid_BS: jax.Array  # int32, v
-  start_BS: jax.Array  # int32, frame index of the own chunk's first frame
+  start_BS: jax.Array  # int32, frame index of the segment's first frame
 
 
 def bank_view(
@@ -48,10 +50,18 @@ def bank_view(
   pending: bool = False,
   noise_BE: jax.Array | None = None,
 ) -> View:
-  """The view of one segment (S = 1) whose chunk starts at frame start_B.
+  """The view of a chunk that starts at frame start_B, over a bank; S = 1.
 
-  With `pending`, the chunk before it counts as seen though its commit is in
-  the same pass. `noise_BE` is the draw of policy `random`.
+  Args:
+    bank: the stored frames.
+    start_B: latent frame index of the chunk's first frame.
+    frames: F.
+    window: V.
+    routed: R.
+    policy: one of config.POLICIES.
+    pending: whether the chunk before counts as seen, though it is committed in
+      the same pass.
+    noise_BE: the scores of policy `random`.
   """
   seen_BE = bank.valid_BE
   if pending:
@@ -78,7 +88,10 @@ def film_view(
   policy: str,
   noise_BNE: jax.Array | None = None,
 ) -> View:
-  """The views of a whole film's chunks (S = N) over its own E = N F frames."""
+  """The views of all chunks of a film, over its own frames; S = N, E = N F.
+
+  shot_BN is the shot of each chunk; the others are as in `bank_view`.
+  """
   batch, chunks = shot_BN.shape
   length = chunks * frames
   frame_E = jnp.arange(length)
@@ -97,7 +110,7 @@ def film_view(
 
 
 def join(*views: View) -> View:
-  """Views of several segments of one pass, side by side."""
+  """Concatenates the views of several segments of one pass."""
   return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *views)
 
 
@@ -136,7 +149,7 @@ def _view(
 
 
 def _prior(policy, frame_BSE, shot_BSE, outside_BS, routed, noise_BSE):
-  """What each policy says before any content is looked at, by rank."""
+  """The scores of a policy that do not depend on content, by rank."""
   rank_11E = jnp.arange(frame_BSE.shape[-1])[None, None]
   outside_BSE = rank_11E < outside_BS[..., None]
   score_BSE = jnp.zeros(frame_BSE.shape, jnp.float32)
@@ -167,10 +180,17 @@ def route(
   routed: int,
   by_content: bool,
 ) -> jax.Array:
-  """Ranks [B, S, R] of the routed frames in time order; E = none, last.
+  """Routes: ranks [B, S, R] of the chosen frames, in time order.
 
-  q_BSHK is eq. (6), descriptor_BEHK eq. (5) by slot; scores are float32. Only
-  `by_content` are they looked at.
+  Where fewer than R frames may be routed, the last ranks are E.
+
+  Args:
+    view: what the segments may see.
+    q_BSHK: eq. (6); read only if `by_content`.
+    descriptor_BEHK: eq. (5) by slot; read only if `by_content`.
+    routed: R.
+    by_content: whether eq. (7) is added to the prior, as in policy camr. Scores
+      are float32.
   """
   length = view.prior_BSE.shape[-1]
   score_BSE = view.prior_BSE
@@ -191,7 +211,7 @@ def route(
 
 
 def routed_slots(view: View, *, routed: int) -> jax.Array:
-  """Bool [B, S, E]: the slots that a policy reads whatever their content."""
+  """Bool [B, S, E]: the slots that the prior alone routes."""
   rank_BSR = route(view, None, None, routed=routed, by_content=False)
   length = view.prior_BSE.shape[-1]
   slot_BSR = jnp.where(
@@ -201,31 +221,34 @@ def routed_slots(view: View, *, routed: int) -> jax.Array:
 
 
 def none_routed(view: View, routed: int) -> jax.Array:
-  """The ranks [B, S, R] that route nothing."""
+  """Ranks [B, S, R] with which no frame is routed."""
   shape = (*view.valid_BS.shape, routed)
   return jnp.full(shape, view.prior_BSE.shape[-1], jnp.int32)
 
 
 def take_rank(table_BSE: jax.Array, rank_BSR: jax.Array) -> jax.Array:
-  """The table's entries at these ranks; any entry where there is none."""
+  """The table's entries at these ranks; an arbitrary one where rank is E."""
   length = table_BSE.shape[-1]
   return jnp.take_along_axis(table_BSE, jnp.minimum(rank_BSR, length - 1), -1)
 
 
 def routed_frames(view: View, rank_BSR: jax.Array) -> jax.Array:
-  """Frame indices of these ranks; EMPTY where there is none."""
+  """Frame indices [B, S, R] of these ranks; EMPTY where rank is E."""
   none_BSR = rank_BSR == view.prior_BSE.shape[-1]
   return jnp.where(none_BSR, EMPTY, take_rank(view.frame_BSE, rank_BSR))
 
 
 def context_slots(view: View, rank_BSR: jax.Array) -> jax.Array:
-  """Slots [B, S, V + R]: the window, then the routed frames."""
+  """Slots [B, S, V + R] of the window, then of the routed frames."""
   routed_BSR = take_rank(view.slot_BSE, rank_BSR)
   return jnp.concatenate([view.window_BSV, routed_BSR], -1)
 
 
 def context_length(view: View, rank_BSR: jax.Array, frames: int) -> jax.Array:
-  """Frames [B, S] that a segment reads: they lead own + context_slots."""
+  """How many frames [B, S] a segment reads.
+
+  They are the first ones of its own frames followed by `context_slots`.
+  """
   count_BS = (rank_BSR < view.prior_BSE.shape[-1]).sum(-1)
   return frames + view.valid_BS + count_BS
 
@@ -233,7 +256,10 @@ def context_length(view: View, rank_BSR: jax.Array, frames: int) -> jax.Array:
 def positions(
   view: View, rank_BSR: jax.Array, *, frames: int, absolute: bool
 ) -> jax.Array:
-  """Positions [B, S, F + V + R] of own, window and routed frames, eq. (9)."""
+  """Positions [B, S, F + V + R] of own, window and routed frames, eq. (9).
+
+  With `absolute`, as in policy `full`, they are frame indices.
+  """
   window, routed = view.window_BSV.shape[-1], rank_BSR.shape[-1]
   count_BS1 = (rank_BSR < view.prior_BSE.shape[-1]).sum(-1, keepdims=True)
   own_BS1 = jnp.full_like(view.start_BS, routed + window)[..., None]

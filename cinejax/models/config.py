@@ -1,29 +1,47 @@
-"""Sizes of the networks."""
+"""Sizes of the networks; configs/base.py has the meanings."""
 
 import dataclasses
+
+from cinejax.core.config import (
+  FLOATS,
+  multiple_of,
+  non_negative,
+  one_of,
+  positive,
+  ruled,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class CodecConfig:
-  name: str  # patch | taef2 | wan_vae | taehv
-  temporal_stride: int  # pixel frames a latent frame; the first alone
-  spatial_stride: int  # pixels a latent row or column
-  channels: int  # C
-  width: int  # features of patch; those of wan_vae at full size
-  blocks: int  # residual blocks in each half of patch, in a level of wan_vae
-  tile: int  # latent rows and columns wan_vae works on at once; 0 = all
-  tile_overlap: int  # of neighbouring tiles, at least
-  compute_dtype: str  # float32 | bfloat16: that wan_vae and taehv compute in
+  name: str = one_of('patch', 'taef2', 'wan_vae', 'taehv')
+  temporal_stride: int = positive()  # pixel frames a latent frame
+  spatial_stride: int = positive()  # pixels a latent row or column
+  channels: int = positive()  # C
+  width: int = positive()  # features
+  blocks: int = positive()
+  tile: int = non_negative()  # latent rows and columns; 0 = all
+  tile_overlap: int = non_negative()  # latent rows and columns
+  compute_dtype: str = one_of(*FLOATS)
+
+  def conflict(self, at: str) -> str:
+    """Why tiles do not overlap as they should; '' if they do."""
+    if self.tile and self.tile <= self.tile_overlap:
+      return (
+        f'{at}.tile is {self.tile}; it must be more than {at}.tile_overlap = '
+        f'{self.tile_overlap}, or 0 for none'
+      )
+    return ''
 
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-  name: str  # hashed | umt5 | transformers
-  words: int  # W
-  features: int  # of one caption token
-  folder: str  # of umt5's or transformers' weights and tokenizer
-  actions: tuple[str, ...] = ()  # that steer single frames; () = none
-  frames: int = 1  # F, for actions
+  name: str = one_of('hashed', 'umt5', 'transformers')
+  words: int = positive()  # W
+  features: int = positive()  # of one caption token
+  folder: str
+  actions: tuple[str, ...] = ()
+  frames: int = positive(default=1)  # F, for actions
 
   @property
   def rows(self) -> int:
@@ -31,23 +49,34 @@ class TextConfig:
     return self.words + (self.frames if self.actions else 0)
 
 
+def _is_patch(value: object) -> bool:
+  return (
+    isinstance(value, tuple)
+    and len(value) == 3
+    and value[0] == 1
+    and min(value) > 0
+  )
+
+
 @dataclasses.dataclass(frozen=True)
 class DiTConfig:
-  layers: int  # L
-  heads: int  # H
-  head_features: int  # K
-  mlp_features: int  # G
-  patch: tuple[int, int, int]  # latent frames, rows, columns a token
-  actions: int  # kinds of actions of single frames; 0 = none
-  positions: tuple[int, int]  # rows, columns of a learnt table; (0, 0) = none
-  time_features: int  # of the sinusoid
-  channels: int  # C
-  text_features: int  # of one caption token
-  epsilon: float  # of every norm
-  compute_dtype: str  # float32 | bfloat16
-  remat: str  # none | attention | dots | full
-  attention: str  # auto | xla | cudnn | splash
-  unroll: str  # none | training: where layers are unrolled, not scanned over
+  layers: int = positive()  # L
+  heads: int = positive()  # H
+  head_features: int = multiple_of(2, 'since positions rotate pairs')  # K
+  mlp_features: int = positive()  # G
+  patch: tuple[int, int, int] = ruled(
+    'be (1, rows, columns), since a token is of one latent frame', _is_patch
+  )
+  actions: int = non_negative()  # kinds of actions of single frames
+  positions: tuple[int, int]  # rows, columns of a learnt table
+  time_features: int = positive()  # of the sinusoid
+  channels: int = positive()  # C
+  text_features: int = positive()  # of one caption token
+  epsilon: float = positive()  # of every norm
+  compute_dtype: str = one_of(*FLOATS)
+  remat: str = one_of('none', 'attention', 'dots', 'full')
+  attention: str = one_of('auto', 'xla', 'cudnn', 'splash')
+  unroll: str = one_of('none', 'training')
 
   @property
   def features(self) -> int:

@@ -1,13 +1,13 @@
-"""The light head that tells real films from a student's.
+"""The discriminator head, which tells real films from a student's.
 
-It reads what a score network computes of a noised chunk, the values [T, D] of
-some of its layers:
+It reads the attention values [T, D] that some layers of a score network compute
+for a noised chunk:
 
   d = w . norm(concat_l mean_T silu(W_l norm(value_l)))                     (1)
 
-one logit a chunk. Nothing is pooled before the first nonlinearity, so that it
-sees what a few tokens show. (CausalCine's logistic head on features of the
-fake score; APT, section 3.2.)
+It gives one logit for each chunk. Nothing is pooled before the first
+nonlinearity, so that the head can react to a few tokens. (CausalCine's logistic
+head on features of the fake score; APT, section 3.2.)
 """
 
 from collections.abc import Callable
@@ -19,6 +19,8 @@ import jax.numpy as jnp
 
 
 class Discriminator(nn.Module):
+  """Eq. (1): value_LBNTD -> logit_BN."""
+
   features: int  # of W_l
 
   @nn.compact
@@ -35,9 +37,13 @@ class Discriminator(nn.Module):
 def make_discriminator(
   layers: int, width: int, features: int
 ) -> tuple[Callable[[jax.Array], Any], Callable[..., jax.Array]]:
-  """-> (init(key) -> params, logit_fn(params, value_LBNTD) -> logit_BN).
+  """Makes (init, logit_fn): init(key) -> params, and
+  logit_fn(params, value_LBNTD) -> logit_BN.
 
-  `layers` = L and `width` = D of the values it reads.
+  Args:
+    layers: L of the values.
+    width: D of the values.
+    features: those of W_l.
   """
   model = Discriminator(features)
 

@@ -1,14 +1,14 @@
-"""Low-rank adapters as trees: trained in place of the kernels they add to.
+"""Low-rank adapters, trained in place of the kernels that they are added to.
 
     y = x W + (alpha / r) (x A) B                                            (1)
     W' = W + (alpha / r) A B                                                 (2)
 
-with A [in, r] uniform as a kernel of torch is, and B [r, out] zero, so that
-training starts from the network itself. An adapter is the nested dict of
-(A, B), named `lora_down` and `lora_up`, of some kernels of a DiT; `attach`
-puts them beside these, where layers find them (1), and `merge` into them (2).
-Kernels that are stacked over layers have stacked adapters. (LoRA, Hu et al.
-2021, section 4.1.)
+A [in, r] is drawn uniformly, as PyTorch initialises a kernel, and B [r, out] is
+zero, so that training starts from the network itself. An adapter is a nested
+dict with A and B, named `lora_down` and `lora_up`, of some kernels of a DiT.
+`attach` puts them beside the kernels, where layers apply (1); `merge` adds them
+to the kernels by (2). Kernels that are stacked over layers have stacked
+adapters. (LoRA, Hu et al. 2021, section 4.1.)
 """
 
 import re
@@ -27,16 +27,17 @@ Params = Any  # nested dict of arrays
 def init_lora(
   params: Params, key: jax.Array, *, rank: int, targets: str
 ) -> Params:
-  """A fresh float32 adapter of the kernels that `targets` matches.
+  """A new float32 adapter of the kernels that `targets` matches.
 
   Args:
-    params: of a DiT, arrays or their shapes.
-    key: of A.
+    params: those of a DiT, arrays or their shapes.
+    key: draws A.
     rank: r.
-    targets: regex of whole layers' paths, such as `blocks/.*_attention/.*`.
+    targets: regular expression that matches whole paths of layers, such as
+      `blocks/.*_attention/.*`.
 
   Raises:
-    UserError: there is no such kernel.
+    UserError: no layer matches.
   """
   layers = {
     name.removesuffix('/kernel'): x.shape
@@ -46,7 +47,7 @@ def init_lora(
   chosen = [name for name in layers if re.fullmatch(targets, name)]
   if not chosen:
     raise UserError(
-      f'no layer is named {targets}; layers are {", ".join(layers)}'
+      f'no layer matches {targets}; layers are {", ".join(layers)}'
     )
   flat = {}
   for name, own in zip(chosen, jax.random.split(key, len(chosen)), strict=True):
@@ -60,7 +61,7 @@ def init_lora(
 
 
 def attach(params: Params, lora: Params, scale: float) -> Params:
-  """`params` with the adapter beside its kernels: eq. (1), scale alpha / r."""
+  """Puts the adapter beside the kernels, eq. (1); `scale` is alpha / r."""
   flat = {
     name: x * scale if name.endswith(UP) else x
     for name, x in tree_lib.paths(lora).items()
@@ -69,7 +70,7 @@ def attach(params: Params, lora: Params, scale: float) -> Params:
 
 
 def merge(params: Params, lora: Params, scale: float) -> Params:
-  """`params` with the adapter in its kernels: eq. (2), in their types."""
+  """Adds the adapter to the kernels, eq. (2), which keep their types."""
   flat, adapter = tree_lib.paths(params), tree_lib.paths(lora)
   for name in adapter:
     layer, _, kind = name.rpartition('/')

@@ -1,10 +1,9 @@
 """Flash attention on TPU: JAX's splash kernels, forward and backward.
 
-Lengths are padded to whole blocks, and the padding is told apart by segment
-ids, or, in a film, by lying at the end. The backward pass is the unfused one:
-the fused one keeps a partial dq for each block of keys, 8 GiB for 65,536
-tokens of four heads. Elsewhere than on a TPU the kernels are interpreted:
-slow, and right.
+Lengths are padded to whole blocks. Padding is masked by segment ids or, in a
+film, by its place at the end. The backward pass is not the fused one, which
+stores a partial dq for each block of keys: 8 GiB for 65,536 tokens of four
+heads. Without a TPU the kernels are interpreted, which is slow but correct.
 """
 
 import functools
@@ -19,20 +18,21 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
   splash_attention_mask as masks,
 )
 
-# what remat's policy `attention` saves of a call: its result, log-sum-exp
+# checkpoint name of a call's result and log-sum-exp, which the remat policy
+# `attention` saves
 RESIDUALS = 'attention'
 _LANES = 128
 _BLOCKS = range(1024, 0, -_LANES)
-_WASTE = 1.1  # padding that a larger block is worth
+_WASTE = 1.1  # greatest padding for the sake of a larger block, as a ratio
 
 
 class FilmMask(masks._ComputableMask):
-  """Which token of [clean 1..N | noisy 1..N ...] sees which, eq. (4).
+  """The mask of [clean 1..N | noisy 1..N ...], eq. (4).
 
-  `chunks` = N of `tokens` each. Queries are of the segments after the first
-  `skipped`; both axes are padded at the end up to `shape`. A segment sees the
-  clean segments before its chunk, and itself. The kernel computes it from
-  positions; no array of this shape is made.
+  There are `chunks` = N chunks of `tokens` each. Queries are those of the
+  segments after the first `skipped`; both axes are padded at the end up to
+  `shape`. A segment sees the clean segments before its chunk, and itself. The
+  kernel computes the mask from positions; no array of this shape is made.
   """
 
   def __init__(
@@ -46,14 +46,14 @@ class FilmMask(masks._ComputableMask):
       return past | (q_segment == k_segment)
 
     super().__init__(shape, sees)
-    self._blocks = functools.cache(self._seen)  # most are of few pairs
+    self._blocks = functools.cache(self._seen)  # few pairs of segments differ
 
   def __getitem__(self, index):
-    """Stands for a block, [1, 2]: all splash asks is whether any or all of it
-    is seen.
+    """Returns a stand-in [1, 2] for a block, with the same any() and all().
 
-    It asks that of every block, and keeps a copy of each that is neither: of a
-    film of 60 latents at 480p gigabytes of them, and minutes.
+    Splash calls nothing else, but it does so for every block and stores a copy
+    of those that are partly seen: gigabytes, and minutes, for a film of 60
+    latent frames at 480p.
     """
     rows, columns = (
       (part.start // self._tokens, (part.stop - 1) // self._tokens)
@@ -62,7 +62,7 @@ class FilmMask(masks._ComputableMask):
     return self._blocks(*rows, *columns)
 
   def _seen(self, *chunks: int) -> np.ndarray:
-    """[some, all] of what lies in segments `first` to `last`, of q and k."""
+    """[any, all] of the mask between a range of segments of q and one of k."""
     first_q, last_q, first_k, last_k = chunks
     rows = np.arange(first_q, last_q + 1) * self._tokens
     columns = np.arange(first_k, last_k + 1) * self._tokens
@@ -87,7 +87,7 @@ def dense(
   length_B: jax.Array | None,
   interpret: bool,
 ) -> jax.Array:
-  """Attention to the first `length_B` keys (None: all), [B, T, H, K]."""
+  """Attention [B, T, H, K] to the first `length_B` keys; None: to all."""
   batch, queries, heads, _ = q_BTHK.shape
   block_q, padded_q = _padded(queries)
   block_k, padded_k = _padded(k_BMHK.shape[1])
@@ -116,7 +116,7 @@ def film(
   chunks: int,
   interpret: bool,
 ) -> jax.Array:
-  """Attention within [clean 1..N | noisy 1..N ...], eq. (4), in one call.
+  """Attention [B, S, T, H, K] within [clean 1..N | noisy 1..N ...], eq. (4),
 
   Arguments are those of `attention.attend_film`.
   """
@@ -138,7 +138,10 @@ def film(
 
 
 def _padded(length: int) -> tuple[int, int]:
-  """(block, length padded to whole blocks): the largest that wastes little."""
+  """The size of a block, and `length` padded to whole blocks.
+
+  The block is the largest for which the padding stays small.
+  """
   least = -(-length // _LANES) * _LANES
   for block in _BLOCKS:
     padded = -(-length // block) * block
@@ -160,10 +163,10 @@ def _heads_first(x_BMHK: jax.Array, length: int) -> jax.Array:
 def _kernel(
   mask: masks.Mask, heads: int, block_q: int, block_k: int, interpret: bool
 ) -> kernels.SplashAttentionKernel:
-  """[H, T, K], [H, M, K], [H, M, K] -> [H, T, K].
+  """Makes a kernel of q [H, T, K], k and v [H, M, K] -> [H, T, K].
 
-  Made anew in each trace, of which its tables are constants; what is dear in
-  them splash remembers by mask.
+  It is made in each trace, because its tables are constants of the trace;
+  splash caches the expensive ones by mask.
   """
   sizes = kernels.BlockSizes(
     block_q=block_q,

@@ -1,19 +1,20 @@
-"""TransNet V2: where shots change, learnt from films (arXiv 2008.04838).
+"""TransNet V2, a network that detects shot changes (arXiv 2008.04838).
 
-Tomas Soucek's network (github.com/soCzech/TransNetV2, MIT; facts only), from
-windows of uint8 frames of 27 x 48 pixels to one logit a frame, high on the
-last frame before a cut and all through a gradual transition:
+It is Tomas Soucek's (github.com/soCzech/TransNetV2, MIT; no code is copied). It
+maps windows of uint8 frames of 27 x 48 pixels to a logit for each frame, which
+is high on the last frame before a cut and throughout a gradual transition:
 
     b_d(x) = conv_t^d(conv_yx(x)),  d in 1, 2, 4, 8, side by side          (1)
     cell(x) = norm([b_1 b_2 b_4 b_8](x))                                   (2)
     stack(x) = pool(h + relu(cell(h))),  h = relu(cell(x))                 (3)
 
-three times, with 16, 32 and 64 features a branch. Beside what the last stack
-says go, for frames and for their colour histograms u of unit length, the
-similarities u_t . u_{t+k} for |k| <= 50, zero outside the window. The norm is
-BatchNorm as it is applied after training: a scale and a shift of features.
+There are three stacks, with 16, 32 and 64 features in each branch. The output
+of the last one is joined by the similarities u_t . u_{t+k}, |k| <= 50 (zero
+outside the window), where u are vectors of unit length: projected means of the
+stacks' outputs, and colour histograms. norm is BatchNorm as applied after
+training: a scale and a shift of features.
 
-D is the features of an array, K the offsets k.
+In names, D stands for the features of an array and K for the offsets k.
 """
 
 import chex
@@ -21,16 +22,16 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-HEIGHT, WIDTH = 27, 48  # pixels of the frames it looks at
-WINDOW = 100  # frames it looks at together
+HEIGHT, WIDTH = 27, 48  # pixels of its input frames
+WINDOW = 100  # frames of a window
 _FEATURES = (16, 32, 64)  # of one branch, in each stack
 _DILATIONS = (1, 2, 4, 8)  # frames
-_REACH = 50  # frames to each side with which a frame is compared
+_REACH = 50  # frames on each side with which a frame is compared
 _BINS = 8  # of each colour in a histogram
 
 
 class TransNet(nn.Module):
-  """Logits [B, T] of uint8 video_BTYXC, T at most a window."""
+  """uint8 video_BTYXC -> logits [B, T]; T is at most WINDOW."""
 
   @nn.compact
   def __call__(self, video_BTYXC: jax.Array) -> jax.Array:
@@ -54,7 +55,7 @@ class TransNet(nn.Module):
 
 
 class Stack(nn.Module):
-  """Eq. (3); halves rows and columns, rounded down."""
+  """Eq. (3); halves the rows and columns, rounded down."""
 
   features: int
 
@@ -94,7 +95,8 @@ class Cell(nn.Module):
 class Temporal(nn.Module):
   """A convolution over three frames, `dilation` apart.
 
-  As three products: XLA's dilated convolution takes 20 times as long on CPUs.
+  It is computed as three products, because XLA's dilated convolution takes 20
+  times as long on CPUs.
   """
 
   features: int
@@ -115,7 +117,7 @@ class Temporal(nn.Module):
 
 
 def _compare(name: str, x_BTD: jax.Array) -> jax.Array:
-  """What the similarities of neighbouring frames say, [B, T, 128]."""
+  """Features [B, T, 128] of the similarities of neighbouring frames."""
   norm_BT1 = jnp.linalg.norm(x_BTD, axis=-1, keepdims=True)
   unit_BTD = x_BTD / jnp.maximum(norm_BT1, 1e-12)
   like_BTS = jnp.einsum('btd,bsd->bts', unit_BTD, unit_BTD, precision='highest')
@@ -127,7 +129,7 @@ def _compare(name: str, x_BTD: jax.Array) -> jax.Array:
 
 
 def _histograms(video_BTYXC: jax.Array) -> jax.Array:
-  """How many pixels of each frame have each of the 512 colours."""
+  """Colour histograms [B, T, 512] of the frames, in numbers of pixels."""
   level_BTYXC = (video_BTYXC // (256 // _BINS)).astype(jnp.int32)
   weight_C = jnp.asarray([_BINS**2, _BINS, 1])
   bin_BTYX = level_BTYXC @ weight_C

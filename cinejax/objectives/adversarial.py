@@ -1,14 +1,15 @@
-"""A game beside distribution matching: a head tells films from a student's.
+"""An adversarial loss beside distribution matching.
 
-On the fake score's features of films noised at the same t,
+A discriminator head tells real films from a student's. It reads features of the
+fake score, of films noised at the same t:
 
   L_D = sp(-d(real_t)) + sp(d(fake_t)) + r1 |d'(real_t)|^2 + r2 |d'(fake_t)|^2
   L_G = sp(-d(fake_t)),   sp = softplus                                    (13)
 
-with |d'|^2 by a finite difference, ((d(x + s n) - d(x)) / s)^2, s = .01. The
-head alone learns from L_D: the score stays that of the student's films, as
-eq. (12) needs it. What is real is whatever films the batch holds: data, or a
-teacher's. (CausalCine, section 4; APT; Self Forcing's R1 and R2.)
+where |d'|^2 is the finite difference ((d(x + s n) - d(x)) / s)^2 with s = 0.01.
+L_D trains the head alone: the score must remain that of the student's films,
+as eq. (12) needs it. The real films are those of the batch, of data or of a
+teacher. (CausalCine, section 4; APT; R1 and R2 are those of Self Forcing.)
 """
 
 import dataclasses
@@ -26,22 +27,23 @@ _STEP = 0.01  # s
 
 @dataclasses.dataclass(frozen=True)
 class Adversary:
-  """Eq. (13). `values_fn` and `logit_fn` are of the score and of the head.
+  """The losses of eq. (13)."""
 
-  values_fn(params, clean, noisy, t_BNF, text, shots, key) -> value_LBNTD,
-  logit_fn(head, value_LBNTD) -> logit_BN.
-  """
-
+  # of the score: (params, clean, noisy, t_BNF, text, shots, key) -> value_LBNTD
   values_fn: Callable[..., jax.Array]
-  logit_fn: Callable[..., jax.Array]
-  weight: float  # lambda of L_G
-  r1: float
-  r2: float
+  logit_fn: Callable[..., jax.Array]  # (head, value_LBNTD) -> logit_BN
+  weight: float  # lambda, of L_G
+  r1: float  # penalty on the slope at real films
+  r2: float  # penalty on the slope at the student's films
 
   def student_loss(
     self, score: Any, head: Any, film: Films, t_BNF, noise, key
   ) -> jax.Array:
-    """lambda L_G; differentiable in film.clean_BNFYXC, as the noisy half."""
+    """lambda L_G, differentiable in `film.clean_BNFYXC`.
+
+    The gradient goes through the noised film, not through the clean half that
+    causal scores read.
+    """
     x = flow.noised(film.clean_BNFYXC, noise, t_BNF)
     logit_BN = self._logit(score, head, film, x, t_BNF, key)
     return self.weight * film.mean(jax.nn.softplus(-logit_BN))
@@ -49,7 +51,7 @@ class Adversary:
   def head_loss(
     self, score: Any, head: Any, pair: tuple[Films, Films], t_BNF, noise, key
   ) -> jax.Array:
-    """L_D of `pair`, real films and made ones; differentiable in the head."""
+    """L_D of `pair`, real and generated films; differentiable in `head`."""
     real, made = pair
     loss = jnp.float32(0)
     for films, sign, penalty in ((real, -1, self.r1), (made, 1, self.r2)):

@@ -1,17 +1,18 @@
-"""Causal ODE distillation: a student regresses where its teacher would end.
+"""Causal ODE distillation: a student regresses to the ends of trajectories.
 
   x(1) ~ N(0, 1),   dx/dt = v_teacher(x, t), 48 Euler steps from 1 to 0     (1)
   L = E || f_theta(x(t), t) - x(0) ||^2,   f(x, t) = x - t v                (2)
 
-at one t of the student's four for the whole batch. A causal teacher and the
-student see the same clean past, so that a noisy chunk has one end. A
-bidirectional one makes a film of its own, all of it at once: that film is the
-student's past, but a chunk's end now hangs on the noise of chunks to come,
-which no causal student sees, so it can only learn an average. (Causal Forcing,
-section 4; Self Forcing starts from a bidirectional teacher.)
+where t is one of the student's four times, the same for the whole batch. A
+causal teacher sees the same clean past as the student, so that the end of a
+noisy chunk is determined. A bidirectional teacher makes a whole film at once,
+which becomes the student's past; the end of a chunk then depends on the noise
+of later chunks, which a causal student does not see, so that it can learn only
+an average. (Causal Forcing, section 4; Self Forcing starts from a bidirectional
+teacher.)
 
-Trajectories are integrated for each batch, or read with it where they were
-written down (data_prep/trajectories.py).
+Trajectories are integrated for each batch, or come with the batch if they were
+stored (data_prep/trajectories.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +27,8 @@ from cinejax.models.denoiser import FilmFn
 from cinejax.objectives import guidance as guidance_lib
 
 Batch = dict[str, jax.Array]
-# (params of the teacher, batch, noise_BFYXC, key) -> batch with trajectories
+# (parameters of the teacher, batch, noise_BFYXC, key) -> batch with
+# trajectories
 IntegrateFn = Callable[[Any, Batch, jax.Array, jax.Array], Batch]
 STUDENT_STEPS = 4
 
@@ -41,20 +43,22 @@ def make_integrate(
   negative_text_WD: jax.Array,
   causal: bool,
 ) -> IntegrateFn:
-  """-> integrate(params, batch, noise_BFYXC, key) -> batch, eq. (1).
+  """Makes integrate(params, batch, noise_BFYXC, key) -> batch, eq. (1).
 
   Args:
-    film_fn: the teacher, of the signature of `models.denoiser`'s film_fn.
+    film_fn: the teacher, with the signature of `models.denoiser`'s film_fn.
     frames: F.
     shift: of the grid of times.
-    grid: how many steps it has, a multiple of 4; 48 in the papers.
-    guidance: of the teacher, 6 in the papers.
-    negative_text_WD: what its other branch reads.
+    grid: number of its steps, a multiple of 4; 48 in the papers.
+    guidance: scale w of the teacher's guidance; 6 in the papers.
+    negative_text_WD: encoded prompt of its negative branch.
     causal: whether the teacher sees the films of the batch as the past.
 
-  The batch of teacher forcing gains `points` [B, N F, 4, Y, X, C], the states
-  at the student's times, and `end` [B, N F, Y, X, C]. Unless `causal`, the end
-  takes the place of `latents`: the past that the student will see.
+  Returns:
+    A function that adds to a batch of teacher forcing `points`
+    [B, N F, 4, Y, X, C], the states at the student's times, and `end`
+    [B, N F, Y, X, C]. Unless `causal`, the end also replaces `latents`, the
+    past that the student sees.
   """
 
   def integrate(params, batch, noise_BFYXC, key):
@@ -85,10 +89,14 @@ def make_causal_ode_loss(
 ) -> Callable[
   [Any, Batch, jax.Array, Mapping[str, Any]], tuple[jax.Array, Batch]
 ]:
-  """-> loss_fn(params, batch, key, given) -> (loss, metrics), eq. (2).
+  """Makes loss_fn(params, batch, key, given) -> (loss, metrics), eq. (2).
 
-  `film_fn` is the student; `integrate` is `make_integrate`'s and reads the
-  network `teacher` of `given`; None: batches come with their trajectories.
+  Args:
+    film_fn: the student.
+    integrate: the function of `make_integrate`, which gets the network
+      `teacher` of `given`; None: batches come with their trajectories.
+    frames: F.
+    shift: of the grid of times.
   """
 
   def loss_fn(params, batch, key, given):
@@ -118,21 +126,34 @@ def trajectory(
   grid: int,
   shift: float,
 ) -> tuple[jax.Array, jax.Array]:
-  """Eq. (1): the states [4, B, N, F, ...] at the student's times, and the end.
+  """Integrates eq. (1).
 
-  `velocity_fn(x, t_BNF)` is the teacher.
+  Args:
+    velocity_fn: the teacher, (x, t_BNF) -> velocity.
+    noise_BNFYXC: x(1).
+    grid: number of steps.
+    shift: of the grid of times.
+
+  Returns:
+    The states [4, B, N, F, Y, X, C] at the student's times, and x(0).
+
+  Raises:
+    ValueError: `grid` is not a multiple of 4.
   """
   times = timesteps.euler_grid(grid, shift)
   stride, left = divmod(grid, STUDENT_STEPS)
   if left:
-    raise ValueError(f"{grid} steps do not pass the student's four times")
+    raise ValueError(
+      f"a grid of {grid} steps misses the student's times; use a multiple of "
+      f'{STUDENT_STEPS}'
+    )
   shape_BNF = noise_BNFYXC.shape[:3]
 
   def step(x, pair):
     t, t_next = (jnp.broadcast_to(time, shape_BNF) for time in pair)
     return solver.euler_step(x, velocity_fn(x, t), t, t_next), None
 
-  def leg(x, pairs):  # from one of the student's times to the next
+  def leg(x, pairs):  # from one of the student's times to the next one
     end, _ = jax.lax.scan(step, x, pairs)
     return end, x
 

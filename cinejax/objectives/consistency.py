@@ -1,13 +1,13 @@
-"""Causal consistency distillation: a first few-step student, without films of
-the teacher.
+"""Causal consistency distillation: a few-step student without trajectories.
 
   x_u' = x_u - (u - u') v_teacher(x_u, u)                                   (1)
   L = E || f_theta(x_u, u) - sg f_ema(x_u', u') ||^2,   f(x, u) = x - u v   (2)
 
-u > u' are neighbours on a grid of times, one pair for the batch; all networks
-see the clean past, the teacher with guidance. Where u' = 0, f is the identity
-and the target the end of the teacher's step. (Causal Forcing++, section 3;
-times are float32, since bfloat16 rounds neighbours together.)
+u > u' are neighbours on a grid of times, one pair for the whole batch, and sg
+stops gradients. All networks see the clean past; the teacher is guided. Where
+u' = 0, f is the identity, and the target is the end of the teacher's step.
+(Causal Forcing++, section 3; times are float32, because bfloat16 would round
+neighbours to the same value.)
 """
 
 from collections.abc import Callable, Mapping
@@ -35,19 +35,19 @@ def make_consistency_loss(
 ) -> Callable[
   [Any, Batch, jax.Array, Mapping[str, Any]], tuple[jax.Array, Batch]
 ]:
-  """-> loss_fn(params, batch, key, given) -> (loss, metrics), eq. (2).
+  """Makes loss_fn(params, batch, key, given) -> (loss, metrics), eq. (2).
+
+  `batch` is that of teacher forcing; `given` has the networks `teacher` and
+  `ema`, the running average of the student.
 
   Args:
-    film_fn: of `models.denoiser.make_film_fn`.
+    film_fn: all three networks; that of `models.denoiser.make_film_fn`.
     frames: F.
     shift: of the grid of times.
-    grid: how many steps it has, 48 in the paper.
+    grid: number of its steps; 48 in the paper.
     last_pair: whether (u, 0) is among the pairs.
-    guidance: of the teacher, 3 in the paper.
-    negative_text_WD: what the teacher's other branch reads.
-
-  batch is that of teacher forcing; given holds the networks `teacher` and
-  `ema`, the student's running average.
+    guidance: scale w of the teacher's guidance; 3 in the paper.
+    negative_text_WD: encoded prompt of the teacher's negative branch.
   """
   times = timesteps.euler_grid(grid, shift)
 

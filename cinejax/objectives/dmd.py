@@ -1,19 +1,20 @@
-"""Distribution matching distillation of a student that forces itself.
+"""Distribution matching distillation on a student's own films.
 
-The student's own film x, noised to x_t, is read by two scores: the real one,
-the teacher, and the fake one, which keeps learning what the student makes.
+The student's film x, noised to x_t, is read by two scores: the real score,
+which is the teacher, and the fake score, which is trained on the student's
+films all the while.
 
   g = (x_fake(x_t) - x_real(x_t)) / mean|x - x_real(x_t)|
   L_student = 1/2 || x - sg(x - g) ||^2                                    (12)
   L_fake = teacher forcing on sg(x)
 
-x_real is guided, t is clamped to [.02, .98], and the mean is over all that
-shares one t: a chunk, or with `diffusion.time_per` = film a film. Scores are
-causal, clean half = sg(x), or bidirectional. The fake score learns at every
-update, the student at every fifth; both read the same film. (Yin et al. 2024;
-Self Forcing, section 3.3.)
+sg stops gradients, x_real is guided, and t is clamped to [0.02, 0.98]. The mean
+is over what shares one t: a chunk or, with `diffusion.time_per` = film, a film.
+Scores are causal, with sg(x) as the clean half, or bidirectional. The fake
+score is trained in every update, the student in one of `every`; both use the
+same film. (Yin et al. 2024; Self Forcing, section 3.3.)
 
-Parameters are a dict: `student`, `fake` and, with an adversary, `head`.
+Parameters are a dict with `student`, `fake` and, with an adversary, `head`.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,30 +49,31 @@ def make_dmd_loss(
 ) -> Callable[
   [Any, Batch, jax.Array, Mapping[str, Any]], tuple[jax.Array, Batch]
 ]:
-  """-> loss_fn(params, batch, key, given) -> (loss, metrics).
+  """Makes loss_fn(params, batch, key, given) -> (loss, metrics), eq. (12).
+
+  `given` has the network `real` and `step`, the number of updates done. The
+  gradient with respect to `student` is zero in updates that do not train it.
 
   Args:
-    student_fn: of `self_forcing`: the student's film of a batch's prompts.
-    fake_fn, real_fn: scores, of the signature of `models.denoiser`'s film_fn.
+    student_fn: makes the student's film of a batch's prompts (self_forcing.py).
+    fake_fn: the fake score, with the signature of `models.denoiser`'s film_fn.
+    real_fn: the real score, likewise.
     diffusion: how times are drawn.
     guidance: w of the real score, in the convention u + w (c - u).
-    negative_text_WD: what its other branch reads.
-    every: updates of the fake score to one of the student.
-    adversary: of eq. (13), against the films of the batch; None = none.
-
-  `given` holds the network `real` and `step`, updates done. The gradient
-  with respect to `student` is zero in updates that are not its turn.
+    negative_text_WD: encoded prompt of its negative branch.
+    every: number of updates of the fake score to one of the student.
+    adversary: eq. (13), against the films of the batch; None: there is none.
   """
 
   def draw(key, films):
-    """Times and noise of films on their way to a score."""
+    """Draws the times and the noise with which a score reads `films`."""
     for_times, for_noise = jax.random.split(key)
     t_BNF = timesteps.film_times(for_times, films.shape_BNF, diffusion)
     noise = jax.random.normal(for_noise, films.clean_BNFYXC.shape, jnp.float32)
     return jnp.clip(t_BNF, *_CLAMP), noise
 
   def student_loss(film, films, others, key):
-    """Of the film `film`; the networks `others` are constants."""
+    """L_student of `film`; the networks `others` are constants."""
     for_draw, for_routing = jax.random.split(key)
     films = films.replace(clean_BNFYXC=film)
     t_BNF, noise = draw(for_draw, films)
@@ -100,8 +102,9 @@ def make_dmd_loss(
     real = guidance_lib.films(of, film.shape[2])
     made = real.replace(clean_BNFYXC=jax.lax.stop_gradient(film))
     others = jax.lax.stop_gradient({**params, 'real': given['real']})
-    # The film's cotangent is worked out apart from the student's graph, so
-    # that an update that is not its turn costs neither scores nor a replay.
+    # The cotangent of the film is computed apart from the student's graph, so
+    # that updates which do not train the student need neither the scores nor a
+    # replay of its passes.
     turn = given['step'] % every == 0
     value, cotangent = jax.lax.cond(
       turn,
@@ -110,7 +113,8 @@ def make_dmd_loss(
       made.clean_BNFYXC,
     )
     fake = velocity_loss(fake_fn, params['fake'], made, diffusion, for_fake)
-    pulled = ((film - made.clean_BNFYXC) * cotangent).sum()  # 0, with gradient
+    # its value is 0, its gradient is that of L_student
+    pulled = ((film - made.clean_BNFYXC) * cotangent).sum()
     loss = value + pulled + fake
     metrics = {'student': jnp.where(turn, value, jnp.nan), 'fake': fake}
     if adversary is not None:

@@ -1,13 +1,14 @@
-"""What a server may come to hold, known before the first session.
+"""How much memory and disk a server may need, known before any session.
 
-  film    = chunks (latents + F thumbs), on disk (film/spool.py)           (1)
-  session = state (1 + kept + 1) + viewers (lead + 2) frames of a chunk    (2)
+  film    = chunks (latents + F thumbnails), on disk (film/spool.py)       (1)
+  session = state (kept_states + 2) + viewers (lead_chunks + 2) frames     (2)
   all     = sessions · session + 2 slots · state + 3 film                  (3)
 
-A state is a film's memory and its decoder's; it may be copied once more while
-it is saved. One film at a time is read to be saved, which takes it twice, and
-one to be downloaded. Weights, compiled programs and their workspace come on
-top.
+where `frames` are the pixel frames of a chunk.
+A state consists of the memory of a film and the state of its decoder; it may be
+copied once more while it is saved. One film at a time is read to be saved,
+which takes its size twice, and one to be downloaded. Weights, compiled programs
+and their workspace are not included.
 """
 
 import contextlib
@@ -21,18 +22,21 @@ import numpy as np
 from cinejax.core import tree
 from cinejax.directing.director import Director
 from cinejax.serving.film.host_state import host_bytes
-from cinejax.serving.film.thumbnails import MOST_BYTES
+from cinejax.serving.film.thumbnails import MAX_BYTES
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
-class Budget(NamedTuple):
-  state: int  # bytes
+class MemoryBudget(NamedTuple):
+  """Upper bounds in bytes."""
+
+  state: int  # of a film
   film: int  # eq. (1)
   session: int  # eq. (2)
   all: int  # eq. (3)
 
   def sentence(self, sessions: int) -> str:
+    """The budget of `sessions`, for the log of the server."""
     return (
       f'at most {sessions} sessions of {self.session / 1e6:.0f} MB, '
       f'{self.all / 1e9:.2f} GB in all, beside the weights; '
@@ -40,7 +44,8 @@ class Budget(NamedTuple):
     )
 
 
-def bound(director: Director) -> Budget:
+def memory_budget(director: Director) -> MemoryBudget:
+  """The budget of a server with the config and model of `director`."""
   cfg, shape = director.cfg.serving, director.latent_shape
   begin = jax.eval_shape(lambda: director.begin([0]))
   params = director.codec_params
@@ -48,34 +53,35 @@ def bound(director: Director) -> Budget:
     lambda: director.codec.init_decode(params, (1, *shape[1:]))
   )
   state = host_bytes(begin) + host_bytes(decoder)
-  chunk = 4 * int(np.prod(shape)) + shape[0] * MOST_BYTES
+  chunk = 4 * int(np.prod(shape)) + shape[0] * MAX_BYTES
   film = cfg.film_chunks * chunk
   height, width = director.cfg.film.height, director.cfg.film.width
   frames = 3 * height * width * director.timeline.chunk_pixels
   session = state * (2 + cfg.kept_states)
   session += cfg.viewers * (2 + cfg.lead_chunks) * frames
   whole = cfg.sessions * session + 2 * cfg.slots * state + 3 * film
-  return Budget(state, film, session, whole)
+  return MemoryBudget(state, film, session, whole)
 
 
-def steady_heap() -> None:
-  """Lets a process grow with its films alone; called before it has threads.
+def limit_heap_arenas() -> None:
+  """Keeps the heap of a process from growing faster than its films.
 
-  glibc gives every thread a heap of its own. What a film keeps then lies
-  scattered over all of them, between large buffers that come and go, and four
-  times as much is never given back. Elsewhere nothing is done.
+  To be called before the process has threads. glibc gives every thread its own
+  heap. The memory of a film would be scattered over all of them, between large
+  buffers that are allocated and freed, and four times as much would never be
+  returned. With other C libraries, nothing is done.
   """
   with contextlib.suppress(OSError, AttributeError):
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def model_name(director: Director) -> str:
-  """Tells models apart: the config that shapes films, and some weights."""
+  """Identifies a model by the config that shapes films, and some weights."""
   cfg = director.cfg
   parts = (cfg.film, cfg.codec, cfg.text, cfg.dit, cfg.memory, cfg.diffusion)
   digest = hashlib.sha256(repr((*parts, cfg.rollout)).encode())
   for params in (director.params, director.codec_params):
     for path, leaf in tree.paths(params).items():
-      some = np.asarray(leaf.reshape(-1)[:256])
-      digest.update(path.encode() + some.tobytes())
+      first = np.asarray(leaf.reshape(-1)[:256])
+      digest.update(path.encode() + first.tobytes())
   return digest.hexdigest()

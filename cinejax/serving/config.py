@@ -1,17 +1,20 @@
-"""How films are directed live, and what a server bounds."""
+"""The limits of a server; configs/base.py explains the keys."""
 
 import dataclasses
+
+from cinejax.core.config import between, positive
+from cinejax.film.config import MAX_CHUNKS
 
 
 @dataclasses.dataclass(frozen=True)
 class ServingConfig:
-  slots: int  # films that one call carries; 1 = one by one
-  sessions: int  # films in the making at once
-  lead_chunks: int  # made and not yet on screen, at most
-  kept_states: int  # of a session, to rewind to and fork at
-  film_chunks: int  # the longest film
-  idle_secs: float  # unwatched and unasked: saved, and its memory freed
-  saved_sessions: int  # on disk; the oldest leaves
-  viewers: int  # of one session
-  prompt_chars: int  # the longest prompt
-  messages_per_sec: float  # from one client, in bursts of ten times as many
+  slots: int = positive()
+  sessions: int = positive()
+  lead_chunks: int = positive()
+  kept_states: int = positive()
+  film_chunks: int = between(1, MAX_CHUNKS)
+  idle_secs: float = positive()
+  saved_sessions: int = positive()
+  viewers: int = positive()
+  prompt_chars: int = positive()
+  messages_per_sec: float = positive()

@@ -1,23 +1,23 @@
-"""What a client may say to a film, as JSON objects.
+"""The directions that a client can give to a film, as JSON objects.
 
-{"do": "prompt", "prompt": "…"}        what is seen, from the next chunk on
+{"do": "prompt", "prompt": "…"}        a new prompt, from the next chunk on
     "cut": true                        as a new shot
-    "blend_chunks": 3                  fading from the prompt before
-    "at_secs": 12.5 | "at_chunk": 8    not now, but then
+    "blend_chunks": 3                  fading from the previous prompt
+    "at_secs": 12.5 | "at_chunk": 8    at a later time
     "policy", "steps", "guidance"      see "set"
-{"do": "cut"}                          a new shot, under the same prompt
-{"do": "set", "policy": "window",      memory policy, denoising steps,
+{"do": "cut"}                          a new shot, with the same prompt
+{"do": "set", "policy": "window",      the memory policy, denoising steps and
     "steps": 8, "guidance": 2.0}       guidance, from the next chunk on
-{"do": "hold"}                         forget what was planned for later
+{"do": "hold"}                         forget the planned directions
 {"do": "pause"}  {"do": "resume"}
-{"do": "rewind", "chunk": 6}           as before that chunk; or "shot": 2
+{"do": "rewind", "chunk": 6}           back to before that chunk; or "shot": 2
 """
 
 import dataclasses
 from typing import Any
 
 from cinejax.core.errors import UserError
-from cinejax.film.config import MOST_CHUNKS
+from cinejax.film.config import MAX_CHUNKS
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import check_object
 
@@ -35,18 +35,18 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Say:
-  """Something about the chunks to come."""
+class ChunkDirection:
+  """What a chunk, and those after it, should show."""
 
-  prompt: str | None = None  # None = whatever is said then
+  prompt: str | None = None  # None: the prompt does not change
   cut: bool = False
   blend_chunks: int = 0
   settings: Settings = dataclasses.field(default_factory=Settings)
-  at_secs: float | None = None  # of the film; both None = now
+  at_secs: float | None = None  # of the film; None for both: now
   at_chunk: int | None = None
 
-  def then(self, later: 'Say') -> 'Say':
-    """Both, where both fall on one chunk: the later prompt wins."""
+  def merged(self, later: 'ChunkDirection') -> 'ChunkDirection':
+    """Merges two directions for one chunk; the later prompt wins."""
     if later.prompt is None:
       later = dataclasses.replace(
         later, prompt=self.prompt, blend_chunks=self.blend_chunks
@@ -54,33 +54,43 @@ class Say:
     return dataclasses.replace(
       later,
       cut=self.cut or later.cut,
-      settings=self.settings.then(later.settings),
+      settings=self.settings.merged(later.settings),
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
-  """Something about the film's running."""
+class SessionCommand:
+  """Pauses or resumes the film, or drops its plan."""
 
   do: str  # hold | pause | resume
 
 
 @dataclasses.dataclass(frozen=True)
 class Rewind:
-  """Exactly one is given."""
+  """Goes back to before a chunk or a shot; exactly one is given."""
 
   chunk: int | None = None
   shot: int | None = None
 
 
-def parse(document: Any, prompt_chars: int) -> Say | Order | Rewind:
-  """The direction; UserError, one sentence, for anything else."""
+def parse(
+  document: Any, prompt_chars: int
+) -> ChunkDirection | SessionCommand | Rewind:
+  """The direction that a JSON object describes.
+
+  Args:
+    document: any JSON value.
+    prompt_chars: the longest prompt.
+
+  Raises:
+    UserError: if it describes no direction.
+  """
   if not isinstance(document, dict):
     raise UserError('a direction is a JSON object such as {"do": "hold"}')
   if document.get('do') == 'action':
     raise UserError(
-      'actions are said after a prompt, as in [left|left jump], to a model '
-      'that takes them'
+      'write actions after a prompt, as in [left|left jump], for a model '
+      'that knows actions'
     )
   do = document.get('do')
   if not isinstance(do, str) or do not in FIELDS:
@@ -90,10 +100,10 @@ def parse(document: Any, prompt_chars: int) -> Say | Order | Rewind:
   given = {key: value for key, value in document.items() if key != 'do'}
   if do == 'rewind':
     if len(given) != 1:
-      raise UserError('rewind takes a chunk or a shot, and only one')
+      raise UserError('rewind takes a chunk or a shot, and only one of them')
     return Rewind(**given)
   if do in ('hold', 'pause', 'resume'):
-    return Order(do)
+    return SessionCommand(do)
   settings = Settings(**{k: given.pop(k) for k in _SETTINGS if k in given})
   if do == 'cut':
     given['cut'] = True
@@ -105,20 +115,20 @@ def parse(document: Any, prompt_chars: int) -> Say | Order | Rewind:
     raise UserError('a cut does not blend; give cut or blend_chunks')
   if len(given.keys() & _AT.keys()) == 2:
     raise UserError('give at_secs or at_chunk, not both')
-  return Say(settings=settings, **given)
+  return ChunkDirection(settings=settings, **given)
 
 
-def _prompt(prompt: str, most: int) -> str:
+def _prompt(prompt: str, max_chars: int) -> str:
   prompt = ' '.join(prompt.split())
   if not prompt:
-    raise UserError('the prompt is empty; say what is seen')
-  if len(prompt) > most:
-    raise UserError(f'the prompt is longer than {most} characters')
+    raise UserError('the prompt is empty; describe what is seen')
+  if len(prompt) > max_chars:
+    raise UserError(f'the prompt is longer than {max_chars} characters')
   return prompt
 
 
 def _check_numbers(document: dict[str, Any]) -> None:
   for name, value in document.items():
     if isinstance(value, int | float) and not isinstance(value, bool):
-      if not 0 <= value <= MOST_CHUNKS:  # NaN is not
-        raise UserError(f'{name} is {value}; it must be 0 to {MOST_CHUNKS}')
+      if not 0 <= value <= MAX_CHUNKS:  # also false for NaN
+        raise UserError(f'{name} is {value}; it must be 0 to {MAX_CHUNKS}')

@@ -1,6 +1,7 @@
-"""The sessions of one server, and what happens to one under the lock.
+"""The live sessions of a server, and what happens to them.
 
-Whoever calls a method holds `changed`; whoever waits on it is the maker.
+Every method is called with the lock `changed` held. The worker waits on
+`changed` for something to do.
 """
 
 import logging
@@ -12,23 +13,24 @@ from typing import Any
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.serving.budget import model_name
-from cinejax.serving.film.archive import Archive
-from cinejax.serving.film.live_film import Reel
+from cinejax.serving.film.archive import SessionArchive
+from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.session import Session
 
-_LEFT_SECS = 15.0  # a film that stands so long may make room for another
+# A film without viewers may be freed for another after this time.
+_ABANDONED_SECS = 15.0
 
 
-class Missing(UserError):
-  """There is no such session."""
+class NotFoundError(UserError):
+  """There is no such session, or no such part of it."""
 
 
-class Full(UserError):
-  """The server has no room for it."""
+class CapacityError(UserError):
+  """The server cannot do more at present."""
 
 
-class Room:
-  """Sessions by name."""
+class SessionRegistry:
+  """The sessions by name, and the archive to which they are saved."""
 
   def __init__(
     self,
@@ -36,6 +38,13 @@ class Room:
     folder: pathlib.Path,
     clock: Callable[[], float],
   ):
+    """A registry without sessions.
+
+    Args:
+      director: generates the films.
+      folder: of saved sessions; created if it does not exist.
+      clock: the time in seconds.
+    """
     self.director, self.cfg = director, director.cfg.serving
     self.clock = clock
     self.changed = threading.Condition(threading.RLock())
@@ -43,105 +52,113 @@ class Room:
     self.closing = False
     folder.mkdir(parents=True, exist_ok=True)
     self._folder = folder
-    self.archive = Archive(
+    self.archive = SessionArchive(
       folder, model_name(director), self.cfg.saved_sessions
     )
 
   def find(self, name: str) -> Session:
-    """Somebody asks for it, so it is not idle."""
+    """The session of a client's request, which is not idle any more."""
     session = self.sessions.get(name)
     if session is None:
-      raise Missing('there is no such session; it may have been saved')
-    session.seen = self.clock()
+      raise NotFoundError('there is no such session; it may have been saved')
+    session.last_seen = self.clock()
     return session
 
-  def new_reel(self, seed: int) -> Reel:
-    """A film that has not begun."""
-    return Reel(self.director, seed, self.cfg.kept_states, self._folder)
+  def new_film(self, seed: int) -> LiveFilm:
+    """A film without chunks."""
+    return LiveFilm(self.director, seed, self.cfg.kept_states, self._folder)
 
-  def check_room(self) -> None:
+  def check_capacity(self) -> None:
+    """Raises CapacityError if there cannot be another session."""
     if self.closing:
-      raise Full('the server is closing')
-    if len(self.sessions) >= self.cfg.sessions and not self._make_room():
-      raise Full(
-        f'all {self.cfg.sessions} sessions are taken; close one or come back'
+      raise CapacityError('the server is closing')
+    if len(self.sessions) >= self.cfg.sessions and not self._free_session():
+      raise CapacityError(
+        f'all {self.cfg.sessions} sessions are taken; close one, or try again '
+        'later'
       )
 
-  def _make_room(self) -> bool:
-    """Saves and frees the film that was left longest ago, if one was."""
-    before = self.clock() - _LEFT_SECS
-    left = [
+  def _free_session(self) -> bool:
+    """Saves and removes the session abandoned longest ago, if there is one."""
+    before = self.clock() - _ABANDONED_SECS
+    abandoned = [
       session
       for session in self.sessions.values()
       if not session.viewers
       and not session.rolling
-      and session.can_leave
-      and session.seen < before
+      and session.can_be_freed
+      and session.last_seen < before
     ]
-    if not left:
+    if not abandoned:
       return False
-    oldest = min(left, key=lambda session: session.seen)
+    oldest = min(abandoned, key=lambda session: session.last_seen)
     self.save(oldest)
-    self.drop(oldest, {'type': 'saved', 'id': oldest.name})
+    self.remove(oldest, {'type': 'saved', 'id': oldest.name})
     return True
 
-  def add(self, reel: Reel, title: str, name: str = '') -> Session:
-    self.check_room()
+  def add(self, live_film: LiveFilm, title: str, name: str = '') -> Session:
+    """Adds a session; CapacityError if there cannot be another."""
+    self.check_capacity()
     timeline = self.director.timeline
-    session = Session(reel, self.cfg, timeline, self.clock(), title, name)
+    session = Session(live_film, self.cfg, timeline, self.clock(), title, name)
     self.sessions[session.name] = session
     return session
 
-  def tell(self, session: Session) -> None:
-    """Viewers see how the session stands; the maker looks again."""
+  def notify(self, session: Session) -> None:
+    """Sends the session's state to its viewers and wakes the worker."""
     if session.viewers:
-      self.post(session, session.told())
+      self.broadcast(session, session.to_json())
     self.changed.notify_all()
 
-  def post(self, session: Session, event: dict[str, Any]) -> None:
+  def broadcast(self, session: Session, event: dict[str, Any]) -> None:
+    """Sends an event to all viewers of a session."""
     for viewer in session.viewers:
       viewer.post(event)
 
-  def leave(self, session: Session, event: dict[str, Any]) -> None:
-    """Sends its viewers away."""
-    self.post(session, event)
+  def disconnect_viewers(self, session: Session, event: dict[str, Any]) -> None:
+    """Sends a last event to all viewers of a session."""
+    self.broadcast(session, event)
     for viewer in session.viewers:
       viewer.close()
     session.viewers = []
 
-  def drop(self, session: Session, event: dict[str, Any]) -> None:
-    """Frees it."""
+  def remove(self, session: Session, event: dict[str, Any]) -> None:
+    """Frees a session; `event` is the last one for its viewers."""
     self.sessions.pop(session.name, None)
-    self.leave(session, event)
+    self.disconnect_viewers(session, event)
 
   def fail(self, session: Session, error: Exception) -> None:
-    """Ends this session alone, its journal saved."""
+    """Ends one session after an error, and saves its journal."""
     logging.error('session %s failed', session.name, exc_info=error)
-    session.end('failed', f'a chunk could not be made ({error})')
+    session.end('failed', f'a chunk could not be generated ({error})')
     self.save_journal(session)
-    self.tell(session)
+    self.notify(session)
 
   def save(self, session: Session) -> None:
-    """A disk that is full must not end the film."""
+    """Saves a session; an error of the disk is logged and ends no film."""
     try:
       self.archive.save(
-        session.name, session.reel, session.film(), session.planned()
+        session.name,
+        session.live_film,
+        session.screenplay(),
+        session.plan.to_json(),
       )
     except OSError:
       logging.exception('cannot save session %s', session.name)
 
   def save_journal(self, session: Session) -> None:
+    """Saves a session's journal; errors are treated as in `save`."""
     try:
-      self.archive.save_journal(session.name, session.film())
+      self.archive.save_journal(session.name, session.screenplay())
     except OSError:
       logging.exception('cannot save the journal of %s', session.name)
 
-  def sweep(self, now: float) -> None:
-    """Saves and frees what nobody has asked for or watched in a while."""
+  def save_idle(self, now: float) -> None:
+    """Saves and removes the sessions that were idle for cfg.idle_secs."""
     for session in tuple(self.sessions.values()):
       session.viewers = [v for v in session.viewers if not v.lost]
       if session.viewers and session.rolling:
-        session.seen = now
-      if now - session.seen > self.cfg.idle_secs and session.can_leave:
+        session.last_seen = now
+      if now - session.last_seen > self.cfg.idle_secs and session.can_be_freed:
         self.save(session)
-        self.drop(session, {'type': 'saved', 'id': session.name})
+        self.remove(session, {'type': 'saved', 'id': session.name})

@@ -1,59 +1,56 @@
-"""One director's film: what is planned, how it runs, who watches.
+"""A session: one film with its plan, its playback and its viewers.
 
-A direction for now, or for a time, lies in the plan until the chunk it falls
-on is begun; several that fall on one chunk become one. All methods are called
-under the studio's lock, with its clock's time where they take `now`.
+A direction waits in the plan until the chunk for which it is meant starts;
+several directions for one chunk are merged. All methods are called under the
+registry's lock, and `now` is the time of the registry's clock.
 """
 
-import dataclasses
 import math
 import secrets
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cinejax.core.errors import UserError
-from cinejax.film.journal import Film, Segment, Settings
+from cinejax.film.journal import Film, Segment, Settings, too_long
 from cinejax.film.timeline import Timeline
 from cinejax.serving.config import ServingConfig
-from cinejax.serving.directions import Say
-from cinejax.serving.film.live_film import Asked, Made, Reel
-from cinejax.serving.pace import Pace
+from cinejax.serving.directions import ChunkDirection
+from cinejax.serving.film.live_film import ChunkRequest, FinishedChunk, LiveFilm
+from cinejax.serving.plan import Plan
+from cinejax.serving.playback_clock import PlaybackClock
 from cinejax.serving.viewer import Viewer
 
 UNWATCHED = 'nobody is watching'
-
-
-class Planned(NamedTuple):
-  chunk: int
-  say: Say
-  received: float | None  # when; None: it was planned long before
+NEXT_PROMPT = 'say what comes next'
+_LISTED_DIRECTIONS = 32  # the first of the plan, in `to_json`
 
 
 class Session:
-  """A film between its directors and the slots."""
+  """A film, and the state of the session that directs it."""
 
   def __init__(
     self,
-    reel: Reel,
+    live_film: LiveFilm,
     cfg: ServingConfig,
     timeline: Timeline,
     now: float,
     title: str = '',
     name: str = '',
   ):
+    """A film that waits for its first prompt; `name` '' makes a new name."""
     self.name = name or secrets.token_hex(8)
-    self.title, self.reel = title, reel
-    self.pace = Pace(cfg.lead_chunks)
+    self.title, self.live_film = title, live_film
+    self.playback = PlaybackClock(cfg.lead_chunks)
+    # waiting | rolling | paused | failed | closed
     self.status, self.reason = 'waiting', 'a film begins with its first prompt'
-    self.plan: list[Planned] = []
-    self.until: int | None = None  # a screenplay's end
-    # grows when the film goes back: what was made is void. No number comes
-    # twice, so that a browser may keep the stills of a take.
-    self.take = secrets.randbelow(2**30)
-    self.seen, self.served = now, now
+    self.plan = Plan()
+    # Increases whenever the film is rewound, which makes chunks obsolete. It
+    # starts at random, so that a browser never shows a cached thumbnail of
+    # another revision.
+    self.revision = secrets.randbelow(2**30)
+    self.last_seen, self.last_served = now, now
     self.viewers: list[Viewer] = []
     self.latency_secs: float | None = None  # of the last direction
-    self._asked: float | None = None  # when what is being made was asked for
+    self._received: float | None = None  # of the direction in generation
     self._cfg, self._timeline = cfg, timeline
 
   @property
@@ -65,234 +62,236 @@ class Session:
     return self.status in ('failed', 'closed')
 
   @property
-  def can_leave(self) -> bool:
-    """No chunk is being made; the one that failed never comes back."""
-    return self.ended or not self.reel.away
+  def can_be_freed(self) -> bool:
+    """Whether no chunk is in flight."""
+    return self.ended or not self.live_film.chunk_in_flight
 
-  def say(self, say: Say, now: float) -> int:
-    """Plans it; -> the chunk it falls on. A film that stood rolls again."""
-    self._check_lives()
-    chunk = self._next
-    if say.at_chunk is not None:
-      chunk = max(chunk, say.at_chunk)
-    elif say.at_secs is not None:
-      pixel = round(say.at_secs * self._timeline.fps)
+  def add_direction(self, direction: ChunkDirection, now: float) -> int:
+    """Plans `direction` and returns its chunk.
+
+    A prompt for the next chunk resumes a film that has stopped.
+
+    Raises:
+      UserError: if the session has ended, if the film would become too long,
+        or if the plan is full.
+    """
+    self._check_open()
+    chunk = self._next_chunk
+    if direction.at_chunk is not None:
+      chunk = max(chunk, direction.at_chunk)
+    elif direction.at_secs is not None:
+      pixel = round(direction.at_secs * self._timeline.fps)
       chunk = max(chunk, self._timeline.nearest_chunk(pixel))
-    if chunk >= self._cfg.film_chunks:
-      raise UserError(f'a film has {self._cfg.film_chunks} chunks at most')
-    if len(self.plan) >= self._cfg.film_chunks:
-      raise UserError('too much is planned already; hold forgets it')
-    received = now if chunk == self._next else None
-    self.plan.append(Planned(chunk, say, received))
-    self.plan.sort(key=lambda planned: planned.chunk)
-    if chunk == self._next and say.prompt is not None:
+    self._check_length(chunk + 1)
+    if len(self.plan.directions) >= self._cfg.film_chunks:
+      raise UserError('too much is planned already; hold forgets the plan')
+    received = now if chunk == self._next_chunk else None
+    self.plan.add(chunk, direction, received)
+    if chunk == self._next_chunk and direction.prompt is not None:
       self.resume()
     return chunk
 
-  def run(self, film: Film, now: float) -> None:
-    """Plans what is left of a screenplay that begins with the film."""
+  def run_screenplay(self, film: Film, now: float) -> None:
+    """Plans the rest of a screenplay whose beginning is the film so far."""
     chunk = 0
     for segment in film.segments:
-      said = Say(
-        segment.bare,
+      direction = ChunkDirection(
+        segment.full_prompt,
         segment.cut,
         segment.blend_chunks,
         segment.settings,
         at_chunk=chunk,
       )
-      if chunk >= self._next:
-        self.say(said, now)
+      if chunk >= self._next_chunk:
+        self.add_direction(direction, now)
       chunk += segment.chunks or self._timeline.chunks_for_secs(segment.secs)
-    if chunk > self._cfg.film_chunks:
-      raise UserError(f'a film has {self._cfg.film_chunks} chunks at most')
-    self.until = chunk
+    self._check_length(chunk)
+    self.plan.end_chunk = chunk
 
-  def planned(self) -> dict[str, Any]:
-    """The plan, for `restore`."""
-    plan = [[one.chunk, dataclasses.asdict(one.say)] for one in self.plan]
-    return {'until': self.until, 'plan': plan}
-
-  def restore(self, film: Film, planned: dict[str, Any] | None) -> None:
-    """Plans what is left of `film` and what was planned beside it; stands."""
-    self.run(film, 0.0)
-    self.until = self.until if self.until > self._next else None
-    for chunk, told in (planned or {}).get('plan', ()):
-      settings = Settings(*told.pop('settings'))
-      self.plan.append(Planned(chunk, Say(settings=settings, **told), None))
-    self.plan.sort(key=lambda one: one.chunk)
-    self.until = (planned or {}).get('until') or self.until
+  def restore(self, film: Film, plan: dict[str, Any] | None) -> None:
+    """Plans the rest of `film`, and `plan` from Plan.to_json; pauses."""
+    self.run_screenplay(film, 0.0)
+    if self.plan.end_chunk <= self._next_chunk:
+      self.plan.end_chunk = None
+    self.plan.load(plan or {})
     self.pause('restored')
 
   def hold(self) -> None:
-    """The prompt stays; what was planned is forgotten."""
-    self.plan = [one for one in self.plan if one.chunk <= self._next]
-    self.until = None
+    """Keeps the current prompt and forgets the plan."""
+    self.plan.keep_due(self._next_chunk)
 
   def pause(self, reason: str = '') -> None:
     if not self.ended:
       self.status, self.reason = 'paused', reason
 
   def resume(self) -> None:
-    """Rolls, if there is something to be seen."""
-    self._check_lives()
-    if self._next >= self._cfg.film_chunks:
-      raise UserError(f'a film has {self._cfg.film_chunks} chunks at most')
-    if self.until is not None and self._next >= self.until:
-      self.until = None
-    if self.reel.journal.segments or self._due(prompt=True):
+    """Rolls the film, if it has a prompt.
+
+    Raises UserError if the session has ended or the film is at its longest.
+    """
+    self._check_open()
+    self._check_length(self._next_chunk + 1)
+    end = self.plan.end_chunk
+    if end is not None and self._next_chunk >= end:
+      self.plan.end_chunk = None
+    due = self.plan.due(self._next_chunk)
+    has_prompt = any(planned.direction.prompt for planned in due)
+    if self.live_film.journal.segments or has_prompt:
       self.status, self.reason = 'rolling', ''
 
   def end(self, status: str, reason: str) -> None:
-    self.status, self.reason, self.plan = status, reason, []
+    self.status, self.reason = status, reason
+    self.plan.directions = []
 
   def rewind(self, chunk: int) -> None:
-    """Stands before `chunk`; a chunk that is being made is void."""
-    self._check_lives()
-    self.reel.rewind(chunk)
-    self.take += 1
-    self.plan, self.until, self._asked = [], None, None
-    self.pace.reset()
-    self.pause('say what comes next')
+    """Goes back to before `chunk` and pauses; a chunk in flight is dropped."""
+    self._check_open()
+    self.live_film.rewind(chunk)
+    self.revision += 1
+    self.plan.clear()
+    self._received = None
+    self.playback.reset()
+    self.pause(NEXT_PROMPT)
 
   def chunk_of_shot(self, shot: int) -> int:
-    for entry in self.segments():
+    """The first chunk of a shot; UserError if there is no such shot."""
+    for entry in self.segments_to_json():
       if entry['shot'] == shot:
         return entry['chunk']
     raise UserError(f'there is no shot {shot} yet')
 
-  def begin_at(self, reserve_secs: float) -> float:
-    """When the next chunk should be begun; inf = not for now."""
-    if not self.rolling or self.reel.away:
+  def start_at(self, reserve_secs: float) -> float:
+    """When the next chunk should start; inf while the film does not roll."""
+    if not self.rolling or self.live_film.chunk_in_flight:
       return math.inf
-    return self.pace.begin_at(bool(self._due()), reserve_secs)
+    waits = bool(self.plan.due(self._next_chunk))
+    return self.playback.start_at(waits, reserve_secs)
 
   def next_settings(self) -> Settings:
-    """Of the chunk that `begin` would begin."""
+    """The settings of the chunk that `start_chunk` would start."""
     settings = Settings()
-    for segment in self.reel.journal.segments:
-      settings = settings.then(segment.settings)
-    for planned in self._due():
-      settings = settings.then(planned.say.settings)
+    for segment in self.live_film.journal.segments:
+      settings = settings.merged(segment.settings)
+    for planned in self.plan.due(self._next_chunk):
+      settings = settings.merged(planned.direction.settings)
     return settings
 
-  def begin(self, now: float) -> Asked:
-    """Takes what is due from the plan, and the state from the reel."""
-    self.served, due = now, self._due()
-    if due:
-      self.plan = self.plan[len(due) :]
-      say = due[0].say
-      for planned in due[1:]:
-        say = say.then(planned.say)
-      self._asked = due[0].received
-      self.reel.say(self._segment(say))
-    return self.reel.begin()
+  def start_chunk(self, now: float) -> ChunkRequest:
+    """Starts the next chunk with the directions that are due for it."""
+    self.last_served = now
+    planned = self.plan.take_due(self._next_chunk)
+    if planned is not None:
+      self._received = planned.received
+      self.live_film.add_segment(self._segment(planned.direction))
+    return self.live_film.start_chunk()
 
-  def finish(self, made: Made, now: float, made_secs: float) -> dict[str, Any]:
-    """The chunk is made and goes on screen; -> what viewers are told."""
-    place = self._timeline.chunk_start_pixel
-    self.reel.finish(made)
-    frames = len(made.video_TYXC)
-    start = self.pace.made(now, frames / self._timeline.fps)
-    if self._asked is not None:
-      self.latency_secs, self._asked = now - self._asked, None
-    if self.until is not None and self._next >= self.until:
+  def finish_chunk(
+    self, chunk: FinishedChunk, now: float, generation_secs: float
+  ) -> dict[str, Any]:
+    """Adds a finished chunk to the film.
+
+    Returns:
+      The event for the viewers, as JSON.
+
+    Raises:
+      UserError: if the disk is full.
+    """
+    self.live_film.finish_chunk(chunk)
+    secs = len(chunk.video_TYXC) / self._timeline.fps
+    start = self.playback.add_chunk(now, secs)
+    if self._received is not None:
+      self.latency_secs, self._received = now - self._received, None
+    end = self.plan.end_chunk
+    if end is not None and self._next_chunk >= end:
       self.pause('the screenplay has ended')
-    elif self._next >= self._cfg.film_chunks:
-      self.pause(f'a film has {self._cfg.film_chunks} chunks at most')
+    elif self._next_chunk >= self._cfg.film_chunks:
+      self.pause(too_long(self._cfg.film_chunks))
     return {
       'type': 'chunk',
-      'take': self.take,
-      'chunk': made.chunk,
-      'frame': place(made.chunk),
-      'frames': frames,
+      'revision': self.revision,
+      'frame': self._timeline.chunk_start_pixel(chunk.chunk),
       'starts_in_ms': round(1e3 * (start - now)),
-      'made_ms': round(1e3 * made_secs),
+      'generation_ms': round(1e3 * generation_secs),
       'latency_ms': _ms(self.latency_secs),
-      'prompt': made.said.prompt,
-      'shot': made.said.shot,
-      'cut': made.said.cut,
-      'segment': made.said.segment,
-      'looks': [[look.frame, round(look.share, 4)] for look in made.looks],
-      'window': list(made.window),
+      **chunk.to_json(),
     }
 
-  def segments(self) -> list[dict[str, Any]]:
-    """The strip: every segment, and the chunks it has."""
-    told, chunk, shot = [], 0, 0
-    for index, segment in enumerate(self.reel.journal.segments):
-      shot += segment.cut and index > 0
-      told.append(
+  def segments_to_json(self) -> list[dict[str, Any]]:
+    """All segments with their chunks, shots and start times."""
+    entries, chunk, shot = [], 0, 0
+    for index, segment in enumerate(self.live_film.journal.segments):
+      cut = segment.cut and index > 0
+      shot += cut
+      entries.append(
         {
           'prompt': segment.prompt,
           'shot': shot,
-          'cut': segment.cut and index > 0,
+          'cut': cut,
           'chunk': chunk,
           'chunks': segment.chunks,
-          'secs': self._timeline.chunk_start_pixel(chunk) / self._timeline.fps,
+          'secs': self._start_secs(chunk),
         }
       )
       chunk += segment.chunks
-    return told
+    return entries
 
-  def told(self) -> dict[str, Any]:
-    """All that a client may know."""
-    place, fps = self._timeline.chunk_start_pixel, self._timeline.fps
+  def to_json(self) -> dict[str, Any]:
+    """The state of the session for clients."""
     return {
       'type': 'session',
       'id': self.name,
       'title': self.title,
-      'seed': self.reel.seed,
+      'seed': self.live_film.seed,
       'status': self.status,
       'reason': self.reason,
-      'take': self.take,
-      'chunks': self.reel.chunks,
-      'secs': place(self.reel.chunks) / fps,
+      'revision': self.revision,
+      'chunks': self.live_film.chunks,
+      'secs': self._start_secs(self.live_film.chunks),
       'latency_ms': _ms(self.latency_secs),
       'settings': self.next_settings()._asdict(),
-      'segments': self.segments(),
+      'segments': self.segments_to_json(),
       'planned': [
         {
           'chunk': planned.chunk,
-          'secs': place(planned.chunk) / fps,
-          'prompt': planned.say.prompt,
-          'cut': planned.say.cut,
+          'secs': self._start_secs(planned.chunk),
+          'prompt': planned.direction.prompt,
+          'cut': planned.direction.cut,
         }
-        for planned in self.plan[:32]
+        for planned in self.plan.directions[:_LISTED_DIRECTIONS]
       ],
-      'kept': self.reel.kept,
+      'rewind_chunks': self.live_film.rewind_chunks,
       'viewers': len(self.viewers),
     }
 
-  def film(self) -> Film:
-    """The journal, which is a screenplay."""
-    return self.reel.film(self.title)
+  def screenplay(self) -> Film:
+    """The journal of the film."""
+    return self.live_film.screenplay(self.title)
 
   @property
-  def _next(self) -> int:
-    """The first chunk that has not been begun."""
-    return self.reel.journal.chunks
+  def _next_chunk(self) -> int:
+    """The first chunk that has not started."""
+    return self.live_film.journal.chunks
 
-  def _due(self, prompt: bool = False) -> Sequence[Planned]:
-    """What falls on the next chunk; `prompt`: only what says what is seen."""
-    return [
-      one
-      for one in self.plan
-      if one.chunk <= self._next and (one.say.prompt or not prompt)
-    ]
+  def _start_secs(self, chunk: int) -> float:
+    return self._timeline.chunk_start_pixel(chunk) / self._timeline.fps
 
-  def _segment(self, say: Say) -> Segment:
-    said = self.reel.journal.segments
+  def _segment(self, direction: ChunkDirection) -> Segment:
+    segments = self.live_film.journal.segments
     return Segment(
-      say.prompt or said[-1].bare,
+      direction.prompt or segments[-1].full_prompt,
       chunks=1,
-      cut=say.cut,
-      blend_chunks=0 if say.cut else say.blend_chunks,
-      **say.settings._asdict(),
+      cut=direction.cut,
+      blend_chunks=0 if direction.cut else direction.blend_chunks,
+      **direction.settings._asdict(),
     )
 
-  def _check_lives(self) -> None:
+  def _check_open(self) -> None:
     if self.ended:
       raise UserError(f'this session is {self.status}: {self.reason}')
+
+  def _check_length(self, chunks: int) -> None:
+    if chunks > self._cfg.film_chunks:
+      raise UserError(too_long(self._cfg.film_chunks))
 
 
 def _ms(secs: float | None) -> int | None:

@@ -1,7 +1,8 @@
-"""What clients ask of a server; every method may be called by any thread.
+"""The operations of a server for its clients; any thread may call them.
 
-Whatever a client may mend is a UserError of one sentence; `Missing` and
-`Full` (registry.py) are those that are not about the words.
+An error that a client can correct is a UserError of one sentence.
+`NotFoundError` and `CapacityError` (registry.py) are those that do not concern
+the contents of the request.
 """
 
 import logging
@@ -18,18 +19,21 @@ from cinejax.directing.director import Director
 from cinejax.film import media
 from cinejax.film.journal import Film, Settings
 from cinejax.serving import directions
-from cinejax.serving.registry import Full, Missing, Room
-from cinejax.serving.session import UNWATCHED, Session
+from cinejax.serving.registry import (
+  CapacityError,
+  NotFoundError,
+  SessionRegistry,
+)
+from cinejax.serving.session import NEXT_PROMPT, UNWATCHED, Session
 from cinejax.serving.viewer import Viewer
-from cinejax.serving.worker import Maker
+from cinejax.serving.worker import RolloutWorker
 
 _LISTED = ('id', 'title', 'status', 'secs', 'viewers')
-_NEXT = 'say what comes next'
-_DOWNLOAD_SECS = 5.0  # that a download waits for others
+_DOWNLOAD_SECS = 5.0  # how long a download waits for another one
 
 
 class Studio:
-  """Sessions by name."""
+  """Creates, directs, shows and saves sessions, which clients know by name."""
 
   def __init__(
     self,
@@ -37,192 +41,223 @@ class Studio:
     folder: pathlib.Path,
     clock: Callable[[], float] = time.monotonic,
   ):
-    """Compiles everything; sessions in `folder` that were live are back."""
+    """Compiles all programs and restores the sessions that were live.
+
+    Args:
+      director: generates the films.
+      folder: of saved sessions.
+      clock: the time in seconds.
+    """
     self.director = director
-    self.room = Room(director, folder, clock)
-    self.maker = Maker(self.room)
-    self._lock = self.room.changed
-    self._download = threading.Lock()  # one at a time: they cost computing
-    for name in self.room.archive.open()[: self.room.cfg.sessions]:
+    self.registry = SessionRegistry(director, folder, clock)
+    self.worker = RolloutWorker(self.registry)
+    self._lock = self.registry.changed
+    self._download = threading.Lock()  # one at a time, as decoding is costly
+    for name in self.registry.archive.open()[: self.registry.cfg.sessions]:
       try:
         self.restore(name)
-      except UserError as error:  # somebody changed the file
-        logging.warning('session %s is not taken up: %s', name, error)
+      except UserError as error:  # its file was changed
+        logging.warning('session %s cannot be restored: %s', name, error)
 
   def start(self) -> None:
-    self.maker.start()
+    self.worker.start()
 
   def stop(self, timeout_secs: float) -> bool:
-    """Saves all, sends all away; -> whether the last chunk was waited for."""
+    """Saves all sessions and disconnects their viewers.
+
+    Returns whether the chunk in flight finished within `timeout_secs`.
+    """
     with self._lock:
-      self.room.closing = True
+      self.registry.closing = True
       self._lock.notify_all()
-    stopped = self.maker.stop(timeout_secs)
+    stopped = self.worker.stop(timeout_secs)
     with self._lock:
-      for session in self.room.sessions.values():
-        self.room.save(session)
-        self.room.leave(session, {'type': 'closing'})
-      live = [n for n, s in self.room.sessions.items() if not s.ended]
-      self.room.archive.set_open(live)
+      for session in self.registry.sessions.values():
+        self.registry.save(session)
+        self.registry.disconnect_viewers(session, {'type': 'closing'})
+      live = [n for n, s in self.registry.sessions.items() if not s.ended]
+      self.registry.archive.set_open(live)
     return stopped
 
   def create(
     self, seed: int | None = None, title: str = '', film: Film | None = None
   ) -> dict[str, Any]:
-    """A film that waits for its first prompt, or runs a screenplay."""
+    """Creates a session that waits for its first prompt, or runs `film`.
+
+    Args:
+      seed: of the noise; None: that of `film`, or else a random one.
+      title: of the session; '': that of `film`.
+      film: a screenplay.
+
+    Returns:
+      The session, as JSON.
+    """
     if film is not None:
       self.director.check(film)
       title, seed = title or film.title, film.seed if seed is None else seed
-      self._check_words({segment.bare for segment in film.segments})
+      self._check_prompts({segment.full_prompt for segment in film.segments})
     seed = secrets.randbelow(2**31) if seed is None else seed
-    reel = self.room.new_reel(seed)
+    live_film = self.registry.new_film(seed)
     with self._lock:
-      session = self.room.add(reel, title)
+      session = self.registry.add(live_film, title)
       try:
         if film is not None:
           for settings in _settings_of(film):
-            self.maker.check(settings)
-          session.run(film, self.room.clock())
+            self.worker.check(settings)
+          session.run_screenplay(film, self.registry.clock())
       except UserError:
-        self.room.drop(session, {})
+        self.registry.remove(session, {})
         raise
-      self.room.tell(session)
-      return session.told()
+      self.registry.notify(session)
+      return session.to_json()
 
-  def told(self, name: str) -> dict[str, Any]:
+  def describe(self, name: str) -> dict[str, Any]:
+    """The session, as JSON."""
     with self._lock:
-      return self.room.find(name).told()
+      return self.registry.find(name).to_json()
 
-  def listed(self) -> dict[str, Any]:
+  def list_sessions(self) -> dict[str, Any]:
+    """The live and the saved sessions, as JSON."""
     with self._lock:
-      sessions = self.room.sessions
-      live = [session.told() for session in sessions.values()]
+      sessions = self.registry.sessions
+      live = [session.to_json() for session in sessions.values()]
       return {
-        'live': [{key: told[key] for key in _LISTED} for told in live],
+        'live': [{key: entry[key] for key in _LISTED} for entry in live],
         'saved': [
           {'id': name, 'title': title}
-          for name, title in self.room.archive.titles().items()
+          for name, title in self.registry.archive.titles().items()
           if name not in sessions
         ],
-        'most': self.room.cfg.sessions,
+        'max_sessions': self.registry.cfg.sessions,
       }
 
   def direct(self, name: str, document: Any) -> dict[str, Any]:
-    """Does what directions.py describes; -> what was understood."""
-    said = directions.parse(document, self.room.cfg.prompt_chars)
-    if isinstance(said, directions.Say) and said.prompt:
-      self._check_words({said.prompt})
+    """Follows a direction, which is JSON of the form in directions.py.
+
+    Returns:
+      JSON: `ok`, and for directions to chunks the `chunk`, or `compiling` if
+      its program has to be compiled first.
+    """
+    direction = directions.parse(document, self.registry.cfg.prompt_chars)
+    for_chunk = isinstance(direction, directions.ChunkDirection)
+    if for_chunk and direction.prompt:
+      self._check_prompts({direction.prompt})
     with self._lock:
-      session = self.room.find(name)
-      if isinstance(said, directions.Say):
-        return self._say(session, said)
-      if isinstance(said, directions.Rewind):
-        if said.chunk is None:
-          session.rewind(session.chunk_of_shot(said.shot))
-        else:
-          session.rewind(said.chunk)
-      elif said.do == 'hold':
+      session = self.registry.find(name)
+      if for_chunk:
+        return self._plan(session, direction)
+      if isinstance(direction, directions.Rewind):
+        chunk = direction.chunk
+        if chunk is None:
+          chunk = session.chunk_of_shot(direction.shot)
+        session.rewind(chunk)
+      elif direction.do == 'hold':
         session.hold()
-      elif said.do == 'pause':
+      elif direction.do == 'pause':
         session.pause()
       else:
         session.resume()
-      self.room.tell(session)
+      self.registry.notify(session)
       return {'ok': True}
 
-  def _check_words(self, prompts: Iterable[str]) -> None:
-    """UserError where the model cannot read them; before a film ends by it."""
+  def _check_prompts(self, prompts: Iterable[str]) -> None:
+    """Raises UserError if the model cannot read them, before a film fails."""
     prefix = self.director.cfg.film.cut_prefix
     for prompt in prompts:
       self.director.text.encode([prompt, f'{prefix}{prompt}'])
 
-  def _say(self, session: Session, said: directions.Say) -> dict[str, Any]:
-    """At once, or when what it asks for is compiled."""
+  def _plan(
+    self, session: Session, direction: directions.ChunkDirection
+  ) -> dict[str, Any]:
+    """Plans a direction, once its program is compiled."""
 
-    def say() -> int:
-      chunk = session.say(said, self.room.clock())
-      self.room.tell(session)
+    def add() -> int:
+      chunk = session.add_direction(direction, self.registry.clock())
+      self.registry.notify(session)
       return chunk
 
-    def say_later(failed: Exception | None) -> None:
+    def add_later(failure: Exception | None) -> None:
       try:
-        if failed is not None:
-          raise UserError(f'that cannot be compiled ({failed})')
-        say()
-      except UserError as error:  # or the film has ended meanwhile
-        self.room.post(session, {'type': 'error', 'error': str(error)})
+        if failure is not None:
+          raise UserError(f'this cannot be compiled ({failure})')
+        add()
+      except UserError as error:  # or the film has ended in the meantime
+        event = {'type': 'error', 'error': str(error)}
+        self.registry.broadcast(session, event)
 
-    settings = session.next_settings().then(said.settings)
-    self.maker.check(settings)
-    if self.maker.slots.prepared(settings):
-      return {'ok': True, 'chunk': say()}
-    self.maker.compile(settings, say_later)
+    settings = session.next_settings().merged(direction.settings)
+    self.worker.check(settings)
+    if self.worker.slots.prepared(settings):
+      return {'ok': True, 'chunk': add()}
+    self.worker.compile(settings, add_later)
     return {'ok': True, 'compiling': True}
 
   def fork(self, name: str, chunk: int) -> dict[str, Any]:
-    """Another session with the same film before `chunk`."""
+    """Creates another session with the same film before `chunk`."""
     with self._lock:
-      origin = self.room.find(name)
-      self.room.check_room()
+      origin = self.registry.find(name)
+      self.registry.check_capacity()
       title = f'{origin.title or "Untitled"}, fork'
-      session = self.room.add(origin.reel.fork(chunk), title)
-      session.pause(_NEXT)
-      return session.told()
+      session = self.registry.add(origin.live_film.fork(chunk), title)
+      session.pause(NEXT_PROMPT)
+      return session.to_json()
 
   def save(self, name: str) -> dict[str, Any]:
-    """`state`: not only the journal, which `restore` makes again."""
+    """Saves a session; `state`: not only the journal, but its state too."""
     with self._lock:
-      session = self.room.find(name)
-      self.room.save(session)
-      return {'ok': True, 'state': not session.reel.away}
+      session = self.registry.find(name)
+      self.registry.save(session)
+      return {'ok': True, 'state': not session.live_film.chunk_in_flight}
 
   def restore(self, name: str) -> dict[str, Any]:
-    """A saved session, standing where it stood."""
+    """Restores a saved session, which is then paused."""
     with self._lock:
-      if name in self.room.sessions:
-        return self.room.find(name).told()
-      self.room.check_room()
-      saved = self.room.archive.load(name)
-      reel = self.room.new_reel(saved.film.seed or 0)
-      if saved.made is not None:
-        reel.resume(saved.made, saved.kept, saved.latents, saved.thumbs)
-      session = self.room.add(reel, saved.film.title, name)
+      if name in self.registry.sessions:
+        return self.registry.find(name).to_json()
+      self.registry.check_capacity()
+      saved = self.registry.archive.load(name)
+      live_film = self.registry.new_film(saved.film.seed or 0)
+      if saved.finished is not None:
+        live_film.load(
+          saved.finished, saved.snapshot, saved.latents, saved.thumbnails
+        )
+      session = self.registry.add(live_film, saved.film.title, name)
       session.restore(saved.film, saved.plan)
-      return session.told()
+      return session.to_json()
 
   def close(self, name: str) -> dict[str, Any]:
-    """Frees it, on disk too."""
+    """Frees a session and deletes its files."""
     with self._lock:
-      session = self.room.find(name)
+      session = self.registry.find(name)
       session.end('closed', 'it was closed')
-      self.room.drop(session, {'type': 'closed'})
-      self.room.archive.delete(name)
+      self.registry.remove(session, {'type': 'closed'})
+      self.registry.archive.delete(name)
       return {'ok': True}
 
-  def film(self, name: str) -> Film:
-    """The journal, which is a screenplay."""
+  def screenplay(self, name: str) -> Film:
+    """The journal of the film, which is a screenplay."""
     with self._lock:
-      return self.room.find(name).film()
+      return self.registry.find(name).screenplay()
 
-  def thumb(self, name: str, frame: int) -> bytes:
+  def thumbnail(self, name: str, frame: int) -> bytes:
     """A JPEG of a latent frame."""
     with self._lock:
-      tape = self.room.find(name).reel.tape
-      if not 0 <= frame < tape.frames:
-        raise Missing(f'the film has no frame {frame}')
-      return tape.still(frame)
+      spool = self.registry.find(name).live_film.spool
+      if not 0 <= frame < spool.frames:
+        raise NotFoundError(f'the film has no frame {frame}')
+      return spool.thumbnail(frame)
 
   def video(self, name: str) -> bytes:
-    """An MP4 of the film so far: what `direct` would write."""
+    """An MP4 of the film so far, the same as `direct` would write."""
     with self._lock:
-      reel = self.room.find(name).reel
-      if not reel.chunks:
-        raise Missing('nothing has been made yet')
-      frames = reel.frames()
+      live_film = self.registry.find(name).live_film
+      if not live_film.chunks:
+        raise NotFoundError('the film has no frames yet')
+      frames = live_film.frames()
     film = self.director.cfg.film
     scale = media.watchable_scale(film.height)
     if not self._download.acquire(timeout=_DOWNLOAD_SECS):
-      raise Full('other films are being written; try again')
+      raise CapacityError('other films are being written; try again')
     try:
       with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / 'film.mp4'
@@ -232,31 +267,32 @@ class Studio:
       self._download.release()
 
   def watch(self, name: str, viewer: Viewer) -> None:
-    """Its frames go to `viewer` from now on; a film that waited rolls."""
+    """Adds a viewer; a film that paused for lack of viewers resumes."""
     with self._lock:
-      session = self.room.find(name)
-      if len(session.viewers) >= self.room.cfg.viewers:
-        raise Full(f'a session has {self.room.cfg.viewers} viewers at most')
+      session = self.registry.find(name)
+      most = self.registry.cfg.viewers
+      if len(session.viewers) >= most:
+        raise CapacityError(f'a session has {most} viewers at most')
       session.viewers.append(viewer)
       if session.status == 'paused' and session.reason == UNWATCHED:
         session.resume()
-      self.room.tell(session)
+      self.registry.notify(session)
 
   def unwatch(self, name: str, viewer: Viewer) -> None:
-    """The last one who leaves stops the film."""
+    """Removes a viewer; a film without viewers pauses."""
     with self._lock:
-      session = self.room.sessions.get(name)
+      session = self.registry.sessions.get(name)
       if session is None or viewer not in session.viewers:
         return
       session.viewers.remove(viewer)
       if not session.viewers and session.rolling:
         session.pause(UNWATCHED)
-      self.room.tell(session)
+      self.registry.notify(session)
 
 
 def _settings_of(film: Film) -> Iterator[Settings]:
-  """All that its chunks will run with."""
+  """The settings under which the segments of `film` run."""
   settings = Settings()
   for segment in film.segments:
-    settings = settings.then(segment.settings)
+    settings = settings.merged(segment.settings)
     yield settings

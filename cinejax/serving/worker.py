@@ -1,9 +1,10 @@
-"""The one thread that makes the chunks of all sessions.
+"""The thread that generates the chunks of all sessions.
 
-It takes, of the sessions whose next chunk should be begun (pace.py), the one
-that was served longest ago and those that can share its call (film/slots.py),
-makes their chunks without the lock, and gives them out under it. What a film
-asks for that is not compiled yet is compiled by another thread meanwhile.
+Among the sessions whose next chunk should start (playback_clock.py), the worker
+takes the one that was served longest ago and those that can share its call
+(film/slots.py). It generates their chunks without the lock and delivers them
+under it. Programs for settings that are not compiled yet are compiled by
+another thread in the meantime.
 """
 
 import concurrent.futures
@@ -16,196 +17,217 @@ from typing import NamedTuple
 from cinejax.core.errors import UserError
 from cinejax.film import media
 from cinejax.film.journal import Segment, Settings
-from cinejax.serving.film.live_film import Asked, Made, Reel, develop
+from cinejax.serving.film.live_film import (
+  ChunkRequest,
+  FinishedChunk,
+  LiveFilm,
+  decode_output,
+)
 from cinejax.serving.film.slots import Slots
-from cinejax.serving.registry import Full, Room
+from cinejax.serving.registry import CapacityError, SessionRegistry
 from cinejax.serving.session import Session
 from cinejax.serving.viewer import HEADER
 
-_VARIANTS = 8  # combinations of settings that one server compiles
-_SWEEP_SECS = 1.0
-_MARGIN_SECS = 0.08  # how much sooner than needed; directions may wait for it
-_CALM = 0.9  # how slowly the longest turn is forgotten
+_MAX_VARIANTS = 8  # combinations of settings that one server compiles
+_IDLE_CHECK_SECS = 1.0
+# A chunk starts so much sooner than it has to, because directions may delay it.
+_MARGIN_SECS = 0.08
+_DECAY = 0.9  # of the longest call in the running maximum
 
 
-class _Begun(NamedTuple):
+class _StartedChunk(NamedTuple):
   session: Session
-  take: int
-  asked: Asked
-  kinds: frozenset[str]  # of images its viewers take
+  revision: int
+  request: ChunkRequest
+  formats: frozenset[str]  # image formats of its viewers
 
 
-class Maker:
-  """Compiles when it is made; makes chunks from `start` to `stop`."""
+class RolloutWorker:
+  """Compiles when it is constructed; generates from `start` to `stop`."""
 
-  def __init__(self, room: Room):
-    self._room, self._clock = room, room.clock
-    self.slots = Slots(room.director, room.cfg.slots)
+  def __init__(self, registry: SessionRegistry):
+    self._registry, self._clock = registry, registry.clock
+    self.slots = Slots(registry.director, registry.cfg.slots)
     self._compiling: set[Settings] = set()
     self._compiler = concurrent.futures.ThreadPoolExecutor(1, 'compile')
-    self._thread = threading.Thread(target=self._work, daemon=True)
-    self._turn_secs = self._warm()
+    self._thread = threading.Thread(target=self._loop, daemon=True)
+    self._call_secs = self._warm_up()
 
   def start(self) -> None:
     self._thread.start()
 
   def stop(self, timeout_secs: float) -> bool:
-    """Waits for the chunk in hand; -> whether it came in time."""
+    """Waits for the chunk in flight; returns whether it finished in time."""
     self._compiler.shutdown(wait=False, cancel_futures=True)
     if self._thread.is_alive():
       self._thread.join(timeout_secs)
     return not self._thread.is_alive()
 
   def check(self, settings: Settings) -> None:
-    """UserError where the model, or the server, cannot do them."""
-    self._room.director.variant(settings)
+    """Raises UserError if the model or the server cannot follow `settings`."""
+    self._registry.director.variant(settings)
     known = self._compiling | {settings}
     new = sum(not self.slots.prepared(one) for one in known)
-    if self.slots.variants + new > _VARIANTS:
-      raise Full(
-        f'this server has {_VARIANTS} combinations of policy, steps and '
-        'guidance already; take one of them'
+    if self.slots.variants + new > _MAX_VARIANTS:
+      raise CapacityError(
+        f'this server already has {_MAX_VARIANTS} combinations of policy, '
+        'steps and guidance; take one of them'
       )
 
   def compile(
     self, settings: Settings, then: Callable[[Exception | None], None]
   ) -> None:
-    """Meanwhile; `then` is called under the lock, with what went wrong."""
+    """Compiles for `settings` on another thread.
+
+    Args:
+      settings: of later chunks.
+      then: called under the lock at the end, with the error if there was one.
+    """
 
     def work() -> None:
-      failed: Exception | None = None
+      failure: Exception | None = None
       try:
         self.slots.prepare(settings)
       except Exception as error:
         logging.exception('cannot compile %s', settings)
-        failed = error
-      with self._room.changed:
+        failure = error
+      with self._registry.changed:
         self._compiling.discard(settings)
-        then(failed)
-        self._room.changed.notify_all()
+        then(failure)
+        self._registry.changed.notify_all()
 
     self._compiling.add(settings)
     self._compiler.submit(work)
 
-  def _work(self) -> None:
-    room, swept = self._room, self._clock()
+  def _loop(self) -> None:
+    registry, checked = self._registry, self._clock()
     while True:
-      with room.changed:
-        begun: list[_Begun] = []
-        while not begun:
-          if room.closing:
+      with registry.changed:
+        started: list[_StartedChunk] = []
+        while not started:
+          if registry.closing:
             return
           now = self._clock()
-          if now - swept >= _SWEEP_SECS:
-            room.sweep(now)
-            swept = now
-          settings, begun = self._begin(now)
-          if not begun:
-            room.changed.wait(self._wait_secs(now))
-      self._make(settings, begun)
+          if now - checked >= _IDLE_CHECK_SECS:
+            registry.save_idle(now)
+            checked = now
+          settings, started = self._start_batch(now)
+          if not started:
+            registry.changed.wait(self._wait_secs(now))
+      self._generate(settings, started)
 
   def _wait_secs(self, now: float) -> float:
     reserve = self._reserve_secs()
-    due = [s.begin_at(reserve) - now for s in self._room.sessions.values()]
-    # what is due and was not begun waits for a compilation, which notifies
-    return min([_SWEEP_SECS, *(secs for secs in due if secs > 0)])
+    due = [s.start_at(reserve) - now for s in self._registry.sessions.values()]
+    # A chunk that is due and did not start waits for a compilation, which
+    # notifies this thread.
+    return min([_IDLE_CHECK_SECS, *(secs for secs in due if secs > 0)])
 
   def _reserve_secs(self) -> float:
-    """Time to make a chunk when everybody else is served first."""
-    sessions = self._room.sessions.values()
-    turns = -(-sum(s.rolling for s in sessions) // self.slots.slots)
-    return self._turn_secs * turns + _MARGIN_SECS
+    """The time to generate a chunk if all other sessions are served first."""
+    sessions = self._registry.sessions.values()
+    calls = -(-sum(s.rolling for s in sessions) // self.slots.slots)
+    return self._call_secs * calls + _MARGIN_SECS
 
-  def _begin(self, now: float) -> tuple[Settings, list[_Begun]]:
-    """Begins the chunks of one call, if there are any."""
+  def _start_batch(self, now: float) -> tuple[Settings, list[_StartedChunk]]:
+    """Starts the chunks of one call, if any are due."""
     reserve = self._reserve_secs()
-    sessions = self._room.sessions.values()
-    due = [session for session in sessions if session.begin_at(reserve) <= now]
-    shares: dict[Settings, list[Session]] = {}
-    for session in sorted(due, key=lambda session: session.served):
+    sessions = self._registry.sessions.values()
+    due = [session for session in sessions if session.start_at(reserve) <= now]
+    by_settings: dict[Settings, list[Session]] = {}
+    for session in sorted(due, key=lambda session: session.last_served):
       settings = session.next_settings()
       if self.slots.prepared(settings):
-        shares.setdefault(settings, []).append(session)
+        by_settings.setdefault(settings, []).append(session)
       elif settings not in self._compiling:
         self.compile(settings, functools.partial(self._compiled, session))
-    for settings, together in shares.items():
-      begun = [self._begun(one, now) for one in together[: self.slots.slots]]
-      return settings, [one for one in begun if one is not None]
+    for settings, batch in by_settings.items():
+      started = [self._start_chunk(s, now) for s in batch[: self.slots.slots]]
+      return settings, [one for one in started if one is not None]
     return Settings(), []
 
-  def _compiled(self, session: Session, failed: Exception | None) -> None:
-    """For a session that waits for it; the others will ask again."""
-    if failed is not None and not session.ended:
-      self._room.fail(session, failed)
+  def _compiled(self, session: Session, failure: Exception | None) -> None:
+    """Ends the session whose program cannot be compiled."""
+    if failure is not None and not session.ended:
+      self._registry.fail(session, failure)
 
-  def _begun(self, session: Session, now: float) -> _Begun | None:
+  def _start_chunk(self, session: Session, now: float) -> _StartedChunk | None:
     try:
-      kinds = frozenset(viewer.kind for viewer in session.viewers)
-      return _Begun(session, session.take, session.begin(now), kinds)
+      formats = frozenset(viewer.image_format for viewer in session.viewers)
+      request = session.start_chunk(now)
+      return _StartedChunk(session, session.revision, request, formats)
     except Exception as error:
-      self._room.fail(session, error)
+      self._registry.fail(session, error)
       return None
 
-  def _make(self, settings: Settings, begun: Sequence[_Begun]) -> None:
-    """Without the lock, but for the giving out."""
+  def _generate(
+    self, settings: Settings, started: Sequence[_StartedChunk]
+  ) -> None:
+    """Generates and delivers chunks; takes the lock only to deliver them."""
     start = self._clock()
     try:
-      turns = [one.asked.turn for one in begun]
-      done = self.slots.run(settings, turns)
+      inputs = [one.request.slot_input for one in started]
+      outputs = self.slots.run(settings, inputs)
     except Exception as error:
-      with self._room.changed:
-        for one in begun:
-          self._room.fail(one.session, error)
+      with self._registry.changed:
+        for one in started:
+          self._registry.fail(one.session, error)
       return
-    for one, of in zip(begun, done, strict=True):
+    for one, output in zip(started, outputs, strict=True):
       try:
-        made = develop(self._room.director, one.asked, of)
-        frames = {kind: _encode(made, kind) for kind in one.kinds}
+        chunk = decode_output(self._registry.director, one.request, output)
+        images = {name: _encode(chunk, name) for name in one.formats}
       except Exception as error:
-        with self._room.changed:
-          self._room.fail(one.session, error)
+        with self._registry.changed:
+          self._registry.fail(one.session, error)
       else:
-        with self._room.changed:
-          self._give(one, made, frames, self._clock() - start)
+        with self._registry.changed:
+          self._deliver(one, chunk, images, self._clock() - start)
     secs = self._clock() - start
-    self._turn_secs = max(secs, _CALM * self._turn_secs + (1 - _CALM) * secs)
+    self._call_secs = max(secs, _DECAY * self._call_secs + (1 - _DECAY) * secs)
 
-  def _give(
+  def _deliver(
     self,
-    one: _Begun,
-    made: Made,
-    frames: dict[str, list[bytes]],
+    started: _StartedChunk,
+    chunk: FinishedChunk,
+    images: dict[str, list[bytes]],
     secs: float,
   ) -> None:
-    session = one.session
-    if session.take != one.take or session.ended:
-      return  # it went back, or away, while this was made
+    session = started.session
+    if session.revision != started.revision or session.ended:
+      return  # the film was rewound or closed in the meantime
     try:
-      event = session.finish(made, self._clock(), secs)
-    except UserError as error:  # a disk that is full
-      self._room.fail(session, error)
+      event = session.finish_chunk(chunk, self._clock(), secs)
+    except UserError as error:  # the disk is full
+      self._registry.fail(session, error)
       return
     for viewer in session.viewers:
-      images = enumerate(frames.get(viewer.kind, ()), event['frame'])
-      packed = [HEADER.pack(one.take, n) + image for n, image in images]
+      frames = enumerate(images.get(viewer.image_format, ()), event['frame'])
+      packed = [HEADER.pack(started.revision, n) + image for n, image in frames]
       viewer.post(event, packed)
-    opens = session.reel.journal.segments[-1].chunks == 1
-    if opens or not session.rolling:
-      self._room.tell(session)
-      self._room.save_journal(session)
+    opens_segment = session.live_film.journal.segments[-1].chunks == 1
+    if opens_segment or not session.rolling:
+      self._registry.notify(session)
+      self._registry.save_journal(session)
 
-  def _warm(self) -> float:
-    """Compiles the decoder's two programs; -> seconds of a later chunk."""
-    director = self._room.director
-    reel, start = Reel(director, 0, 0), 0.0
-    reel.say(Segment('a film', chunks=1))
+  def _warm_up(self) -> float:
+    """Compiles the programs of the decoder; returns seconds of a later chunk.
+
+    The first chunk and the later ones have different programs.
+    """
+    director = self._registry.director
+    live_film, start = LiveFilm(director, 0, 0), 0.0
+    live_film.add_segment(Segment('a film', chunks=1))
     for _ in range(3):
       start = self._clock()
-      asked = reel.begin()
-      (done,) = self.slots.run(Settings(), [asked.turn])
-      reel.finish(develop(director, asked, done))
+      request = live_film.start_chunk()
+      (output,) = self.slots.run(Settings(), [request.slot_input])
+      live_film.finish_chunk(decode_output(director, request, output))
     return self._clock() - start
 
 
-def _encode(made: Made, kind: str) -> list[bytes]:
-  return [media.encode_frame(frame_YXC, kind) for frame_YXC in made.video_TYXC]
+def _encode(chunk: FinishedChunk, image_format: str) -> list[bytes]:
+  return [
+    media.encode_frame(frame_YXC, image_format)
+    for frame_YXC in chunk.video_TYXC
+  ]

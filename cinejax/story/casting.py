@@ -1,46 +1,40 @@
-"""Who is seen when: films cast so that a return can only be remembered.
+"""The cast of story films: which character is on screen in which chunk.
 
-A *return event* at chunk r is a cut to a character last on screen in chunk a
-with r - a - 1 >= V / F absent chunks: no frame of hers is in the window of
-chunk r. Kind `opening`: hers was chunk 0; kind `later`: it was not, so that
-no attention sink shows her either.
+A film has a return event at chunk r if there is a cut, at r, to a character
+that was last on screen in chunk a, and r - a - 1 >= V / F chunks lie between:
+the window of chunk r then holds no frame of the character, so that its
+appearance can only be remembered. An event is `opening` if the character was
+on screen in chunk 0, and `later` if not, so that an attention sink does not
+show it either.
 
-  train   N 6..11: three-shot films A B A, rounds A B C A B C, and free ones
-  eval    N 10 or 11, S 5..8, a third opening, two thirds later, exactly
-  long    N 40, kinds as in eval
-  single  N 6..11, one shot, nobody returns: what cuts cannot be learned from
-  strict  later returns that no relay through L layers reaches: the receptive
-          field is L V / F chunks; two chunks more clear a codec's own memory
-  minutes N 400, ten minutes of film: for what changes over its course
-  dense   N 8, one-chunk shots of two to four people: nearly all are returns
-  short   N 8, the same with shots of one or two chunks
+  train    N 6..11: films A B A of three shots, rounds A B C A B C, and films
+           as in eval
+  eval     N 10 or 11, S 5..8; exactly a third of the films are opening, two
+           thirds are later
+  long     N 40; events as in eval
+  single   N 6..11, one shot without a return, from which cuts cannot be learned
+  strict   later returns after more chunks than a relay through L layers
+           reaches, L V / F, plus two that a codec may smear a shot over
+  minutes  N 400, ten minutes of film, for measuring change over a film
+  dense    N 8, shots of one chunk, of two to four characters
+  short    N 8, the same with shots of one or two chunks
 
-The last two are what a base learns to remember from: most of their chunks are
-returns, where films that are watched have one or two.
+A base learns to remember from the last two, in which most chunks are returns;
+in films as people watch them one or two are.
 
-Looks are dealt per film without replacement, independent of all else.
+Appearances are drawn for each film, without replacement and independently of
+everything else.
 """
 
 import numpy as np
 
 from cinejax.core.errors import UserError
 from cinejax.story import staging, world
+from cinejax.story.config import KINDS
 
-# a kind's place is part of its films' seed
-KINDS = (
-  'train',
-  'eval',
-  'long',
-  'strict',
-  'single',
-  'minutes',
-  'dense',
-  'short',
-)
-TRAINING_KINDS = ('train', 'single', 'dense', 'short')
-LAYERS = 6  # L of the models that `strict` is cast for, unless told
-WINDOW_CHUNKS = 3  # V / F, unless told
-_TRIES = 20_000  # at lengths of shots, before a film is said to have no room
+LAYERS = 6  # default L of the models that `strict` is cast for
+WINDOW_CHUNKS = 3  # default V / F
+_TRIES = 20_000  # drawings of shot lengths before `_free` gives up
 _DENSE_CHUNKS = 8  # of a film of kind dense or short
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
 
@@ -52,16 +46,29 @@ def cast(
   layers: int = LAYERS,
   window_chunks: int = WINDOW_CHUNKS,
 ) -> world.StoryFilm:
-  """Film `index` of a set: a pure function of the arguments.
+  """Casts film `index` of a set; a pure function of its arguments.
 
-  The main event comes first in `events`; every other return of at least
-  `window_chunks` absent chunks follows in order (strict: every later return
-  of at least `layers * window_chunks`). Raises UserError on unknown kinds.
+  The main return comes first in `events`. All other returns after at least
+  `window_chunks` absent chunks follow in time order (strict: all later returns
+  after at least `layers * window_chunks`).
+
+  Args:
+    kind: one of KINDS.
+    seed: of the set.
+    index: of the film in the set.
+    layers: L, for kind strict.
+    window_chunks: V / F.
+
+  Raises:
+    UserError: there is no such kind, or `window_chunks` leaves no room for a
+      return.
   """
   if kind not in KINDS:
-    raise UserError(f'there are no {kind} films; kinds are {", ".join(KINDS)}')
+    raise UserError(
+      f'there are no story films of kind {kind}; use one of {", ".join(KINDS)}'
+    )
   sequence = np.random.SeedSequence([KINDS.index(kind), seed, index])
-  for_shots, for_looks, for_motion = sequence.spawn(3)
+  for_shots, for_appearances, for_motion = sequence.spawn(3)
   rng = np.random.Generator(np.random.Philox(for_shots))
   least, only = window_chunks, None
   if kind == 'strict':
@@ -82,19 +89,21 @@ def cast(
     else:
       chunks, count = 400, int(rng.integers(170, 231))
     shots, main = _free(rng, chunks, count, opening, window_chunks)
-  looks = np.random.Generator(np.random.Philox(for_looks)).permutation(
-    len(world.LOOKS)
-  )
+  appearances = np.random.Generator(
+    np.random.Philox(for_appearances)
+  ).permutation(len(world.APPEARANCES))
   return world.StoryFilm(
     seed=int(for_motion.generate_state(1, np.uint64)[0]),
     segments=staging.stage(rng, shots),
-    looks=tuple(int(look) for look in looks[: len(world.CHARACTERS)]),
+    appearances=tuple(
+      int(appearance) for appearance in appearances[: len(world.CHARACTERS)]
+    ),
     events=_events(shots, main, least, only),
   )
 
 
 def _train(rng, window_chunks: int) -> tuple[list[staging.Shot], int]:
-  """Short films, rounds with many returns, and films as in evaluation."""
+  """The shots of a training film, and the index of the main return's shot."""
   pattern = rng.choice(3, p=(0.3, 0.4, 0.3))
   if pattern == 2:
     chunks = int(rng.integers(7, 12))
@@ -133,7 +142,11 @@ def _dense(rng, longest: int) -> list[staging.Shot]:
 def _free(
   rng, chunks: int, count: int, opening: bool, window_chunks: int
 ) -> tuple[list[staging.Shot], int]:
-  """Two shots of one character far enough apart, others at random."""
+  """Two shots of one character, far enough apart, and others at random.
+
+  With `opening`, the first of the two opens the film. Returns the shots and the
+  index of the second of the two.
+  """
   for _ in range(_TRIES):
     lengths = _lengths(rng, chunks, count)
     starts = np.cumsum([0, *lengths])
@@ -147,8 +160,8 @@ def _free(
       break
   else:
     raise UserError(
-      f'a film of {count} shots in {chunks} chunks has no room for somebody to '
-      f'be away for {window_chunks} chunks; take a shorter '
+      f'no character can be absent for {window_chunks} chunks in a film of '
+      f'{count} shots and {chunks} chunks; set a smaller '
       'config.eval.window_frames (by default config.memory.window_frames)'
     )
   pair = pairs[rng.integers(len(pairs))]
@@ -160,7 +173,10 @@ def _free(
 
 
 def _strict(rng, absent: int) -> tuple[list[staging.Shot], int]:
-  """X A (others, for `absent` chunks or up to two more) A."""
+  """Shots X A ... A, with `absent` to `absent` + 2 chunks of others between.
+
+  Returns the shots and the index of the last.
+  """
   absent += int(rng.integers(0, 3))
   fewest = -(-absent // staging.MAX_SHOT)
   between = _lengths(rng, absent, int(rng.integers(fewest, fewest + 5)))
@@ -177,11 +193,15 @@ def _strict(rng, absent: int) -> tuple[list[staging.Shot], int]:
 
 
 def _people(rng) -> list[int]:
+  """All characters in random order."""
   return [int(c) for c in rng.permutation(len(world.CHARACTERS))]
 
 
 def _faces(rng, count, pair, hero: int, others: list[int]) -> list[int]:
-  """The hero in the pair's shots, others elsewhere, no neighbours alike."""
+  """The character of each shot: `hero` in the two of `pair`, others elsewhere.
+
+  Neighbouring shots have different characters.
+  """
   others = others[: int(rng.integers(3, len(others) + 1))]
   faces: list[int] = []
   for shot in range(count):
@@ -191,7 +211,7 @@ def _faces(rng, count, pair, hero: int, others: list[int]) -> list[int]:
 
 
 def _lengths(rng, chunks: int, count: int) -> list[int]:
-  """`count` shots of 1 to staging.MAX_SHOT chunks, `chunks` in all."""
+  """Lengths of `count` shots of 1 to MAX_SHOT chunks, `chunks` in all."""
   lengths = np.ones(count, int)
   for _ in range(chunks - count):
     lengths[rng.choice(np.flatnonzero(lengths < staging.MAX_SHOT))] += 1
@@ -199,12 +219,12 @@ def _lengths(rng, chunks: int, count: int) -> list[int]:
 
 
 def _returns(shots: list[staging.Shot], least: int) -> list[int]:
-  """Shots whose character was away for at least `least` chunks."""
+  """Shots whose character was absent for at least `least` chunks before."""
   return [shot for shot, away in enumerate(_away(shots)) if away >= least]
 
 
 def _away(shots: list[staging.Shot]) -> list[int]:
-  """For each shot, the chunks its character was away; -1 if never seen."""
+  """For each shot, the chunks that its character was absent; -1 at first."""
   last: dict[int, int] = {}
   start, away = 0, []
   for shot in shots:
@@ -217,6 +237,7 @@ def _away(shots: list[staging.Shot]) -> list[int]:
 def _events(
   shots: list[staging.Shot], main: int, least: int, only: str | None
 ) -> tuple[world.ReturnEvent, ...]:
+  """The returns of `shots`, that of shot `main` first; None: of both kinds."""
   starts, away = np.cumsum([0, *(s.chunks for s in shots)]), _away(shots)
   events = []
   for shot in sorted(_returns(shots, least), key=lambda s: (s != main, s)):

@@ -74,13 +74,13 @@ class StoryFilms:
 
 
 def make_painter(
-  codec: Codec, look_weight: float
+  codec: Codec, appearance_weight: float
 ) -> Callable[[Any, Batch], Batch]:
   """-> paint(codec params, batch) -> the batch with `latents` and `weight` in
   the place of `states`; traceable.
 
   `latents` are float32 [B, N F, Y, X, C]. `weight` [B, N F, Y, X, 1] is what an
-  error in a latent cell counts: `look_weight` where a character covers all of
+  error in a latent cell counts: `appearance_weight` where a character covers all of
   its pixels, 1 where none. Looks are a few per cent of all that is drawn, and
   all that recall is about.
   """
@@ -88,7 +88,7 @@ def make_painter(
   def one(params, states):
     video_TYXC, cover_TYX = render.paint_with_cover(motion.Frames(**states))
     latents = codec.encode(params, from_bytes(video_TYXC)[None])[0]
-    weight = 1 + (look_weight - 1) * _pooled(cover_TYX, codec)
+    weight = 1 + (appearance_weight - 1) * _pooled(cover_TYX, codec)
     return latents.astype(jnp.float32), weight[..., None]
 
   def paint(params, batch):

@@ -1,9 +1,11 @@
-"""From a cast film to the state of every pixel frame.
+"""The state of every pixel frame of a cast film.
 
-Within a shot the path is the integral of the actions' speeds; it starts where
-the film's seed says, so that it stays inside the picture (a path too long for
-it is slowed down as a whole). A segment that continues a shot starts where
-the one before left off. A jump is |sin|, a whole number of them a segment.
+Within a shot a character's path is the integral of the speeds of its actions.
+The path starts at a place that is drawn from the film's seed, such that the
+character stays inside the picture; a path that is too long for it is slowed
+down as a whole. A segment that continues a shot starts where the one before
+ended. The height of a jump follows |sin|; a segment has a whole number of
+jumps.
 """
 
 from typing import NamedTuple
@@ -15,15 +17,18 @@ from cinejax.story import places, sprites, world
 
 WALK, RUN = 0.5, 0.8  # pixels a frame
 PAN = 0.5  # pixels a frame
-JUMP = 0.16  # of the body's height
-_HALF = 0.46  # half a body's width with its outline, of its height
+JUMP = 0.16  # height of a jump, in heights of the body
+_HALF = 0.46  # half the width of a body with its outline, in heights
 
 _SPEED = {'stands': 0.0, 'walks left': -WALK, 'runs right': RUN, 'jumps': 0.0}
 _CYCLE = {'stands': 8, 'walks left': 8, 'runs right': 5, 'jumps': 8}  # frames
 
 
 class Frames(NamedTuple):
-  """The state of T frames, every array [T]; see sprites.Pose for the pose."""
+  """The state of T frames; every array is [T].
+
+  The last five fields are those of sprites.Pose.
+  """
 
   place: np.ndarray
   size: np.ndarray
@@ -39,7 +44,7 @@ class Frames(NamedTuple):
 
 
 def x_range(size: int) -> tuple[float, float]:
-  """Leftmost and rightmost x, in pixels, of a sprite fully in the picture."""
+  """Least and greatest x, in pixels, of a sprite fully in the picture."""
   margin = _HALF * sprites.BODY[size] + 1.0
   return margin, world.WIDTH - margin
 
@@ -52,8 +57,12 @@ def describe(
 ) -> Frames:
   """The state of every frame of `film`.
 
-  With `frames`, the last state is repeated up to that many, so that films of
-  different lengths stack.
+  Args:
+    film: a cast film.
+    frames_per_chunk: F, latent frames of its chunks.
+    stride: pixel frames of a latent frame.
+    frames: how many states to return: the last one is repeated, so that films
+      of different lengths can be stacked; None: as many as the film has.
   """
   bounds = [0]
   for segment in film.segments:
@@ -68,7 +77,7 @@ def describe(
     lengths = [starts[i + 1] - starts[i] for i in indices]
     key = np.random.SeedSequence([film.seed, shot])
     where = np.random.Generator(np.random.Philox(key)).uniform()
-    parts.append(_shot(segments, lengths, film.looks, where))
+    parts.append(_shot(segments, lengths, film.appearances, where))
   total = starts[-1]
   keep = np.minimum(np.arange(frames or total), total - 1)
   return Frames(
@@ -79,14 +88,15 @@ def describe(
 def _shot(
   segments: list[world.StorySegment],
   lengths: list[int],
-  looks: tuple[int, ...],
+  appearances: tuple[int, ...],
   where: float,
 ) -> Frames:
+  """The states of one shot; `where` in [0, 1] places its path."""
   first, total = segments[0], sum(lengths)
   actions = [world.ACTIONS[segment.action] for segment in segments]
   speed_T = np.repeat([_SPEED[action] for action in actions], lengths)
   cycle_T = np.repeat([_CYCLE[action] for action in actions], lengths)
-  # Nothing has moved yet in the first frame.
+  # in the first frame nothing has moved yet
   path_T = np.cumsum(speed_T) - speed_T[0]
   low, high = x_range(first.size)
   span = path_T.max() - path_T.min()
@@ -98,7 +108,7 @@ def _shot(
   )
   pan = PAN if world.CAMERAS[first.camera] == 'pan' else 0.0
   offset_T = np.minimum(pan * np.arange(total), places.MAX_PAN - 1)
-  hue, shape, pattern = world.LOOKS[looks[first.character]]
+  hue, shape, pattern = world.APPEARANCES[appearances[first.character]]
 
   def whole(value: int) -> np.ndarray:
     return np.full(total, value, np.int32)
@@ -122,6 +132,7 @@ def _shot(
 
 
 def _lift(action: str, length: int) -> np.ndarray:
+  """Heights above the ground of a segment's frames, in heights of a jump."""
   if action != 'jumps':
     return np.zeros(length)
   jumps = max(1, round(length / 12))

@@ -1,11 +1,11 @@
 """Backgrounds of the six places, painted once into an atlas.
 
-A place is a sky gradient, a ground gradient and a few flat shapes, each a
-signed distance in pixels (negative inside) whose edge is smoothed over about
-one pixel. World coordinates: u to the right, v up from the horizon, both in
-pixels of the wide shot; the closer the shot, the larger the zoom. Each strip
-is wide enough for the longest pan and is painted at two half-pixel phases, so
-that a pan is a crop and never blurs.
+A place consists of a sky gradient, a ground gradient and a few flat shapes.
+Each shape is given by its signed distance in pixels (negative inside), and its
+edge is smoothed over about one pixel. World coordinates are u to the right and
+v up from the horizon, in pixels of the wide shot; closer shots have a larger
+zoom. Each strip is wide enough for the longest pan and is painted at two
+phases, half a pixel apart, so that a pan is a crop without blur.
 """
 
 import functools
@@ -16,44 +16,45 @@ import numpy as np
 
 from cinejax.story import world
 
-ZOOM = (1.0, 1.5, 2.1)  # by shot size, on the place
+ZOOM = (1.0, 1.5, 2.1)  # of the place, by shot size
 HORIZON = (45.0, 45.0, 44.0)  # pixel row, by shot size
-MAX_PAN = 20  # pixels a camera may travel in a shot
+MAX_PAN = 20  # pixels that a camera may travel in a shot
 PHASES = 2  # half-pixel phases of a strip
 
 
 class _Strip(NamedTuple):
-  """World coordinates of a strip's pixel centres and its zoom."""
+  """World coordinates of the pixel centres of a strip, and its zoom."""
 
   u_YX: np.ndarray
   v_YX: np.ndarray
   zoom: float
 
   def paint(self, image_YXC, distance_YX, colour) -> np.ndarray:
-    """`image_YXC` with the shape of `distance_YX` (world units) over it."""
+    """Paints a shape, given by its distance in world units, over an image."""
     t_YX = np.clip(0.5 - distance_YX * self.zoom / 1.5, 0.0, 1.0)
     cover_YX1 = (t_YX * t_YX * (3.0 - 2.0 * t_YX))[..., None]
     return image_YXC + cover_YX1 * (np.asarray(colour) - image_YXC)
 
   def disc(self, u: float, v: float, radius: float) -> np.ndarray:
+    """A disc around (u, v)."""
     return np.hypot(self.u_YX - u, self.v_YX - v) - radius
 
   def box(self, u: float, v: float, width: float, height: float):
-    """Standing on v, centred on u."""
+    """A box that stands on v and is centred on u."""
     return np.maximum(
       np.abs(self.u_YX - u) - width / 2,
       np.abs(self.v_YX - v - height / 2) - height / 2,
     )
 
   def cone(self, u: float, v: float, width: float, height: float):
-    """An isosceles triangle standing on v (hanging, if height < 0)."""
+    """An isosceles triangle on the line v; below it if height < 0."""
     up_YX = (self.v_YX - v) * np.sign(height)
     slope = width / 2 / abs(height)
     side_YX = np.abs(self.u_YX - u) - slope * (abs(height) - up_YX)
     return np.maximum(side_YX / np.hypot(1.0, slope), -up_YX)
 
   def wave(self, v: float, swing: float, period: float, phase: float):
-    """Everything below a sine line."""
+    """Everything below a sine curve around v."""
     turn_YX = 2 * np.pi * (self.u_YX / period + phase)
     return self.v_YX - v - swing * np.sin(turn_YX)
 
@@ -192,7 +193,7 @@ def _strip(size: int, phase: int) -> _Strip:
 
 @functools.lru_cache
 def atlas() -> np.ndarray:
-  """Every strip: float32 [place, size, phase, Y, X + MAX_PAN, 3] in [0, 1]."""
+  """All strips: float32 [place, size, phase, Y, X + MAX_PAN, 3] in [0, 1]."""
   return np.stack(
     [
       [

@@ -1,17 +1,19 @@
-"""What is seen, from pixels alone, by fitting the renderer's own pictures.
+"""Reads the content of story films back from their pixels.
 
-1. Place: every strip at every camera offset is compared with the frame in
-   4x4 pixel cells by a clipped L1 distance, which a sprite cannot dominate.
-   The best strip b of each size goes on.
-2. Sprite: with f the frame, a the cover and s the colour of a sprite, both in
-   2x2 pixel cells, the squared error of painting it over b is about
+The pictures of the renderer are fitted to each frame:
+
+1. Place: every strip at every camera offset is compared with the frame, in
+   cells of 4x4 pixels, by a clipped L1 distance, which a sprite cannot
+   dominate. The best strip b of each size is kept.
+2. Sprite: let f be the frame, a the cover and s the colour of a sprite, in
+   cells of 2x2 pixels. The squared error of painting the sprite over b is about
 
      E = sum (1 - a) |f - b|^2 + a |f - s|^2,
 
-   which for all looks, positions and sizes at once is one matrix product. The
-   least E decides look and size; its neighbours refine position.
-3. Readable is what fits: under the sprite, the error must be small and much
-   smaller than the empty place's.
+   which is one matrix product for all appearances, positions and sizes. The
+   least E decides appearance and size; its neighbours refine the position.
+3. A frame is readable if the sprite fits: the error under the sprite must be
+   small, and much smaller than that of the empty place.
 """
 
 import functools
@@ -24,17 +26,20 @@ import numpy as np
 from cinejax.story import motion, places, sprites, stamps, world
 
 _BLOCK = 16  # frames read at a time
-_CLIP = 0.15  # of the place's L1 distance, of full scale
-_ERROR = 0.24  # root mean square under a readable sprite, at most
-_RATIO = 0.75  # of the error under it to the empty place's, at most
-_DRIFT = 0.15  # pixels a frame that tell walking from standing
-_HOP = 0.4  # of a full jump that tells jumping from standing
+_CLIP = 0.15  # bound of the place's L1 distance, of full scale
+_ERROR = 0.24  # greatest root mean square error under a readable sprite
+_RATIO = 0.75  # greatest ratio of that squared error to the empty place's
+_DRIFT = 0.15  # pixels a frame, beyond which a character walks or runs
+_HOP = 0.4  # range of heights beyond which a character jumps, of a full jump
 
 
 class Readings(NamedTuple):
-  """What each frame shows, arrays [T]; look is -1 where not readable."""
+  """The content of each frame; arrays [T].
 
-  look: np.ndarray  # index of world.LOOKS
+  Where a frame is not readable, `appearance` is -1.
+  """
+
+  appearance: np.ndarray  # index of world.APPEARANCES
   place: np.ndarray
   size: np.ndarray
   offset: np.ndarray  # pixels of camera travel
@@ -44,9 +49,12 @@ class Readings(NamedTuple):
 
 
 class ShotReading(NamedTuple):
-  """Modal readings of a shot; look and action are -1 if mostly unreadable."""
+  """The most frequent readings of a shot.
 
-  look: int
+  `appearance` and `action` are -1 if most frames are unreadable.
+  """
+
+  appearance: int
   place: int
   size: int
   action: int
@@ -54,7 +62,7 @@ class ShotReading(NamedTuple):
 
 
 def read_frames(video_TYXC: np.ndarray) -> Readings:
-  """Reads uint8 [T, 64, 64, 3]; every frame on its own."""
+  """Reads uint8 video [T, 64, 64, 3], each frame by itself."""
   total = len(video_TYXC)
   keep = np.minimum(np.arange(-(-total // _BLOCK) * _BLOCK), total - 1)
   bank = stamps.bank()
@@ -68,22 +76,22 @@ def read_frames(video_TYXC: np.ndarray) -> Readings:
 
 
 def read_shot(readings: Readings, start: int, stop: int) -> ShotReading:
-  """What frames start..stop-1, one segment of a film, show together."""
+  """The readings of one segment of a film, frames start to stop - 1."""
   part = Readings(*(array[start:stop] for array in readings))
-  look, size = _mode(part.look), _mode(part.size)
+  appearance, size = _mode(part.appearance), _mode(part.size)
   seen = np.flatnonzero(part.readable)
   action, x = -1, float('nan')
   if len(seen):
     x = float(part.x[seen].mean())
-  if look >= 0:
+  if appearance >= 0:
     action = world.ACTIONS.index(
       _action(seen, part.x[seen], part.lift[seen], size)
     )
-  return ShotReading(look, _mode(part.place), size, action, x)
+  return ShotReading(appearance, _mode(part.place), size, action, x)
 
 
 def _action(time, x, lift, size: int) -> str:
-  """Walking is a slope of x; jumping is a spread of heights."""
+  """The action, from the slope of x over time and the spread of heights."""
   slope = np.polyfit(time, x, 1)[0] if len(time) > 1 else 0.0
   if slope > _DRIFT:
     return 'runs right'
@@ -95,6 +103,7 @@ def _action(time, x, lift, size: int) -> str:
 
 
 def _mode(values: np.ndarray) -> int:
+  """The most frequent value; the least one on a tie."""
   kinds, counts = np.unique(values, return_counts=True)
   return int(kinds[counts.argmax()])
 
@@ -114,12 +123,14 @@ def _read_frame(bank: stamps.Bank, image_YXC: jax.Array) -> Readings:
     _fit(fits, image_PC, empty_PC)
     for fits, empty_PC in zip(bank.fits, empty_SPC, strict=True)
   ]
-  error_S, look_S, x_S, lift_S = (
+  error_S, appearance_S, x_S, lift_S = (
     jnp.stack(values) for values in zip(*rows, strict=True)
   )
   size = error_S.argmin()
-  best, look, x, lift = (v[size] for v in (best_S, look_S, x_S, lift_S))
-  sprite = stamps.standing(look, size, x, lift)
+  best, appearance, x, lift = (
+    v[size] for v in (best_S, appearance_S, x_S, lift_S)
+  )
+  sprite = stamps.standing(appearance, size, x, lift)
   cover_YX1 = sprite.cover_YX[..., None]
   cover_PC = stamps.flat(stamps.cells(cover_YX1, 2))
   paint_PC = stamps.flat(stamps.cells(cover_YX1 * sprite.colour_YXC, 2))
@@ -129,7 +140,7 @@ def _read_frame(bank: stamps.Bank, image_YXC: jax.Array) -> Readings:
   empty = jnp.sum(cover_PC * (image_PC - empty_SPC[size]) ** 2) / area
   readable = (error < _ERROR**2) & (error < _RATIO * empty)
   return Readings(
-    look=jnp.where(readable, look, -1),
+    appearance=jnp.where(readable, appearance, -1),
     place=best // places.MAX_PAN,
     size=size,
     offset=best % places.MAX_PAN,
@@ -140,9 +151,9 @@ def _read_frame(bank: stamps.Bank, image_YXC: jax.Array) -> Readings:
 
 
 def _fit(fits: stamps.Fits, image_PC, empty_PC) -> tuple[jax.Array, ...]:
-  """E, look, x and lift of the best sprite of one size."""
-  shapes = jnp.asarray([look.shape for look in world.LOOKS])
-  grid = (len(world.LOOKS), len(fits.lift), len(fits.x))
+  """E, appearance, x and lift of the best sprite of one size."""
+  shapes = jnp.asarray([appearance.shape for appearance in world.APPEARANCES])
+  grid = (len(world.APPEARANCES), len(fits.lift), len(fits.x))
   empty_P = jnp.sum((image_PC - empty_PC) ** 2, -1)
   square_P = jnp.sum(image_PC**2, -1)
   dot = functools.partial(jnp.matmul, precision='highest')
@@ -150,20 +161,21 @@ def _fit(fits: stamps.Fits, image_PC, empty_PC) -> tuple[jax.Array, ...]:
   paint = fits.paint_KPC.reshape(len(fits.paint_KPC), -1)
   cross_K = dot(paint, image_PC.ravel())
   error_KLX = cover_KLX + (fits.energy_K - 2 * cross_K).reshape(grid)
-  look, l, x = jnp.unravel_index(error_KLX.argmin(), grid)
+  appearance, l, x = jnp.unravel_index(error_KLX.argmin(), grid)
   return (
-    error_KLX[look, l, x] + empty_P.sum(),
-    look,
-    fits.x[x] + stamps.GRID * _between(error_KLX[look, l], x),
-    fits.lift[l] + stamps.GRID * _between(error_KLX[look, :, x], l),
+    error_KLX[appearance, l, x] + empty_P.sum(),
+    appearance,
+    fits.x[x] + stamps.GRID * _between(error_KLX[appearance, l], x),
+    fits.lift[l] + stamps.GRID * _between(error_KLX[appearance, :, x], l),
   )
 
 
 def _between(values: jax.Array, at: jax.Array) -> jax.Array:
-  """Where, within half a step of the least value, two lines meet.
+  """The offset of a minimum from index `at`, in steps of -1/2 to 1/2.
 
-  The error of a shifted flat shape grows with the shift, not its square: two
-  lines of equal slope through the neighbours; none beyond the ends.
+  The error of a shifted flat shape grows with the shift, not with its square.
+  The minimum is therefore where two lines of equal and opposite slope, through
+  the neighbours of the least value, meet. At the ends the offset is 0.
   """
   last = len(values) - 1
   here = values[at]

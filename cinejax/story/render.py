@@ -1,8 +1,8 @@
-"""Pixels of a cast film.
+"""Renders cast films.
 
-`paint` turns states into frames and is pure jax.numpy: a place's strip,
-cropped where the camera looks, and one sprite over it. Frames do not depend
-on each other, so any number of films is one long run of frames.
+`paint` is pure jax.numpy and turns states into frames: the strip of a place,
+cropped to what the camera shows, and one sprite over it. Frames do not depend
+on each other, so that any number of films is rendered as one sequence.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ _BLOCK = 16  # frames painted at a time
 
 
 def paint(states: motion.Frames) -> jax.Array:
-  """uint8 video_TYXC of T states; may be called under jit and vmap."""
+  """Renders T states as uint8 video_TYXC; can be jitted and vmapped."""
   atlas = jnp.asarray(places.atlas())
   return jax.vmap(lambda state: _frame(atlas, state))(states)
 
@@ -39,7 +39,7 @@ def paint_with_cover(states: motion.Frames) -> tuple[jax.Array, jax.Array]:
 def background(
   atlas: jax.Array, place: jax.Array, size: jax.Array, offset: jax.Array
 ) -> jax.Array:
-  """The empty place, float [Y, X, 3], `offset` pixels into a pan."""
+  """The empty place [Y, X, 3], float, `offset` pixels into a pan."""
   steps = jnp.round(offset * places.PHASES).astype(jnp.int32)
   start = (place, size, steps % places.PHASES, 0, steps // places.PHASES, 0)
   shape = (1, 1, 1, world.HEIGHT, world.WIDTH, 3)
@@ -49,7 +49,7 @@ def background(
 def render(
   film: world.StoryFilm, frames_per_chunk: int = 3, stride: int = 4
 ) -> np.ndarray:
-  """The film as uint8 video_TYXC, T = stride (F N - 1) + 1."""
+  """Renders a film as uint8 video_TYXC, T = stride (F N - 1) + 1."""
   return render_batch([film], frames_per_chunk, stride)[0]
 
 
@@ -59,7 +59,7 @@ def render_batch(
   stride: int = 4,
   block: int = _BLOCK,
 ) -> list[np.ndarray]:
-  """Each film as uint8 video_TYXC, painted `block` frames at a time."""
+  """Renders each film as uint8 video_TYXC, `block` frames at a time."""
   states = [motion.describe(f, frames_per_chunk, stride) for f in films]
   ends = np.cumsum([len(s.x) for s in states])
   keep = np.minimum(np.arange(-(-ends[-1] // block) * block), ends[-1] - 1)
@@ -74,24 +74,32 @@ def render_batch(
   return np.split(video_TYXC, ends[:-1])
 
 
-def spare_looks(film: world.StoryFilm) -> tuple[int, ...]:
-  """Looks that no character of the film has."""
-  return tuple(sorted(set(range(len(world.LOOKS))) - set(film.looks)))
+def spare_appearances(film: world.StoryFilm) -> tuple[int, ...]:
+  """Appearances that no character of the film has."""
+  return tuple(
+    sorted(set(range(len(world.APPEARANCES))) - set(film.appearances))
+  )
 
 
-def swap_look(
-  film: world.StoryFilm, character: int, look: int
+def swap_appearance(
+  film: world.StoryFilm, character: int, appearance: int
 ) -> world.StoryFilm:
-  """The same film with `character` in a spare look; all else is kept.
+  """Gives `character` another appearance; everything else stays.
 
-  Only frames with `character` in them differ. Raises ValueError if another
-  character has the look.
+  Only frames that show `character` differ. Raises ValueError if another
+  character has the appearance.
   """
-  others = film.looks[:character] + film.looks[character + 1 :]
-  if look in others:
-    raise ValueError(f'look {look} is taken; take one of {spare_looks(film)}')
-  looks = (*film.looks[:character], look, *film.looks[character + 1 :])
-  return dataclasses.replace(film, looks=looks)
+  others = film.appearances[:character] + film.appearances[character + 1 :]
+  if appearance in others:
+    raise ValueError(
+      f'appearance {appearance} is taken; take one of {spare_appearances(film)}'
+    )
+  appearances = (
+    *film.appearances[:character],
+    appearance,
+    *film.appearances[character + 1 :],
+  )
+  return dataclasses.replace(film, appearances=appearances)
 
 
 def _frame(atlas: jax.Array, state: motion.Frames) -> jax.Array:
@@ -102,8 +110,8 @@ def _frame_and_cover(
   atlas: jax.Array, state: motion.Frames
 ) -> tuple[jax.Array, jax.Array]:
   pose = sprites.Pose(state.x, state.lift, state.step, state.gait, state.gaze)
-  look = (state.hue, state.shape, state.pattern)
-  sprite = sprites.draw(look, state.size, pose)
+  appearance = (state.hue, state.shape, state.pattern)
+  sprite = sprites.draw(appearance, state.size, pose)
   image_YXC = sprites.compose(
     background(atlas, state.place, state.size, state.offset), sprite
   )

@@ -1,9 +1,10 @@
-"""The character: one body of a look, on two legs, with eyes and an outline.
+"""Sprites of the characters: a body on two legs, with eyes and an outline.
 
-Distances are signed, in pixels, negative inside; d of a rounded box is
-|max(q, 0)| + min(max(q), 0) - corner, of a pointed body the smooth maximum of
-three half planes. A layer covers smoothstep((1/2 - d / 1.5)) of a pixel.
-All functions draw one sprite; vmap draws many.
+Shapes are given by a signed distance d in pixels, negative inside. That of a
+rounded box is |max(q, 0)| + min(max(q), 0) - corner; that of a pointed body is
+the smooth maximum of three half planes. A layer covers the share
+smoothstep(1/2 - d / 1.5) of a pixel. Each function draws one sprite; vmap draws
+many.
 """
 
 from typing import NamedTuple
@@ -27,28 +28,33 @@ _INK = (0.10, 0.09, 0.14)
 
 
 class Pose(NamedTuple):
-  """Where a sprite is and how it moves; scalars, or arrays under vmap."""
+  """The position and the movement of a sprite; scalars, before vmap."""
 
-  x: jax.Array  # pixels, of the middle
+  x: jax.Array  # pixels, of the sprite's middle
   lift: jax.Array  # pixels above the ground
-  step: jax.Array  # radians of the walking cycle
-  gait: jax.Array  # 0 both feet down .. 1 full strides
+  step: jax.Array  # phase of the walking cycle, in radians
+  gait: jax.Array  # 0 (both feet on the ground) to 1 (full strides)
   gaze: jax.Array  # -1 left, 0 ahead, 1 right
 
 
 class Sprite(NamedTuple):
-  """A drawn sprite: paint `colour_YXC` over by `cover_YX`."""
+  """A drawn sprite, of which `cover_YX` is the opacity."""
 
   colour_YXC: jax.Array
   cover_YX: jax.Array
-  shadow_YX: jax.Array  # darkening of the ground, 0 .. 1
+  shadow_YX: jax.Array  # darkening of the ground, 0 to 1
 
 
 def draw(
-  look: tuple[jax.Array, jax.Array, jax.Array], size: jax.Array, pose: Pose
+  appearance: tuple[jax.Array, jax.Array, jax.Array],
+  size: jax.Array,
+  pose: Pose,
 ) -> Sprite:
-  """The sprite of (hue, shape, pattern) indices, 64x64, colours in [0, 1]."""
-  hue, shape, pattern = look
+  """Draws a sprite, 64x64 pixels, with colours in [0, 1].
+
+  `appearance` has the indices of hue, shape and pattern.
+  """
+  hue, shape, pattern = appearance
   tall = jnp.asarray(BODY)[size]
   sole = jnp.asarray(SOLE)[size]
   y_YX, x_YX = jnp.meshgrid(
@@ -75,8 +81,8 @@ def draw(
   side_YX = jnp.abs(dx_YX) - 0.135 * tall
   eye_YX = jnp.hypot(side_YX, up_YX - 0.56 * tall) - 0.095 * tall
   image_YXC = _over(image_YXC, _cover(eye_YX), _WHITE)
-  look_YX = jnp.abs(dx_YX - 0.035 * tall * pose.gaze) - 0.135 * tall
-  pupil_YX = jnp.hypot(look_YX, up_YX - 0.55 * tall) - 0.05 * tall
+  off_YX = jnp.abs(dx_YX - 0.035 * tall * pose.gaze) - 0.135 * tall
+  pupil_YX = jnp.hypot(off_YX, up_YX - 0.55 * tall) - 0.05 * tall
   image_YXC = _over(image_YXC, _cover(pupil_YX), _INK)
 
   outline_YX = jnp.minimum(body_YX, legs_YX) - 0.6 - 0.015 * tall
@@ -88,7 +94,7 @@ def draw(
 
 
 def compose(image_YXC: jax.Array, sprite: Sprite) -> jax.Array:
-  """`sprite` and its shadow over `image_YXC`."""
+  """Paints `sprite` and its shadow over `image_YXC`."""
   lit_YXC = image_YXC * (1.0 - 0.35 * sprite.shadow_YX)[..., None]
   return _over(lit_YXC, sprite.cover_YX, sprite.colour_YXC)
 
@@ -104,7 +110,7 @@ def _body(shape, dx_YX, up_YX, tall) -> jax.Array:
     + jnp.minimum(jnp.maximum(qx_YX, qy_YX), 0.0)
     - corner
   )
-  # Sides fall from (0, 1.04) to (0.50, 0.14) heights.
+  # the sides fall from (0, 1.04) to (0.50, 0.14) heights
   side_YX = 0.874 * jnp.abs(dx_YX) + 0.486 * (up_YX - 1.04 * tall)
   low_YX = 0.14 * tall - up_YX
   gap_YX = jnp.maximum(1.0 - jnp.abs(side_YX - low_YX) / (0.12 * tall), 0.0)

@@ -1,8 +1,8 @@
-"""What is seen in each shot of a cast film.
+"""Place, size, camera and action of each segment of a cast film.
 
-Neighbouring shots differ in place, so that a cut is a cut. Half as many
-segments as there are shots continue one, as far as its chunks allow: about a
-third of all segments change the action and nothing else.
+Neighbouring shots differ in place, so that each cut can be seen. As far as the
+lengths of shots allow, half as many segments as there are shots continue a
+shot: about a third of all segments change the action and nothing else.
 """
 
 from typing import NamedTuple
@@ -14,14 +14,14 @@ _PAN = 0.35  # chance of a panning camera
 
 
 class Shot(NamedTuple):
-  """Who is on screen, and for how many chunks."""
+  """A shot of one character, `chunks` long."""
 
   character: int
   chunks: int
 
 
 def stage(rng, shots: list[Shot]) -> tuple[world.StorySegment, ...]:
-  """The segments of `shots`, drawn with the numpy generator `rng`."""
+  """Draws the segments of `shots` with the numpy generator `rng`."""
   inner = [
     (s, c) for s, shot in enumerate(shots) for c in range(1, shot.chunks)
   ]
@@ -50,6 +50,6 @@ def stage(rng, shots: list[Shot]) -> tuple[world.StorySegment, ...]:
 
 
 def _other(rng, count: int, before: list[world.StorySegment], field) -> int:
-  """Any of `count` values but the one that the segment before has."""
+  """Draws one of `count` values, but not that of the segment `before`."""
   taken = [getattr(segment, field) for segment in before]
   return int(rng.choice([v for v in range(count) if v not in taken]))

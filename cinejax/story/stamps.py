@@ -1,7 +1,8 @@
-"""The pictures that reading back compares with: empty places and sprites.
+"""The pictures that read_back.py compares frames with.
 
-Both are kept in cells, means over 2x2 or 4x4 pixels, and drawn once. Sprites
-stand still, look ahead and lie on a grid of positions.
+They are empty places and sprites, drawn once and stored in cells: means over
+2x2 or 4x4 pixels. The sprites stand still, look ahead and lie on a grid of
+positions.
 """
 
 import functools
@@ -14,30 +15,30 @@ import numpy as np
 from cinejax.story import motion, places, sprites, world
 
 GRID = 2.0  # pixels between fitted positions
-_BLOCK = 16  # sprites drawn at a time
+_BLOCK = 16  # sprites that are drawn at a time
 
 
 class Fits(NamedTuple):
-  """Sprites of one size, [look, lift, x]; P are 2x2 pixel cells."""
+  """Sprites of one size; P are cells of 2x2 pixels."""
 
-  cover_SLXP: jax.Array  # by shape of the body
-  paint_KPC: jax.Array  # cover * colour, K = look, lift, x in one
+  cover_SLXP: jax.Array  # by shape of the body, lift and x
+  paint_KPC: jax.Array  # cover * colour; K runs over appearance, lift and x
   energy_K: jax.Array  # sum of cover * colour^2
-  x: jax.Array
-  lift: jax.Array
+  x: jax.Array  # pixels, of the grid
+  lift: jax.Array  # pixels, of the grid
 
 
 class Bank(NamedTuple):
-  """All that a frame is compared with."""
+  """All pictures that a frame is compared with."""
 
-  strip_SGYXC: jax.Array  # in 4x4 cells, by size, G = place, offset
-  fine_SGPC: jax.Array  # in 2x2 cells
-  fits: tuple[Fits, ...]
+  strip_SGYXC: jax.Array  # in 4x4 cells, by size; G runs over place and offset
+  fine_SGPC: jax.Array  # the same in 2x2 cells
+  fits: tuple[Fits, ...]  # by size
 
 
 @functools.lru_cache
 def bank() -> Bank:
-  """Drawn on the first call (seconds), about 60 MB."""
+  """The pictures, about 60 MB; the first call draws them in some seconds."""
   atlas, width = places.atlas(), world.WIDTH
   strip_SGYXC = np.stack(
     [
@@ -61,20 +62,24 @@ def _fits(size: int) -> Fits:
   x = np.arange(low - GRID, high + 2 * GRID, GRID, dtype=np.float32)
   top = motion.JUMP * sprites.BODY[size]
   lift = np.arange(0.0, top + GRID / 2, GRID, dtype=np.float32)
-  looks = np.arange(len(world.LOOKS))
-  grid = np.meshgrid(looks, lift, x, indexing='ij')
+  appearances = np.arange(len(world.APPEARANCES))
+  grid = np.meshgrid(appearances, lift, x, indexing='ij')
   total = grid[0].size
   keep = np.minimum(np.arange(-(-total // _BLOCK) * _BLOCK), total - 1)
-  look_K, lift_K, x_K = (values.ravel()[keep] for values in grid)
+  appearance_K, lift_K, x_K = (values.ravel()[keep] for values in grid)
   blocks = [
-    _stamp(*(values[i : i + _BLOCK] for values in (look_K, lift_K, x_K)), size)
+    _stamp(
+      *(values[i : i + _BLOCK] for values in (appearance_K, lift_K, x_K)), size
+    )
     for i in range(0, len(keep), _BLOCK)
   ]
   cover_KP, paint_KPC, energy_K = (
     jnp.concatenate(parts)[:total] for parts in zip(*blocks, strict=True)
   )
-  # The first look of each shape tells the covers.
-  _, firsts = np.unique([look.shape for look in world.LOOKS], return_index=True)
+  # the cover depends on the shape alone: take one appearance of each
+  _, firsts = np.unique(
+    [appearance.shape for appearance in world.APPEARANCES], return_index=True
+  )
   cover_SLXP = cover_KP.reshape(*grid[0].shape, -1)[firsts]
   return Fits(
     cover_SLXP, paint_KPC, energy_K, jnp.asarray(x), jnp.asarray(lift)
@@ -82,11 +87,11 @@ def _fits(size: int) -> Fits:
 
 
 @jax.jit
-def _stamp(look_K, lift_K, x_K, size):
-  """Cover, cover * colour and sum of cover * colour^2 of standing sprites."""
+def _stamp(appearance_K, lift_K, x_K, size):
+  """Cover, cover * colour and sum of cover * colour^2 of K sprites."""
 
-  def stamp(look, lift, x):
-    sprite = standing(look, size, x, lift)
+  def stamp(appearance, lift, x):
+    sprite = standing(appearance, size, x, lift)
     cover_YX1 = sprite.cover_YX[..., None]
     paint_YXC = cover_YX1 * sprite.colour_YXC
     return (
@@ -95,24 +100,24 @@ def _stamp(look_K, lift_K, x_K, size):
       jnp.sum(paint_YXC * sprite.colour_YXC) / 4,
     )
 
-  return jax.vmap(stamp)(look_K, lift_K, x_K)
+  return jax.vmap(stamp)(appearance_K, lift_K, x_K)
 
 
-def standing(look, size, x, lift) -> sprites.Sprite:
-  """The sprite of a world.LOOKS index, standing at x, `lift` pixels up."""
-  parts = jnp.asarray(world.LOOKS)[look]
+def standing(appearance, size, x, lift) -> sprites.Sprite:
+  """A standing sprite; `appearance` is an index into world.APPEARANCES."""
+  parts = jnp.asarray(world.APPEARANCES)[appearance]
   still = jnp.zeros(())
   pose = sprites.Pose(x, lift, still, still, still)
   return sprites.draw((parts[0], parts[1], parts[2]), size, pose)
 
 
 def cells(image: jax.Array, size: int) -> jax.Array:
-  """Means over size x size pixels of [..., Y, X, C]."""
+  """Means over cells of size x size pixels, of images [..., Y, X, C]."""
   *lead, rows, columns, channels = image.shape
   split = (*lead, rows // size, size, columns // size, size, channels)
   return image.reshape(split).mean((-4, -2))
 
 
 def flat(image: jax.Array) -> jax.Array:
-  """[..., Y, X, C] to [..., P, C]."""
+  """Joins rows and columns: [..., Y, X, C] -> [..., P, C]."""
   return image.reshape(*image.shape[:-3], -1, image.shape[-1])

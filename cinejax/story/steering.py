@@ -1,11 +1,13 @@
-"""What happens in each latent frame of a story film, as actions to steer by.
+"""The actions in each latent frame of a story film, for steered models.
 
-left, right  the character moves so;   jump  she is off the ground
-camera       the camera travels
+  left, right  the character moves in that direction
+  jump         the character is off the ground
+  camera       the camera travels
 
-A latent frame stands for the `stride` pixel frames that end at its own (the
-first for one alone); an action holds if it does in most of them. Prompts of
-steered films leave to the actions what the character does.
+A latent frame stands for `stride` pixel frames, of which it is the last; the
+first one stands for one. An action holds if it holds in most of them. In
+prompts of steered films, the actions replace the word for what the character
+does.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ _STILL = 1e-3  # pixels
 def steer(
   film: world.StoryFilm, frames_per_chunk: int = 3, stride: int = 4
 ) -> list[list[str]]:
-  """The names of ACTIONS that hold, for each latent frame of the film."""
+  """The names of the ACTIONS that hold in each latent frame of the film."""
   states = motion.describe(film, frames_per_chunk, stride)
   holds_TA = np.stack(
     [
@@ -46,26 +48,29 @@ def steer(
 
 def steered_prompts(
   film: world.StoryFilm,
-  said: Sequence[ChunkPrompt],
+  prompts: Sequence[ChunkPrompt],
   frames_per_chunk: int = 3,
   stride: int = 4,
 ) -> tuple[ChunkPrompt, ...]:
-  """`said` with actions in place of the word for what the character does."""
+  """The prompts of the film's chunks, with actions for the action word."""
   done = steer(film, frames_per_chunk, stride)
   segments = film.chunk_segments()
 
   def chunk(i: int) -> ChunkPrompt:
     action = world.ACTIONS[film.segments[segments[i]].action]
-    bare = said[i].prompt.replace(f' {action} ', ' is ', 1)
+    bare = prompts[i].prompt.replace(f' {action} ', ' is ', 1)
     own = done[i * frames_per_chunk : (i + 1) * frames_per_chunk]
-    return said[i]._replace(prompt=actions.write(bare, own))
+    return prompts[i]._replace(prompt=actions.write(bare, own))
 
-  return tuple(chunk(i) for i in range(len(said)))
+  return tuple(chunk(i) for i in range(len(prompts)))
 
 
 def _travels(offset_T: np.ndarray) -> np.ndarray:
-  """Whether the camera is on its way to the next frame; at a cut, where it
-  starts anew, as in the frame before."""
+  """Whether the camera travels from each frame to the next.
+
+  At a cut, where the offset starts anew, the answer is that of the frame
+  before.
+  """
   step_T = np.append(np.diff(offset_T), -1.0)
   for t in np.flatnonzero(step_T < 0):
     step_T[t] = step_T[t - 1]

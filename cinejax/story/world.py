@@ -1,12 +1,12 @@
 """Vocabularies and records of the story world, and the grammar of its prompts.
 
-A prompt names a character and what is seen of it, never what it looks like:
+A prompt names a character, but not its appearance:
 
   Ada runs right in the forest, wide shot
   Ben jumps on the beach, close shot, panning
 
-Looks (hue x shape x pattern) are dealt anew for every film, so whoever draws
-Ada right when she returns must remember her.
+Appearances (hue x shape x pattern) are drawn anew for every film, so that a
+model that draws a returning character right must remember it.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ HUES = ('red', 'yellow', 'green', 'blue')
 SHAPES = ('round', 'square', 'pointed')
 PATTERNS = ('plain', 'belted')
 
-CHUNK_FRAMES = 3  # latent frames of a chunk as films are cast
+CHUNK_FRAMES = 3  # latent frames of the chunks in which films are cast
 FPS = 8
 HEIGHT = WIDTH = 64
 
-_ON = frozenset({'beach'})  # places one is on, not in
+_ON = frozenset({'beach'})  # places that take "on" instead of "in"
 _WHERE = {place: 'on' if place in _ON else 'in' for place in PLACES}
 _PROMPT = re.compile(
   rf'(?P<prefix>.*\b)?(?P<character>{"|".join(CHARACTERS)}) '
@@ -42,8 +42,8 @@ _PROMPT = re.compile(
 )
 
 
-class Look(NamedTuple):
-  """Indices into HUES, SHAPES and PATTERNS."""
+class Appearance(NamedTuple):
+  """The appearance of a character: indices into HUES, SHAPES and PATTERNS."""
 
   hue: int
   shape: int
@@ -53,8 +53,8 @@ class Look(NamedTuple):
     return f'{HUES[self.hue]} {SHAPES[self.shape]} {PATTERNS[self.pattern]}'
 
 
-LOOKS = tuple(
-  Look(*indices)
+APPEARANCES = tuple(
+  Appearance(*indices)
   for indices in itertools.product(
     range(len(HUES)), range(len(SHAPES)), range(len(PATTERNS))
   )
@@ -63,10 +63,10 @@ LOOKS = tuple(
 
 @dataclasses.dataclass(frozen=True)
 class StorySegment:
-  """One prompt held for `chunks` chunks; ints index the vocabularies.
+  """One prompt for `chunks` chunks; the first five are vocabulary indices.
 
-  `cut` is false in the first segment of a film and where only the action
-  changes; place, size, camera and character then stay.
+  `cut` is False in the first segment of a film, and where only the action
+  changes while place, size, camera and character stay.
   """
 
   character: int
@@ -82,9 +82,9 @@ class StorySegment:
 class ReturnEvent:
   """A cut, at chunk `chunk`, to a character last on screen in `last_chunk`.
 
-  `kind` is 'opening' for the character of chunk 0 and 'later' for others;
-  `absent_chunks`, of three latent frames however long the film's are, lie
-  between and are all other characters'.
+  `kind` is 'opening' for the character of chunk 0 and 'later' for others.
+  `absent_chunks` chunks lie between, counted in CHUNK_FRAMES latent frames
+  whatever the film's chunks are.
   """
 
   character: int
@@ -96,16 +96,19 @@ class ReturnEvent:
 
 @dataclasses.dataclass(frozen=True)
 class StoryFilm:
-  """A cast film: `looks[c]` indexes LOOKS for character c."""
+  """A cast film.
+
+  `appearances[c]` is the index into APPEARANCES of character c.
+  """
 
   seed: int
   segments: tuple[StorySegment, ...]
-  looks: tuple[int, ...]
+  appearances: tuple[int, ...]
   events: tuple[ReturnEvent, ...] = ()
 
   @property
   def chunks(self) -> int:
-    """N, the length of the film."""
+    """N, the length of the film in chunks."""
     return sum(segment.chunks for segment in self.segments)
 
   def chunk_segments(self) -> tuple[int, ...]:
@@ -125,15 +128,15 @@ class StoryFilm:
     return tuple(itertools.accumulate(int(s.cut) for s in self.segments))
 
   def in_chunks_of(self, frames: int) -> 'StoryFilm':
-    """The same film in chunks of `frames` latents.
+    """The same film in chunks of `frames` latent frames.
 
-    Films are cast in chunks of CHUNK_FRAMES. Raises UserError unless `frames`
-    divides that.
+    Raises UserError unless `frames` divides CHUNK_FRAMES, in which films are
+    cast.
     """
     if CHUNK_FRAMES % frames:
       raise UserError(
-        f'story films have chunks of {CHUNK_FRAMES} latent frames; '
-        f'config.film.frames_per_chunk is {frames}, which does not divide it'
+        f'config.film.frames_per_chunk is {frames}; for story films it must '
+        f'divide {CHUNK_FRAMES}'
       )
     times = CHUNK_FRAMES // frames
     return dataclasses.replace(
@@ -153,7 +156,7 @@ class StoryFilm:
     )
 
   def screenplay(self) -> film_screenplay.Film:
-    """The film as what a user would write: prompts, chunks and cuts."""
+    """The film as a screenplay: its prompts, their chunks and cuts."""
     return film_screenplay.Film(
       segments=tuple(
         film_screenplay.Segment(
@@ -170,8 +173,10 @@ class StoryFilm:
 
 
 def check_size(film: FilmConfig, instead: str) -> None:
-  """Raises UserError, which says what to do `instead`, for films of a size
-  that the story world has not."""
+  """Raises UserError unless films have the size of the story world.
+
+  `instead` says in the message what to do.
+  """
   if (film.height, film.width) != (HEIGHT, WIDTH):
     raise UserError(
       f'config.film is {film.width}x{film.height} pixels; story films are '
@@ -180,7 +185,7 @@ def check_size(film: FilmConfig, instead: str) -> None:
 
 
 def prompt(segment: StorySegment) -> str:
-  """What the model reads of `segment`, without a cut prefix."""
+  """The prompt of `segment`, without a prefix for a cut."""
   place = PLACES[segment.place]
   pan = ', panning' if CAMERAS[segment.camera] == 'pan' else ''
   return (
@@ -190,9 +195,10 @@ def prompt(segment: StorySegment) -> str:
 
 
 def parse_prompt(text: str) -> StorySegment | None:
-  """The segment (of 1 chunk) that `text` describes; None if not our grammar.
+  """The segment, of one chunk, that `text` describes.
 
-  Words before the character, such as a cut prefix, make it a cut.
+  Words before the character, such as the prefix of a cut, make it a cut. None:
+  the text is not of this grammar.
   """
   match = _PROMPT.fullmatch(text.strip())
   if match is None:

@@ -1,21 +1,30 @@
-"""How networks are trained, stage by stage."""
+"""How networks are trained, stage by stage; meanings: configs/base.py."""
 
 import dataclasses
 from typing import Any
+
+from cinejax.core.config import (
+  FLOATS,
+  between,
+  non_negative,
+  one_of,
+  positive,
+  share,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
   stages: tuple[str, ...]
-  log_every_steps: int
-  save_every_steps: int
-  sample_every_steps: int  # 0 = never
-  keep_checkpoints: int
-  keep_best: int  # besides those, by mean loss since the save before
-  weights_dtype: str  # float32 | bfloat16: of the files that stages make
+  log_every_steps: int = positive()
+  save_every_steps: int = positive()
+  sample_every_steps: int = non_negative()  # 0 = never
+  keep_checkpoints: int = positive()
+  keep_best: int = non_negative()
+  weights_dtype: str = one_of(*FLOATS)
   wandb_project: str  # '' = none
-  codec_weights: str  # used where no stage of this run makes them
-  base_weights: str  # the base starts from these
+  codec_weights: str  # '' = none, as in what follows
+  base_weights: str
   base_bidirectional_weights: str
   init_weights: str
   dmd_weights: str
@@ -24,41 +33,40 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LoraConfig:
-  rank: int  # of the adapters that are trained; 0 = whole networks
-  alpha: float  # an adapter counts alpha / rank
-  targets: str  # regex of the layers that have one
+  rank: int = non_negative()  # 0 = whole networks
+  alpha: float = positive()
+  targets: str  # regex of layers
 
 
-# (name, updates, ((key, value) ...)): what differs from the config meanwhile; a
-# key is one of config's, and `stage.KEY` one of the stage's own
+# (name, updates, ((key, value) ...)): what differs from the config meanwhile. A
+# key is a key of config; `stage.KEY` is a key of the phase's own stage.
 Phase = tuple[str, int, tuple[tuple[str, Any], ...]]
 
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-  steps: int  # optimizer updates; with phases, theirs count instead
-  batch: int  # examples an update, over all devices
-  accumulate: int  # parts that a batch is computed in, one after another
-  optimizer: str  # adamw | muon
-  learning_rate: float  # at its peak
-  warmup_steps: int
-  schedule: str  # constant | cosine
-  beta1: float
-  beta2: float
-  moments_dtype: str  # float32 | bfloat16: of the optimizer's state at rest
-  weight_decay: float  # of matrices only
-  clip_norm: float  # global gradient norm
-  spike_norm: float  # a gradient norm above it is no update's; 0 = any
-  on_spike: str  # stop | skip: what a spike, or a NaN, does
-  ema: float  # decay
+  steps: int = positive()  # updates; with phases, theirs count instead
+  batch: int = positive()  # examples an update, over all devices
+  accumulate: int = positive()
+  optimizer: str = one_of('adamw', 'muon')
+  learning_rate: float = positive()  # at its peak
+  warmup_steps: int = non_negative()
+  schedule: str = one_of('constant', 'cosine')
+  beta1: float = share()
+  beta2: float = share()
+  moments_dtype: str = one_of(*FLOATS)
+  weight_decay: float = non_negative()  # of matrices only
+  clip_norm: float = positive()  # global gradient norm
+  spike_norm: float = non_negative()  # 0 = any
+  on_spike: str = one_of('stop', 'skip')
+  ema: float = share()
   ema_warmup: bool
-  drop_text: float  # films trained with the negative prompt
-  final_share: float  # of the learning rate, at the end of a cosine
+  final_share: float = between(0, 1)
   phases: tuple[Phase, ...]  # () = one, of `steps` updates
   lora: LoraConfig
 
   def of_phases(self) -> tuple['StageConfig', ...]:
-    """The settings of each phase, alone; of a stage without phases its own."""
+    """Returns the settings of each phase; its own for a stage without any."""
     if not self.phases:
       return (self,)
     settings = []
@@ -71,12 +79,28 @@ class StageConfig:
       settings.append(dataclasses.replace(self, steps=steps, phases=(), **own))
     return tuple(settings)
 
+  def conflict(self, at: str) -> str:
+    """Why a batch has no equal parts; '' if it has."""
+    if self.batch % self.accumulate:
+      return (
+        f'{at}.accumulate is {self.accumulate}; it must divide the batch of '
+        f'{self.batch}'
+      )
+    return ''
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseStageConfig(StageConfig):
+  """Of a stage whose network is sampled with guidance."""
+
+  drop_text: float = share()  # films trained with the negative prompt
+
 
 @dataclasses.dataclass(frozen=True)
 class Stages:
   codec: StageConfig
-  base: StageConfig
-  base_bidirectional: StageConfig
+  base: BaseStageConfig
+  base_bidirectional: BaseStageConfig
   init: StageConfig
   dmd: StageConfig
   tune: StageConfig

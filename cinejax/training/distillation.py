@@ -25,7 +25,7 @@ from cinejax.models.text.select import Text
 from cinejax.objectives import self_forcing
 from cinejax.objectives.adversarial import Adversary
 from cinejax.objectives.dmd import make_dmd_loss
-from cinejax.rollout.config import RolloutConfig
+from cinejax.rollout.config import STUDENT_STEPS, RolloutConfig
 from cinejax.rollout.step import Step
 from cinejax.training.config import StageConfig
 from cinejax.training.optim import make_optimizer
@@ -112,11 +112,14 @@ def describe(cfg: Config, name: str, text: Text) -> Program:
 
 
 def _student_rollout(cfg: Config) -> RolloutConfig:
+  if cfg.rollout.steps not in STUDENT_STEPS:
+    raise UserError(
+      f'config.rollout.steps is {cfg.rollout.steps}; a student is distilled '
+      'in 1, 2 or 4 steps, which --config=FILE:four, :two and :one set'
+    )
   return dataclasses.replace(
     cfg.rollout,
     sampler='few_step',
-    steps=cfg.dmd.steps,
-    first_steps=cfg.dmd.first_steps,
     guidance=1.0,
     # the same film as separate, but its passes cannot be run again
     commit='separate' if cfg.rollout.commit == 'fused' else cfg.rollout.commit,
@@ -134,14 +137,14 @@ def real_dit(cfg: Config) -> DiTConfig:
 
 
 def _step_maker(cfg: Config, negative_text_WD):
-  memory = _film_memory(cfg)
+  memory, rollout = _film_memory(cfg), _student_rollout(cfg)
 
   def make_step(latent_shape):
     return Step(
       denoise_fn=denoiser.make_denoise_fn(cfg.dit, memory),
       memory=memory,
       diffusion=cfg.diffusion,
-      rollout=_student_rollout(cfg),
+      rollout=rollout,
       latent_shape=latent_shape,
       negative_text_WD=negative_text_WD,
     )

@@ -92,7 +92,7 @@ def count_flops(name: str, cfg: Config, remat: str) -> int:
   if name in ('dmd', 'tune'):
     turns = 1 / cfg.dmd.every
   if name == 'dmd':
-    passes = (1 + cfg.dmd.steps) / 2
+    passes = (1 + cfg.rollout.steps) / 2
   return flops.count(planned.fn, *planned.args, often=turns, trips=passes)
 
 

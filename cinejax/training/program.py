@@ -135,7 +135,7 @@ def film_batches(
 def story_batches(
   cfg: Config, settings: StageConfig, text: Text
 ) -> Callable[[int], Iterator[dict[str, Any]]]:
-  """Program.batches_fn of a stage that reads config.data.kinds."""
+  """Program.batches_fn of a stage that reads config.story.kinds."""
   check_size(cfg.film, 'give a config of that size, or config.data.films')
   if cfg.story.seed == cfg.eval.seed:
     raise UserError(
@@ -143,7 +143,7 @@ def story_batches(
       'training may see its films; give another'
     )
   films = StoryFilms(
-    kinds=cfg.data.kinds,
+    kinds=cfg.story.kinds,
     seed=cfg.story.seed,
     chunks=cfg.data.chunks,
     film=cfg.film,

@@ -10,11 +10,13 @@ import numpy as np
 
 from cinejax.config import Config
 from cinejax.core.config import MeshConfig
+from cinejax.core.random import key_from_seed
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm
 from cinejax.diffusion.solver import euler_step
 from cinejax.diffusion.timesteps import euler_grid
-from cinejax.directing.director import Director
+from cinejax.directing.film_codec import FilmCodec
+from cinejax.directing.rollout_programs import RolloutPrograms
 from cinejax.film.media import write_video
 from cinejax.models.codec.base import Codec, from_bytes, to_bytes
 from cinejax.models.denoiser import FilmFn
@@ -53,8 +55,9 @@ def make_film_sampler(
   Always from the same noise, so that what differs between two samples is
   what was learnt between them.
   """
-  # one director for all samples, so that its programs are compiled once
-  director = Director(_alone(cfg), None, codec, codec_params, text)
+  # shared by all samples, so that they are compiled once
+  programs = RolloutPrograms(_alone(cfg), text_encoder=text)
+  film_codec = FilmCodec(_alone(cfg), codec, codec_params)
   text_NWD = text.encode(film.prompts)
   chunks = [
     ChunkInput(text_BWD=jnp.asarray(text_WD)[None], cut_B=jnp.asarray([cut]))
@@ -62,10 +65,10 @@ def make_film_sampler(
   ]
 
   def frames(params: Params) -> Iterator[np.ndarray]:
-    state = director.begin([cfg.seed])
-    made = stream(director.scan_fn, params, state, chunks)
+    state = programs.begin([cfg.seed])
+    made = stream(programs.scan_fn, params, state, chunks)
     latents = (output.latents_BFYXC for _, output in made)
-    for video_BTYXC in director.decode(latents):
+    for video_BTYXC in film_codec.decode(latents):
       yield from video_BTYXC[0]
 
   def sample_fn(params: Params, path: pathlib.Path) -> None:
@@ -83,13 +86,13 @@ def make_whole_film_sampler(
   codec_params: Params,
 ) -> SampleFn:
   """As `make_film_sampler`, of a bidirectional base: all chunks at once."""
-  director = Director(_alone(cfg), None, codec, codec_params, text)
+  film_codec = FilmCodec(_alone(cfg), codec, codec_params)
   frames = cfg.film.frames_per_chunk
   times = euler_grid(cfg.rollout.steps, cfg.diffusion.shift)
   row = fit_film(film, text.encode, len(film.prompts), frames)
   films = guidance.films({name: x[None] for name, x in row.items()}, frames)
   negative_text_WD = text.encode([cfg.rollout.negative_prompt])[0]
-  key = jax.random.key(cfg.seed)
+  key = key_from_seed(cfg.seed)
   velocity_fn = guidance.guided(
     film_fn, films, key, negative_text_WD, cfg.rollout.guidance
   )
@@ -106,7 +109,7 @@ def make_whole_film_sampler(
 
   def sample_fn(params: Params, path: pathlib.Path) -> None:
     chunks = np.moveaxis(np.asarray(make(params)), 1, 0)
-    video = (frame for part in director.decode(chunks) for frame in part[0])
+    video = (frame for part in film_codec.decode(chunks) for frame in part[0])
     write_video(path, video, cfg.film.fps)
 
   return sample_fn

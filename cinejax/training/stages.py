@@ -62,7 +62,7 @@ class Stage:
     phases = getattr(cfg.stage, self.name).phases
     changed = (key for _, _, changes in phases for key, _ in changes)
     return self.name == 'base' and (
-      bool(cfg.data.kinds) or 'data.kinds' in changed
+      bool(cfg.story.kinds) or 'story.kinds' in changed
     )
 
   @property
@@ -132,7 +132,7 @@ def _patch_codec(cfg: Config) -> PatchCodec:
 def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
   codec_weights = weights_path(cfg, workdir, 'codec')
   start = started(cfg.train.base_weights)
-  if cfg.data.kinds:
+  if cfg.story.kinds:
     return _build_story_base(cfg, codec_weights, start)
   films, text = latent_films(cfg), captions(cfg)
   codec = load_codec(cfg.codec, codec_weights)
@@ -147,11 +147,11 @@ def _build_base(cfg: Config, workdir: pathlib.Path) -> Program:
 def _build_story_base(
   cfg: Config, codec_weights: pathlib.Path, start: dict[str, str]
 ) -> Program:
-  """The base on config.data.kinds: films are painted inside the update."""
+  """The base on config.story.kinds: films are painted inside the update."""
   text = captions(cfg)
   program = describe(cfg, 'base', text)
   codec = make_codec(cfg.codec)
-  paint = make_painter(codec, cfg.story.look_weight)
+  paint = make_painter(codec, cfg.story.appearance_weight)
 
   def loss_fn(params, batch, key, given):
     return program.loss_fn(params, paint(given['codec'], batch), key, given)

@@ -1,20 +1,22 @@
-"""Ablations: one file, one question, many points.
+"""Ablations: each file asks one question, which a sweep over points answers.
 
-A file has
+An ablation file has
 
-  docstring     the question, the command, the cost
-  get_config()  what its points share; files that train nothing take a variant
-                of configs/story.py, FILE.py:four: that network, not the base
-  sweep()       its points: dicts of overrides, `name` (config.name) among them
-  runs(point)   a point's commands in order, each `MODULE FLAG…`
-  FIGURES       the figures of its table and plot, or () for all
+  docstring     the question, the command and the cost
+  get_config()  the config that its points share; files that train nothing
+                accept a variant of configs/story.py, as in FILE.py:four, to use
+                that network instead of the base
+  sweep()       the points: dicts of overrides that include `name`, which is
+                config.name
+  runs(point)   the commands of a point in order, each `MODULE FLAG…`
+  METRICS       the metrics of its table and plot, or () for all
 
-In overrides and flags {dir} is the point's own folder. What `cinejax.sweep`
-collects from there: {dir}/eval/report.json, {dir}/bench.jsonl, the metrics of
-a training into {dir}, and the size of {dir}/trajectories.
+In overrides and flags, {dir} stands for the folder of the point.
+`cinejax.sweep` collects metrics from {dir}/eval/report.json, {dir}/bench.jsonl,
+the metrics of training in {dir}, and the size of {dir}/trajectories. Further
+evaluations of a point may go to {dir}/eval-NAME.
 
-Other evaluations of a point may go to {dir}/eval-NAME. Lists of points are
-added with `+`; here is the rest of the algebra.
+Lists of points are joined with `+`; the functions below combine them otherwise.
 """
 
 import itertools
@@ -25,39 +27,34 @@ from ml_collections import ConfigDict
 
 Point = dict[str, Any]  # key of the config -> value
 
-# Commands that many points share: of the shipped networks, and of random ones.
+# Commands that many points share, with the shipped and with random networks.
 EVALUATE = 'cinejax.evaluate --weights=weights/story --out={dir}/eval --seeds=3'
 TIME_ROLLOUT = 'cinejax.bench --what=rollout --out={dir}/bench.jsonl'
 
 
 def direct_and_time(point: Point) -> tuple[str, ...]:
-  """The `runs` of points that the shipped networks direct as they are."""
+  """The `runs` of points that evaluate and time the shipped networks."""
   del point
   return (f'{EVALUATE} --metrics=given,generated', TIME_ROLLOUT)
 
 
 def over(key: str, values: Iterable[Any], prefix: str = '') -> list[Point]:
-  """A point for each value of `key`, named after it."""
+  """A point for each value of `key`, with the value in its name."""
   return [{'name': f'{prefix}{value}', key: value} for value in values]
 
 
 def product(*sweeps: list[Point]) -> list[Point]:
-  """Every choice of one point from each; the last varies fastest."""
+  """All combinations of one point of each sweep; the last varies fastest."""
   return [_joined(points) for points in itertools.product(*sweeps)]
 
 
-def zipped(*sweeps: list[Point]) -> list[Point]:
-  """First with first, second with second; all have one length."""
-  return [_joined(points) for points in zip(*sweeps, strict=True)]
-
-
 def seeded(points: list[Point], seeds: Iterable[int]) -> list[Point]:
-  """Each point with each seed of training; tables show mean and spread."""
+  """Each point with each training seed; tables average over the seeds."""
   return product(points, over('seed', seeds, 'seed'))
 
 
 def variant(name: str, config: ConfigDict, of: ConfigDict) -> Point:
-  """What `config` has that `of` has not: a whole config as a point."""
+  """A point with the values of `config` that differ from those of `of`."""
   known = _flat(of)
   differing = {k: v for k, v in _flat(config).items() if known[k] != v}
   return differing | {'name': name}

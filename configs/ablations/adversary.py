@@ -1,16 +1,16 @@
-"""Does an adversary help distribution matching, and at which weight?
+"""Does an adversary improve distribution matching, and with which weight?
 
   python -m cinejax.sweep configs/ablations/adversary.py \\
     --workdir=runs/adversary
 
-Four-step students from one first student and the shipped base, for 1,000
-updates each. Needs the films of small.py and
+Four-step students start from the same initial student and the shipped base, and
+are distilled for 1,000 updates each. Needs the films of small.py and
 
   python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \\
     --config.train.stages="('init',)" --config.data.films=runs/story/films \\
     --config.train.base_weights=weights/story/base.safetensors
 
-Nine distillations: give it a GPU.
+Nine distillations; use a GPU.
 """
 
 from ml_collections import ConfigDict
@@ -18,11 +18,11 @@ from ml_collections import ConfigDict
 from configs import ablations, story
 from configs.ablations import small
 
-FIGURES = (
+METRICS = (
   'place',
   'action',
   'recall_given',
-  'look_bits',
+  'appearance_bits',
   'sca',
   'flicker',
   'dmd secs',

@@ -1,18 +1,18 @@
-"""How small may the bank be in a long film, and what should it let go?
+"""How small can the bank of a long film be, and what should it evict?
 
   python -m cinejax.sweep configs/ablations/bank.py --workdir=runs/bank
 
-Films of 40 chunks, 120 latent frames, in banks of E frames; V + R + F = 17.
-A past that is given uses nothing, so `unused` shows in `recall`, of films that
-are generated whole. 16 films: some 45 minutes a point on 2 CPU cores, 13
-points.
+Films of 40 chunks, 120 latent frames, with banks of E frames; V + R + F = 17.
+Nothing is routed in a given past, so `unused` can be seen only in `recall`, of
+films that are generated as a whole. 16 films; 13 points of about 45 minutes on
+2 CPU cores.
 """
 
 from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = ('recall_given', 'recall', 'recall opening', 'recall later')
+METRICS = ('recall_given', 'recall', 'recall opening', 'recall later')
 RULES = ('oldest', 'redundant', 'unused')
 
 

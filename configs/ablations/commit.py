@@ -1,22 +1,23 @@
-"""What does a commit cost: its own pass, part of the next chunk's, or none?
+"""What does a commit cost: as its own pass, with the next chunk, or none?
 
   python -m cinejax.sweep configs/ablations/commit.py --workdir=runs/commit
 
-`separate` and `fused` make the same film, `reuse` keeps what the last, noisy
-pass computed; the students that ship were distilled with commits. One that was
-distilled without: --config.rollout.commit=reuse of `cinejax.train`. Some 5
-minutes a point on 2 CPU cores; times want them alone.
+`separate` and `fused` make the same film; `reuse` stores the keys and values of
+the last, noisy pass. The shipped students were distilled with commits; to
+distil one without, give --config.rollout.commit=reuse to `cinejax.train`. About
+5 minutes per point on 2 CPU cores, on which nothing else may run, for the sake
+of the times.
 """
 
 from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = (
+METRICS = (
   'place',
   'sca',
   'unreadable',
-  'look_bits',
+  'appearance_bits',
   'rollout chunk_ms',
   'rollout pixel_fps',
   'rollout peak_memory_bytes',

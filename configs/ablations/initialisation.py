@@ -1,22 +1,22 @@
-"""Which first student should be distilled, and what does it cost to get there?
+"""Which initial student should be distilled, and what does it cost?
 
   python -m cinejax.sweep configs/ablations/initialisation.py \\
     --workdir=runs/initialisation
 
-Four steps from the shipped base: from the base as it is (none), from ODE
-distillation of it or of a bidirectional base, and from consistency
-distillation (cd). Each is measured before (`init ...`) and after 1,000 updates
-of distribution matching; costs are updates, seconds and bytes stored, without
-the training of a bidirectional base. Needs the films of small.py and
+Four-step students of the shipped base: initialised with the base itself (none),
+by ODE distillation of it or of a bidirectional base, or by consistency
+distillation (cd). Each is evaluated before (`init ...`) and after 1,000 updates
+of distribution matching. Costs are updates, seconds and stored bytes, without
+the training of the bidirectional base. Needs the films of small.py and
 
   python -m cinejax.train --config=configs/story.py --workdir=runs/story \\
     --config.train.stages="('base_bidirectional',)" \\
     --config.train.codec_weights=weights/story/codec.safetensors \\
     --config.data.films=runs/story/films
 
-A trajectory is 96 passes of its teacher over a film, which is why there are 64
-of each teacher. Consistency distillation stores none and reads every film: part
-of what differs is how much each has seen.
+A trajectory takes 96 passes of the teacher over a film, so there are only 64 of
+each teacher. Consistency distillation stores none and trains on all films, so
+the methods also differ in the amount of data.
 """
 
 from ml_collections import ConfigDict
@@ -24,13 +24,13 @@ from ml_collections import ConfigDict
 from configs import ablations, story
 from configs.ablations import small
 
-FIGURES = (
+METRICS = (
   'init sca',
   'sca',
   'init unreadable',
   'unreadable',
-  'init look_bits',
-  'look_bits',
+  'init appearance_bits',
+  'appearance_bits',
   'recall_given',
   'init steps',
   'init secs',

@@ -1,17 +1,18 @@
-"""How soon is the first frame there: 2 steps a frame, or 4 a chunk of three?
+"""How soon is the first frame ready: 2 steps per frame, or 4 per chunk?
 
   python -m cinejax.sweep configs/ablations/latency.py --workdir=runs/latency
 
-Random weights: they do not change the time. A frame-wise student takes four
-steps for a film's first frame, and gives a latent frame at a time. A minute
-a point on 2 CPU cores; take nothing else onto them.
+Weights are random, which does not affect the times. A frame-wise student takes
+four steps for the first frame of a film and generates one latent frame at a
+time; chunks have three. One minute per point on 2 CPU cores, on which nothing
+else may run.
 """
 
 from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = (
+METRICS = (
   'first first_ms',
   'first first_pixel_frames',
   'rollout chunk_ms',

@@ -1,14 +1,14 @@
-"""Can a model cut that has learned from films of a single shot only?
+"""Can a model cut if it was trained on films of a single shot?
 
   python -m cinejax.sweep configs/ablations/multi_shot.py \\
     --workdir=runs/multi_shot
 
-One budget (small.py), two data sets. The second one:
+Two data sets, with the budget of small.py. The second one is made by
 
   python -m data_prep.story --config=configs/story.py --kind=single \\
     --weights=weights/story/codec.safetensors --out=runs/story/single
 
-Six trainings: some 4 hours on 2 CPU cores.
+Six trainings; about 4 hours on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from configs import ablations
 from configs.ablations import small
 
-FIGURES = ('sca', 'false_cuts', 'place', 'recall_given', 'recall')
+METRICS = ('sca', 'false_cuts', 'place', 'recall_given', 'recall')
 
 
 def get_config() -> ConfigDict:

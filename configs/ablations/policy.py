@@ -1,10 +1,10 @@
-"""Which memory finds a character who returns, with one and the same model?
+"""Which memory policy finds a returning character, with the same model?
 
   python -m cinejax.sweep configs/ablations/policy.py --workdir=runs/policy
 
-Every policy but `full` reads at most R frames outside the window. Films whose
-returns are far apart: --config.eval.kind=long. Three sampling seeds; about 30
-minutes a policy on 2 CPU cores.
+All policies but `full` read at most R frames outside of the window. For films
+with longer absences give --config.eval.kind=long. Three sampling seeds; about
+30 minutes per policy on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from cinejax.memory.config import POLICIES
 from configs import ablations, story
 
-FIGURES = (
+METRICS = (
   'recall_given',
   'recall_given opening',
   'recall_given later',

@@ -1,10 +1,11 @@
-"""What do window, sink and camr learn, each trained with its own memory?
+"""What do models learn with the policies window, sink and camr in training?
 
   python -m cinejax.sweep configs/ablations/policy_trained.py \\
     --workdir=runs/policy_trained
 
-Unlike in policy.py no model is asked to read what it was not trained on.
-Nine trainings at the budget of small.py: some 6 hours on 2 CPU cores.
+Unlike in policy.py, every model is evaluated with the policy that it was
+trained with. Nine trainings with the budget of small.py; about 6 hours on 2 CPU
+cores.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import ablations
 from configs.ablations import small
 
-FIGURES = (
+METRICS = (
   'recall_given',
   'recall_given opening',
   'recall_given later',

@@ -1,15 +1,15 @@
-"""Must what is read be decided at every denoising step, or once a chunk?
+"""Should frames be routed at every denoising step, or once per chunk?
 
   python -m cinejax.sweep configs/ablations/reroute.py --workdir=runs/reroute
 
-About 30 minutes a point on 2 CPU cores.
+About 30 minutes per point on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = ('recall_given', 'recall_swap', 'recall', 'sca', 'rollout chunk_ms')
+METRICS = ('recall_given', 'recall_swap', 'recall', 'sca', 'rollout chunk_ms')
 
 
 def get_config(variant: str = '') -> ConfigDict:

@@ -1,17 +1,17 @@
-"""How many routed frames R does camr need to do what reading all does?
+"""How many routed frames R does camr need to be as good as reading all?
 
   python -m cinejax.sweep configs/ablations/routed.py --workdir=runs/routed
 
-Evaluation films have 33 latent frames at most; `full` reads all of them, in
-absolute positions. The base was trained with R = 5: more frames lie at
-distances that it has not seen. About 25 minutes a point on 2 CPU cores.
+Evaluation films have at most 33 latent frames; `full` reads all of them, with
+absolute positions. The base was trained with R = 5; with more, frames have
+distances that it has not seen. About 25 minutes per point on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = ('recall_given', 'recall', 'sca', 'rollout chunk_ms')
+METRICS = ('recall_given', 'recall', 'sca', 'rollout chunk_ms')
 
 
 def get_config(variant: str = '') -> ConfigDict:

@@ -1,9 +1,10 @@
-"""Should every layer route for itself, or one layer for all above it?
+"""Should every layer route by itself, or one layer for all layers above?
 
   python -m cinejax.sweep configs/ablations/scope.py --workdir=runs/scope
 
-Each is trained at the budget of small.py, since a model that was trained with
-the one is lost with the other. Six trainings: some 4 hours on 2 CPU cores.
+Each is trained with the budget of small.py, since a model that was trained with
+one scope does not work with the other. Six trainings; about 4 hours on 2 CPU
+cores.
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 from configs import ablations
 from configs.ablations import small
 
-FIGURES = (
+METRICS = (
   'recall_given',
   'recall',
   'sca',

@@ -1,34 +1,34 @@
-"""One equal, small budget, at which ablations train bases of their own.
+"""A small budget with which ablations train bases.
 
-1,000 updates of 5 films of 7 chunks, from nothing: some 30 minutes a point on
-2 CPU cores, in which places, sizes and cuts are learned and nobody's look is:
-recall needs a larger budget. Points need the shipped codec and films encoded
-by it:
+1,000 updates on 5 films of 7 chunks, from random weights; about 30 minutes per
+point on 2 CPU cores. This is enough to learn places, sizes and cuts, but not
+appearances: recall needs a larger budget. Points need the shipped codec and
+films that it has encoded:
 
   python -m data_prep.story --config=configs/story.py \\
     --weights=weights/story/codec.safetensors --out=runs/story/films
 
-A larger budget: --config.stage.base.steps=…, and --config.data.chunks=11 for
-whole films, of cinejax.sweep.
+For a larger budget give --config.stage.base.steps=… to cinejax.sweep, and
+--config.data.chunks=11 for whole films.
 """
 
 from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-# what a point that trains a base then does
+# commands of a point that trains a base and evaluates it
 RUNS = (
   'cinejax.train --workdir={dir}',
   'cinejax.evaluate --weights={dir}/base.safetensors --out={dir}/eval '
   '--metrics=given,generated',
 )
-SEEDS = (0, 1, 2)  # of training
+SEEDS = (0, 1, 2)  # training seeds
 FILMS = 'runs/story/films'
-BASE = 'weights/story/base.safetensors'  # that ships
+BASE = 'weights/story/base.safetensors'  # the shipped base
 
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
-  """Of points that only train a base."""
+  """The `runs` of points that train a base and evaluate it."""
   del point
   return RUNS
 
@@ -43,7 +43,7 @@ def get_config() -> ConfigDict:
 
 
 def shared(config: ConfigDict) -> ConfigDict:
-  """`config` with what all that train here read."""
+  """Sets the codec and the films that all trainings here read."""
   config.train.codec_weights = 'weights/story/codec.safetensors'
   config.data.films = FILMS
   return config

@@ -1,23 +1,23 @@
-"""What is lost, and won, from the base to students of 4, 2 and 1 steps?
+"""How do students of 4, 2 and 1 steps differ from the base?
 
   python -m cinejax.sweep configs/ablations/steps.py --workdir=runs/steps
 
-The shipped networks, each as it is directed with: the base in 24 steps with
-guidance, students without. Three sampling seeds; on 2 CPU cores 30 minutes for
-the base, less than 5 for a student.
+The shipped networks with the settings of their configs: the base with 24 steps
+and guidance, students without guidance. Three sampling seeds; on 2 CPU cores 30
+minutes for the base and less than 5 for a student.
 """
 
 from ml_collections import ConfigDict
 
 from configs import ablations, story
 
-FIGURES = (
+METRICS = (
   'place',
   'size',
   'action',
   'recall_given',
   'recall',
-  'look_bits',
+  'appearance_bits',
   'sca',
   'rollout chunk_ms',
 )

@@ -1,11 +1,11 @@
-"""Does a base that was trained on routed context remember better than on all?
+"""Does a base remember better if it is trained on routed context?
 
   python -m cinejax.sweep configs/ablations/training_form.py \\
     --workdir=runs/training_form
 
-`routed` sees in training what generation will see, `full` all of the past.
-Both generate with camr, whose positions `full` has not seen. Six trainings:
-some 4 hours on 2 CPU cores.
+In training, `routed` sees the same context as in generation, and `full` the
+whole past. Both generate with camr, whose positions `full` has not seen. Six
+trainings; about 4 hours on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import ablations
 from configs.ablations import small
 
-FIGURES = ('recall_given', 'recall', 'sca', 'base loss', 'train step_ms')
+METRICS = ('recall_given', 'recall', 'sca', 'base loss', 'train step_ms')
 
 
 def get_config() -> ConfigDict:

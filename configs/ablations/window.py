@@ -1,10 +1,10 @@
-"""How long must the window V be, when what is beyond it can be routed?
+"""How long must the window V be if frames beyond it can be routed?
 
   python -m cinejax.sweep configs/ablations/window.py --workdir=runs/window
 
-All see the same films, in which who returns was out of the longest window. The
-base was trained with V = 9: a longer window reaches distances that it has not
-seen. About 25 minutes a point on 2 CPU cores.
+All points use the same films, whose returning character is outside of the
+longest window. The base was trained with V = 9; a longer window has distances
+that it has not seen. About 25 minutes per point on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from configs import ablations, story
 
 WINDOWS = (3, 6, 9, 12)
-FIGURES = ('recall_given', 'recall', 'sca', 'flicker', 'rollout chunk_ms')
+METRICS = ('recall_given', 'recall', 'sca', 'flicker', 'rollout chunk_ms')
 
 
 def get_config(variant: str = '') -> ConfigDict:

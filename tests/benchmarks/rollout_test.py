@@ -34,12 +34,12 @@ def test_the_first_call_is_not_counted():
 
 
 def test_spread_is_in_milliseconds():
-  spread = rollout_lib.spread([0.003, 0.001, 0.002])
+  spread = rollout_lib.spread_ms([0.003, 0.001, 0.002])
   assert spread == pytest.approx({'median': 2, 'min': 1, 'max': 3, 'n': 3})
 
 
 def test_rates_of_a_rollout_follow_from_its_milliseconds(director):
-  row = rollout_lib.rollout_row(director, batch=2, repeats=3)
+  row = rollout_lib.measure_rollout(director, batch=2, repeats=3)
   secs = row['chunk_ms']['median'] / 1e3
   # 3 latents of 8 x 8 in patches of 2 x 2; 3 latents of 4 pixel frames
   assert row['tokens_per_sec'] * secs == pytest.approx(2 * 3 * 16)
@@ -79,15 +79,15 @@ def test_a_rollout_at_the_peak_takes_what_its_steps_do(director, monkeypatch):
 
 
 def test_the_first_chunk_is_timed_from_its_prompt(director):
-  row = rollout_lib.first_row(director, batch=1, repeats=3)
+  row = rollout_lib.measure_first(director, batch=1, repeats=3)
   assert row['first_pixel_frames'] == 9 and row['first_ms']['n'] == 3
-  chunk = rollout_lib.rollout_row(director, batch=1, repeats=3)['chunk_ms']
+  chunk = rollout_lib.measure_rollout(director, batch=1, repeats=3)['chunk_ms']
   assert row['first_ms']['max'] > chunk['min']
 
 
 def test_a_stream_is_one_program_and_one_size_of_bank(director):
-  row = rollout_lib.stream_row(director, batch=2, chunks=50)
+  row = rollout_lib.measure_stream(director, batch=2, chunks=50)
   assert row['compiles_to_chunk_2'] > 0
   assert row['compiles_from_chunk_3'] == 0
-  assert row['bank_bytes_chunk_3'] == row['bank_bytes_most_after'] > 0
+  assert row['bank_bytes_chunk_3'] == row['bank_bytes_max_after'] > 0
   assert row['chunk_ms_11_to_30']['n'] == row['chunk_ms_31_to_50']['n'] == 20

@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -9,6 +10,8 @@ from cinejax.core.files import (
   check_file,
   check_folder,
   read_json,
+  write_json,
+  write_or_compare,
 )
 
 
@@ -69,7 +72,7 @@ def test_an_object_is_read_or_what_is_wrong_is_said(tmp_path):
   assert read_json(path) == {'a': [1]} and read_json(path / 'b') == {}
   for text in ('{"a"', '[1]', '3', ''):
     path.write_text(text)
-    with pytest.raises(UserError, match=r'a\.json .* mend it or remove it'):
+    with pytest.raises(UserError, match=r'a\.json .* repair it or remove it'):
       read_json(path)
   path.write_bytes(b'\xff')
   with pytest.raises(UserError, match='cannot be read'):
@@ -91,3 +94,21 @@ def test_a_file_to_write_is_not_a_folder_nor_in_a_file(tmp_path):
   check_file(tmp_path / 'x')
   with pytest.raises(UserError, match='x is a file'):
     check_file(tmp_path / 'x' / 'y.jsonl')
+
+
+def test_lists_of_numbers_take_one_line(tmp_path):
+  value = {'a': [[1, 2], [3, -1]], 'b': ['x  [ y', 'ü'], 'c': [], 'd': [{}]}
+  write_json(tmp_path / 'a.json', value)
+  text = (tmp_path / 'a.json').read_text()
+  assert '[1, 2]' in text and json.loads(text) == value
+
+
+def test_settings_are_written_once_and_then_compared(tmp_path):
+  path = tmp_path / 'settings.json'
+  settings = {'config': {'steps': 4, 'patch': (1, 2)}, 'codec': 'x'}
+  assert write_or_compare(path, settings) is None
+  assert write_or_compare(path, dict(reversed(settings.items()))) is None
+  other = settings | {'config': {'steps': 2, 'patch': (1, 2)}}
+  assert write_or_compare(path, other) == ('config.steps', 4, 2)
+  assert write_or_compare(path, {}) == ('config.steps', 4, None)
+  assert read_json(path)['config']['patch'] == [1, 2]

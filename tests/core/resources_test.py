@@ -7,7 +7,7 @@ from cinejax.core import resources
 def test_only_new_programs_count_as_compiled():
   double = jax.jit(lambda x: 2 * x)
   three, four = jnp.ones(3), jnp.ones(4)
-  with resources.compiles() as counter:
+  with resources.count_compiles() as counter:
     double(three)
     assert counter.count == 1
     double(three)
@@ -44,7 +44,7 @@ def test_without_a_program_it_is_that_of_the_process():
 
 
 def test_facts_name_device_and_versions():
-  facts = resources.facts()
+  facts = resources.environment()
   assert facts['jax'] == jax.__version__
   assert facts['devices'] == 8
   assert facts['device'] == jax.devices()[0].device_kind

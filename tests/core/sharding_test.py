@@ -138,7 +138,7 @@ def test_films_of_a_host_lie_side_by_side(sizes, hosts, parts):
       sharding._by_host(devices.reshape(sizes)),
     )
   )
-  with pytest.raises(UserError, match='has devices of the rows'):
+  with pytest.raises(UserError, match='hold the rows'):
     sharding.part_of(apart, 0)
   assert [sharding.part_of(beside, process) for process in range(4)] == parts
 

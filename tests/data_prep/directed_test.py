@@ -27,7 +27,8 @@ def director():
   params = denoiser.init_params(cfg.dit, jax.random.key(0))
   shape = params['head']['kernel'].shape  # zero when fresh
   params['head']['kernel'] = 0.1 * jax.random.normal(jax.random.key(1), shape)
-  return Director(cfg, params, make_codec(cfg.codec), None)
+  codec = make_codec(cfg.codec)
+  return Director(cfg, codec, codec.init(jax.random.key(2)), params)
 
 
 FILMS = [
@@ -40,6 +41,14 @@ FILMS = [
   )
   for number, chunks in enumerate((3, 2, 1))
 ]
+
+
+def test_film_numbers_that_share_their_low_bits_have_different_noise(director):
+  numbers = [5, 5 + 2**40, 5 + 2**47]  # as those of real clips may be
+  films = [dataclasses.replace(FILMS[-1], film=number) for number in numbers]
+  made = directed.direct_again(director, films, 3)
+  latents = [film.latents.tobytes() for film in made]
+  assert len(set(latents)) == len(numbers)
 
 
 @pytest.mark.slow

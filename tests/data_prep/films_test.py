@@ -99,10 +99,10 @@ def test_a_stopped_part_is_neither_read_nor_left(tmp_path):
 
 
 def test_other_settings_are_refused(tmp_path):
-  films.claim(tmp_path, {'kind': 'train', 'seed': 1})
-  films.claim(tmp_path, {'seed': 1, 'kind': 'train'})
+  films.record_settings(tmp_path, {'kind': 'train', 'seed': 1})
+  films.record_settings(tmp_path, {'seed': 1, 'kind': 'train'})
   with pytest.raises(UserError, match='made with seed = 1, not 2'):
-    films.claim(tmp_path, {'kind': 'train', 'seed': 2})
+    films.record_settings(tmp_path, {'kind': 'train', 'seed': 2})
   found = json.loads((tmp_path / 'settings.json').read_text())
   assert found == {'kind': 'train', 'seed': 1}
 
@@ -110,11 +110,11 @@ def test_other_settings_are_refused(tmp_path):
 def test_what_cannot_be_claimed_is_said(tmp_path):
   (tmp_path / 'x').touch()
   with pytest.raises(UserError, match='x is a file; name a folder'):
-    films.claim(tmp_path / 'x', {'seed': 1})
+    films.record_settings(tmp_path / 'x', {'seed': 1})
   for text in ('{"seed"', '[]'):
     (tmp_path / 'settings.json').write_text(text)
-    with pytest.raises(UserError, match=r'settings\.json .* mend it or'):
-      films.claim(tmp_path, {'seed': 1})
+    with pytest.raises(UserError, match=r'settings\.json .* repair it or'):
+      films.record_settings(tmp_path, {'seed': 1})
 
 
 def test_without_tensorflow(tmp_path):

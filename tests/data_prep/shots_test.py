@@ -39,20 +39,20 @@ def test_films_are_whole_chunks_of_single_shots(
 ):
   plan = shots.plan_films(survey(lengths), timeline, film_chunks, shot_chunks)
   for film in plan.films:
-    chunks = sum(take.chunks for take in film)
-    kept = [frame for take in film for frame in take.frames]
+    chunks = sum(excerpt.chunks for excerpt in film)
+    kept = [frame for excerpt in film for frame in excerpt.frames]
     assert 1 <= chunks <= film_chunks
     assert len(kept) == timeline.pixel_frames(chunks)
-    ends = itertools.accumulate(take.chunks for take in film)
-    cuts = itertools.accumulate(len(take.frames) for take in film)
+    ends = itertools.accumulate(excerpt.chunks for excerpt in film)
+    cuts = itertools.accumulate(len(excerpt.frames) for excerpt in film)
     assert [timeline.pixel_frames(end) for end in ends] == list(cuts)
-  takes = [take for film in plan.films for take in film]
-  for take in takes:
-    assert take.frames[0] == take.start
-    assert max(take.frames) < take.stop
-    assert list(take.frames) == sorted(take.frames)
-    assert take.chunks <= (shot_chunks or film_chunks)
-  told = sorted([take.shot for take in takes] + list(plan.dropped))
+  excerpts = [excerpt for film in plan.films for excerpt in film]
+  for excerpt in excerpts:
+    assert excerpt.frames[0] == excerpt.start
+    assert max(excerpt.frames) < excerpt.stop
+    assert list(excerpt.frames) == sorted(excerpt.frames)
+    assert excerpt.chunks <= (shot_chunks or film_chunks)
+  told = sorted([excerpt.shot for excerpt in excerpts] + list(plan.dropped))
   assert told == list(range(len(lengths)))
 
 
@@ -61,8 +61,25 @@ def test_films_are_whole_chunks_of_single_shots(
 def test_without_limits_it_is_the_timelines_rule(timeline, lengths):
   plan = shots.plan_films(survey(lengths, timeline.fps), timeline, MANY)
   kept = dict.fromkeys(range(len(lengths)), 0)
-  kept |= {take.shot: len(take.frames) for film in plan.films for take in film}
-  assert tuple(kept.values()) == timeline.trimmed_lengths(lengths)
+  kept |= {
+    excerpt.shot: len(excerpt.frames) for film in plan.films for excerpt in film
+  }
+  assert tuple(kept.values()) == _trimmed_lengths(timeline, lengths)
+
+
+def _trimmed_lengths(timeline, lengths):
+  """Pixel frames of each shot, from the ends of their chunks in the film."""
+  chunks = []
+  for length in lengths:
+    opens = not any(chunks)
+    chunks.append(
+      timeline.whole_chunks_in(length)
+      if opens
+      else length // timeline.chunk_pixels
+    )
+  ends = itertools.accumulate(chunks, initial=0)
+  pixels = [timeline.pixel_frames(end) for end in ends]
+  return tuple(stop - start for start, stop in itertools.pairwise(pixels))
 
 
 def test_resampling_shows_what_is_on_screen():
@@ -129,5 +146,5 @@ def test_sintel_is_understood(shared_data):
   assert found.cuts == (76, 121, 319, 457, 545, 611)
   assert found.picture == (58, 420, 0, 848)
   plan = shots.plan_films(found, Timeline(3, 1, 8.0), 16, 2)
-  assert [take.shot for take in plan.films[0]] == list(range(7))
-  assert sum(take.chunks for take in plan.films[0]) * 3 == 42
+  assert [excerpt.shot for excerpt in plan.films[0]] == list(range(7))
+  assert sum(excerpt.chunks for excerpt in plan.films[0]) * 3 == 42

@@ -86,7 +86,7 @@ def test_no_training_reads_evaluation_films(cfg, weights, written, tmp_path):
     parts = story.StoryParts(cfg, weights, kind, 4)
     out = tmp_path / kind
     shutil.copytree(written.path, out)
-    films.claim(out, story._settings(parts))
+    films.record_settings(out, story._settings(parts))
     data = dataclasses.replace(cfg.data, films=str(out))
     reading = dataclasses.replace(cfg, data=data)
     if kind == 'train':

@@ -87,7 +87,7 @@ def written(cfg, films, teacher, tmp_path_factory):
     patch.setattr(trajectories, '_PART_BYTES', 1)  # parts of a batch
     for shard in (1, 0):
       trajectories.write_parts(cfg, films, 5, teacher, out, (shard, 2))
-  films_lib.claim(out, initialisation.trajectory_settings(cfg))
+  films_lib.record_settings(out, initialisation.trajectory_settings(cfg))
   return out
 
 
@@ -251,7 +251,7 @@ def test_from_a_bidirectional_base_to_a_student(
       path = tmp_path / 'base_bidirectional.safetensors'
       teach = trajectories.make_teach(cfg, path, mesh)
       trajectories.write_parts(cfg, films, 5, teach, out)
-    films_lib.claim(out, initialisation.trajectory_settings(cfg))
+    films_lib.record_settings(out, initialisation.trajectory_settings(cfg))
     (tmp_path / 'base_bidirectional.safetensors').unlink()  # not needed
     init = dataclasses.replace(cfg.init, trajectories=str(out))
     cfg = dataclasses.replace(cfg, init=init)

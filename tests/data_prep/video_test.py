@@ -222,7 +222,7 @@ def test_flags_are_checked(task):
     ):
       video.with_size(task.cfg, args)
   assert captions.parse_command("say 'a b'") == ('say', 'a b')
-  with pytest.raises(UserError, match="--caption_command='x is no command"):
+  with pytest.raises(UserError, match="--caption_command='x is not a command"):
     captions.parse_command("'x")
 
 

@@ -28,12 +28,12 @@ def director():
   keys = iter(jax.random.split(jax.random.key(2), 99))
   return Director(
     cfg,
+    codec,
+    jax.jit(codec.init)(jax.random.key(1)),
     # fresh parameters read no prompts: gates and outputs begin at zero
     jax.tree.map(
       lambda x: x + 0.1 * jax.random.normal(next(keys), x.shape), params
     ),
-    codec,
-    jax.jit(codec.init)(jax.random.key(1)),
   )
 
 
@@ -51,8 +51,8 @@ def prompts(name):
 @pytest.fixture(scope='module')
 def made(director):
   """Of both films: pixels, latents, and what each chunk routed."""
-  said = [prompts('a'), batches.hold(prompts('b'), 7)]
-  chunks = [director.chunk_input(pair) for pair in zip(*said, strict=True)]
+  films = [prompts('a'), batches.hold_last_prompt(prompts('b'), 7)]
+  chunks = [director.chunk_input(pair) for pair in zip(*films, strict=True)]
   state = director.begin(SEEDS.values())
   outputs = [output for _, output in director.stream(state, chunks)]
   z_BFYXC = np.concatenate([o.latents_BFYXC for o in outputs], 1)
@@ -63,13 +63,13 @@ def made(director):
 
 def past(made, name, start, chunks):
   z_FYXC = made[1][list(LENGTHS).index(name)]
-  return batches.Past(prompts(name), z_FYXC, start, chunks, SEEDS[name])
+  return batches.GivenPast(prompts(name), z_FYXC, start, chunks, SEEDS[name])
 
 
 def test_films_do_not_depend_on_their_company(director, made):
   video_BTYXC, _, _ = made
-  said = [prompts('b'), prompts('a')[:2]]
-  other = np.concatenate(list(batches.roll(director, said, [4, 9])), 1)
+  films = [prompts('b'), prompts('a')[:2]]
+  other = np.concatenate(list(batches.roll(director, films, [4, 9])), 1)
   assert other.shape == (2, 57, 16, 16, 3)
   np.testing.assert_allclose(
     other[0].astype(int), video_BTYXC[1, :57].astype(int), atol=1
@@ -82,7 +82,7 @@ def test_a_shot_after_its_own_past_is_the_shot_of_the_whole_film(
 ):
   video_BTYXC, _, routed = made
   pasts = [past(made, 'a', 5, 2), past(made, 'b', 4, 1)]
-  shots = batches.shoot(director, commit_fn, pasts)
+  shots = batches.generate_shots(director, commit_fn, pasts)
   place = director.timeline.chunk_start_pixel
   for index, (one, shot) in enumerate(zip(pasts, shots, strict=True)):
     whole = video_BTYXC[index, place(one.start) : place(one.start + one.chunks)]
@@ -97,14 +97,14 @@ def test_a_shot_after_its_own_past_is_the_shot_of_the_whole_film(
 def test_a_shot_depends_on_its_past(director, made, commit_fn):
   one = past(made, 'a', 5, 1)
   two = dataclasses.replace(one, latents_FYXC=one.latents_FYXC[::-1])
-  shots = batches.shoot(director, commit_fn, [one, two])
+  shots = batches.generate_shots(director, commit_fn, [one, two])
   difference = shots[0].video_TYXC.astype(int) - shots[1].video_TYXC
   assert np.abs(difference).max() > 5
 
 
 def test_the_last_prompt_is_held_and_not_cut_again():
-  said = prompts('b')
-  held = batches.hold(said, 7)
-  assert held[:5] == said and len(held) == 7
-  assert held[6].prompt == said[-1].prompt
-  assert said[-1].cut and not held[5].cut and not held[6].cut
+  film = prompts('b')
+  held = batches.hold_last_prompt(film, 7)
+  assert held[:5] == film and len(held) == 7
+  assert held[6].prompt == film[-1].prompt
+  assert film[-1].cut and not held[5].cut and not held[6].cut

@@ -12,7 +12,7 @@ from cinejax.bench import make_director
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
-from cinejax.directing.director import Director
+from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.loading import load_director
 from cinejax.film.journal import Film, Segment
 from cinejax.interop.tensors import save_tree
@@ -73,7 +73,7 @@ def test_a_codec_runs_on_the_director_s_mesh():
   z_BFYXC = rng.uniform(-1, 0, (1, 3, 16, 8, 3)).astype(np.float32)
   for devices, rows in (('one', 16), ('eight', 2)):
     cfg = make_config(tiny.get_config(), devices, **{'dit.heads': 8})
-    director = Director(cfg, None, Rows(), params)
+    director = FilmCodec(cfg, Rows(), params)
     state = jnp.zeros((1, 16, 8, 3))
     video_BTYXC, _ = director.decode_fn(params, z_BFYXC, state, first=True)
     assert rows_of_a_shard(video_BTYXC) == rows
@@ -125,7 +125,7 @@ def test_weights_are_loaded_onto_the_devices_once(tmp_path):
     )
 
 
-def test_actions_that_a_model_does_not_take_are_told_before_a_film_begins():
+def test_unknown_actions_are_refused_before_a_film_begins():
   config = tiny.get_config()
   config.text.actions = ('left', 'jump')
   config.dit.actions = 2

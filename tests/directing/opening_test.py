@@ -1,4 +1,4 @@
-"""What a film begins with: trimmed, scaled, and told as a part of it."""
+"""The given beginning of a film is trimmed, scaled and a part of it."""
 
 import types
 
@@ -41,7 +41,7 @@ def test_an_image_fills_the_frame_and_is_one_latent(director, tmp_path):
   z_BFYXC = opening.from_image(director, tmp_path / 'a.png')
   assert z_BFYXC.shape == (1, 1, 2, 4, 3)
   np.testing.assert_allclose(z_BFYXC, 1.0, atol=0.02)
-  assert opening.whole_chunks(director, z_BFYXC) == 0
+  assert opening.given_chunks(director, z_BFYXC) == 0
   with pytest.raises(UserError, match=r'b\.png is no image'):
     opening.from_image(director, tmp_path / 'b.png')
 
@@ -53,7 +53,7 @@ def test_a_clip_gives_its_last_whole_chunks(director, tmp_path):
   media.write_video(path, list(map(np.ascontiguousarray, frames)), fps=8)
   z_BFYXC = opening.from_video(director, path)
   # 25 frames hold 2 chunks, 21 frames: from frame 4 on
-  assert opening.whole_chunks(director, z_BFYXC) == 2
+  assert opening.given_chunks(director, z_BFYXC) == 2
   kept_F = grey_T[4::4].astype(np.float32) / 127.5 - 1
   np.testing.assert_allclose(z_BFYXC[0, :, 0, 0, 0], kept_F, atol=0.04)
   media.write_video(path, list(map(np.ascontiguousarray, frames[:8])), fps=8)
@@ -65,12 +65,14 @@ def test_a_film_goes_on_in_the_shot_of_its_first_prompt():
   film = screenplay.Film(
     tuple(screenplay.Segment(p, chunks=2) for p in ('a', 'b'))
   )
-  assert opening.after(film, 0) is film
-  said = screenplay.chunk_prompts(opening.after(film, 3), 'Cut to: ', 1.5)
-  assert [p.prompt for p in said] == [*['a'] * 5, 'Cut to: b', 'b']
-  assert [p.cut for p in said][1:] == [False] * 4 + [True, False]
+  assert opening.with_given_chunks(film, 0) is film
+  prompts = screenplay.chunk_prompts(
+    opening.with_given_chunks(film, 3), 'Cut to: ', 1.5
+  )
+  assert [p.prompt for p in prompts] == [*['a'] * 5, 'Cut to: b', 'b']
+  assert [p.cut for p in prompts][1:] == [False] * 4 + [True, False]
 
 
 def test_nothing_given_is_no_chunk(director):
-  assert opening.whole_chunks(director, None) == 0
-  assert opening.whole_chunks(director, jnp.zeros((1, 6, 2, 4, 3))) == 2
+  assert opening.given_chunks(director, None) == 0
+  assert opening.given_chunks(director, jnp.zeros((1, 6, 2, 4, 3))) == 2

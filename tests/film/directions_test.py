@@ -6,13 +6,15 @@ from cinejax.film.directions import Directions, parse
 from cinejax.film.screenplay import Segment
 
 
-def _directed(lines, complain=None, fault=None):
+def _directed(lines, report_error=None, error=None):
   """Chunk prompts and film of lines that come when they are asked for."""
   lines = iter(lines)
-  directions = Directions(lambda wait: next(lines, None), 'Cut to: ', complain)
-  said = list(directions)
-  assert fault in str(directions.fault) if fault else not directions.fault
-  return said, directions.film(7)
+  directions = Directions(
+    lambda wait: next(lines, None), 'Cut to: ', report_error
+  )
+  prompts = list(directions)
+  assert error in str(directions.error) if error else not directions.error
+  return prompts, directions.film(7)
 
 
 @pytest.mark.parametrize(
@@ -36,14 +38,16 @@ def test_a_line_that_asks_for_nothing_is_refused(line):
 
 
 def test_a_prompt_is_held_until_the_next_line():
-  said, film = _directed(['Ada', '', '', 'cut: Ben * 2', '', 'Ben runs', None])
-  assert [chunk.prompt for chunk in said] == [
+  prompts, film = _directed(
+    ['Ada', '', '', 'cut: Ben * 2', '', 'Ben runs', None]
+  )
+  assert [chunk.prompt for chunk in prompts] == [
     *['Ada'] * 3,
     *['Cut to: Ben', 'Ben', 'Ben'],
     'Ben runs',
   ]
-  assert [chunk.shot for chunk in said] == [0, 0, 0, 1, 1, 1, 1]
-  assert [chunk.cut for chunk in said] == [False] * 3 + [True] + [False] * 3
+  assert [chunk.shot for chunk in prompts] == [0, 0, 0, 1, 1, 1, 1]
+  assert [chunk.cut for chunk in prompts] == [False] * 3 + [True] + [False] * 3
   assert [segment.chunks for segment in film.segments] == [3, 3, 1]
 
 
@@ -54,38 +58,38 @@ def test_a_line_is_not_read_before_its_time():
     asked.append(wait)
     return 'Ada * 3' if len(asked) == 1 else None
 
-  said = list(Directions(next_line, '', print))
-  assert len(said) == 3 and asked == [True, False]
+  prompts = list(Directions(next_line, '', print))
+  assert len(prompts) == 3 and asked == [True, False]
 
 
 def test_what_was_directed_is_a_screenplay(tmp_path):
   lines = ['cut: Ada * 2', 'cut: Ben', '', 'Ben runs * 2', 'cut: Ada', None]
-  said, film = _directed(lines)
+  prompts, film = _directed(lines)
   screenplay.save(film, tmp_path / 'film.json')
   (again,) = screenplay.load(tmp_path / 'film.json')
-  assert screenplay.chunk_prompts(again, 'Cut to: ', 1.0) == tuple(said)
+  assert screenplay.chunk_prompts(again, 'Cut to: ', 1.0) == tuple(prompts)
   assert again.seed == 7
 
 
 def test_a_film_ends_before_a_line_that_cannot_be_used():
   lines = ['Ada * 2', 'cut:', 'Ben', None]
-  said, film = _directed(lines, fault='says nothing to be seen')
-  assert [chunk.prompt for chunk in said] == ['Ada', 'Ada']
+  prompts, film = _directed(lines, error='says nothing to be seen')
+  assert [chunk.prompt for chunk in prompts] == ['Ada', 'Ada']
   assert [segment.prompt for segment in film.segments] == ['Ada']
 
 
 def test_a_film_has_an_end():
-  said, _ = _directed(['Ada * 10000', None])
-  assert len(said) == 10_000
-  said, film = _directed(['Ada'] + [''] * 20_000, print, 'at most')
-  assert len(said) == film.segments[0].chunks == 10_000
+  prompts, _ = _directed(['Ada * 10000', None])
+  assert len(prompts) == 10_000
+  prompts, film = _directed(['Ada'] + [''] * 20_000, print, 'at most')
+  assert len(prompts) == film.segments[0].chunks == 10_000
 
 
-def test_a_line_that_cannot_be_used_is_told_and_skipped():
-  told = []
-  said, _ = _directed(['Ada', 'cut:', '\n', 'Ben', None], told.append)
-  assert [chunk.prompt for chunk in said] == ['Ada', 'Ben']
-  assert len(told) == 1 and 'cut:' in str(told[0])
+def test_a_line_that_cannot_be_used_is_reported_and_skipped():
+  errors = []
+  prompts, _ = _directed(['Ada', 'cut:', '\n', 'Ben', None], errors.append)
+  assert [chunk.prompt for chunk in prompts] == ['Ada', 'Ben']
+  assert len(errors) == 1 and 'cut:' in str(errors[0])
 
 
 def test_a_prompt_that_a_model_cannot_take_is_skipped_too():
@@ -93,7 +97,7 @@ def test_a_prompt_that_a_model_cannot_take_is_skipped_too():
     if prompt == 'Ben':
       raise UserError('no Ben here')
 
-  told, lines = [], iter(['Ada', 'cut: Ben', 'Cem', None])
-  said = Directions(lambda wait: next(lines), '', told.append, check)
-  assert [chunk.prompt for chunk in said] == ['Ada', 'Cem']
-  assert [str(error) for error in told] == ['no Ben here']
+  errors, lines = [], iter(['Ada', 'cut: Ben', 'Cem', None])
+  prompts = Directions(lambda wait: next(lines), '', errors.append, check)
+  assert [chunk.prompt for chunk in prompts] == ['Ada', 'Cem']
+  assert [str(error) for error in errors] == ['no Ben here']

@@ -9,11 +9,11 @@ from cinejax.film.journal import Film, Journal, Segment, Settings
 
 def _played(*segments):
   """A journal in which each segment got its chunks; what they were to be."""
-  journal, said = Journal('Cut to: '), []
+  journal, prompts = Journal('Cut to: '), []
   for segment in segments:
-    journal.say(segment)
-    said += [journal.chunk() for _ in range(segment.chunks)]
-  return journal, said
+    journal.add(segment)
+    prompts += [journal.next_chunk() for _ in range(segment.chunks)]
+  return journal, prompts
 
 
 def _some_segments(seed):
@@ -35,35 +35,35 @@ def _some_segments(seed):
 
 @pytest.mark.parametrize('seed', range(4))
 def test_a_journal_is_a_screenplay(seed, tmp_path):
-  journal, said = _played(*_some_segments(seed))
+  journal, prompts = _played(*_some_segments(seed))
   screenplay.save(Film(journal.segments, seed=3), tmp_path / 'film.json')
   (again,) = screenplay.load(tmp_path / 'film.json')
-  assert screenplay.chunk_prompts(again, 'Cut to: ', 1.0) == tuple(said)
+  assert screenplay.chunk_prompts(again, 'Cut to: ', 1.0) == tuple(prompts)
 
 
 @pytest.mark.parametrize('seed', range(4))
 def test_going_back_and_on_is_not_having_left(seed):
   segments = _some_segments(seed)
-  journal, said = _played(*segments)
+  journal, prompts = _played(*segments)
   for chunks in range(1, journal.chunks):
-    then = journal.upto(chunks)
+    then = journal.truncated(chunks)
     assert then.chunks == chunks
-    then.say(Segment('another way', chunks=1, cut=False))
-    next_chunk = then.chunk()
-    assert next_chunk.shot == said[chunks - 1].shot
-    assert next_chunk.settings == said[chunks - 1].settings
-  assert journal.upto(journal.chunks).segments == journal.segments
-  assert not journal.upto(0).segments
+    then.add(Segment('another way', chunks=1, cut=False))
+    next_chunk = then.next_chunk()
+    assert next_chunk.shot == prompts[chunks - 1].shot
+    assert next_chunk.settings == prompts[chunks - 1].settings
+  assert journal.truncated(journal.chunks).segments == journal.segments
+  assert not journal.truncated(0).segments
 
 
 def test_text_blends_over_chunks_and_never_over_a_cut():
-  _, said = _played(
+  _, prompts = _played(
     Segment('a', chunks=1),
     Segment('b', chunks=4, cut=False, blend_chunks=2, global_prompt='In ink.'),
     Segment('c', chunks=1, cut=True, blend_chunks=2),
     Segment('d', chunks=1, cut=False, blend_chunks=1),
   )
-  assert [(p.before, round(p.share, 3)) for p in said] == [
+  assert [(p.previous_prompt, round(p.share, 3)) for p in prompts] == [
     ('', 1),
     *[('a', 0.333), ('a', 0.667), ('', 1), ('', 1)],
     ('', 1),
@@ -72,12 +72,12 @@ def test_text_blends_over_chunks_and_never_over_a_cut():
 
 
 def test_settings_hold_until_another_says_otherwise():
-  _, said = _played(
+  _, prompts = _played(
     Segment('a', chunks=1),
     Segment('b', chunks=1, policy='window', steps=4),
     Segment('c', chunks=1, steps=2),
   )
-  assert [p.settings for p in said] == [
+  assert [p.settings for p in prompts] == [
     Settings(),
     Settings('window', 4),
     Settings('window', 2),

@@ -35,8 +35,8 @@ def test_chunks_shots_and_cut_prefix():
       Segment('a hare', chunks=2, global_prompt='Snow.'),
     )
   )
-  said = screenplay.chunk_prompts(film, 'Cut to: ', 0.75)
-  assert tuple(chunk[:4] for chunk in said) == (
+  prompts = screenplay.chunk_prompts(film, 'Cut to: ', 0.75)
+  assert tuple(chunk[:4] for chunk in prompts) == (
     ('a fox', 0, 0, False),
     ('a fox', 0, 0, False),
     ('Snow. it runs', 1, 0, False),

@@ -1,10 +1,8 @@
-import itertools
-
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from cinejax.film.timeline import Timeline, shots_of_cuts
+from cinejax.film.timeline import Timeline
 
 timelines = st.builds(
   Timeline,
@@ -66,43 +64,38 @@ def test_whole_chunks_in_is_the_most_that_fit(timeline, pixels):
 
 
 @hypothesis.given(timelines, small)
-def test_snapping_finds_the_nearest_start(timeline, pixel):
+def test_the_nearest_chunk_starts_nearest(timeline, pixel):
   starts = [timeline.chunk_start_pixel(chunk) for chunk in range(402)]
-  snapped = timeline.snap(pixel)
-  assert snapped in starts
-  assert abs(snapped - pixel) == min(abs(start - pixel) for start in starts)
-  assert timeline.snap(snapped) == snapped
-
-
-@hypothesis.given(timelines, st.lists(st.booleans(), max_size=12))
-def test_cuts_and_shots_agree(timeline, cuts):
-  pixels, shots = timeline.cut_pixels(cuts), shots_of_cuts(cuts)
-  assert len(shots) == len(cuts)
-  changes = [
-    timeline.chunk_start_pixel(chunk)
-    for chunk in range(1, len(cuts))
-    if shots[chunk] != shots[chunk - 1]
-  ]
-  assert list(pixels) == changes
-  assert all(b - a in (0, 1) for a, b in itertools.pairwise(shots))
+  nearest = timeline.nearest_chunk(pixel)
+  apart = abs(starts[nearest] - pixel)
+  assert apart == min(abs(start - pixel) for start in starts)
+  assert timeline.nearest_chunk(starts[nearest]) == nearest
 
 
 @hypothesis.given(timelines, st.lists(st.integers(0, 90), max_size=8))
 def test_trimmed_shots_are_whole_chunks(timeline, lengths):
-  trimmed = timeline.trimmed_lengths(lengths)
-  chunks = timeline.shot_chunks(lengths)
-  assert sum(trimmed) == timeline.pixel_frames(sum(chunks))
-  for length, kept, n_chunks in zip(lengths, trimmed, chunks, strict=True):
+  chunks, pixels = _trimmed(timeline, lengths)
+  assert sum(pixels) == timeline.pixel_frames(sum(chunks))
+  for length, kept, n_chunks in zip(lengths, pixels, chunks, strict=True):
     assert 0 <= kept <= length
     assert length < kept + timeline.chunk_pixels
     assert (kept == 0) == (n_chunks == 0)
 
 
+def _trimmed(timeline, lengths):
+  """Chunks and pixel frames of each shot of a film."""
+  chunks, pixels = [], []
+  for length in lengths:
+    opens = not any(chunks)
+    chunks.append(timeline.shot_chunks(length, opens))
+    pixels.append(timeline.shot_pixels(chunks[-1], opens))
+  return tuple(chunks), tuple(pixels)
+
+
 def test_trimmed_shots_by_hand():
   timeline = Timeline(3, 4, 16)
-  assert timeline.trimmed_lengths([8, 10, 11, 30]) == (0, 9, 0, 24)
-  assert timeline.shot_chunks([8, 10, 11, 30]) == (0, 1, 0, 2)
-  assert Timeline(3, 1, 16).trimmed_lengths([2, 10, 3]) == (0, 9, 3)
+  assert _trimmed(timeline, [8, 10, 11, 30]) == ((0, 1, 0, 2), (0, 9, 0, 24))
+  assert _trimmed(Timeline(3, 1, 16), [2, 10, 3])[1] == (0, 9, 3)
 
 
 @hypothesis.given(timelines, st.floats(0, 60))

@@ -28,7 +28,7 @@ FIXTURE = (
   / 'fixtures'
   / 'fixture_wan_dit_tiny.safetensors'
 )
-TOLERANCE = 2e-5  # of diffusers', in float32; see the table of BUILD.md
+TOLERANCE = 2e-5  # of diffusers', in float32; see the table of docs/interop.md
 FRAMES = 3  # of a chunk
 
 

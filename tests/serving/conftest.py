@@ -27,7 +27,26 @@ def director():
   cfg = resolve(config)
   codec, init = make_codec(cfg.codec), denoiser.init_params
   params = _random(functools.partial(init, cfg.dit))
-  return Director(cfg, params, codec, _random(codec.init))
+  return Director(cfg, codec, _random(codec.init), params)
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedDirector(Director):
+  """Runs the programs of a director that differs in nothing they read."""
+
+  compiled: Director
+
+  @property
+  def step(self):
+    return self.compiled.step
+
+  @property
+  def scan_fn(self):
+    return self.compiled.scan_fn
+
+  @property
+  def decode_fn(self):
+    return self.compiled.decode_fn
 
 
 def _random(init_fn):
@@ -50,10 +69,13 @@ def with_settings(director):
       film=dataclasses.replace(cfg.film, **(film or {})),
       serving=dataclasses.replace(cfg.serving, **(serving or {})),
     )
-    other = dataclasses.replace(director, cfg=cfg)
-    for name in ('step', 'scan_fn', 'decode_fn'):
-      other.__dict__[name] = getattr(director, name)
-    return other
+    return SharedDirector(
+      cfg,
+      director.codec,
+      director.codec_params,
+      director.params,
+      compiled=director,
+    )
 
   return change
 

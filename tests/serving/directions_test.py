@@ -4,34 +4,40 @@ from hypothesis import strategies as st
 
 from cinejax.core.errors import UserError
 from cinejax.film.journal import Settings
-from cinejax.serving.directions import FIELDS, Order, Rewind, Say, parse
+from cinejax.serving.directions import (
+  FIELDS,
+  ChunkDirection,
+  Rewind,
+  SessionCommand,
+  parse,
+)
 
 NAMES = sorted({name for fields in FIELDS.values() for name in fields})
 
 
 @pytest.mark.parametrize(
-  ('document', 'said'),
+  ('document', 'direction'),
   [
-    ({'do': 'prompt', 'prompt': ' a  b\n'}, Say('a b')),
+    ({'do': 'prompt', 'prompt': ' a  b\n'}, ChunkDirection('a b')),
     (
       {'do': 'prompt', 'prompt': 'a', 'cut': True, 'at_secs': 2},
-      Say('a', cut=True, at_secs=2),
+      ChunkDirection('a', cut=True, at_secs=2),
     ),
     (
       {'do': 'prompt', 'prompt': 'a', 'blend_chunks': 2, 'steps': 4},
-      Say('a', blend_chunks=2, settings=Settings(steps=4)),
+      ChunkDirection('a', blend_chunks=2, settings=Settings(steps=4)),
     ),
-    ({'do': 'cut'}, Say(cut=True)),
+    ({'do': 'cut'}, ChunkDirection(cut=True)),
     (
       {'do': 'set', 'policy': 'window', 'at_chunk': 3},
-      Say(settings=Settings('window'), at_chunk=3),
+      ChunkDirection(settings=Settings('window'), at_chunk=3),
     ),
-    ({'do': 'hold'}, Order('hold')),
+    ({'do': 'hold'}, SessionCommand('hold')),
     ({'do': 'rewind', 'shot': 2}, Rewind(shot=2)),
   ],
 )
-def test_directions(document, said):
-  assert parse(document, 100) == said
+def test_directions(document, direction):
+  assert parse(document, 100) == direction
 
 
 @pytest.mark.parametrize(
@@ -41,7 +47,7 @@ def test_directions(document, said):
     ([], 'a JSON object'),
     ({}, 'must be one of prompt'),
     ({'do': ['prompt']}, 'must be one of prompt'),
-    ({'do': 'action', 'go': 'left'}, 'said after a prompt'),
+    ({'do': 'action', 'go': 'left'}, 'write actions after a prompt'),
     ({'do': 'prompt'}, 'is empty'),
     ({'do': 'prompt', 'prompt': '\n '}, 'is empty'),
     ({'do': 'prompt', 'prompt': 'x' * 101}, 'longer than 100'),
@@ -89,7 +95,9 @@ def test_no_json_breaks_the_parser(fields, do):
 
 
 def test_what_falls_on_one_chunk_is_one_direction():
-  first = Say('a', cut=True, settings=Settings(steps=2))
-  assert first.then(Say('b')) == Say('b', True, settings=Settings(steps=2))
-  both = first.then(Say(settings=Settings('window')))
-  assert both == Say('a', True, settings=Settings('window', 2))
+  first = ChunkDirection('a', cut=True, settings=Settings(steps=2))
+  assert first.merged(ChunkDirection('b')) == ChunkDirection(
+    'b', True, settings=Settings(steps=2)
+  )
+  both = first.merged(ChunkDirection(settings=Settings('window')))
+  assert both == ChunkDirection('a', True, settings=Settings('window', 2))

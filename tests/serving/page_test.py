@@ -25,13 +25,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope='module')
 def url(tmp_path_factory):
-  line = [sys.executable, '-m', 'cinejax.serve', '--config=configs/story.py']
-  line += ['--config.rollout.steps=2', '--port=0', '--platform=cpu']
-  line += [f'--workdir={tmp_path_factory.mktemp("sessions")}']
-  running = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-  while 'directing at' not in (told := running.stdout.readline()):
+  command = [sys.executable, '-m', 'cinejax.serve', '--config=configs/story.py']
+  command += ['--config.rollout.steps=2', '--port=0', '--platform=cpu']
+  command += [f'--workdir={tmp_path_factory.mktemp("sessions")}']
+  running = subprocess.Popen(
+    command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+  )
+  while 'directing at' not in (line := running.stdout.readline()):
     assert running.poll() is None
-  yield told.split()[-1]
+  yield line.split()[-1]
   running.terminate()
   assert running.wait(10) == 0
 
@@ -105,12 +107,12 @@ def test_three_prompts_with_a_cut(page, tmp_path):
   _until(page, "document.getElementById('fps').textContent.endsWith('fps')")
   _until(page, "document.getElementById('latency').textContent.endsWith('ms')")
   # what the memory reads
-  _until(page, "document.querySelectorAll('#looks img').length > 0")
+  _until(page, "document.querySelectorAll('#routed img').length > 0")
   page.click('#play')
   _until(page, "document.getElementById('play').textContent.includes('Roll')")
-  assert [card.strip() for card in page.locator('.said').all_inner_texts()] == [
-    *PROMPTS
-  ]
+  assert [
+    card.strip() for card in page.locator('.reuse').all_inner_texts()
+  ] == [*PROMPTS]
   _until(
     page,
     "[...document.querySelectorAll('#strip img')].every(i => i.naturalWidth)",
@@ -125,7 +127,8 @@ def test_three_prompts_with_a_cut(page, tmp_path):
   with page.expect_download() as started:
     page.click('#mp4')
   started.value.save_as(tmp_path / 'film.mp4')
-  video = media.read_video(tmp_path / 'film.mp4').astype(np.float32)
+  frames = media.read_frames(tmp_path / 'film.mp4')
+  video = np.stack(list(frames)).astype(np.float32)
   cut = Timeline(3, 4, 8).chunk_start_pixel(segments[0]['chunks'])
   change = np.abs(np.diff(video, axis=0)).mean((1, 2, 3))
   assert np.argmax(change) + 1 == cut
@@ -146,7 +149,7 @@ def test_a_screenplay_runs_and_a_shot_is_taken_again(page, tmp_path):
   page.fill('#prompt', PROMPTS[2])
   page.press('#prompt', 'Shift+Enter')
   _shots(page, 2)
-  assert PROMPTS[2] in page.locator('.said').all_inner_texts()[1]
+  assert PROMPTS[2] in page.locator('.reuse').all_inner_texts()[1]
   page.set_input_files(
     '#file', {'name': 'x.json', 'mimeType': 'text/json', 'buffer': b'{'}
   )
@@ -159,7 +162,7 @@ def test_it_can_be_used_by_keyboard_and_ear(page, url):
   page.fill('#prompt', PROMPTS[0])
   page.press('#prompt', 'Enter')
   _until(
-    page, "document.getElementById('say-aloud').textContent.includes('Shot 1')"
+    page, "document.getElementById('announcer').textContent.includes('Shot 1')"
   )
   nameless = page.evaluate(
     """() => [...document.querySelectorAll(
@@ -180,13 +183,13 @@ def test_it_can_be_used_by_keyboard_and_ear(page, url):
   page.keyboard.press('/')
   assert page.evaluate('document.activeElement.id') == 'prompt'
   # a button that has the focus keeps it when the strip is drawn anew
-  page.focus('#strip .said')
+  page.focus('#strip .reuse')
   name = page.evaluate('location.hash').removeprefix('#')
   direction = {'do': 'prompt', 'prompt': PROMPTS[1], 'cut': True}
   where = f'{url.rstrip("/")}/sessions/{name}/directions'
   assert page.request.post(where, data=direction).ok
   _shots(page, 2)
-  assert page.evaluate('document.activeElement.dataset.key') == 'said 0'
+  assert page.evaluate('document.activeElement.dataset.key') == 'reuse 0'
   page.evaluate('document.activeElement.blur()')
   page.keyboard.press(' ')
   _until(page, "document.getElementById('play').textContent.includes('Roll')")

@@ -4,71 +4,75 @@ import random
 import numpy as np
 import pytest
 
-from cinejax.serving.directions import Say
-from cinejax.serving.film.live_film import Made, Reel
+from cinejax.serving.directions import ChunkDirection
+from cinejax.serving.film.live_film import FinishedChunk, LiveFilm
 from cinejax.serving.session import Session
 
 MADE_SECS, MARGIN = 0.3, 0.08
 
 
-def _made(asked, director):
+def _finished(request, director):
   """A chunk that cost nothing; its state is the one before."""
   frames = director.timeline.chunk_pixels
-  return Made(
-    chunk=asked.chunk,
-    said=asked.said,
+  return FinishedChunk(
+    chunk=request.chunk,
+    prompt=request.prompt,
     latents_FYXC=np.zeros(director.latent_shape, np.float32),
     video_TYXC=np.zeros((frames, 1, 1, 3), np.uint8),
-    thumbs=(b'',) * director.latent_shape[0],
-    looks=(),
+    thumbnails=(b'',) * director.latent_shape[0],
+    routed_frames=(),
     window=(0, 0),
-    state=asked.turn.state,
-    decoder=asked.decoder,
+    state=request.slot_input.state,
+    decoder=request.decoder,
   )
 
 
-def _play(director, said):
-  """Plays a film by a clock of its own, every prompt said at its second.
+def _play(director, timed_prompts):
+  """Plays a film with its own clock, and gives every prompt at its second.
 
   -> (chunk that each prompt falls on, [(begun, made, shown, prompt)]).
   """
-  reel, timeline = Reel(director, 0, 0), director.timeline
-  session = Session(reel, director.cfg.serving, timeline, now=0.0)
+  live_film, timeline = LiveFilm(director, 0, 0), director.timeline
+  session = Session(live_film, director.cfg.serving, timeline, now=0.0)
   falls, chunks, now, ends = [], [], 0.0, math.inf
-  asked, begun = None, 0.0  # what is in flight
-  for prompt, when in [*said, (None, said[-1][1] + 10)]:
+  request, begun = None, 0.0  # what is in flight
+  for prompt, when in [*timed_prompts, (None, timed_prompts[-1][1] + 10)]:
     while True:  # all that happens until then
-      due = session.begin_at(MADE_SECS + MARGIN)
+      due = session.start_at(MADE_SECS + MARGIN)
       if (happens := min(ends, max(now, due))) > when:
         break
       now = happens
       if ends < math.inf:
-        told = session.finish(_made(asked, director), now, MADE_SECS)
-        shown = now + told['starts_in_ms'] / 1e3
-        chunks.append((begun, now, shown, told['prompt']))
+        event = session.finish_chunk(
+          _finished(request, director), now, MADE_SECS
+        )
+        shown = now + event['starts_in_ms'] / 1e3
+        chunks.append((begun, now, shown, event['prompt']))
         ends = math.inf
       else:
-        asked, begun, ends = session.begin(now), now, now + MADE_SECS
+        request, begun, ends = session.start_chunk(now), now, now + MADE_SECS
     now = when
     if prompt is not None:
-      falls.append(session.say(Say(prompt), now))
+      falls.append(session.add_direction(ChunkDirection(prompt), now))
   return falls, chunks
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_a_direction_is_obeyed_by_the_next_chunk_that_is_begun(
+def test_a_direction_is_followed_by_the_next_chunk_that_is_begun(
   slow_paced, seed
 ):
   draw = random.Random(seed)
   times = sorted(draw.uniform(0, 25) for _ in range(20))
-  said = [(f'p{n}', when) for n, when in enumerate([0.0, *times])]
-  falls, chunks = _play(slow_paced, said)
+  timed_prompts = [(f'p{n}', when) for n, when in enumerate([0.0, *times])]
+  falls, chunks = _play(slow_paced, timed_prompts)
   # of several that fall on one chunk, the last
-  obeyed = {n: prompt for n, (prompt, _) in zip(falls, said, strict=True)}
-  for (_, when), chunk in zip(said, falls, strict=True):
+  followed = {
+    n: prompt for n, (prompt, _) in zip(falls, timed_prompts, strict=True)
+  }
+  for (_, when), chunk in zip(timed_prompts, falls, strict=True):
     begun, made, _, _ = chunks[chunk]
     before, _, shown, _ = chunks[chunk - 1] if chunk else (-1, 0, 0, '')
     assert before < when <= begun  # one chunk, in flight, is older at most
     flight = max(0.0, shown - when)
     assert made - when <= flight + MADE_SECS + 0.001  # shown is in whole ms
-    assert chunks[chunk][3] == obeyed[chunk]
+    assert chunks[chunk][3] == followed[chunk]

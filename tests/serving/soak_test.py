@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from websockets.sync.client import connect
 
-from cinejax.serving.budget import steady_heap
+from cinejax.serving.budget import limit_heap_arenas
 from cinejax.serving.http.app import make_app
 from cinejax.serving.http.guard import LOOPBACK
 from cinejax.serving.studio import Studio
@@ -39,7 +39,7 @@ def server(with_settings, tmp_path_factory):
       'sessions': 4,
     },
   )
-  steady_heap()
+  limit_heap_arenas()
   studio = Studio(director, tmp_path_factory.mktemp('sessions'))
   studio.start()
   listening = socket.create_server(('127.0.0.1', 0))
@@ -103,8 +103,8 @@ def _resident_bytes():
   status = pathlib.Path('/proc/self/status')
   if not status.exists():
     pytest.skip('resident memory is read from /proc')
-  told = dict(re.findall(r'(\w+):\s+(\d+) kB', status.read_text()))
-  return tuple(1024 * int(told[name]) for name in ('RssAnon', 'VmRSS'))
+  fields = dict(re.findall(r'(\w+):\s+(\d+) kB', status.read_text()))
+  return tuple(1024 * int(fields[name]) for name in ('RssAnon', 'VmRSS'))
 
 
 def _watch(address, name, stop, seen, slow):
@@ -141,7 +141,9 @@ def test_memory_stays_flat_and_no_session_is_lost(server):
   try:
     time.sleep(min(20.0, SOAK_SECS / 3))
     before, start = _resident_bytes(), time.monotonic()
-    told = [_ask(address, f'/sessions/{name}')['chunks'] for name in names]
+    before_chunks = [
+      _ask(address, f'/sessions/{name}')['chunks'] for name in names
+    ]
     time.sleep(SOAK_SECS)
     after, secs = _resident_bytes(), time.monotonic() - start
   finally:
@@ -151,7 +153,7 @@ def test_memory_stays_flat_and_no_session_is_lost(server):
   chunk_secs = studio.director.timeline.chunk_secs
   made = [
     _ask(address, f'/sessions/{name}')['chunks'] - chunks
-    for name, chunks in zip(names, told, strict=True)
+    for name, chunks in zip(names, before_chunks, strict=True)
   ]
   for what, then, now in zip(('own', 'all'), before, after, strict=True):
     print(

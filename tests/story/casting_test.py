@@ -146,25 +146,27 @@ def test_strict_returns_are_out_of_every_relay(layers):
       assert event.character != seen[0]
 
 
-def test_looks_are_dealt_without_replacement_and_evenly(films):
-  looks = np.array([f.looks for kind in films for f in films[kind]])
-  assert all(len(set(row)) == len(world.CHARACTERS) for row in looks)
+def test_appearances_are_dealt_without_replacement_and_evenly(films):
+  appearances = np.array([f.appearances for kind in films for f in films[kind]])
+  assert all(len(set(row)) == len(world.CHARACTERS) for row in appearances)
   counts = np.stack(
-    [np.bincount(c, minlength=len(world.LOOKS)) for c in looks.T]
+    [np.bincount(c, minlength=len(world.APPEARANCES)) for c in appearances.T]
   )
-  expected = len(looks) / len(world.LOOKS)
+  expected = len(appearances) / len(world.APPEARANCES)
   chi2 = ((counts - expected) ** 2 / expected).sum(1)
   # 23 degrees of freedom: 60 is beyond one in 10^4.
   assert chi2.max() < 60
 
 
-def test_looks_do_not_depend_on_the_cast(films):
-  """The hero's look, given that she is the hero, is even too."""
-  looks = [
-    film.looks[film.events[0].character] for k in films for film in films[k]
+def test_appearances_do_not_depend_on_the_cast(films):
+  """The hero's appearance, given that she is the hero, is even too."""
+  appearances = [
+    film.appearances[film.events[0].character]
+    for k in films
+    for film in films[k]
   ]
-  counts = np.bincount(looks, minlength=len(world.LOOKS))
-  expected = len(looks) / len(world.LOOKS)
+  counts = np.bincount(appearances, minlength=len(world.APPEARANCES))
+  expected = len(appearances) / len(world.APPEARANCES)
   assert ((counts - expected) ** 2 / expected).sum() < 60
 
 

@@ -74,7 +74,7 @@ def test_painted_latents_are_those_of_the_rendered_film(cfg, films):
   params = codec.init(jax.random.key(0))
   row = dataclasses.replace(films, kinds=(('dense', 1.0),))[5]
   batch = jax.tree.map(lambda x: x[None], row)
-  painted = jax.jit(make_painter(codec, look_weight=3.0))(params, batch)
+  painted = jax.jit(make_painter(codec, appearance_weight=3.0))(params, batch)
   video = render.render(casting.cast('dense', 3, 5))
   latents = codec.encode(params, from_bytes(video)[None])
   frames = CHUNKS * cfg.film.frames_per_chunk
@@ -89,7 +89,7 @@ def test_looks_show_where_errors_count_more(cfg, films):
   """The same film in other looks differs in those cells and in no others."""
   codec = make_codec(cfg.codec)
   params = codec.init(jax.random.key(0))
-  paint = jax.jit(make_painter(codec, look_weight=2.0))
+  paint = jax.jit(make_painter(codec, appearance_weight=2.0))
   row = films[1]
   states = row['states']
   other = row | {'states': states | {'hue': (states['hue'] + 1) % 4}}

@@ -36,12 +36,14 @@ def _agreement(films, spoil):
   for film in films:
     states = motion.describe(film)
     readings = read_back.read_frames(spoil(render.render(film)))
-    looks = [
-      world.LOOKS.index(look)
-      for look in zip(states.hue, states.shape, states.pattern, strict=True)
+    appearances = [
+      world.APPEARANCES.index(appearance)
+      for appearance in zip(
+        states.hue, states.shape, states.pattern, strict=True
+      )
     ]
     frames += zip(
-      readings.look == looks,
+      readings.appearance == appearances,
       readings.place == states.place,
       readings.size == states.size,
       np.abs(readings.x - states.x) < 1,
@@ -57,7 +59,7 @@ def _agreement(films, spoil):
       )
       segments.append(
         (
-          shot.look == film.looks[s.character],
+          shot.appearance == film.appearances[s.character],
           shot.place == s.place,
           shot.size == s.size,
           shot.action == s.action,
@@ -89,17 +91,21 @@ def test_many_films(spoil, share):
   assert segments.min() >= share
 
 
-def test_every_look_is_told_from_every_other_in_every_size_and_place():
+def test_every_appearance_is_told_from_every_other_in_every_size_and_place():
   """One frame of each, standing where it stands worst: half a cell off."""
-  looks, shots, spots = np.meshgrid(
-    np.arange(len(world.LOOKS)),
+  appearances, shots, spots = np.meshgrid(
+    np.arange(len(world.APPEARANCES)),
     np.arange(len(world.SIZES)),
     np.arange(len(world.PLACES)),
     indexing='ij',
   )
-  look_T, size_T, place_T = looks.ravel(), shots.ravel(), spots.ravel()
-  parts = np.asarray(world.LOOKS)[look_T].T
-  still_T = np.zeros(len(look_T), np.float32)
+  appearance_T, size_T, place_T = (
+    appearances.ravel(),
+    shots.ravel(),
+    spots.ravel(),
+  )
+  parts = np.asarray(world.APPEARANCES)[appearance_T].T
+  still_T = np.zeros(len(appearance_T), np.float32)
   states = motion.Frames(
     place=place_T,
     size=size_T,
@@ -116,7 +122,7 @@ def test_every_look_is_told_from_every_other_in_every_size_and_place():
   readings = read_back.read_frames(np.asarray(jax.jit(render.paint)(states)))
   assert np.all(readings.place == place_T)
   assert np.all(readings.size == size_T)
-  assert np.mean(readings.look == look_T) >= 0.99
+  assert np.mean(readings.appearance == appearance_T) >= 0.99
 
 
 def test_empty_places_noise_and_flat_colours_are_unreadable():
@@ -128,7 +134,7 @@ def test_empty_places_noise_and_flat_colours_are_unreadable():
   video_TYXC = np.concatenate([empty, noise, flat]).astype(np.uint8)
   readings = read_back.read_frames(video_TYXC)
   assert not readings.readable.any()
-  assert np.all(readings.look == -1)
+  assert np.all(readings.appearance == -1)
   shot = read_back.read_shot(readings, 0, 8)
-  assert (shot.look, shot.action) == (-1, -1)
+  assert (shot.appearance, shot.action) == (-1, -1)
   assert np.isnan(shot.x)

@@ -39,8 +39,8 @@ def test_rendering_is_bit_identical_however_batched():
 def test_swapping_a_look_changes_only_her_own_frames(kind):
   film = casting.cast(kind, 4, 1)
   event = film.events[0]
-  look = render.spare_looks(film)[0]
-  swapped = render.swap_look(film, event.character, look)
+  appearance = render.spare_appearances(film)[0]
+  swapped = render.swap_appearance(film, event.character, appearance)
   differs_T = np.any(
     render.render(film) != render.render(swapped), axis=(1, 2, 3)
   )
@@ -51,10 +51,10 @@ def test_swapping_a_look_changes_only_her_own_frames(kind):
   np.testing.assert_array_equal(differs_T, hers_T)
 
 
-def test_a_taken_look_is_refused():
+def test_a_taken_appearance_is_refused():
   film = casting.cast('eval', 4, 1)
   with pytest.raises(ValueError, match='taken'):
-    render.swap_look(film, 0, film.looks[1])
+    render.swap_appearance(film, 0, film.appearances[1])
 
 
 def test_the_path_is_smooth_where_an_action_changes():

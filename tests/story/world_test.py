@@ -1,4 +1,4 @@
-"""Prompts round trip and never tell a look."""
+"""Prompts round trip and never name an appearance."""
 
 import dataclasses
 import itertools
@@ -30,7 +30,7 @@ def test_vocabularies_are_as_large_as_specified():
   assert len(world.SIZES) == 3
   assert len(world.CAMERAS) == 2
   assert len(world.ACTIONS) == 4
-  assert len(set(world.LOOKS)) >= 24
+  assert len(set(world.APPEARANCES)) >= 24
 
 
 def test_every_prompt_parses_to_its_segment():
@@ -62,7 +62,7 @@ def test_other_text_is_not_ours(text):
   assert world.parse_prompt(text) is None
 
 
-def test_prompts_name_no_part_of_a_look():
+def test_prompts_name_no_part_of_an_appearance():
   words = {
     word.strip(',')
     for segment in _segments()

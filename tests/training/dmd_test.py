@@ -9,6 +9,7 @@ import pytest
 
 from cinejax.config import resolve
 from cinejax.core import tree as tree_lib
+from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.data.sources import LatentFilm
 from cinejax.interop.adapters import with_adapter
@@ -18,7 +19,7 @@ from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.training import distillation, program, stages, trainer
 from cinejax.training.config import LoraConfig
-from configs import tiny
+from configs import story, tiny
 
 
 def _films(channels, count=8, chunks=4):
@@ -74,6 +75,12 @@ def test_a_bank_has_no_slots_that_a_film_of_the_data_leaves_empty():
     return distillation._film_memory(resolve(config)).bank_frames
 
   assert [slots(chunks=n) for n in (2, 3, 4, 5, 6)] == [11, 11, 12, 15, 16]
+
+
+def test_a_student_has_a_students_steps():
+  cfg = resolve(story.get_config())
+  with pytest.raises(UserError, match=r'rollout\.steps is 24; a student is'):
+    distillation.describe(cfg, 'dmd', load_text(cfg.text))
 
 
 @pytest.mark.parametrize('name', ['dmd', 'tune'])

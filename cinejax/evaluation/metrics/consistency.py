@@ -1,23 +1,23 @@
-"""How steady a film is, and how close to its words.
+"""Consistency of a film's frames, and their similarity to its prompts.
 
 With unit features f_t of the frames t of one shot (VBench, arXiv 2311.17982,
 subject and background consistency):
 
   S = mean over t >= 1 of (max(0, f_{t-1}·f_t) + max(0, f_0·f_t)) / 2    (1)
 
-with the unit mean features g_s of shots s, over all pairs of shots, or those
-of one group, such as one character's (HoloCine, arXiv 2510.20822):
+with the unit mean features g_s of shots s, over all pairs of shots or over
+those of the same group, such as a character (HoloCine, arXiv 2510.20822):
 
   I = mean over r < s of g_r·g_s                                         (2)
 
-and with unit features w_s of their prompts, g_s now the mean of the middle
-frames of eight equal parts (VBench, overall consistency, shot by shot):
+and with unit features w_s of the prompts, where g_s is now the mean over the
+middle frames of eight equal parts (VBench, overall consistency, per segment):
 
   A = mean over s of g_s·w_s                                             (3)
 
-Flicker and motion look at neighbouring frames of one shot only. Features are
-any [T, D] (features.py). What is undefined, such as (2) of a single shot, is
-None.
+Flicker and motion compare neighbouring frames of the same shot only. Features
+are any array [T, D] (features.py). A metric that is undefined, such as (2) for
+a single shot, is None.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-_LOOKS = 8  # frames of a shot that eq. (3) looks at
+_TEXT_FRAMES = 8  # frames of a segment in eq. (3)
 
 
 def subject_consistency(features_TD: np.ndarray) -> float | None:
@@ -38,9 +38,9 @@ def intra_shot(features_TD: np.ndarray, cuts: Sequence[int]) -> float | None:
 
   Args:
     features_TD: of the film's frames.
-    cuts: first frames of every shot but the first.
+    cuts: first frames of all shots but the first.
   """
-  shots = shots_of(features_TD, cuts)
+  shots = split_shots(features_TD, cuts)
   terms = np.concatenate([_shot_terms(_unit(shot)) for shot in shots])
   return float(terms.mean()) if len(terms) else None
 
@@ -54,11 +54,11 @@ def inter_shot(
 
   Args:
     features_TD: of the film's frames.
-    cuts: first frames of every shot but the first.
-    groups: what each shot shows; pairs must show the same, and None is like
-      nothing. Without it, all pairs count.
+    cuts: first frames of all shots but the first.
+    groups: of each shot; only pairs of one group count, and shots of group
+      None count in no pair. If `groups` is None, all pairs count.
   """
-  shots = shots_of(features_TD, cuts)
+  shots = split_shots(features_TD, cuts)
   means_SD = _unit(np.stack([_unit(shot).mean(0) for shot in shots]))
   cosines = [
     means_SD[r] @ means_SD[s]
@@ -71,16 +71,22 @@ def inter_shot(
 def text_alignment(
   features_TD: np.ndarray, spans: Sequence[tuple[int, int]], text_SD: np.ndarray
 ) -> float:
-  """Eq. (3), in [-1, 1]; `spans` are the frames [start, stop) of each text."""
+  """Eq. (3), in [-1, 1].
+
+  Args:
+    features_TD: of the film's frames.
+    spans: frames [start, stop) of each segment.
+    text_SD: features of each segment's prompt.
+  """
   means = []
   for start, stop in spans:
-    at = start + (np.arange(_LOOKS) + 0.5) / _LOOKS * (stop - start)
+    at = start + (np.arange(_TEXT_FRAMES) + 0.5) / _TEXT_FRAMES * (stop - start)
     means.append(_unit(features_TD[at.astype(int)]).mean(0))
   return float((_unit(np.stack(means)) * _unit(text_SD)).sum(-1).mean())
 
 
 def flicker(video_TYXC: np.ndarray, cuts: Sequence[int] = ()) -> float | None:
-  """1 - mean |change of a pixel| / 255; 1 is a still (VBench, uint8 frames)."""
+  """1 - mean |change of a uint8 value| / 255 (VBench); 1 for a still image."""
   changes = [change.mean() for change in _changes(video_TYXC, cuts)]
   return float(1 - np.mean(changes) / 255) if changes else None
 
@@ -88,10 +94,10 @@ def flicker(video_TYXC: np.ndarray, cuts: Sequence[int] = ()) -> float | None:
 def motion(
   video_TYXC: np.ndarray, cuts: Sequence[int] = (), part: float = 0.05
 ) -> float | None:
-  """Mean change, of 255, of the most changed `part` of each frame.
+  """Mean change, divided by 255, of the most changed `part` of each frame.
 
-  Like VBench's dynamic degree it looks at the fastest part of a frame, so
-  that somebody small who moves before a still background counts.
+  Like VBench's dynamic degree it considers the fastest part of a frame, so that
+  a small character who moves in front of a still background counts.
   """
   changes = [
     np.partition(change, -count)[-count:].mean()
@@ -101,8 +107,8 @@ def motion(
   return float(np.mean(changes) / 255) if changes else None
 
 
-def shots_of(frames: np.ndarray, cuts: Sequence[int]) -> list[np.ndarray]:
-  """Frames, or features of frames, shot by shot; `cuts` as above."""
+def split_shots(frames: np.ndarray, cuts: Sequence[int]) -> list[np.ndarray]:
+  """Splits frames, or features of frames, at `cuts` into shots."""
   edges = sorted({0, *cuts, len(frames)})
   return [frames[a:b] for a, b in itertools.pairwise(edges)]
 
@@ -121,7 +127,7 @@ def _shot_terms(unit_TD: np.ndarray) -> np.ndarray:
 
 
 def _changes(video_TYXC: np.ndarray, cuts: Sequence[int]):
-  """|difference| of each frame and the one before it, flat, within shots."""
-  for shot in shots_of(video_TYXC, cuts):
+  """Yields |frame - frame before it|, flattened, within shots."""
+  for shot in split_shots(video_TYXC, cuts):
     for before, after in itertools.pairwise(shot):
       yield np.abs(after.astype(np.int16) - before).ravel()

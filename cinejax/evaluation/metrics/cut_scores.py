@@ -1,4 +1,4 @@
-"""Are the cuts where they were asked for?
+"""How well detected cuts match requested cuts.
 
 Shot cut accuracy (HoloCine, arXiv 2510.20822, appendix A.1), from the frames
 of detected and of requested cuts in a film of n frames:
@@ -7,11 +7,11 @@ of detected and of requested cuts in a film of n frames:
          + penalty (missed + extra)) / n                                 (1)
   SCA = exp(-NSD)                                                        (2)
 
-The paper gives neither the penalty nor the matching. Here the penalty of a
-cut without a partner is the mean length of a requested shot, n / (cuts + 1),
-and pairs are matched one to one, greedily from the nearest on, or optimally;
-the two differ only where a cut is off by more than half a shot. A cut is the
-first frame of its new shot.
+The paper gives neither the penalty nor the matching. Here the penalty for an
+unmatched cut is the mean length of a requested shot, n / (cuts + 1), unless it
+is configured, and cuts are matched one to one: either greedily, the nearest
+pair first, or optimally. The two differ only where a cut is off by more than
+half a shot. A cut is the first frame of the new shot.
 """
 
 import dataclasses
@@ -38,9 +38,10 @@ class ShotScore:
 
   @property
   def transition_deviation(self) -> float | None:
-    """Mean |detected - requested| in frames; None where nothing matched.
+    """Mean |detected - requested| in frames; None if no cuts match.
 
-    MultiShotMaster's and CineTrans' measure, whose mean is our reading.
+    The measure of MultiShotMaster and CineTrans. They do not say how it is
+    averaged; the mean is our choice.
     """
     if not self.matched:
       return None
@@ -57,8 +58,8 @@ def score_cuts(
   """Matches detected to requested cuts and scores them.
 
   Args:
-    detected: pixel frames of the cuts found, each once.
-    requested: pixel frames of the cuts asked for, each once.
+    detected: pixel frames of the detected cuts, each once.
+    requested: pixel frames of the requested cuts, each once.
     n_frames: pixel frames of the film, > 0.
     matching: greedy | optimal.
     penalty: frames for each missed or extra cut; None = mean shot length.
@@ -83,12 +84,12 @@ def score_cuts(
 def false_cuts(
   detected: Sequence[int], continued: Sequence[int], tolerance_frames: int = 4
 ) -> int:
-  """How many shots that should have continued were cut.
+  """The number of prompt changes within a shot at which the film cuts.
 
   Args:
-    detected: pixel frames of the cuts found.
+    detected: pixel frames of the detected cuts.
     continued: pixel frames at which a prompt changes within a shot.
-    tolerance_frames: how far from there a cut still counts as its own.
+    tolerance_frames: the greatest distance of a cut that counts.
   """
   return sum(
     any(abs(cut - frame) <= tolerance_frames for cut in detected)

@@ -1,18 +1,19 @@
-"""Does a film get worse as it goes on?
+"""Whether films get worse as they go on.
 
-Each metric is sampled along the film: (seconds at which a segment starts,
-value of that segment). Of all films together this gives
+Each metric is sampled along a film, once per segment: (seconds at which the
+segment starts, value in the segment). Two summaries follow:
 
-  curve   the mean in each of some equal spans of film time              (1)
-  ends    the mean in the first and in the last span of each film, a
-          minute, or a third of a film of less than three minutes        (2)
+  curve   the mean in each of 12 equal spans of film time, over all films (1)
+  ends    the means in the first and in the last minute of each film, or in
+          its first and last third if it is shorter than three minutes    (2)
 
-Sampled are place, size and action (1 where right), unreadable, flicker and
-motion; contrast (the deviation of a frame's pixels) and saturation (the mean
-of max - min over a pixel's colours), both of 255, whose rise is how
-autoregressive films burn out; steady_X, eq. (1) of consistency.py by features
-X; cut, 1 where a requested cut was found within four frames; and recall, of
-every shot that brings somebody back, against the look of her first shot.
+The metrics are place, size and action (1 where right), unreadable, flicker and
+motion; contrast (the standard deviation of a frame's values) and saturation
+(the mean of max - min over a pixel's colours), both divided by 255, which rise
+when an autoregressive film burns out; steady_X, eq. (1) of consistency.py with
+features X; cut, 1 where a requested cut was detected within four frames; and
+recall in every shot in which a character returns, against the appearance in
+its first shot.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +27,12 @@ from cinejax.story import read_back
 Sample = tuple[float, float]  # seconds from the film's start, value
 Series = Mapping[str, Sequence[Sample]]
 
-_TOLERANCE = 4  # frames by which a cut may be off
+_TOLERANCE = 4  # frames by which a detected cut may be off
 _MINUTE = 60.0  # seconds
-_SPANS = 12  # of a curve
+_SPANS = 12  # points of a curve
 
 
-def sample(
+def sample_film(
   video_TYXC: np.ndarray,
   rows: Sequence[Row],
   fps: float,
@@ -39,15 +40,15 @@ def sample(
   detected: Sequence[int],
   features: Mapping[str, np.ndarray],
 ) -> Series:
-  """All of a film's samples.
+  """Samples every metric along a film.
 
   Args:
-    video_TYXC: uint8.
-    rows: its segments.
-    fps: its frames a second.
-    readings: of its frames; None where they cannot be read.
-    detected: frames of the cuts found in it.
-    features: [T, D] of its frames, by name.
+    video_TYXC: uint8; may be memory-mapped.
+    rows: the film's segments.
+    fps: frames per second.
+    readings: of the film's frames; None if it is no story film.
+    detected: pixel frames of the detected cuts.
+    features: [T, D] of the film's frames, by name.
   """
   series: dict[str, list[Sample]] = {}
 
@@ -75,27 +76,28 @@ def _sample_story(
   readings: read_back.Readings,
   add: Callable[[str, Row, float], None],
 ) -> None:
-  """What can be read of story films."""
-  seen = prompts.read_segments(readings, rows)
-  for row, want, shown in zip(rows, prompts.asked(rows), seen, strict=True):
-    for name in ('place', 'size', 'action') if want else ():
-      add(name, row, getattr(want, name) == getattr(shown, name))
+  """Adds what can be read in story films alone."""
+  segments = prompts.requested_segments(rows)
+  readback = prompts.read_segments(readings, rows)
+  for row, requested, shown in zip(rows, segments, readback, strict=True):
+    for name in ('place', 'size', 'action') if requested else ():
+      add(name, row, getattr(requested, name) == getattr(shown, name))
     own = slice(row.start, row.stop)
     add('unreadable', row, 1 - readings.readable[own].mean())
-  start_of = {row.shot: row for row in reversed(rows)}
+  first_row = {row.shot: row for row in reversed(rows)}
   for first, again in recall.return_shots(rows):
-    draw = recall.film_draw(readings, rows, first, again)
-    add('recall', start_of[again], recall.is_right(draw))
+    pair = recall.film_recall_pair(readings, rows, first, again)
+    add('recall', first_row[again], recall.is_right(pair))
 
 
 def curve(
   series: Sequence[Series], length_secs: float
 ) -> dict[str, list[dict[str, float]]]:
-  """Eq. (1): for each metric, {secs, mean, std, n} of the spans with samples.
+  """Eq. (1): for each metric {secs, mean, std, n} of every span with samples.
 
   Args:
     series: of each film.
-    length_secs: of the longest.
+    length_secs: of the longest film.
   """
   width = length_secs / _SPANS
   curves = {}
@@ -118,7 +120,10 @@ def curve(
 def ends(
   one: Series, length_secs: float
 ) -> dict[str, tuple[float | None, float | None]]:
-  """Eq. (2) of one film: (mean of the first span, of the last)."""
+  """Eq. (2) for one film: for each metric the first and the last mean.
+
+  None for an end without samples.
+  """
   span, found = end_span(length_secs), {}
   for name, pairs in one.items():
     secs, values = np.asarray(pairs).T
@@ -128,7 +133,7 @@ def ends(
 
 
 def end_span(length_secs: float) -> float:
-  """Seconds."""
+  """Seconds of the first and of the last span of eq. (2)."""
   return min(_MINUTE, length_secs / 3)
 
 

@@ -1,14 +1,14 @@
-"""What a frame looks like, as a vector, by a network that is chosen by name.
+"""Feature vectors of frames, by networks that are chosen by name.
 
-  pixels          8 x 8 colours, less the frame's mean colour; no weights
+  pixels          8 x 8 colours minus the frame's mean colour; no weights
   taef2:FOLDER    the latents of TAEF2, averaged over 2 x 4 parts of a frame
   dinov2:FOLDER   the class token of DINOv2, at 224 pixels (Hugging Face)
-  clip:FOLDER     CLIP's image features, which prompts can be compared with
+  clip:FOLDER     CLIP's image features, which can be compared with prompts
 
 The last two are read from a local folder by `transformers` (the extra
-`torch`), never fetched. Frames are resized as VBench does: the short side
-to 224 pixels, bicubic; CLIP sees the middle square, DINOv2 all of the frame,
-down to a multiple of its patches.
+`torch`); nothing is downloaded. Frames are resized as in VBench: the short side
+to 224 pixels, bicubic. CLIP sees the middle square, DINOv2 the whole frame,
+cropped to a multiple of its patch size.
 """
 
 import dataclasses
@@ -42,24 +42,27 @@ _CLIP = (
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-  name: str  # in the names of metrics
+  """A feature extractor of frames, and of prompts if it embeds text."""
+
+  name: str  # as in the names of metrics
   image_fn: FeatureFn  # uint8 video_TYXC -> [T, D]
-  text_fn: TextFn | None = None  # prompts -> [N, D], if it knows words
+  text_fn: TextFn | None = None  # prompts -> [N, D]; None: cannot embed text
 
   def of(self, video_TYXC: np.ndarray) -> np.ndarray:
-    """[T, D] of a film of any length, some frames at a time."""
+    """Features [T, D] of a film of any length, in blocks of frames."""
     total, parts = len(video_TYXC), []
     for start in range(0, total, _BLOCK):
-      # always whole blocks, so that one program serves
+      # Blocks all have the same size, so one compiled program serves them.
       at = np.minimum(np.arange(start, start + _BLOCK), total - 1)
       parts.append(np.asarray(self.image_fn(video_TYXC[at])))
     return np.concatenate(parts)[:total]
 
 
 def pixel_features(video_TYXC: np.ndarray, size: int = 8) -> np.ndarray:
-  """Features [T, 3 size²]: size x size colours, less the frame's mean colour.
+  """Features [T, 3 size²]: size x size colours minus the frame's mean colour.
 
-  A frame of one flat colour has a zero feature, which is like no other.
+  A frame of a single colour has zero features, whose similarity to any other
+  frame is 0.
   """
   small = np.stack(
     [
@@ -76,10 +79,10 @@ PIXELS = Features('pixels', pixel_features)
 
 
 def make_features(specs: Sequence[str]) -> tuple[Features, ...]:
-  """What each `NAME` or `NAME:FOLDER` of config.eval.features stands for.
+  """Makes the feature extractors `NAME` or `NAME:FOLDER` of config.eval.
 
-  Raises UserError for a name that is not known, or where weights, or the
-  packages that read them, are missing.
+  Raises UserError for an unknown name, or if weights or the packages that read
+  them are missing.
   """
   return tuple(map(_make, specs))
 
@@ -161,7 +164,7 @@ def _clip(folder: str) -> Features:
 
 
 def _local(folder: str, kind: str) -> tuple[Any, Any]:
-  """PyTorch, and the model of that kind in `folder`, for inference."""
+  """PyTorch, and the model of class `kind` in `folder`, for inference."""
   model = _pretrained(kind, folder)
   import torch
 
@@ -173,7 +176,7 @@ def _pretrained(kind: str, folder: str) -> Any:
     if not importlib.util.find_spec(package):
       raise UserError(
         f'the features in {folder} need {package}; pip install '
-        "'cinejax[torch]', or take pixels or taef2"
+        "'cinejax[torch]', or use pixels or taef2"
       )
   import transformers  # optional, as is torch
 
@@ -187,7 +190,7 @@ def _pretrained(kind: str, folder: str) -> Any:
 
 
 def _resized(frame_YXC: np.ndarray) -> np.ndarray:
-  """The short side of `_SIDE` pixels."""
+  """The frame, scaled so that its short side has `_SIDE` pixels."""
   height, width = frame_YXC.shape[:2]
   factor = _SIDE / min(height, width)
   size = (max(_SIDE, round(width * factor)), max(_SIDE, round(height * factor)))
@@ -202,7 +205,7 @@ def _middle(frame_YXC: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def _tensor(torch: Any, frames: Sequence[np.ndarray], colours: Any) -> Any:
-  """Normalised float [T, 3, Y, X], as these networks were trained."""
+  """Normalised float32 tensor [T, 3, Y, X], as these networks expect."""
   mean_C, std_C = np.asarray(colours, np.float32)
   pixels_TYXC = np.stack(frames).astype(np.float32) / 255
   scaled_TYXC = (pixels_TYXC - mean_C) / std_C

@@ -1,8 +1,8 @@
-"""What any film shows, whoever made it and of whatever world.
+"""Scores of any film, with or without a ground truth.
 
-A film is looked at a few frames at a time, and some numbers a frame are all
-that is kept, so it may be long, and lie on disk (np.memmap). What can be read
-from story films alone is left out of others.
+A film is read a few frames at a time, and only a few numbers of each frame are
+kept in memory, so it may be long and memory-mapped (np.memmap). Metrics that
+can be read from story films alone are left out for other films.
 """
 
 import dataclasses
@@ -13,23 +13,26 @@ import numpy as np
 from cinejax.evaluation.config import EvalConfig
 from cinejax.evaluation.metrics import consistency, cuts, drift, prompts, recall
 from cinejax.evaluation.metrics.features import PIXELS, Features, make_features
-from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.metrics.recall import RecallPair
 from cinejax.film.sheet import Row
 from cinejax.story import read_back
 
 
 @dataclasses.dataclass(frozen=True)
 class Instruments:
-  """With what a film is looked at."""
+  """The detector, features and settings with which films are measured."""
 
-  detector_fn: Callable[[], cuts.Detector] = cuts.Content
+  detector_fn: Callable[[], cuts.Detector] = cuts.ContentDetector
   features: tuple[Features, ...] = (PIXELS,)
   matching: str = 'greedy'
-  penalty_frames: float | None = None  # None = the mean length of a shot
+  penalty_frames: float | None = None  # None = the mean shot length
 
 
 def make_instruments(cfg: EvalConfig) -> Instruments:
-  """Those of config.eval; raises UserError where weights are missing."""
+  """The instruments of config.eval.
+
+  Raises UserError if their weights are missing.
+  """
   return Instruments(
     cuts.make_detector_fn(cfg.cuts),
     make_features(cfg.features),
@@ -40,54 +43,58 @@ def make_instruments(cfg: EvalConfig) -> Instruments:
 
 @dataclasses.dataclass(frozen=True)
 class FilmScore:
-  """What was measured of a film, or a part of it; parts add up by `|`."""
+  """The measurements of a film, or of a part of it; `|` joins parts."""
 
   values: Mapping[str, float | None]  # None: undefined for this film
-  draws: Mapping[str, Draw]  # by name; their rightness is among the values
-  looks: tuple[int, ...] = ()  # read in the first shot of each character
+  # by name of the metric, which `values` has too: 1 where the pair is right
+  recall_pairs: Mapping[str, RecallPair]
+  # indices of world.APPEARANCES read in the first shot of each character
+  appearances: tuple[int, ...] = ()
   series: drift.Series = dataclasses.field(default_factory=dict)
 
   def __or__(self, other: 'FilmScore') -> 'FilmScore':
     return FilmScore(
       {**self.values, **other.values},
-      {**self.draws, **other.draws},
-      self.looks + other.looks,
+      {**self.recall_pairs, **other.recall_pairs},
+      self.appearances + other.appearances,
       {**self.series, **other.series},
     )
 
 
-def look_at(
+def score_film(
   video_TYXC: np.ndarray,
   rows: Sequence[Row],
   fps: float,
   instruments: Instruments,
   readings: read_back.Readings | None = None,
 ) -> FilmScore:
-  """Everything that follows from a film's pixels and its screenplay.
+  """Measures everything that follows from pixels and screenplay.
 
   Args:
-    video_TYXC: uint8.
-    rows: its segments.
-    fps: its frames a second.
+    video_TYXC: uint8; may be memory-mapped.
+    rows: the film's segments.
+    fps: frames per second.
     instruments: of cuts and consistency.
-    readings: of its frames, if it is a story film.
+    readings: of the film's frames, if it is a story film.
   """
   detected = cuts.detect_cuts(video_TYXC, instruments.detector_fn())
   features = {f.name: f.of(video_TYXC) for f in instruments.features}
-  asked_for = prompts.cut_frames(rows)
+  requested = prompts.requested_cuts(rows)
   values = {
-    **prompts.cut_figures(
+    **prompts.cut_metrics(
       detected, rows, instruments.matching, instruments.penalty_frames
     ),
-    'flicker': consistency.flicker(video_TYXC, asked_for),
-    'motion': consistency.motion(video_TYXC, asked_for),
+    'flicker': consistency.flicker(video_TYXC, requested),
+    'motion': consistency.motion(video_TYXC, requested),
     **_consistency(rows, detected, features),
     **_alignment(rows, features, instruments.features),
   }
   if readings is not None:
-    values |= prompts.prompt_figures(readings, rows)
+    values |= prompts.prompt_metrics(readings, rows)
     values['unreadable'] = float(1 - readings.readable.mean())
-  series = drift.sample(video_TYXC, rows, fps, readings, detected, features)
+  series = drift.sample_film(
+    video_TYXC, rows, fps, readings, detected, features
+  )
   return FilmScore(values, {}, (), series)
 
 
@@ -95,27 +102,27 @@ def _consistency(
   rows: Sequence[Row],
   detected: Sequence[int],
   features: Mapping[str, np.ndarray],
-) -> prompts.Figures:
-  """Within the shots that are seen, and across those that were asked for."""
-  faces = recall.shot_characters(rows)
-  asked_for, figures = prompts.cut_frames(rows), {}
+) -> prompts.MetricValues:
+  """Consistency within detected shots, and between requested shots."""
+  characters = recall.shot_characters(rows)
+  requested, metrics = prompts.requested_cuts(rows), {}
   for name, features_TD in features.items():
-    figures |= {
+    metrics |= {
       f'intra_{name}': consistency.intra_shot(features_TD, detected),
-      f'inter_{name}': consistency.inter_shot(features_TD, asked_for),
+      f'inter_{name}': consistency.inter_shot(features_TD, requested),
       f'inter_same_{name}': consistency.inter_shot(
-        features_TD, asked_for, faces
+        features_TD, requested, characters
       ),
     }
-  return figures
+  return metrics
 
 
 def _alignment(
   rows: Sequence[Row],
   features: Mapping[str, np.ndarray],
   instruments: Sequence[Features],
-) -> prompts.Figures:
-  """Segments and their prompts, by features that know words."""
+) -> prompts.MetricValues:
+  """How well segments match their prompts, by features that embed text."""
   spans = [(row.start, row.stop) for row in rows]
   captions = [row.caption for row in rows]
   return {

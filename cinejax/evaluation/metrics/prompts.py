@@ -1,8 +1,8 @@
-"""What a film shows, beside what its screenplay asked for.
+"""What a film shows, compared with what its screenplay asks for.
 
-Cuts are known in any film. Place, size and action are read back from the
-pixels of story films (64x64) segment by segment, and compared with prompts
-of the story grammar; elsewhere they are undefined, None.
+Cuts can be detected in any film. Place, size and action are read back from the
+pixels of story films (64x64), segment by segment, and compared with prompts of
+the story grammar; for other films and prompts they are undefined (None).
 """
 
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ from cinejax.evaluation.metrics import cut_scores
 from cinejax.film.sheet import Row
 from cinejax.story import read_back, world
 
-Figures = dict[str, float | None]
+MetricValues = dict[str, float | None]
 
 
-def cut_figures(
+def cut_metrics(
   detected: Sequence[int],
   rows: Sequence[Row],
   matching: str = 'greedy',
   penalty_frames: float | None = None,
-) -> Figures:
-  """sca, nsd and transition_deviation (frames), see cut_scores.py; false_cuts.
+) -> MetricValues:
+  """sca, nsd, transition_deviation (frames) and false_cuts (cut_scores.py).
 
   Args:
-    detected: frames of the cuts found in the film.
+    detected: pixel frames of the cuts found in the film.
     rows: the film's segments.
-    matching: of cuts found to cuts asked for; and
-    penalty_frames: as in `shots.score_cuts`.
+    matching: greedy | optimal, of detected to requested cuts.
+    penalty_frames: of a missed or extra cut; None = the mean shot length.
   """
-  asked_for, frames = cut_frames(rows), rows[-1].stop
+  requested, frames = requested_cuts(rows), rows[-1].stop
   continued = [row.start for row in rows if row.start and not row.cut]
   score = cut_scores.score_cuts(
-    detected, asked_for, frames, matching, penalty_frames
+    detected, requested, frames, matching, penalty_frames
   )
   return {
     'sca': score.sca,
@@ -43,42 +43,44 @@ def cut_figures(
   }
 
 
-def cut_frames(rows: Sequence[Row]) -> tuple[int, ...]:
-  """First frames of the shots asked for, but of the first."""
+def requested_cuts(rows: Sequence[Row]) -> tuple[int, ...]:
+  """First pixel frames of all requested shots but the first."""
   return tuple(row.start for row in rows if row.cut)
 
 
-def asked(rows: Sequence[Row]) -> tuple[world.StorySegment | None, ...]:
-  """What each prompt asks for; None where it is not in the grammar."""
+def requested_segments(
+  rows: Sequence[Row],
+) -> tuple[world.StorySegment | None, ...]:
+  """What each prompt asks for; None if it is not in the story grammar."""
   return tuple(world.parse_prompt(row.caption) for row in rows)
 
 
 def is_readable(video_TYXC: np.ndarray, rows: Sequence[Row]) -> bool:
-  """Whether there is anything to read back and to compare it with."""
+  """Whether a video has the size, and some prompt the grammar, of a story."""
   return video_TYXC.shape[1:3] == (world.HEIGHT, world.WIDTH) and any(
-    asked(rows)
+    requested_segments(rows)
   )
 
 
 def read_segments(
   readings: read_back.Readings, rows: Sequence[Row]
 ) -> tuple[read_back.ShotReading, ...]:
-  """The modal reading of each segment."""
+  """The most frequent reading of each segment."""
   return tuple(
     read_back.read_shot(readings, row.start, row.stop) for row in rows
   )
 
 
-def prompt_figures(
+def prompt_metrics(
   readings: read_back.Readings, rows: Sequence[Row]
-) -> Figures:
-  """place, size and action: shares of segments that show what they say."""
+) -> MetricValues:
+  """place, size and action: shares of segments that show what they ask for."""
   pairs = [
-    (want, seen)
-    for want, seen in zip(
-      asked(rows), read_segments(readings, rows), strict=True
+    (requested, shown)
+    for requested, shown in zip(
+      requested_segments(rows), read_segments(readings, rows), strict=True
     )
-    if want is not None
+    if requested is not None
   ]
   return {
     name: mean([getattr(a, name) == getattr(b, name) for a, b in pairs])
@@ -86,10 +88,10 @@ def prompt_figures(
   }
 
 
-def in_words(
+def describe_segments(
   readings: read_back.Readings, rows: Sequence[Row]
 ) -> list[dict[str, str | int | None]]:
-  """The readings of each segment for people, beside its prompt."""
+  """Each segment, its prompt, and what is read back from it, in words."""
 
   def word(words: Sequence[object], index: int) -> str | None:
     return str(words[index]) if index >= 0 else None
@@ -100,15 +102,15 @@ def in_words(
       'start': row.start,
       'stop': row.stop,
       'prompt': row.caption,
-      'look': word(world.LOOKS, seen.look),
-      'place': word(world.PLACES, seen.place),
-      'size': word(world.SIZES, seen.size),
-      'action': word(world.ACTIONS, seen.action),
+      'appearance': word(world.APPEARANCES, shown.appearance),
+      'place': word(world.PLACES, shown.place),
+      'size': word(world.SIZES, shown.size),
+      'action': word(world.ACTIONS, shown.action),
     }
-    for row, seen in zip(rows, read_segments(readings, rows), strict=True)
+    for row, shown in zip(rows, read_segments(readings, rows), strict=True)
   ]
 
 
 def mean(values: Sequence[float]) -> float | None:
-  """None of nothing."""
+  """The mean as a float; None if there are no values."""
   return float(np.mean(values)) if len(values) else None

@@ -1,15 +1,17 @@
-"""Is she drawn as she was, when she returns?
+"""Whether a returning character has the appearance it had before.
 
-A draw is the modal look d of a return shot and the look w it should have;
-unreadable looks (-1) are wrong. Over draws i of n films:
+A recall pair is the appearance d that a return shot shows, the most frequent
+one over its frames, and the appearance w that it should show. Unreadable
+appearances (-1) count as wrong. Over the pairs i of n films:
 
   recall = 1/n sum_i [d_i = w_i, d_i readable]                            (1)
   chance = 1/(n (n - 1)) sum_{i != j} [d_i = w_j, d_i readable]           (2)
-  bits   = -sum_k p_k log2 p_k,  p_k the share of look k                  (3)
+  bits   = -sum_k p_k log2 p_k,  p_k the share of appearance k            (3)
 
-(2) is the exact mean of (1) over all ways of giving every film the event of
-another. A model that always draws one look has recall 1, but chance 1 and 0
-bits too; so claims are made on recall - chance.
+(2) is the exact mean of (1) over all ways of pairing each film with the
+expected appearance of another. A model that always draws the same appearance
+has recall 1, but also chance 1 and 0 bits; claims are therefore made on
+recall - chance.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,51 +19,59 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cinejax.evaluation.metrics.prompts import asked, mean
+from cinejax.evaluation.metrics.prompts import mean, requested_segments
 from cinejax.film.sheet import Row
 from cinejax.story import read_back
 
 
-class Draw(NamedTuple):
-  drawn: int  # index of world.LOOKS, -1 if unreadable
-  wanted: int  # the same
+class RecallPair(NamedTuple):
+  """The appearance that was drawn and the one that was expected."""
+
+  drawn: int  # index of world.APPEARANCES, -1 if unreadable
+  expected: int  # likewise
 
 
-def is_right(draw: Draw) -> bool:
-  return draw.drawn >= 0 and draw.drawn == draw.wanted
+def is_right(pair: RecallPair) -> bool:
+  """Whether the drawn appearance is readable and the expected one."""
+  return pair.drawn >= 0 and pair.drawn == pair.expected
 
 
-def recall(draws: Sequence[Draw]) -> float | None:
-  """Eq. (1)."""
-  return mean([is_right(draw) for draw in draws])
+def recall(pairs: Sequence[RecallPair]) -> float | None:
+  """Eq. (1); None if there are no pairs."""
+  return mean([is_right(pair) for pair in pairs])
 
 
-def chance(draws: Sequence[Draw]) -> float | None:
-  """Eq. (2); None of fewer than two draws."""
-  if len(draws) < 2:
+def chance(pairs: Sequence[RecallPair]) -> float | None:
+  """Eq. (2); None if there are fewer than two pairs."""
+  if len(pairs) < 2:
     return None
-  drawn_n, wanted_n = np.asarray(draws).T
-  match_nn = (drawn_n[:, None] == wanted_n[None]) & (drawn_n >= 0)[:, None]
+  drawn_n, expected_n = np.asarray(pairs).T
+  match_nn = (drawn_n[:, None] == expected_n[None]) & (drawn_n >= 0)[:, None]
   np.fill_diagonal(match_nn, False)
-  return float(match_nn.sum() / (len(draws) * (len(draws) - 1)))
+  return float(match_nn.sum() / (len(pairs) * (len(pairs) - 1)))
 
 
-def look_bits(looks: Sequence[int]) -> float | None:
-  """Eq. (3), of the readable ones; at most log2 of the number of looks."""
-  _, counts = np.unique([k for k in looks if k >= 0], return_counts=True)
+def appearance_bits(appearances: Sequence[int]) -> float | None:
+  """Eq. (3) over the readable appearances; None if there are none.
+
+  At most log2 of the number of appearances.
+  """
+  readable = [k for k in appearances if k >= 0]
+  _, counts = np.unique(readable, return_counts=True)
   share = counts / counts.sum()
   return float(abs((share * np.log2(share)).sum())) if len(counts) else None
 
 
-def confusion(draws: Sequence[Draw], looks: int) -> np.ndarray:
-  """Counts [wanted look, drawn look]; the last column is unreadable.
+def confusion(pairs: Sequence[RecallPair], appearances: int) -> np.ndarray:
+  """Counts [expected, drawn]; the last column counts unreadable drawings.
 
-  Draws whose wanted look is unreadable are left out: nothing could match.
+  Pairs whose expected appearance is unreadable are left out, since nothing
+  could match it.
   """
-  counts = np.zeros((looks, looks + 1), int)
-  for draw in draws:
-    if draw.wanted >= 0:
-      counts[draw.wanted, draw.drawn] += 1  # -1 is the last
+  counts = np.zeros((appearances, appearances + 1), int)
+  for pair in pairs:
+    if pair.expected >= 0:
+      counts[pair.expected, pair.drawn] += 1  # -1 is the last column
   return counts
 
 
@@ -71,17 +81,20 @@ def shot_span(rows: Sequence[Row], shot: int) -> tuple[int, int]:
   return own[0].start, own[-1].stop
 
 
-def shot_look(
+def shot_appearance(
   readings: read_back.Readings, rows: Sequence[Row], shot: int
 ) -> int:
-  """The modal look over the shot's frames; -1 if that is unreadable."""
-  return read_back.read_shot(readings, *shot_span(rows, shot)).look
+  """The most frequent appearance in a shot's frames; -1 if unreadable."""
+  return read_back.read_shot(readings, *shot_span(rows, shot)).appearance
 
 
 def shot_characters(rows: Sequence[Row]) -> tuple[int | None, ...]:
-  """Who each shot's prompts name first; None outside the story grammar."""
+  """The character that the prompts of each shot name first.
+
+  None for a shot whose prompts are not in the story grammar.
+  """
   characters: list[int | None] = [None] * (rows[-1].shot + 1)
-  for row, segment in zip(rows, asked(rows), strict=True):
+  for row, segment in zip(rows, requested_segments(rows), strict=True):
     if segment is not None and characters[row.shot] is None:
       characters[row.shot] = segment.character
   return tuple(characters)
@@ -97,7 +110,10 @@ def first_shots(rows: Sequence[Row]) -> dict[int, int]:
 
 
 def return_shots(rows: Sequence[Row]) -> tuple[tuple[int, int], ...]:
-  """(her first shot, shot in which she is back after another was seen)."""
+  """Pairs of a character's first shot and a shot in which it returns.
+
+  A character returns in a shot if the shot before shows somebody else.
+  """
   characters, first = shot_characters(rows), first_shots(rows)
   return tuple(
     (first[character], shot)
@@ -108,33 +124,37 @@ def return_shots(rows: Sequence[Row]) -> tuple[tuple[int, int], ...]:
   )
 
 
-def film_draw(
+def film_recall_pair(
   readings: read_back.Readings, rows: Sequence[Row], first: int, again: int
-) -> Draw:
-  """How a generated film draws shot `again`, against its own shot `first`."""
-  return Draw(*(shot_look(readings, rows, shot) for shot in (again, first)))
+) -> RecallPair:
+  """The appearances in shot `again` and in shot `first` of one film."""
+  drawn, expected = (
+    shot_appearance(readings, rows, shot) for shot in (again, first)
+  )
+  return RecallPair(drawn, expected)
 
 
-def routing_figures(
-  frame_JLR: np.ndarray, her_frames: Collection[int]
+def routing_metrics(
+  frame_JLR: np.ndarray, character_frames: Collection[int]
 ) -> dict[str, float | None]:
-  """What a chunk that brings her back reads, for each layer l.
+  """What the chunk of a return reads from memory, in each layer l.
 
-  route_hit_l is how often at least one of the routed frames shows her,
-  route_share_l how large a part of them does, both over the J denoising
-  steps in which anything is routed; None if nothing ever is.
+  route_hit_l is the share of denoising steps in which at least one routed
+  frame shows the returning character; route_share_l is the mean share of
+  routed frames that do. Both are over the J denoising steps in which anything
+  is routed, and None if nothing ever is.
 
   Args:
     frame_JLR: latent frames routed, negative where fewer than R are.
-    her_frames: the latent frames that show her.
+    character_frames: the latent frames that show the returning character.
   """
-  figures = {}
+  metrics = {}
   routed_JLR = frame_JLR >= 0
-  hers_JLR = np.isin(frame_JLR, sorted(her_frames)) & routed_JLR
+  hit_JLR = np.isin(frame_JLR, sorted(character_frames)) & routed_JLR
   for layer in range(frame_JLR.shape[1]):
     count_J = routed_JLR[:, layer].sum(-1)
-    hers_J = hers_JLR[:, layer].sum(-1)[count_J > 0]
-    share_J = hers_J / count_J[count_J > 0]
-    figures[f'route_hit_{layer}'] = mean(hers_J > 0)
-    figures[f'route_share_{layer}'] = mean(share_J)
-  return figures
+    hits_J = hit_JLR[:, layer].sum(-1)[count_J > 0]
+    share_J = hits_J / count_J[count_J > 0]
+    metrics[f'route_hit_{layer}'] = mean(hits_J > 0)
+    metrics[f'route_share_{layer}'] = mean(share_J)
+  return metrics

@@ -1,37 +1,41 @@
-"""The figures of one story film, whose truth is known.
+"""Scores of films of the story world, whose ground truth is known.
 
-Of a film's events only the main one, `events[0]`, counts: recall is one
-yes or no a film, so that films weigh the same and draws are independent.
+Only the main event of a film, `events[0]`, counts towards recall: it is one
+yes or no per film, so all films weigh the same and pairs are independent.
 
-  generated   all of it is the model's; looks are compared with her first shot
-  given       only the return shot is; looks are compared with what was given
-  swapped     as given, but she wore a spare look all through the history
-  codec       rendered, and rendered then encoded and decoded
+  generated  the model makes the whole film; the appearance in the return shot
+             is compared with that in the character's first shot
+  given      the model makes only the return shot; the appearance is compared
+             with that in the given past
+  swapped    like given, but the character has a spare appearance throughout
+             the given past
+  codec      the film is rendered, and rendered then encoded and decoded
 """
 
 import numpy as np
 
 from cinejax.evaluation.metrics import prompts, recall
-from cinejax.evaluation.metrics.film import FilmScore, Instruments, look_at
-from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.metrics.film import FilmScore, Instruments, score_film
+from cinejax.evaluation.metrics.recall import RecallPair
 from cinejax.film.sheet import film_rows
 from cinejax.film.timeline import Timeline
 from cinejax.story import motion, read_back, render, world
 
 
 def return_shot(film: world.StoryFilm) -> tuple[int, int, int]:
-  """(shot, first chunk, chunks) of the main event."""
-  of_segment = film.segment_shots()
-  of_chunk = [of_segment[segment] for segment in film.chunk_segments()]
+  """The shot of the main event, its first chunk and its number of chunks."""
+  shot_of_segment = film.segment_shots()
+  shot_of_chunk = [shot_of_segment[n] for n in film.chunk_segments()]
   start = film.events[0].chunk
-  return of_chunk[start], start, of_chunk.count(of_chunk[start])
+  shot = shot_of_chunk[start]
+  return shot, start, shot_of_chunk.count(shot)
 
 
 def swap(film: world.StoryFilm) -> world.StoryFilm:
-  """The film with the returning character in a spare look of its own."""
-  spare = render.spare_looks(film)
-  look = spare[film.seed % len(spare)]
-  return render.swap_look(film, film.events[0].character, look)
+  """The film with the returning character in an appearance nobody has."""
+  spare = render.spare_appearances(film)
+  appearance = spare[film.seed % len(spare)]
+  return render.swap_appearance(film, film.events[0].character, appearance)
 
 
 def score_generated(
@@ -40,19 +44,26 @@ def score_generated(
   timeline: Timeline,
   instruments: Instruments,
 ) -> FilmScore:
-  """A wholly generated film, uint8, perhaps on disk: see `look_at`."""
+  """Scores a film that was generated as a whole.
+
+  Args:
+    film: what was asked for.
+    video_TYXC: uint8; may be memory-mapped.
+    timeline: of the film.
+    instruments: see `score_film`.
+  """
   rows = film_rows(film.screenplay(), timeline)
   readings = read_back.read_frames(video_TYXC)
   first = recall.first_shots(rows)
-  draw = recall.film_draw(
+  pair = recall.film_recall_pair(
     readings, rows, first[film.events[0].character], return_shot(film)[0]
   )
-  looks = tuple(
-    recall.shot_look(readings, rows, shot) for shot in first.values()
+  appearances = tuple(
+    recall.shot_appearance(readings, rows, shot) for shot in first.values()
   )
-  seen = look_at(video_TYXC, rows, timeline.fps, instruments, readings)
-  main = {'recall': float(recall.is_right(draw))}
-  return seen | FilmScore(main, {'recall': draw}, looks)
+  score = score_film(video_TYXC, rows, timeline.fps, instruments, readings)
+  main = {'recall': float(recall.is_right(pair))}
+  return score | FilmScore(main, {'recall': pair}, appearances)
 
 
 def score_given(
@@ -61,33 +72,41 @@ def score_given(
   frame_JLR: np.ndarray,
   frames_per_chunk: int,
 ) -> FilmScore:
-  """The generated return shot of a film whose past was rendered.
+  """Scores the generated return shot of a film whose past was rendered.
 
-  frame_JLR are the latent frames routed in the shot's first chunk.
+  Args:
+    film: what was asked for.
+    video_TYXC: uint8, the return shot alone.
+    frame_JLR: latent frames routed in the first chunk of the shot.
+    frames_per_chunk: latent frames of a chunk.
   """
   readings = read_back.read_frames(video_TYXC)
-  draw = _given_draw(film, readings)
+  pair = _given_pair(film, readings)
   event = film.events[0]
-  hers = [
+  past = film.chunk_characters()[: event.chunk]
+  character_frames = [
     chunk * frames_per_chunk + frame
-    for chunk, character in enumerate(film.chunk_characters()[: event.chunk])
+    for chunk, character in enumerate(past)
     if character == event.character
     for frame in range(frames_per_chunk)
   ]
   values = {
-    'recall_given': float(recall.is_right(draw)),
+    'recall_given': float(recall.is_right(pair)),
     'unreadable_given': float(1 - readings.readable.mean()),
-    **recall.routing_figures(frame_JLR, hers),
+    **recall.routing_metrics(frame_JLR, character_frames),
   }
-  return FilmScore(values, {'recall_given': draw})
+  return FilmScore(values, {'recall_given': pair})
 
 
 def score_swapped(film: world.StoryFilm, video_TYXC: np.ndarray) -> FilmScore:
-  """The same of `swap(film)`: does the drawn look follow the history?"""
-  draw = _given_draw(film, read_back.read_frames(video_TYXC))
-  return FilmScore(
-    {'recall_swap': float(recall.is_right(draw))}, {'recall_swap': draw}
-  )
+  """Scores the return shot of `swap(film)`, after its rendered past.
+
+  A model that copies the past draws the swapped appearance; one that has
+  learned appearances by heart does not.
+  """
+  pair = _given_pair(film, read_back.read_frames(video_TYXC))
+  values = {'recall_swap': float(recall.is_right(pair))}
+  return FilmScore(values, {'recall_swap': pair})
 
 
 def score_codec(
@@ -96,10 +115,18 @@ def score_codec(
   coded_TYXC: np.ndarray,
   timeline: Timeline,
 ) -> FilmScore:
-  """psnr in dB, and shares read right of both videos.
+  """Scores a codec by how well the story can be read from its frames.
 
-  read_clean and read_codec are of frames in which look, place and size are
-  all right; then each of these, x (to a pixel), and action (of segments).
+  The values are psnr in dB and, for the rendered (`read_clean`) and the coded
+  video (`read_codec`), the share of frames in which appearance, place and size
+  are all read right; then, with a suffix, the shares of each of these, of x
+  (within a pixel), and of action (by segment).
+
+  Args:
+    film: what was rendered.
+    clean_TYXC: uint8, rendered.
+    coded_TYXC: uint8, encoded and decoded.
+    timeline: of the film.
   """
   error = np.mean((clean_TYXC.astype(np.float64) - coded_TYXC) ** 2)
   values = {'psnr': float(10 * np.log10(255**2 / max(error, 1e-9)))}
@@ -109,9 +136,12 @@ def score_codec(
   return FilmScore(values, {})
 
 
-def _given_draw(film: world.StoryFilm, readings: read_back.Readings) -> Draw:
-  shown = read_back.read_shot(readings, 0, len(readings.look))
-  return Draw(shown.look, film.looks[film.events[0].character])
+def _given_pair(
+  film: world.StoryFilm, readings: read_back.Readings
+) -> RecallPair:
+  shown = read_back.read_shot(readings, 0, len(readings.appearance))
+  character = film.events[0].character
+  return RecallPair(shown.appearance, film.appearances[character])
 
 
 def _read_right(
@@ -119,12 +149,12 @@ def _read_right(
 ) -> dict[str, float | None]:
   states = motion.describe(film, timeline.frames_per_chunk, timeline.stride)
   readings = read_back.read_frames(video_TYXC)
-  looks = [
-    world.LOOKS.index(look)
-    for look in zip(states.hue, states.shape, states.pattern, strict=True)
+  appearances = [
+    world.APPEARANCES.index(appearance)
+    for appearance in zip(states.hue, states.shape, states.pattern, strict=True)
   ]
   right = {
-    '_look': readings.look == looks,
+    '_appearance': readings.appearance == appearances,
     '_place': readings.place == states.place,
     '_size': readings.size == states.size,
   }
@@ -134,5 +164,5 @@ def _read_right(
   shares: dict[str, float | None] = {
     field: float(values.mean()) for field, values in right.items()
   }
-  action = prompts.prompt_figures(readings, rows)['action']
+  action = prompts.prompt_metrics(readings, rows)['action']
   return shares | {'_action': action}

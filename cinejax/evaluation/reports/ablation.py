@@ -1,93 +1,101 @@
-"""What the points of an ablation found, side by side.
+"""Compares the points of an ablation in a table and a plot.
 
-A point's figures are read from its folder:
+The metrics of a point are read from its folder:
 
   eval/report.json     each metric, `METRIC`; recalls also by kind of return,
-                       `METRIC KIND`; `codec METRIC`; with several policies
-                       preceded by theirs; those of eval-X/ by `X`
-  bench.jsonl          the numbers of each row, `WHAT KEY` (medians of spreads)
-  metrics/STAGE.jsonl  `STAGE steps`, `STAGE secs` of training (what a stop
-                       made it repeat not counted), `STAGE loss`
-  seconds.json         `MODULE secs` of each command, as the sweep saw it
+                       `METRIC KIND`; `codec METRIC`; preceded by the policy
+                       if there are several, and by `X` if from eval-X/
+  bench.jsonl          the numbers of each measurement, `WHAT KEY` (medians,
+                       where it gives a distribution)
+  metrics/STAGE.jsonl  `STAGE steps`; `STAGE secs` of training, without the
+                       updates that an interruption made it repeat; `STAGE loss`
+  seconds.json         `MODULE secs` of each command, as the sweep timed it
   trajectories/        `stored bytes`
 
-Each is {mean, std, n} over sampling seeds, where there were several. Points
-that differ in nothing but the seed of training are one row of the table, and
-mean and spread are over those.
+Each is {mean, std, n} over sampling seeds, where there are several. Points that
+differ only in the training seed become one row of the table, whose mean and std
+are over those seeds.
 """
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from cinejax.core.files import atomic_path, read_json
+from cinejax.core.files import atomic_path, read_json, write_json
 from cinejax.evaluation.reports import style
 from cinejax.evaluation.reports.summary import Metrics, Summary, summary
 
-# of what resources.facts() adds to each measurement
-_FACTS = ('device', 'devices', 'host_cpus', 'cinejax', 'jax', 'jaxlib')
+# keys that resources.environment() adds to each measurement
+_ENVIRONMENT = ('device', 'devices', 'host_cpus', 'cinejax', 'jax', 'jaxlib')
+
+# metrics in reports that cinejax 0.1 wrote, and what they are called now
+_RENAMED = {'look_bits': 'appearance_bits'}
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-  """A point that is done."""
+class PointResult:
+  """A point of a sweep that has finished."""
 
   name: str
   changes: Mapping[str, Any]  # key of the config -> value
   folder: pathlib.Path
-  line: str  # of shell, that made it
+  command: str  # the line of shell that made it
 
 
 def write(
   folder: pathlib.Path,
   question: str,
-  rows: Sequence[Row],
+  points: Sequence[PointResult],
   names: Sequence[str],
 ) -> str:
   """Writes table.json, table.md and plot.png; returns the Markdown.
 
-  `names` are the figures of Markdown and plot, () = all. The JSON has all.
+  Args:
+    folder: to write to.
+    question: the title.
+    points: of the sweep.
+    names: the metrics of Markdown and plot, () = all. The JSON has all.
   """
-  found = {row.name: figures(row.folder) for row in rows}
-  table = grouped(rows, found)
+  found = {point.name: point_metrics(point.folder) for point in points}
+  table = grouped(points, found)
   shown = list(names) or list(
     dict.fromkeys(name for cells in table.values() for name in cells)
   )
   text = markdown(question, table, shown)
-  points = [
+  records = [
     {
-      'name': row.name,
-      'changes': row.changes,
-      'line': row.line,
-      'made_on': _made_on(row.folder),
-      'figures': found[row.name],
+      'name': point.name,
+      'changes': point.changes,
+      'command': point.command,
+      'environment': _environment(point.folder),
+      'metrics': found[point.name],
     }
-    for row in rows
+    for point in points
   ]
-  content = {'question': question, 'points': points, 'table': table}
-  with atomic_path(folder / 'table.json') as path:
-    path.write_text(json.dumps(content, indent=2) + '\n')
+  content = {'question': question, 'points': records, 'table': table}
+  write_json(folder / 'table.json', content)
   with atomic_path(folder / 'table.md') as path:
     path.write_text(text)
   style.save_figure(plot(question, table, shown), folder / 'plot.png')
   return text
 
 
-def figures(folder: pathlib.Path) -> Metrics:
-  """Everything that is known of the point in `folder`, by name."""
+def point_metrics(folder: pathlib.Path) -> Metrics:
+  """Every metric of the point in `folder`; see the module."""
   found: Metrics = {}
   for report in sorted(folder.glob('eval*/report.json')):
-    of = report.parent.name.removeprefix('eval').removeprefix('-')
-    prefix = f'{of} ' if of else ''
+    suffix = report.parent.name.removeprefix('eval').removeprefix('-')
+    prefix = f'{suffix} ' if suffix else ''
     for name, value in _evaluated(json.loads(report.read_text())):
       found[prefix + name] = value
   numbers: dict[str, float] = {}
-  for row in _lines(folder / 'bench.jsonl'):
-    numbers |= dict(_benched(row))
+  for measurement in _lines(folder / 'bench.jsonl'):
+    numbers |= dict(_benched(measurement))
   for path in sorted((folder / 'metrics').glob('*.jsonl')):
     numbers |= _trained(path.stem, _lines(path))
   spent = read_json(folder / 'seconds.json')
@@ -100,25 +108,25 @@ def figures(folder: pathlib.Path) -> Metrics:
 
 
 def grouped(
-  rows: Sequence[Row], found: Mapping[str, Metrics]
+  points: Sequence[PointResult], found: Mapping[str, Metrics]
 ) -> dict[str, Metrics]:
-  """Rows of the table; those of several seeds become one."""
+  """The rows of the table; points of several training seeds share a row."""
   groups: dict[str, tuple[str, list[Metrics]]] = {}
-  for row in rows:
-    rest = {k: v for k, v in row.changes.items() if k not in ('name', 'seed')}
-    name = row.name
-    if 'seed' in row.changes:
-      name = name.removesuffix(f'-seed{row.changes["seed"]}')
+  for point in points:
+    rest = {k: v for k, v in point.changes.items() if k not in ('name', 'seed')}
+    name = point.name
+    if 'seed' in point.changes:
+      name = name.removesuffix(f'-seed{point.changes["seed"]}')
     key = json.dumps(rest, sort_keys=True)
-    groups.setdefault(key, (name, []))[1].append(found[row.name])
-  return {name: _over(members) for name, members in groups.values()}
+    groups.setdefault(key, (name, []))[1].append(found[point.name])
+  return {name: _over_seeds(members) for name, members in groups.values()}
 
 
-def _over(members: Sequence[Metrics]) -> Metrics:
-  """Mean and spread of the means of several seeds; one as it is."""
+def _over_seeds(members: Sequence[Metrics]) -> Metrics:
+  """Summarises the means of several seeds; a single one stays as it is."""
   if len(members) == 1:
     return dict(members[0])
-  known = dict.fromkeys(key for figures in members for key in figures)
+  known = dict.fromkeys(key for metrics in members for key in metrics)
   return {
     key: summary(m[key]['mean'] for m in members if key in m) for key in known
   }
@@ -127,7 +135,7 @@ def _over(members: Sequence[Metrics]) -> Metrics:
 def markdown(
   question: str, table: Mapping[str, Metrics], names: Sequence[str]
 ) -> str:
-  """A line for each row; mean ± standard deviation over seeds."""
+  """The table as Markdown; cells are mean ± standard deviation over seeds."""
   lines = [
     f'# {question}',
     '',
@@ -143,7 +151,7 @@ def markdown(
 def plot(
   question: str, table: Mapping[str, Metrics], names: Sequence[str]
 ) -> Figure:
-  """A panel for each figure, a dot for each row, whiskers of one std."""
+  """A panel for each metric with a dot for each row, ± one std."""
   page, axes = style.grid(1, len(names), (2.4, 0.8 + 0.25 * len(table)))
   page.suptitle(question, fontsize=10, color=style.INK)
   for panel, name in zip(axes[0], names, strict=True):
@@ -157,16 +165,18 @@ def plot(
         )
     first = panel is axes[0, 0]
     panel.set_yticks(range(len(table)), table if first else [''] * len(table))
-    panel.set_ylim(len(table) - 0.5, -0.5)  # first row on top
+    panel.set_ylim(len(table) - 0.5, -0.5)  # the first row is at the top
     panel.locator_params(axis='x', nbins=4)
   return page
 
 
-def _made_on(folder: pathlib.Path) -> dict[str, Any]:
-  """Device and versions of a point, as what measured it has noted them."""
+def _environment(folder: pathlib.Path) -> dict[str, Any]:
+  """Device and versions, as recorded in the first measurement of a point."""
   reports = [path.read_text() for path in folder.glob('eval*/report.json')]
   rows = [*map(json.loads, reports), *_lines(folder / 'bench.jsonl')]
-  return {name: rows[0][name] for name in _FACTS if rows and name in rows[0]}
+  return {
+    name: rows[0][name] for name in _ENVIRONMENT if rows and name in rows[0]
+  }
 
 
 def _cell(found: Mapping[str, Any] | None) -> str:
@@ -177,6 +187,7 @@ def _cell(found: Mapping[str, Any] | None) -> str:
 
 
 def _evaluated(report: Mapping[str, Any]) -> Iterator[tuple[str, Summary]]:
+  """The metrics of an evaluation's report."""
   for name, value in report.get('codec', {}).items():
     yield f'codec {name}', summary([value['mean']])
   policies = report['policies']
@@ -184,7 +195,8 @@ def _evaluated(report: Mapping[str, Any]) -> Iterator[tuple[str, Summary]]:
     prefix = f'{policy} ' if len(policies) > 1 else ''
     seeds = section.get('seeds', {})
     for name, value in section['all'].items():
-      yield f'{prefix}{name}', seeds.get(name) or summary([value['mean']])
+      shown = _RENAMED.get(name, name)
+      yield f'{prefix}{shown}', seeds.get(name) or summary([value['mean']])
     for kind, part in section['kind'].items():
       for name, value in part.items():
         if name.startswith('recall'):
@@ -200,13 +212,14 @@ def _benched(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _trained(stage: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-  rows = {row['step']: row for row in rows}  # of one step the later counts
+  rows = {row['step']: row for row in rows}  # later lines replace earlier
   if not rows:
     return {}
   steps = sorted(rows)
   pairs = zip([0, *steps], steps, strict=False)
   secs = [(b - a) / rows[b]['steps_per_sec'] for a, b in pairs]
-  losses = [rows[step]['loss'] for step in steps if 'loss' in rows[step]]
+  losses = [rows[step].get('loss', math.nan) for step in steps]
+  losses = [loss for loss in losses if math.isfinite(loss)]
   return {f'{stage} steps': steps[-1], f'{stage} secs': sum(secs)} | {
     f'{stage} loss': loss for loss in losses[-1:]
   }

@@ -1,13 +1,15 @@
-"""A report as pictures, one PNG each, drawn without a display.
+"""Plots of a report, one PNG each, drawn without a display.
 
-  recall.png   main returns: overall, by kind and by absence; chance is a tick
-  quality.png  everything else that is best at 1
-  routing.png  how often a layer reads a frame of hers when she returns
-  drift.png    metrics along the film
-  looks.png    looks asked for and looks drawn
+  recall.png       main returns: overall, by kind and by absence; a tick marks
+                   chance
+  quality.png      all other metrics that are best at 1
+  routing.png      how often a layer reads a frame that shows the returning
+                   character
+  drift.png        metrics along the film
+  appearances.png  expected against drawn appearances
 
-Whiskers are standard errors: over seeds where there are several, otherwise
-over films. A picture without data is not drawn.
+Error bars are standard errors, over seeds if there are several and otherwise
+over films. A plot without data is not drawn.
 """
 
 import pathlib
@@ -26,7 +28,7 @@ Policies = Mapping[str, Mapping[str, Any]]  # sections of a report by policy
 
 _RECALLS = (
   ('recall_given', 'recall after a rendered past'),
-  ('recall_swap', 'recall of a look swapped in that past'),
+  ('recall_swap', 'recall of an appearance swapped in that past'),
   ('recall', 'recall in a generated film'),
 )
 _QUALITY = ('place', 'size', 'action', 'sca', 'intra', 'inter', 'text')
@@ -37,9 +39,9 @@ _DRIFTS = (
 
 
 def save_plots(policies: Policies, folder: pathlib.Path) -> list[str]:
-  """Draws what the sections hold; returns the names of the files."""
+  """Draws all plots that have data; returns the names of their files."""
   names = []
-  for name, draw in _FIGURES.items():
+  for name, draw in _PLOTS.items():
     figure = draw(policies)
     if figure is not None:
       style.save_figure(figure, folder / name)
@@ -81,7 +83,7 @@ def quality(policies: Policies) -> Figure | None:
   )
   for row, name in enumerate(names):
     for offset, policy in _offsets(policies):
-      found = _of(policies[policy], name)
+      found = _metric(policies[policy], name)
       if found is None:
         continue
       ax.errorbar(
@@ -111,8 +113,8 @@ def routing(policies: Policies) -> Figure | None:
     return None
   figure, [axes] = style.grid(1, 2, (4.6, 3.2))
   titles = {
-    'route_hit': 'a frame of hers is read',
-    'route_share': 'share of read frames that are hers',
+    'route_hit': 'a frame of the character is read',
+    'route_share': 'share of read frames that show it',
   }
   for ax, (kind, title) in zip(axes, titles.items(), strict=True):
     for policy in lines:
@@ -150,7 +152,7 @@ def drift(policies: Policies) -> Figure | None:
     low, high = ax.get_ylim()
     if name in ('place', 'size', 'action', 'recall', 'cut', 'unreadable'):
       ax.set_ylim(0, 1.04)
-    else:  # a steady line should look steady
+    else:  # the axis starts at 0, so that a steady line looks steady
       ax.set_ylim(min(0, low), 1.15 * high)
   for ax in axes.flat[len(names) :]:
     ax.set_axis_off()
@@ -160,7 +162,7 @@ def drift(policies: Policies) -> Figure | None:
   return figure
 
 
-def looks(policies: Policies) -> Figure | None:
+def appearances(policies: Policies) -> Figure | None:
   name = next(
     (
       name
@@ -180,26 +182,26 @@ def looks(policies: Policies) -> Figure | None:
     most = max(1, counts.max())
     ax.imshow(counts, cmap=_HEAT, vmin=0, vmax=most, aspect='auto')
     ax.plot([0, len(counts) - 1], [0, len(counts) - 1], color=style.DIM, lw=0.4)
-    words = [*table['looks'], 'unreadable']
+    words = [*table['appearances'], 'unreadable']
     ax.set_xticks(range(len(words)), words, rotation=90, fontsize=5)
     ax.set_yticks(range(len(words) - 1), words[:-1], fontsize=5)
     style.title(ax, f'{policy}: {int(np.trace(counts))} of {int(counts.sum())}')
     ax.set_xlabel(f'drawn ({name})')
     ax.grid(visible=False)
-    ax.set_ylabel('asked for')
+    ax.set_ylabel('expected')
   for ax in axes.flat[len(shown) :]:
     ax.set_axis_off()
   for ax in axes.flat:
-    ax.label_outer()  # words at the left and below alone
+    ax.label_outer()  # labels only at the left and at the bottom
   return figure
 
 
-_FIGURES: dict[str, Callable[[Policies], Figure | None]] = {
+_PLOTS: dict[str, Callable[[Policies], Figure | None]] = {
   'recall.png': recall,
   'quality.png': quality,
   'routing.png': routing,
   'drift.png': drift,
-  'looks.png': looks,
+  'appearances.png': appearances,
 }
 _HEAT = LinearSegmentedColormap.from_list(
   'heat', ['#f6f7f9', '#f0b9a8', '#d1495b', '#5c1a2b']
@@ -207,7 +209,7 @@ _HEAT = LinearSegmentedColormap.from_list(
 
 
 def _bars(ax: Axes, policies: Policies, name: str) -> None:
-  """Overall and by kind, with a tick where chance is."""
+  """Draws recall overall and by kind, with a tick at chance."""
   kinds = {kind for section in policies.values() for kind in section['kind']}
   groups = ['all', *sorted(kinds, reverse=True)]
   width = 0.8 / len(policies)
@@ -215,7 +217,7 @@ def _bars(ax: Axes, policies: Policies, name: str) -> None:
     for offset, policy in _offsets(policies):
       section = policies[policy]
       source = section if group == 'all' else section['kind'].get(group, {})
-      found = _of(source, name) if group == 'all' else source.get(name)
+      found = _metric(source, name) if group == 'all' else source.get(name)
       if not found or found['mean'] is None:
         continue
       at = x + 0.8 * offset
@@ -231,9 +233,11 @@ def _bars(ax: Axes, policies: Policies, name: str) -> None:
         fontsize=6.5,
         color=style.DIM,
       )
-      of_chance = f'{name}_chance'
+      chance_name = f'{name}_chance'
       chance = (
-        _of(source, of_chance) if group == 'all' else source.get(of_chance)
+        _metric(source, chance_name)
+        if group == 'all'
+        else source.get(chance_name)
       )
       if chance and chance['mean'] is not None:
         ax.hlines(
@@ -255,33 +259,33 @@ def _absences(ax: Axes, policies: Policies, name: str) -> None:
       ax.errorbar(at, means, errors, fmt='o-', ms=4, color=style.colour(policy))
   ax.set_xticks(range(len(classes)), classes)
   ax.set_xlim(-0.5, len(classes) - 0.5)
-  ax.set_xlabel('chunks she was away')
+  ax.set_xlabel('chunks of absence')
 
 
 def _absence_classes(policies: Policies) -> list[str]:
-  """'2', '3-4', …, in order."""
+  """The classes of absences, such as '2' and '3-4', in ascending order."""
   names = {n for s in policies.values() for n in s['absent_chunks']}
   return sorted(names, key=lambda name: int(name.split('-')[0]))
 
 
 def _layers(section: Mapping[str, Any], kind: str) -> list[tuple]:
-  """(layer, mean, error) of each layer that routes."""
+  """(layer, mean, standard error) of each layer that routes."""
   return [
     (int(name.rpartition('_')[2]), found['mean'], style.error(found))
     for name in section['all']
     if name.startswith(f'{kind}_')
-    for found in [_of(section, name)]
+    for found in [_metric(section, name)]
     if found is not None
   ]
 
 
-def _of(section: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-  """A metric over seeds if there are several, else over films."""
+def _metric(section: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+  """A metric over seeds if there are several, otherwise over films."""
   found = section.get('seeds', section['all']).get(name)
   return found if found and found['mean'] is not None else None
 
 
 def _offsets(policies: Policies) -> Iterator[tuple[float, str]]:
-  """Where, within half a unit of the middle, each policy stands."""
+  """Each policy and its offset from the centre of a group, in (-0.5, 0.5)."""
   for index, policy in enumerate(policies):
     yield (index + 0.5) / len(policies) - 0.5, policy

@@ -1,4 +1,4 @@
-"""How every plot looks: colours of policies, axes, titles, legends.
+"""The style of all plots: colours of policies, axes, titles, legends.
 
 Figures are made without a display and without matplotlib's global state.
 """
@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from cinejax.core.files import atomic_path
 
 INK, DIM, GRID = '#1d2530', '#6b7480', '#e4e7eb'
-_COLOURS = {  # told apart by the colour-blind too
+_COLOURS = {  # distinguishable with colour-blindness
   'camr': '#d1495b',
   'window': '#30638e',
   'sink': '#00a0a8',
@@ -29,18 +29,18 @@ _DPI = 110
 
 
 def save_figure(figure: Figure, path: pathlib.Path) -> None:
-  """As a PNG, whole or not at all."""
+  """Writes a PNG atomically."""
   with atomic_path(path) as partial:
     figure.savefig(partial, dpi=_DPI, facecolor='white')
 
 
 def colour(policy: str) -> str:
-  """That of a memory policy; grey for anything else."""
+  """The colour of a memory policy; grey for any other name."""
   return _COLOURS.get(policy, DIM)
 
 
 def error(found: Mapping[str, Any]) -> float:
-  """The standard error of {mean, std, n}; std is that of the n themselves."""
+  """The standard error of {mean, std, n}, where std is that of the n values."""
   return (found['std'] or 0.0) / math.sqrt(max(1, found['n'] - 1))
 
 
@@ -64,12 +64,12 @@ def grid(
 
 
 def title(ax: Axes, text: str) -> None:
-  """At the left, where titles of panels can be read down a column."""
+  """Sets a panel's title, aligned to the left."""
   ax.set_title(text, loc='left', fontsize=9.5, color=INK)
 
 
 def legend(figure: Figure, names: Iterable[str], *more: Line2D) -> None:
-  """Below all panels: policies, and marks of other kinds."""
+  """Draws a legend of policies, and of other marks, below all panels."""
   marks = [
     Line2D([], [], marker='o', ms=6, lw=0, color=colour(name), label=name)
     for name in names

@@ -1,17 +1,18 @@
-"""Figures of many films, under some sampling seeds, as one report.
+"""Summarises the scores of many films, under several sampling seeds.
 
-Every metric is {mean, std, n} over the films (of all seeds) for which it is
-defined, std being that of the films, not of the mean. Chance and look_bits
-are of a set of films, not of one: they are means over seeds. A policy's
-section holds
+A metric is {mean, std, n} over the films of all seeds for which it is defined;
+std is the standard deviation of the films, not that of the mean. Chance and
+appearance_bits are properties of a set of films and are averaged over seeds.
+The section of a policy holds
 
-  all, kind, absent_chunks   metrics, and the same split by the main return
-  seeds                      {mean, std, n} over the means of the seeds
-  confusion                  main returns: rows the look that is right, in
-                             columns the look drawn, the last one unreadable
-  drift                      metrics/drift.py: `first` and `last` of each film,
-                             curve
-  films                      each film's own figures
+  all            every metric over all films
+  kind           the same by kind of the main return
+  absent_chunks  the same by length of the absence before the main return
+  seeds          {mean, std, n} of each metric over the means of the seeds
+  confusion      counts of main returns: a row for each expected appearance, a
+                 column for each drawn one, the last column for unreadable ones
+  drift          `first`, `last` and `curve` of metrics/drift.py
+  films          the values of each film
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,11 +26,11 @@ from cinejax.story import world
 
 Summary = dict[str, float | int | None]
 Metrics = dict[str, Summary]
-BySeed = Sequence[Sequence[FilmScore]]  # of each seed, the films
+BySeed = Sequence[Sequence[FilmScore]]  # for each seed the scores of all films
 
 
 def summary(values: Iterable[float | None]) -> Summary:
-  """{mean, std, n} of the defined values; null of none."""
+  """{mean, std, n} of the values that are defined; {None, None, 0} of none."""
   defined = [value for value in values if value is not None]
   if not defined:
     return {'mean': None, 'std': None, 'n': 0}
@@ -41,27 +42,31 @@ def summary(values: Iterable[float | None]) -> Summary:
 
 
 def metrics(scores: BySeed) -> Metrics:
-  """Every metric of these films."""
+  """Summarises every metric of these films."""
   pooled = [score for films in scores for score in films]
   names = dict.fromkeys(name for score in pooled for name in score.values)
   found = {name: summary(s.values.get(name) for s in pooled) for name in names}
-  draws = dict.fromkeys(name for score in pooled for name in score.draws)
-  for name in draws:
+  for name in dict.fromkeys(n for score in pooled for n in score.recall_pairs):
     chances = [
-      recall.chance([s.draws[name] for s in films if name in s.draws])
+      recall.chance(
+        [s.recall_pairs[name] for s in films if name in s.recall_pairs]
+      )
       for films in scores
     ]
-    count = sum(name in score.draws for score in pooled)
+    count = sum(name in score.recall_pairs for score in pooled)
     found[f'{name}_chance'] = _of_sets(chances, count)
-  if any(score.looks for score in pooled):
-    looks = [[k for s in films for k in s.looks if k >= 0] for films in scores]
-    bits = [recall.look_bits(own) for own in looks]
-    found['look_bits'] = _of_sets(bits, sum(map(len, looks)))
+  if any(score.appearances for score in pooled):
+    appearances = [
+      [k for score in films for k in score.appearances if k >= 0]
+      for films in scores
+    ]
+    bits = [recall.appearance_bits(own) for own in appearances]
+    found['appearance_bits'] = _of_sets(bits, sum(map(len, appearances)))
   return found
 
 
-def spread(scores: BySeed) -> Metrics:
-  """{mean, std, n} of each metric's means over n seeds."""
+def seed_metrics(scores: BySeed) -> Metrics:
+  """{mean, std, n} over the means that each metric has under n seeds."""
   each = [metrics([films]) for films in scores]
   names = dict.fromkeys(name for found in each for name in found)
   return {
@@ -75,12 +80,12 @@ def policy_report(
   lengths_secs: Sequence[float],
   events: Sequence[world.ReturnEvent] = (),
 ) -> dict[str, Any]:
-  """All of a policy's figures.
+  """The section of a policy; see the module.
 
   Args:
-    scores: of its films.
+    scores: of the films, by seed.
     lengths_secs: of the films.
-    events: the main return of each film, if they are films of the story world.
+    events: the main return of each film; () if they are not story films.
   """
   kinds = [event.kind for event in events]
   absent = [event.absent_chunks for event in events]
@@ -90,7 +95,7 @@ def policy_report(
   about = about or [{}] * len(lengths_secs)
   section: dict[str, Any] = {'all': metrics(scores)}
   if len(scores) > 1:
-    section['seeds'] = spread(scores)
+    section['seeds'] = seed_metrics(scores)
   section |= {
     'kind': _split(scores, kinds, str),
     'absent_chunks': _split(scores, absent, absence),
@@ -107,14 +112,19 @@ def policy_report(
 
 
 def absence(chunks: int) -> str:
-  """The class of an absence, up to a power of two: 1, 2, 3-4, 5-8, …"""
+  """The class of an absence, with power-of-two bounds: 1, 2, 3-4, 5-8, …"""
   high = 1 << (chunks - 1).bit_length()
   low = high // 2 + 1
   return str(high) if low >= high else f'{low}-{high}'
 
 
 def _of_sets(values: Sequence[float | None], count: int) -> Summary:
-  """Figures of sets with `count` members in all; no spread of one set."""
+  """Summarises a metric of sets; std is None if there is only one set.
+
+  Args:
+    values: of each set.
+    count: members of all sets.
+  """
   found = summary(values)
   std = found['std'] if len(values) > 1 else None
   return {'mean': found['mean'], 'std': std, 'n': count}
@@ -138,15 +148,15 @@ def _split(
 
 
 def _confusion(scores: BySeed) -> dict[str, Any]:
-  draws: dict[str, list[recall.Draw]] = {}
+  pairs: dict[str, list[recall.RecallPair]] = {}
   for score in (score for own in scores for score in own):
-    for name, draw in score.draws.items():
-      draws.setdefault(name, []).append(draw)
+    for name, pair in score.recall_pairs.items():
+      pairs.setdefault(name, []).append(pair)
   counts = {
-    name: recall.confusion(own, len(world.LOOKS)).tolist()
-    for name, own in draws.items()
+    name: recall.confusion(own, len(world.APPEARANCES)).tolist()
+    for name, own in pairs.items()
   }
-  return {'looks': [str(look) for look in world.LOOKS], **counts}
+  return {'appearances': [str(name) for name in world.APPEARANCES], **counts}
 
 
 def _drift(scores: BySeed, lengths_secs: Sequence[float]) -> dict[str, Any]:

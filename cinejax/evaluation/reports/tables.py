@@ -8,7 +8,7 @@ from cinejax.evaluation.reports.summary import Metrics, Summary
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-  """The report as tables with a column for each policy."""
+  """The report as Markdown, with a column for each policy."""
   policies = report['policies']
   facts = [
     f'{key} {value}'
@@ -36,11 +36,11 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def _policy_tables(policies: Mapping[str, Any]) -> list[str]:
   several = all('seeds' in entry for entry in policies.values())
-  of = 'seeds' if several else 'all'
   over = 'the means of n seeds' if several else 'n films'
-  whole = {policy: entry[of] for policy, entry in policies.items()}
+  scope = 'seeds' if several else 'all'
+  whole = {policy: entry[scope] for policy, entry in policies.items()}
   lines = [
-    f'mean ± standard deviation over {over} (n); recall is of main returns.',
+    f'mean ± standard deviation over {over} (n); recalls are of main returns.',
     '',
     *_table('metric', whole),
   ]

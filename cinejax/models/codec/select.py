@@ -1,4 +1,4 @@
-"""Which codec a config asks for."""
+"""Chooses the codec that a config names."""
 
 from cinejax.core.errors import UserError
 from cinejax.models.codec.base import Codec
@@ -12,7 +12,10 @@ NAMES = ('patch', 'taef2', 'wan_vae', 'taehv')
 
 
 def make_codec(cfg: CodecConfig) -> Codec:
-  """The codec named by `cfg.name`; raises UserError if its sizes clash."""
+  """The codec that `cfg.name` names.
+
+  Raises UserError if there is none, or if the config's sizes are not its own.
+  """
   match cfg.name:
     case 'patch':
       return PatchCodec(cfg)

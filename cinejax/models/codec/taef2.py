@@ -1,15 +1,16 @@
 """TAEF2: a tiny image autoencoder for the latent space of FLUX.2, per frame.
 
-Ollin Boer Bohan's taesd (github.com/madebyollin/taesd, MIT), 1.34M parameters
-a half: RGB in [0, 1] to 32 channels at an eighth of the size. Every frame
-stands alone (temporal stride 1), so the decoder has no state and frames are
-mapped one at a time, which bounds memory by one frame.
+It is from Ollin Boer Bohan's taesd (github.com/madebyollin/taesd, MIT) and has
+1.34M parameters in each half. It maps RGB in [0, 1] to 32 channels at an eighth
+of the size. Each frame is coded by itself (temporal stride 1), so that the
+decoder has no state. Frames are mapped one at a time, so that memory is that of
+one frame.
 
     block(x) = relu(conv(relu(conv(relu(conv(x))))) + x)                    (1)
     block(x) <- block(x + up(relu(groupnorm(down(x)))))   in pooled layers  (2)
 
-Layers carry the numbers of the original `nn.Sequential`s, so that names map
-one to one: `11.conv.2.weight` is `['11']['conv.2']['kernel']`.
+Layers have the numbers of the original `nn.Sequential`s, so that names map one
+to one: `11.conv.2.weight` is `['11']['conv.2']['kernel']`.
 """
 
 import dataclasses
@@ -30,10 +31,11 @@ from cinejax.models.codec import base
 _CHANNELS = 32
 _WIDTH = 64
 _POOL_WIDTH = 256
-# of latents of films, over all channels; their mean is close to zero
+# standard deviation of the latents of films, over all channels; their mean is
+# close to zero
 _LATENT_STD = 0.8
-# layers by number, each half as the original lists them; a decoder's layers 0
-# (the clamp) and 2 (a relu) have no parameters
+# layers by number, in each half as in the original; layers 0 (the clamp) and 2
+# (a relu) of the decoder have no parameters
 _ENCODER = (
   *('conv', 'block', 'half', 'block', 'block', 'block', 'half'),
   *('block', 'block', 'block', 'half', 'pooled', 'pooled', 'pooled', 'conv'),
@@ -67,7 +69,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-  """One half: the listed layers, the last one giving `channels`."""
+  """One half: its layers, the last of which has `channels` features."""
 
   layers: tuple[str, ...]
   channels: int
@@ -87,7 +89,7 @@ def _layer(kind: str, name: str, width: int, x_BYXC: jax.Array) -> jax.Array:
       return nn.Conv(width, (3, 3), name=name)(x_BYXC)
     case 'bare':
       return nn.Conv(width, (3, 3), use_bias=False, name=name)(x_BYXC)
-    case 'half':  # padded as PyTorch does, not as 'SAME' would
+    case 'half':  # with PyTorch's padding, which is not that of 'SAME'
       return nn.Conv(
         width, (3, 3), (2, 2), padding=1, use_bias=False, name=name
       )(x_BYXC)
@@ -147,7 +149,7 @@ class Taef2:
 
 
 def files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
-  """The file of each half."""
+  """The file of each half, by its name."""
   return {
     half: pathlib.Path(folder) / f'taef2_{half}.safetensors'
     for half in ('encoder', 'decoder')
@@ -155,21 +157,24 @@ def files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
 
 
 def load_taef2(folder: str | os.PathLike) -> dict[str, Any]:
-  """Float32 params from taef2_encoder and taef2_decoder.safetensors."""
+  """Float32 parameters from taef2_encoder.safetensors and taef2_decoder's.
+
+  Raises UserError if one of them cannot be read.
+  """
   params = {}
   for half, path in files(folder).items():
     try:
       flat = load_file(path)
     except (SafetensorError, OSError) as error:
       raise UserError(
-        f'cannot read {path} ({error}); put the two TAEF2 files there'
+        f'{path} cannot be read ({error}); put the two TAEF2 files there'
       ) from error
     params[half] = _renamed(flat)
   return _with_statistics(params)
 
 
 def _renamed(flat: dict[str, np.ndarray]) -> dict[str, Any]:
-  """PyTorch's names and axes -> Linen's."""
+  """Converts the names and axes of PyTorch to Linen's."""
   tree: dict[str, Any] = {}
   for name, array in flat.items():
     *modules, leaf = name.split('.')
@@ -195,7 +200,7 @@ def _with_statistics(halves: dict[str, Any]) -> dict[str, Any]:
 def _by_frame(
   stack: Stack, params: base.Params, frames_BTYXC: jax.Array
 ) -> jax.Array:
-  """[B, T, Y, X, C] through `stack`, one frame of every video at a time."""
+  """Applies `stack` to [B, T, Y, X, C], one frame of each video at a time."""
 
   def apply(frames_BYXC: jax.Array) -> jax.Array:
     return stack.apply({'params': params}, frames_BYXC)

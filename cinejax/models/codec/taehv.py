@@ -1,18 +1,20 @@
-"""TAEHV's tiny decoder of Wan 2.1's latents: previews that keep up.
+"""TAEHV: a tiny decoder of Wan 2.1's latents, fast enough for live previews.
 
-Ollin Boer Bohan's taehv (github.com/madebyollin/taehv, MIT; weights
-taew2_1): 16 normalised channels to RGB in [0, 1], 4 frames a latent, a few
-million parameters. A block remembers what it saw one frame ago,
+It is from Ollin Boer Bohan's taehv (github.com/madebyollin/taehv, MIT; weights
+taew2_1) and has a few million parameters. It maps 16 normalised channels to RGB
+in [0, 1], 4 frames for each latent frame. A block also reads its input of one
+frame before,
 
     block(x_t) = relu(conv(relu(conv(relu(conv([x_t | x_t-1]))))) + x_t),
     x_-1 = 0                                                                (1)
-    grow(x): one frame to r of them, by a 1x1 convolution                   (2)
+    grow(x): one frame to r frames, by a 1x1 convolution                    (2)
 
-so the state of a decoder is x_t-1 of each block. Of a film's first latent
-only the last of four frames is kept, as Wan's own decoder gives one. There is
-an encoder, but it looks three frames ahead of Wan's, and is not used.
+so that the state of a decoder is x_t-1 of each block. Of the four frames of a
+film's first latent frame only the last is returned, because Wan's own decoder
+returns one. TAEHV's encoder is not used, because it looks three frames further
+ahead than Wan's.
 
-Layers carry the numbers of the original `nn.Sequential`, so that names map
+Layers have the numbers of the original `nn.Sequential`, so that names map
 one to one: `decoder.3.conv.0.weight` is `['decoder']['3']['conv.0']['kernel']`.
 """
 
@@ -29,9 +31,9 @@ from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
 from cinejax.models.codec import base
 from cinejax.models.config import CodecConfig
 
-_WIDTHS = (256, 128, 64)  # of the levels, small pictures first
-_GROW = (1, 2, 2)  # frames of one, at the end of each level
-_BLOCKS = 3  # of a level
+_WIDTHS = (256, 128, 64)  # features of each level, from small pictures on
+_GROW = (1, 2, 2)  # r of eq. (2) at the end of each level
+_BLOCKS = 3  # in each level
 
 State = tuple[jax.Array, ...]  # [B, Y, X, D] of each block
 
@@ -68,7 +70,7 @@ class Grow(nn.Module):
 
 
 class Decoder(nn.Module):
-  """Latents and state to frames in [0, 1] and state."""
+  """Latents and state -> frames in [0, 1] and state."""
 
   dtype: str
 
@@ -104,7 +106,7 @@ def _conv(
   window: int = 3,
   bias: bool = True,
 ) -> jax.Array:
-  """Of every frame by itself."""
+  """A convolution of each frame by itself."""
   conv = nn.Conv(width, (window, window), use_bias=bias, dtype=dtype, name=name)
   x_NYXD = conv(x_BTYXD.reshape(-1, *x_BTYXD.shape[2:]))
   return x_NYXD.reshape(*x_BTYXD.shape[:2], *x_NYXD.shape[1:])
@@ -129,10 +131,10 @@ class Taehv:
     }
 
   def encode(self, params: base.Params, video_BTYXC: jax.Array) -> NoReturn:
-    """Raises UserError: there is no encoder that agrees with Wan's."""
+    """Raises UserError: there is no encoder that is consistent with Wan's."""
     raise UserError(
       'config.codec.name is taehv, which only decodes; encode with wan_vae, '
-      'whose latents it shares'
+      'which has the same latents'
     )
 
   def decode(self, params: base.Params, z_BFYXC: jax.Array) -> jax.Array:
@@ -158,8 +160,9 @@ class Taehv:
     video_BTYXC, state = self._decoder.apply(
       {'params': params['decoder']}, raw_BFYXC, state
     )
-    kept = video_BTYXC[:, self.temporal_stride - 1 if first else 0 :]
-    return kept * 2.0 - 1.0, state
+    if first:
+      video_BTYXC = video_BTYXC[:, self.temporal_stride - 1 :]
+    return video_BTYXC * 2.0 - 1.0, state
 
   @property
   def _decoder(self) -> Decoder:

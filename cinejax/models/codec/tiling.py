@@ -1,13 +1,14 @@
-"""Pictures in overlapping tiles, so that memory is that of one tile.
+"""Cuts pictures into overlapping tiles, so that only one must fit in memory.
 
-Tiles are all of one size, evenly spread, the first and the last at the edges.
-Where they overlap they are averaged, each with a weight that falls off
-linearly towards its borders:
+All tiles have the same size. They are evenly spaced, with the first and the
+last at the edges. Where they overlap they are averaged, with weights that fall
+off linearly towards the borders of a tile:
 
     x = sum_n w_n x_n,    sum_n w_n = 1 everywhere                          (1)
 
-What a network computes near a tile's border lacks what lies beyond it, so
-tiling is close to the whole picture, not equal to it; (1) alone is exact.
+Near the border of a tile, a network does not see what lies beyond it. The
+result is therefore close to that of the whole picture, but not equal; (1) is
+exact.
 """
 
 import dataclasses
@@ -20,20 +21,20 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-  """How pictures of `size` are cut, in rows and columns.
+  """The cutting of pictures of `size`, in rows and columns, into tiles.
 
-  Both methods also take the same pictures at `scale` times the resolution.
+  Both methods also accept these pictures at `scale` times the resolution.
   """
 
   size: tuple[int, int]
   tile: tuple[int, int]  # at most `size`
-  overlap: int  # of neighbours, at least; less than a tile
+  overlap: int  # least overlap of neighbours; less than a tile
 
   def __len__(self) -> int:
     return len(self._corners(1))
 
   def cut(self, x: jax.Array, scale: int = 1) -> jax.Array:
-    """[..., Y, X, C] -> [N, ..., tile Y, tile X, C]."""
+    """Cuts [..., Y, X, C] into tiles [N, ..., tile Y, tile X, C]."""
     rows, columns = (scale * n for n in self.tile)
     return jnp.stack(
       [
@@ -43,7 +44,7 @@ class Tiles:
     )
 
   def blend(self, tiles: jax.Array, scale: int = 1) -> jax.Array:
-    """[N, ..., tile Y, tile X, C] -> [..., Y, X, C], by eq. (1)."""
+    """Joins tiles [N, ..., tile Y, tile X, C] to [..., Y, X, C], eq. (1)."""
     rows, columns = (scale * n for n in self.tile)
     weights = self._weights(scale)
     shape = (scale * n for n in self.size)
@@ -55,7 +56,7 @@ class Tiles:
     return x
 
   def _corners(self, scale: int) -> list[tuple[int, int]]:
-    """Top row and left column of every tile."""
+    """The top row and the left column of each tile."""
     axes = []
     for size, tile in zip(self.size, self.tile, strict=True):
       room = size - tile
@@ -65,7 +66,7 @@ class Tiles:
     return list(itertools.product(*axes))
 
   def _weights(self, scale: int) -> np.ndarray:
-    """[N, tile Y, tile X] of eq. (1), float32."""
+    """The weights [N, tile Y, tile X] of eq. (1), float32."""
     rows, columns = (scale * n for n in self.tile)
     ramp_YX = np.outer(_ramp(rows), _ramp(columns))
     total_YX = np.zeros([scale * n for n in self.size], np.float32)
@@ -79,6 +80,6 @@ class Tiles:
 
 
 def _ramp(length: int) -> np.ndarray:
-  """1, 2, … up to the middle and down again."""
+  """1, 2, … up to the middle, and down to 1."""
   steps = np.arange(1, length + 1, dtype=np.float32)
   return np.minimum(steps, steps[::-1])

@@ -1,25 +1,25 @@
-"""The two halves of Wan 2.1's video autoencoder, frame after frame.
+"""The two halves of Wan 2.1's video autoencoder, which run frame by frame.
 
-Wan 2.1 (arXiv 2503.20314, section 4.1; wan/modules/vae.py, Apache-2.0). Every
-convolution is causal. What it needs of the past is a cache, an immutable
-pytree whose shapes never change:
+(Wan 2.1: arXiv 2503.20314, section 4.1; wan/modules/vae.py, Apache-2.0.) All
+convolutions are causal. The frames of the past that they need are in a cache,
+an immutable pytree of fixed shapes:
 
-    y, cache' = conv([cache | x]),  cache' = the last two frames it saw     (1)
+    y, cache' = conv([cache | x]),  cache' = the last two frames of input   (1)
 
-All zeros is zero padding, so a film begins with zeros. Its first frame is
-special in one way: time is neither doubled nor halved, and
+A film begins with a cache of zeros, which is zero padding. Its first frame
+differs in that time is neither doubled nor halved:
 
-    double: y_2t, y_2t+1 = time_conv([cache | x])_t   but of the first y = x,
-            which later frames never see (the cache stays zeros)            (2)
-    half:   y_t = time_conv([cache | x])_2t           but of the first y = x,
-            which the next frames do see (cache' = x, one frame)            (3)
+    double: y_2t, y_2t+1 = time_conv([cache | x])_t;  for the first y = x,
+            which later frames do not see (the cache stays zero)            (2)
+    half:   y_t = time_conv([cache | x])_2t;          for the first y = x,
+            which the next frames see (cache' = x, one frame)               (3)
 
     norm(x) = sqrt(D) gamma x / |x|                                         (4)
 
-Modules carry the names of the original, so that names map one to one:
+Modules have the names of the original, so that names map one to one:
 `encoder.downsamples.0.residual.2.weight` is `['encoder']['downsamples.0']
-['residual.2']['kernel']`. Only its `conv1` and `conv2`, between the halves
-and the latents, are `quant` here, in the half that they belong to.
+['residual.2']['kernel']`. The exceptions are `conv1` and `conv2` of the whole,
+between the halves and the latents: each is called `quant` here, in its half.
 """
 
 from typing import Any, NamedTuple
@@ -32,27 +32,29 @@ from flax import linen as nn
 from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
 from cinejax.models.config import CodecConfig
 
-Cache = tuple[Any, ...]  # of each layer: an array, two of them, or ()
+Cache = tuple[Any, ...]  # for each layer: an array, a pair of them, or ()
 
-_WIDTHS = (1, 2, 4, 4)  # of the levels, in units of codec.width
-_PAST = 2  # frames of a cache
+_WIDTHS = (1, 2, 4, 4)  # features of each level, in units of codec.width
+_PAST = 2  # frames in a cache
 
 
 class Layer(NamedTuple):
+  """The description of one layer."""
+
   name: str
   # causal | residual | attention | pointwise | norm (and silu) |
   # half | half_time | double | double_time
   kind: str
-  width: int  # features after it
+  width: int  # features of its output
 
 
 def encoder_layers(cfg: CodecConfig) -> tuple[Layer, ...]:
-  """Pixels to mean and log-variance."""
+  """The layers from pixels to the mean and log-variance of latents."""
   widths = [cfg.width * unit for unit in _WIDTHS]
   levels = []
   for i, width in enumerate(widths):
     levels += [('residual', width)] * cfg.blocks
-    if i < len(widths) - 1:  # the first leaves time as it is
+    if i < len(widths) - 1:  # the first level does not halve time
       levels.append(('half_time' if i else 'half', width))
   return (
     Layer('conv1', 'causal', widths[0]),
@@ -65,12 +67,12 @@ def encoder_layers(cfg: CodecConfig) -> tuple[Layer, ...]:
 
 
 def decoder_layers(cfg: CodecConfig) -> tuple[Layer, ...]:
-  """Latents, not normalised, to pixels."""
+  """The layers from latents, not normalised, to pixels."""
   widths = [cfg.width * unit for unit in reversed(_WIDTHS)]
   levels = []
   for i, width in enumerate(widths):
     levels += [('residual', width)] * (cfg.blocks + 1)
-    if i < len(widths) - 1:  # the last leaves time as it is
+    if i < len(widths) - 1:  # the last doubling leaves time as it is
       last = i == len(widths) - 2
       levels.append(('double' if last else 'double_time', width // 2))
   return (
@@ -95,7 +97,7 @@ def _middle(width: int) -> list[Layer]:
 def empty_cache(
   layers: tuple[Layer, ...], shape_BYXC: tuple[int, int, int, int], dtype: str
 ) -> Cache:
-  """That of a coder that has seen nothing; `shape_BYXC` is of its input."""
+  """The cache before a film's first frame; `shape_BYXC` is that of inputs."""
   batch, rows, columns, width = shape_BYXC
 
   def past(width, frames=_PAST):
@@ -120,16 +122,16 @@ def empty_cache(
 
 
 class Coder(nn.Module):
-  """One half: its layers over frames [B, T, Y, X, D] and caches."""
+  """One half: applies its layers to frames [B, T, Y, X, D] and caches."""
 
   layers: tuple[Layer, ...]
-  dtype: str  # that it computes in; parameters are float32
+  dtype: str  # of computation; parameters are float32
 
   @nn.compact
   def __call__(
     self, x_BTYXD: jax.Array, caches: Cache, first: bool
   ) -> tuple[jax.Array, Cache]:
-    """`first` is static: a film's first frame, alone, or later ones."""
+    """`first` is static: True for a film's first frame, which comes alone."""
     x_BTYXD = x_BTYXD.astype(self.dtype)
     new_caches = []
     for layer, cache in zip(self.layers, caches, strict=True):
@@ -189,7 +191,7 @@ class _Residual(nn.Module):
 
 
 class _Attention(nn.Module):
-  """Every pixel of a frame sees every other; one head."""
+  """Self-attention with one head over the pixels of each frame."""
 
   dtype: str
 
@@ -205,7 +207,7 @@ class _Attention(nn.Module):
 
 
 class _Resample(nn.Module):
-  """Half or double the rows and columns; eqs. (2) and (3) where `_time`."""
+  """Halves or doubles rows and columns, and with `_time` frames, (2), (3)."""
 
   kind: str
   width: int
@@ -221,7 +223,7 @@ class _Resample(nn.Module):
         x_BTYXD, cache = self._double_time(x_BTYXD, cache)
       x_BTYXD = jnp.repeat(jnp.repeat(x_BTYXD, 2, axis=2), 2, axis=3)
       return self._space((1, 1), (1, 1), x_BTYXD), cache
-    # padded as the original is: after the last row and column alone
+    # padding as in the original: after the last row and column alone
     x_BTYXD = self._space((2, 2), (0, 1), x_BTYXD)
     if time:
       return self._half_time(x_BTYXD, cache)
@@ -266,7 +268,7 @@ class _Resample(nn.Module):
 def _causal(
   width: int, name: str, dtype: str, x_BTYXD: jax.Array, cache: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Eq. (1), 3x3x3."""
+  """Eq. (1) with a window of 3x3x3."""
   x_BTYXD = jnp.concatenate([cache, x_BTYXD], 1)
   y_BTYXD = nn.Conv(
     width,

@@ -1,15 +1,15 @@
 """The video autoencoder of Wan 2.1 as a codec.
 
-16 channels at an eighth of the size and a quarter of the rate, 127M
-parameters; the network is in wan_coder.py. There are two programs, of a
-film's first frame and of what follows; the second runs under `lax.scan`, one
-latent frame at a time, so that memory does not grow with the film and
-decoding in chunks is decoding at once.
+It has 16 channels at an eighth of the size and a quarter of the frame rate, and
+127M parameters; the network is in wan_coder.py. There are two programs, one for
+a film's first frame and one for all that follow. The second runs under
+`lax.scan`, one latent frame at a time, so that memory does not grow with the
+film, and decoding in chunks equals decoding at once.
 
-With `codec.tile`, tiles of that many latent rows and columns run one after
-the other and are blended (tiling.py), each with a cache of its own. On a mesh
-rows of pictures are split over the axes `sequence` and `tensor`, where they
-divide.
+With `codec.tile`, tiles of that many latent rows and columns are coded one
+after the other, each with a cache of its own, and blended (tiling.py). On a
+mesh, the rows of pictures are split over the axes `sequence` and `tensor`, if
+these divide them.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from cinejax.models.codec.wan_coder import (
 )
 from cinejax.models.config import CodecConfig
 
-# Of its latents, as published (wan/modules/vae.py).
+# mean and standard deviation of the latents, as published (wan/modules/vae.py)
 MEAN = (
   *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
   *(0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921),
@@ -88,7 +88,7 @@ class WanVae:
   def init_decode(
     self, params: base.Params, z_shape_BYXC: tuple[int, int, int, int]
   ) -> Cache:
-    """The decoder's cache; with tiles, theirs along a leading axis."""
+    """The decoder's cache; with tiles, theirs, stacked along a first axis."""
     del params
     batch, rows, columns, channels = z_shape_BYXC
     tiles = self._tiles(rows, columns)
@@ -122,7 +122,7 @@ class WanVae:
     return decoder_layers(self.cfg)
 
   def _tiles(self, rows: int, columns: int) -> Tiles | None:
-    """Of a picture of so many latents; None: it is one tile."""
+    """The tiles of a picture of so many latents; None: it fits into one."""
     side = self.cfg.tile or max(rows, columns)
     tile = (min(side, rows), min(side, columns))
     if tile == (rows, columns):
@@ -146,7 +146,7 @@ class WanVae:
     _, later = jax.lax.scan(step, cache, groups)
     later = einops.rearrange(later, 'F B 1 Y X C -> B F Y X C')
     moments_BFYXC = jnp.concatenate([first, later], 1)
-    # the other half is the logarithm of the variance
+    # the other channels are log-variances
     return base.normalise(params, moments_BFYXC[..., : self.channels])
 
   def _decode(

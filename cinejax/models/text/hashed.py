@@ -1,16 +1,16 @@
-"""Word embeddings that need no download and know every word.
+"""Word embeddings by hashing, which need no weights and cover all words.
 
     code(word)_i  = sqrt(-2 ln u_i) cos(2 pi v_i),                          (1)
     token_w       = (code(word_w) + sqrt(2) wave_w) / sqrt(2)               (2)
     wave_w        = [sin(w f_j), cos(w f_j)],  f_j = 100^(-2 j / D)         (3)
 
 (1) is the Box-Muller transform of uniforms u, v from a Philox counter keyed
-with blake2b(word): unit variance, the same on every machine and with every
-numpy (raw Philox bits are fixed; its `standard_normal` is not promised to be).
-Two words are almost orthogonal. (3) marks the order, with periods from 6 to
-600 words; sine and cosine have variance 1/2, so a token has unit variance.
-Prompts are padded with zeros to W words and cut beyond; an empty prompt is
-all zeros, which makes it the natural negative prompt.
+with blake2b(word). It has unit variance and is the same on all machines and in
+all versions of numpy: raw Philox bits are guaranteed not to change, unlike
+`standard_normal`. The codes of two words are almost orthogonal. (3) encodes the
+order, with periods from 6 to 600 words; sine and cosine have variance 1/2, so
+that a token has unit variance. Prompts are padded with zeros, or cut, to W
+words. An empty prompt is all zeros, which makes it the natural negative prompt.
 """
 
 import functools
@@ -24,14 +24,17 @@ import numpy as np
 from cinejax.core.errors import UserError
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_PERIOD_RATIO = 100.0  # longest to shortest period of the order mark
+_PERIOD_RATIO = 100.0  # longest to shortest period of eq. (3)
 
 
 class HashedText:
-  """Embeds prompts word by word; see the module's equations."""
+  """Embeds prompts word by word, eqs. (1) to (3)."""
 
   def __init__(self, words: int, features: int):
-    """`words` W and `features` D (even) of an encoded prompt."""
+    """`words` is W and `features` is D, an even number.
+
+    Raises UserError if D is odd.
+    """
     if features % 2:
       raise UserError(f'config.text.features is {features}; it must be even')
     self._words = words
@@ -49,7 +52,7 @@ class HashedText:
 
 
 def tokenise(prompt: str) -> list[str]:
-  """Lower-cased words without punctuation, in Unicode's NFKC form."""
+  """Splits a prompt into words: lower case, no punctuation, NFKC form."""
   return _WORD.findall(unicodedata.normalize('NFKC', prompt).lower())
 
 
@@ -58,7 +61,7 @@ def _code(word: str, features: int) -> np.ndarray:
   """Eq. (1): float32 [D]."""
   digest = hashlib.blake2b(word.encode(), digest_size=16).digest()
   bits = np.random.Philox(key=int.from_bytes(digest, 'little'))
-  # 53 bits, centred in their cell so that no logarithm meets a zero
+  # 53 bits, centred in their interval so that u is not 0
   u_D, v_D = (
     ((bits.random_raw(features) >> np.uint64(11)) + 0.5) * 2.0**-53
     for _ in range(2)

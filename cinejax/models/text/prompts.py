@@ -1,4 +1,4 @@
-"""Prompts as an encoder of Wan's reads them: cleaned, in tokens, once each."""
+"""Cleaning, tokenizing and caching of prompts for learned text encoders."""
 
 import collections
 import html
@@ -12,31 +12,35 @@ import numpy as np
 
 from cinejax.core.errors import UserError
 
-_KEPT = 256  # prompts; of a Wan caption a megabyte or two
+_CACHED = 256  # prompts; one of Wan takes a megabyte or two
 
 
 def clean(prompt: str) -> str:
-  """Repaired, unescaped and in single spaces, as Wan's were in training.
+  """Cleans a prompt as Wan's were in training.
 
-  Broken Unicode is repaired where ftfy is installed (extra `text`).
+  HTML is unescaped and white space is reduced to single spaces. Broken Unicode
+  is repaired if ftfy is installed (extra `text`).
   """
   if importlib.util.find_spec('ftfy'):
     import ftfy  # optional
 
     prompt = ftfy.fix_text(prompt)
-  # twice: pages that are quoted in pages
+  # twice, for pages that quote pages
   prompt = html.unescape(html.unescape(prompt))
   return re.sub(r'\s+', ' ', prompt).strip()
 
 
 class Tokens:
-  """The tokenizer of a folder: prompts to ids and masks [n, W], int32."""
+  """The tokenizer of a folder: prompts -> ids and mask [n, W], int32."""
 
   def __init__(self, folder: pathlib.Path, words: int):
-    """Reads tokenizer.json, which raises UserError where it is not."""
+    """Reads tokenizer.json; `words` is W.
+
+    Raises UserError if the file or the package tokenizers is missing.
+    """
     if not importlib.util.find_spec('tokenizers'):
       raise UserError(
-        "config.text.name needs tokenizers; pip install 'cinejax[text]'"
+        "config.text.name=umt5 needs tokenizers; pip install 'cinejax[text]'"
       )
     from tokenizers import Tokenizer  # optional
 
@@ -49,7 +53,7 @@ class Tokens:
       )
     try:
       self._tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library raises no narrower type
       raise UserError(
         f'{path} is no tokenizer ({error}); fetch it again'
       ) from error
@@ -67,9 +71,9 @@ class Tokens:
 
 
 class CachedText:
-  """Encodes a prompt that it has not seen lately; see `select.Text`.
+  """Encodes prompts and caches the latest ones; see `select.Text`.
 
-  Safe from several threads, as data pipelines call it.
+  It can be called from several threads, as data pipelines do.
   """
 
   def __init__(
@@ -77,14 +81,18 @@ class CachedText:
     encode_fn: Callable[[str], np.ndarray],
     words: int,
     features: int,
-    kept: int = _KEPT,
+    cached: int = _CACHED,
   ):
-    """`encode_fn` gives the tokens of a prompt, float [w, D], w <= words."""
-    self._encode_fn, self._shape, self._kept = (
-      encode_fn,
-      (words, features),
-      kept,
-    )
+    """Makes an encoder from a function of one prompt.
+
+    Args:
+      encode_fn: prompt -> tokens [w, D], float, with w <= W.
+      words: W.
+      features: D.
+      cached: greatest number of prompts in the cache.
+    """
+    self._encode_fn, self._cached = encode_fn, cached
+    self._shape = (words, features)
     self._seen: collections.OrderedDict[str, np.ndarray] = (
       collections.OrderedDict()
     )
@@ -101,7 +109,7 @@ class CachedText:
     with self._lock:
       if prompt not in self._seen:
         self._seen[prompt] = self._encode_fn(prompt)
-        if len(self._seen) > self._kept:
+        if len(self._seen) > self._cached:
           self._seen.popitem(last=False)
       self._seen.move_to_end(prompt)
       return self._seen[prompt]

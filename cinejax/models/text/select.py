@@ -1,4 +1,4 @@
-"""Which text encoder a config asks for."""
+"""Chooses the text encoder that a config names."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -16,7 +16,7 @@ NAMES = ('hashed', 'umt5', 'transformers')
 
 
 class Text(Protocol):
-  """Prompts to caption tokens, on the host."""
+  """A text encoder; its results are on the host."""
 
   def encode(self, prompts: Sequence[str]) -> np.ndarray:
     """n prompts -> float32 [n, W, D], zeros after the last token."""
@@ -26,9 +26,11 @@ class Text(Protocol):
 def make_text(
   cfg: TextConfig, umt5_fn: Callable[[str], np.ndarray] | None = None
 ) -> Text:
-  """The encoder named by `cfg.name`.
+  """The text encoder that `cfg.name` names.
 
-  `umt5_fn` is UMT5's, prompt -> [w, D]: interop/texts.py makes it from files.
+  `umt5_fn` is that of UMT5, prompt -> [w, D]; interop/texts.py makes it from
+  weights. Raises UserError if there is no such encoder, or if umt5 is named
+  without `umt5_fn`.
   """
   text = _encoder(cfg, umt5_fn)
   if not cfg.actions:

@@ -1,7 +1,7 @@
-"""Any text encoder that Hugging Face's transformers runs, from a folder.
+"""Any text encoder of Hugging Face's transformers, from a folder.
 
-For those who have PyTorch and another encoder, or who want to compare: the
-tokenizer lies in FOLDER or FOLDER/tokenizer, the encoder in FOLDER or
+It is for other encoders than UMT5, and for comparisons; it needs PyTorch. The
+tokenizer is in FOLDER or FOLDER/tokenizer, the encoder in FOLDER or
 FOLDER/text_encoder. Nothing is downloaded.
 """
 
@@ -19,9 +19,11 @@ from cinejax.models.text.prompts import clean
 def make_encode_fn(
   folder: str | os.PathLike, words: int
 ) -> Callable[[str], np.ndarray]:
-  """-> encode_fn(prompt): float32 [w, D], one row a token, w <= words.
+  """Makes encode_fn(prompt) -> float32 [w, D], with a row for each token.
 
-  Raises UserError where the packages or the files are missing.
+  w is at most `words`.
+
+  Raises UserError if the packages or the files are missing.
   """
   for package in ('torch', 'transformers'):
     if not importlib.util.find_spec(package):
@@ -41,15 +43,16 @@ def make_encode_fn(
     ).eval()
   except (OSError, ValueError) as error:
     raise UserError(
-      f'{folder} holds no text encoder of transformers ({error})'
+      f'{folder} holds no text encoder of transformers ({error}); '
+      'config.text.folder must name a folder that has one'
     ) from error
 
   def encode_fn(prompt: str) -> np.ndarray:
-    said = tokenizer(
+    tokens = tokenizer(
       clean(prompt), truncation=True, max_length=words, return_tensors='pt'
     )
     with torch.no_grad():
-      hidden = model(**said).last_hidden_state
+      hidden = model(**tokens).last_hidden_state
     return hidden[0].float().numpy()
 
   return encode_fn

@@ -1,16 +1,17 @@
-"""UMT5's encoder, whose hidden states Wan 2.1 takes for a caption.
+"""The encoder of UMT5, whose hidden states are the encoded prompts of Wan 2.1.
 
-T5 (Raffel et al., arXiv 1910.10683) as UMT5 has it (Chung et al., arXiv
-2304.09151): no biases, no 1 / sqrt(K), a gated mlp, and in every layer its own
-table of relative distances:
+It is T5 (Raffel et al., arXiv 1910.10683) in the variant of UMT5 (Chung et al.,
+arXiv 2304.09151): no biases, no factor 1 / sqrt(K), a gated MLP, and a table of
+relative distances in each layer:
 
     h  = x + attention(norm(x)),  logits_qk = q.k + table[bucket(k - q)]    (1)
     x' = h + out(in(norm(h)) * gelu(gate(norm(h))))                         (2)
     norm(x) = scale x / sqrt(mean(x^2) + 1e-6)                              (3)
 
-bucket() is exact for near words and logarithmic up to 128, apart for words
-before and after. It computes in the precision of its parameters; norms,
-logits and softmax are float32. Wan's is umt5-xxl: XXL.
+bucket() is exact for near words and logarithmic up to a distance of 128; words
+before and after have separate buckets. The network computes in the precision of
+its parameters, but norms, logits and softmax are float32. Wan's encoder is
+umt5-xxl, whose sizes are XXL.
 """
 
 import dataclasses
@@ -25,13 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-_FARTHEST = 128  # tokens, beyond which distances are one
+_FARTHEST = 128  # tokens; larger distances share a bucket
 _EPSILON = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """What the parameters' shapes say of the network."""
+  """The sizes of the network, which follow from its parameters' shapes."""
 
   tokens: int  # of the vocabulary
   layers: int  # L
@@ -54,14 +55,14 @@ XXL = Sizes(
 
 
 def shapes(sizes: Sizes) -> Any:
-  """Of the encoder's parameters."""
+  """The shapes of the encoder's parameters."""
   ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
   init = functools.partial(Encoder(sizes).init, jax.random.key(0))
   return jax.eval_shape(init, ids, ids)['params']
 
 
 class Encoder(nn.Module):
-  """Token ids and their mask [B, W] to hidden states [B, W, D]."""
+  """Token ids and their mask [B, W] -> hidden states [B, W, D]."""
 
   sizes: Sizes
 
@@ -136,12 +137,12 @@ def _norm(dtype: Any, name: str) -> nn.RMSNorm:
 
 
 def buckets(words: int, count: int) -> np.ndarray:
-  """[W, W] int32: the bucket of key k for query q, at [q, k]."""
+  """The buckets [W, W], int32, of query q and key k, at [q, k]."""
   place = np.arange(words)
   after = place[None] - place[:, None]
   near, half = count // 4, count // 2
   distance = np.abs(after).astype(np.float32)
-  # float32, as the original: at the bounds of buckets the digits matter
+  # float32 as in the original: rounding decides at the bounds of buckets
   scaled = np.log(np.maximum(distance, 1) / near) / math.log(_FARTHEST / near)
   far = near + (scaled * (half - near)).astype(np.int32)
   bucket = np.where(distance < near, distance, np.minimum(far, half - 1))

@@ -1,14 +1,15 @@
-"""Sessions on disk.
+"""Saves sessions to a folder and loads them.
 
-  ID.json          the journal, a screenplay that `direct` takes as well
-  ID.plan          what was planned for later (session.py)
-  ID.safetensors   how the film stands: state, latents, stills
-  open.json        sessions that were live when the server was stopped
+  ID.json          the journal, a screenplay that `direct` accepts as well
+  ID.plan          the planned directions (plan.py)
+  ID.safetensors   the state of the film, its latents and its thumbnails
+  open.json        the sessions that were live when the server stopped
 
-Names are made here or read from the folder, never from a client's words; what
-else lies there, such as a screenplay, is neither listed nor deleted. A state is
-taken up only by the model it is of and under a journal that begins with its
-own; otherwise the journal alone is left, and makes the film again.
+Names of sessions are made by session.py or read from the folder, and never
+taken from a client. Other files in the folder, such as screenplays, are neither
+listed nor deleted. A saved state is loaded only if it belongs to the same model
+and if the journal begins with the journal of the state; otherwise the session
+consists of its journal, which generates the film again.
 """
 
 import dataclasses
@@ -26,137 +27,153 @@ from cinejax.core.files import atomic_path
 from cinejax.film import screenplay
 from cinejax.film.journal import Film
 from cinejax.interop.tensors import load_tree, save_tree
-from cinejax.serving.film.live_film import Kept, Reel
+from cinejax.serving.film.live_film import LiveFilm, Snapshot
 
 _NAME = re.compile('[0-9a-f]{16}')  # as session.py makes them
 
 
-class Saved(NamedTuple):
-  """A session as it was written down."""
+class SavedSession(NamedTuple):
+  """A session as it was saved."""
 
-  film: Film  # all of it, which may be more than was made
-  made: Film | None  # what the state below has made; None: no state
-  kept: Kept | None
+  film: Film  # the journal, which may go on after the finished chunks
+  finished: Film | None  # the journal of the state; None: there is no state
+  snapshot: Snapshot | None
   latents: Sequence[np.ndarray]  # [F, Y, X, C] of each chunk
-  thumbs: list[bytes]
-  plan: Any  # as it was given to `save`; None: nothing
+  thumbnails: list[bytes]
+  plan: Any  # as it was given to `save`; None: there is none
 
 
-class Archive:
-  """A folder of sessions; the `most` newest stay."""
+class SessionArchive:
+  """A folder of sessions, of which the newest `max_sessions` stay."""
 
-  def __init__(self, folder: pathlib.Path, model: str, most: int):
-    """`model` tells whose states can be taken up."""
-    self._folder, self._model, self._most = folder, model, most
+  def __init__(self, folder: pathlib.Path, model: str, max_sessions: int):
+    """`model` identifies the model whose states can be loaded."""
+    self._folder, self._model = folder, model
+    self._max_sessions = max_sessions
 
   def names(self) -> list[str]:
-    """Saved sessions, the newest first."""
+    """The saved sessions, the newest first."""
     paths = self._folder.glob('*.json')
     paths = [path for path in paths if _NAME.fullmatch(path.stem)]
     paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.stem for path in paths]
 
   def titles(self) -> dict[str, str]:
-    """By name, the newest first; of the first prompt where there is none."""
-    found = {}
+    """Titles by name, the newest first; films without one: first prompts."""
+    titles = {}
     for name in self.names():
       try:
         (film,) = screenplay.load(self._path(name, 'json'))
       except UserError:
         continue
-      found[name] = film.title or film.segments[0].prompt
-    return found
+      titles[name] = film.title or film.segments[0].prompt
+    return titles
 
   def save_journal(self, name: str, film: Film) -> None:
-    """Nothing is written of a film that has not begun."""
+    """Saves the journal, unless the film has not begun."""
     if film.segments:
       screenplay.save(film, self._path(name, 'json'))
-      for old in self.names()[self._most :]:
+      for old in self.names()[self._max_sessions :]:
         self.delete(old)
 
-  def save(self, name: str, reel: Reel, film: Film, plan: Any = None) -> None:
-    """Journal, plan (of JSON) and, unless a chunk is away, the state."""
+  def save(
+    self, name: str, live_film: LiveFilm, film: Film, plan: Any = None
+  ) -> None:
+    """Saves a session, unless its film has not begun.
+
+    The state is left out while a chunk is in flight.
+
+    Args:
+      name: of the session.
+      live_film: its film.
+      film: its journal.
+      plan: JSON of its planned directions.
+    """
     if not film.segments:
       return
     self.save_journal(name, film)
     with atomic_path(self._path(name, 'plan')) as partial:
       partial.write_text(json.dumps(plan))
-    if reel.away or not reel.chunks:
+    if live_film.chunk_in_flight or not live_film.chunks:
       return
-    now, frames = reel.now(), range(reel.tape.frames)
-    thumbs = [reel.tape.still(frame) for frame in frames]
+    snapshot, spool = live_film.snapshot(), live_film.spool
+    thumbnails = [spool.thumbnail(frame) for frame in range(spool.frames)]
+    sizes = [len(thumbnail) for thumbnail in thumbnails]
     tree = {
-      'state': tree_lib.nested(now.state),
-      'decoder': tree_lib.nested(now.decoder),
-      'latents': reel.tape.latents(),
-      'thumbs': np.frombuffer(b''.join(thumbs), np.uint8),
-      'thumb_bytes': np.array([len(one) for one in thumbs], np.int64),
+      'state': tree_lib.nested(snapshot.state),
+      'decoder': tree_lib.nested(snapshot.decoder),
+      'latents': spool.latents(),
+      'thumbs': np.frombuffer(b''.join(thumbnails), np.uint8),
+      'thumb_bytes': np.array(sizes, np.int64),
     }
-    told = {
+    metadata = {
       'model': self._model,
-      'film': json.dumps(screenplay.document(reel.film())),
+      'film': json.dumps(screenplay.document(live_film.screenplay())),
     }
-    save_tree(self._path(name, 'safetensors'), tree, told)
+    save_tree(self._path(name, 'safetensors'), tree, metadata)
 
-  def load(self, name: str) -> Saved:
-    """Raises UserError where there is no such session."""
+  def load(self, name: str) -> SavedSession:
+    """Loads a session; UserError if there is no such session."""
     if name not in self.names():
       raise UserError('there is no such saved session')
     (film,) = screenplay.load(self._path(name, 'json'))
-    bare = Saved(film, None, None, [], [], self._plan(name))
+    journal = SavedSession(film, None, None, [], [], self._load_plan(name))
     try:
-      tree, told = load_tree(self._path(name, 'safetensors'))
-      made = screenplay.parse(json.loads(told['film']), 'saved film')
+      tree, metadata = load_tree(self._path(name, 'safetensors'))
+      finished = screenplay.parse(json.loads(metadata['film']), 'saved film')
     except (UserError, KeyError, ValueError):
-      return bare
-    if told.get('model') != self._model or not _begins_with(film, made):
-      return bare
+      return journal
+    if metadata.get('model') != self._model or not _begins_with(film, finished):
+      return journal
     ends = np.cumsum(tree['thumb_bytes'])
-    blob = tree['thumbs'].tobytes()
-    kept = (tree_lib.paths(tree.get(k, {})) for k in ('state', 'decoder'))
-    return bare._replace(
-      made=made,
-      kept=Kept(*kept),
+    data = tree['thumbs'].tobytes()
+    states = (tree_lib.paths(tree.get(k, {})) for k in ('state', 'decoder'))
+    return journal._replace(
+      finished=finished,
+      snapshot=Snapshot(*states),
       latents=tree['latents'],
-      thumbs=[
-        blob[end - size : end]
+      thumbnails=[
+        data[end - size : end]
         for size, end in zip(tree['thumb_bytes'], ends, strict=True)
       ],
     )
 
   def delete(self, name: str) -> None:
-    for kind in ('json', 'plan', 'safetensors'):
-      self._path(name, kind).unlink(missing_ok=True)
+    for suffix in ('json', 'plan', 'safetensors'):
+      self._path(name, suffix).unlink(missing_ok=True)
 
   def set_open(self, names: list[str]) -> None:
+    """Records the sessions that are live."""
     with atomic_path(self._folder / 'open.json') as partial:
       partial.write_text(json.dumps(names))
 
   def open(self) -> list[str]:
-    """Those that were live, of which there is something left."""
+    """The sessions of `set_open` that are saved."""
     try:
-      told: Any = json.loads((self._folder / 'open.json').read_text())
+      names: Any = json.loads((self._folder / 'open.json').read_text())
     except (OSError, ValueError):
       return []
-    known = told if isinstance(told, list) else []
+    known = names if isinstance(names, list) else []
     return [name for name in self.names() if name in known]
 
-  def _plan(self, name: str) -> Any:
+  def _load_plan(self, name: str) -> Any:
     try:
       return json.loads(self._path(name, 'plan').read_text())
     except (OSError, ValueError):
       return None
 
-  def _path(self, name: str, kind: str) -> pathlib.Path:
-    return self._folder / f'{name}.{kind}'
+  def _path(self, name: str, suffix: str) -> pathlib.Path:
+    return self._folder / f'{name}.{suffix}'
 
 
-def _begins_with(film: Film, made: Film) -> bool:
-  """Whether `made` is `film` up to some chunk."""
-  count, whole = len(made.segments), film.segments[: len(made.segments)]
-  if film.seed != made.seed or len(whole) < count:
+def _begins_with(film: Film, beginning: Film) -> bool:
+  """Whether `beginning` is `film` up to some chunk."""
+  count = len(beginning.segments)
+  segments = film.segments[:count]
+  if film.seed != beginning.seed or len(segments) < count:
     return False
-  if whole[-1].chunks < made.segments[-1].chunks:
+  last_chunks = beginning.segments[-1].chunks
+  if segments[-1].chunks < last_chunks:
     return False
-  last = dataclasses.replace(whole[-1], chunks=made.segments[-1].chunks)
-  return (*whole[:-1], last) == made.segments
+  last = dataclasses.replace(segments[-1], chunks=last_chunks)
+  return (*segments[:-1], last) == beginning.segments

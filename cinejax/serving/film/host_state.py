@@ -1,8 +1,8 @@
-"""A film's state on the host: plain arrays by name.
+"""Copies the state of a film between devices and host.
 
-Device states are donated from chunk to chunk; what is to outlive a chunk, to
-be gone back to or written to disk, is copied here. Typed PRNG keys are kept
-as their words.
+States on devices are donated from chunk to chunk. A state that is needed later,
+to rewind the film or to save it, is copied to the host as plain arrays by name;
+typed PRNG keys become their integers.
 """
 
 from typing import Any
@@ -26,30 +26,36 @@ def to_host(state: Any) -> HostState:
 
 
 def to_device(host: HostState, like: Any) -> Any:
-  """The pytree that `to_host` copied; `like` is one of its kind, or shapes.
+  """The pytree that `to_host` copied.
 
-  Raises UserError where the two do not fit.
+  Args:
+    host: the arrays.
+    like: a pytree of the same structure, of arrays or of their shapes.
+
+  Raises:
+    UserError: if the arrays do not have the names and shapes of `like`.
   """
   wanted = tree_lib.paths(like)
   if wanted.keys() != host.keys():
-    raise UserError('this state is of another model; its journal is not')
+    raise UserError('the saved state belongs to another model')
 
   def place(path: str) -> jax.Array:
     leaf, array = wanted[path], host[path]
     shape = array.shape[:-1] if _is_key(leaf) else array.shape
     if shape != leaf.shape:
       raise UserError(
-        f'this state is of another model: {path} is {shape}, not {leaf.shape}'
+        f'the saved state belongs to another model: {path} has the shape '
+        f'{shape}, not {leaf.shape}'
       )
-    # a copy, even where device memory is the host's: states are donated
-    made = jnp.array(array, copy=True)
-    return jax.random.wrap_key_data(made) if _is_key(leaf) else made
+    # Always a copy, because states are donated.
+    placed = jnp.array(array, copy=True)
+    return jax.random.wrap_key_data(placed) if _is_key(leaf) else placed
 
   return jax.tree.unflatten(jax.tree.structure(like), map(place, wanted))
 
 
 def host_bytes(like: Any) -> int:
-  """Of a state, or of the shapes of one."""
+  """The bytes of a state on the host, from its arrays or their shapes."""
   leaves = jax.tree.leaves(jax.eval_shape(_unkeyed, like))
   return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 

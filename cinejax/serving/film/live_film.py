@@ -1,9 +1,9 @@
-"""A film in the making: what was asked, what was made, and the way back.
+"""A film in progress: its prompts, its chunks, and snapshots to rewind to.
 
-It knows nothing of clocks, threads or viewers. The state is away while a
-chunk is made (`begin`, a slot, `develop`, `finish`). What going back needs is
-copied to the host before the first chunk of each segment, for the `kept`
-newest of them.
+A LiveFilm knows nothing of clocks, threads or viewers. Its state is away while
+a chunk is in flight: `start_chunk` hands it out, a slot and `decode_output`
+generate the chunk, and `finish_chunk` takes it back. A snapshot of the state is
+copied to the host before the first chunk of each segment; the newest stay.
 """
 
 import dataclasses
@@ -22,30 +22,30 @@ from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
 from cinejax.memory.bank import EMPTY
 from cinejax.rollout.state import ChunkOutput, RolloutState
 from cinejax.serving.film import host_state
-from cinejax.serving.film.slots import Done, Turn
-from cinejax.serving.film.spool import Tape
-from cinejax.serving.film.thumbnails import thumb
+from cinejax.serving.film.slots import SlotInput, SlotOutput
+from cinejax.serving.film.spool import FrameSpool
+from cinejax.serving.film.thumbnails import thumbnail
 
-_LOOKS = 16  # routed frames that are told, the most read ones
+_MAX_ROUTED_FRAMES = 16  # of FinishedChunk.routed_frames
 
 
-class Kept(NamedTuple):
-  """How things stood before a chunk."""
+class Snapshot(NamedTuple):
+  """The state of a film between two chunks."""
 
   state: host_state.HostState
   decoder: host_state.HostState
 
 
-class Asked(NamedTuple):
-  """A chunk that is about to be made."""
+class ChunkRequest(NamedTuple):
+  """What the generation of a chunk needs."""
 
-  turn: Turn
-  said: ChunkPrompt
+  slot_input: SlotInput
+  prompt: ChunkPrompt
   chunk: int
-  decoder: Any
+  decoder: Any  # the state of the decoder
 
 
-class Look(NamedTuple):
+class RoutedFrame(NamedTuple):
   """A past frame that the memory read for a chunk."""
 
   frame: int  # latent frame
@@ -53,200 +53,248 @@ class Look(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
-  """A chunk that was made."""
+class FinishedChunk:
+  """A generated and decoded chunk."""
 
   chunk: int
-  said: ChunkPrompt
+  prompt: ChunkPrompt
   latents_FYXC: np.ndarray
   video_TYXC: np.ndarray  # uint8
-  thumbs: tuple[bytes, ...]  # a JPEG of each latent frame
-  looks: tuple[Look, ...]  # in time order
-  window: tuple[int, int]  # latent frames that are read as the recent ones
+  thumbnails: tuple[bytes, ...]  # a JPEG of each latent frame
+  routed_frames: tuple[RoutedFrame, ...]  # the most read ones, in time order
+  window: tuple[int, int]  # latent frames [start, stop) of the recent window
   state: RolloutState
   decoder: Any
 
+  def to_json(self) -> dict[str, Any]:
+    """What viewers see of the chunk beside its frames."""
+    return {
+      'chunk': self.chunk,
+      'frames': len(self.video_TYXC),
+      'prompt': self.prompt.prompt,
+      'shot': self.prompt.shot,
+      'cut': self.prompt.cut,
+      'segment': self.prompt.segment,
+      'routed_frames': [
+        [routed.frame, round(routed.share, 4)] for routed in self.routed_frames
+      ],
+      'window': list(self.window),
+    }
 
-class Reel:
-  """One film; not to be used by two threads at once."""
+
+class LiveFilm:
+  """One film; only one thread may use it at a time."""
 
   def __init__(
     self,
     director: Director,
     seed: int,
-    kept: int,
+    max_snapshots: int,
     folder: pathlib.Path | None = None,
   ):
-    """`folder` where what was made is kept; None: the system's."""
-    self._director, self._kept_most = director, kept
+    """A film without chunks.
+
+    Args:
+      director: generates it.
+      seed: of its noise.
+      max_snapshots: how many snapshots to keep.
+      folder: where its chunks are stored; None: where temporary files are.
+    """
+    self._director, self._max_snapshots = director, max_snapshots
     self._folder = folder
     self.seed = seed
     self.journal = Journal(director.cfg.film.cut_prefix)
-    self.tape = Tape(director.latent_shape, folder)
-    self._kept: dict[int, Kept] = {}  # by chunk
-    self._begin_anew()
+    self.spool = FrameSpool(director.latent_shape, folder)
+    self._snapshots: dict[int, Snapshot] = {}  # by the chunk that follows
+    self._reset()
 
   @property
   def chunks(self) -> int:
-    """Made so far."""
-    return len(self.tape)
+    """The number of finished chunks."""
+    return len(self.spool)
 
   @property
-  def away(self) -> bool:
-    """A chunk is being made."""
+  def chunk_in_flight(self) -> bool:
+    """Whether a chunk is being generated."""
     return self._state is None
 
   @property
-  def kept(self) -> tuple[int, ...]:
-    """The chunks before which `rewind` and `fork` can take up the film."""
-    now = () if self.away else (self.chunks,)
-    return tuple(sorted({0, *self._kept, *now}))
+  def rewind_chunks(self) -> tuple[int, ...]:
+    """The chunks that `rewind` and `fork` accept."""
+    now = () if self.chunk_in_flight else (self.chunks,)
+    return tuple(sorted({0, *self._snapshots, *now}))
 
-  def film(self, title: str = '') -> Film:
-    """The screenplay of what was made, or is being made."""
+  def screenplay(self, title: str = '') -> Film:
+    """The screenplay of the film so far, with the chunk in flight."""
     return Film(self.journal.segments, title, self.seed)
 
-  def say(self, segment: Segment) -> None:
-    """From the next chunk on."""
-    self.journal.say(segment)
+  def add_segment(self, segment: Segment) -> None:
+    """Starts a segment with the next chunk."""
+    self.journal.add(segment)
     if self.chunks:
-      self._keep()
+      self._take_snapshot()
 
-  def begin(self) -> Asked:
-    """The next chunk; the state is away until `finish`."""
-    said = self.journal.chunk()
-    turn = Turn(self._state, self._director.chunk_input([said]))
+  def start_chunk(self) -> ChunkRequest:
+    """Starts the next chunk; its state is away until `finish_chunk`."""
+    prompt = self.journal.next_chunk()
+    chunk_input = self._director.chunk_input([prompt])
+    slot_input = SlotInput(self._state, chunk_input)
     self._state = None
-    return Asked(turn, said, self.chunks, self._decoder)
+    return ChunkRequest(slot_input, prompt, self.chunks, self._decoder)
 
-  def finish(self, made: Made) -> None:
-    """Takes the chunk, and the state back; UserError: the disk is full."""
-    self._state, self._decoder = made.state, made.decoder
-    self.tape.append(made.latents_FYXC, made.thumbs)
+  def finish_chunk(self, chunk: FinishedChunk) -> None:
+    """Adds the chunk in flight; UserError if the disk is full."""
+    self._state, self._decoder = chunk.state, chunk.decoder
+    self.spool.append(chunk.latents_FYXC, chunk.thumbnails)
 
   def rewind(self, chunk: int) -> None:
-    """As it was before `chunk`; UserError where that is not kept."""
-    kept = self._find(chunk)
-    self.journal = self.journal.upto(chunk)
-    self.tape.cut(chunk)
-    self._kept = {n: state for n, state in self._kept.items() if n <= chunk}
-    self._restore(kept)
+    """Goes back to before `chunk`; UserError if it has no snapshot."""
+    snapshot = self._find(chunk)
+    self.journal = self.journal.truncated(chunk)
+    self.spool.truncate(chunk)
+    self._snapshots = {
+      n: one for n, one in self._snapshots.items() if n <= chunk
+    }
+    self._restore(snapshot)
 
-  def fork(self, chunk: int) -> 'Reel':
-    """Another film with the same past; UserError where that is not kept."""
-    kept = self._find(chunk)
-    other = Reel(self._director, self.seed, self._kept_most, self._folder)
-    other.journal = self.journal.upto(chunk)
+  def fork(self, chunk: int) -> 'LiveFilm':
+    """Another film with the chunks before `chunk`.
+
+    Raises UserError if `chunk` has no snapshot.
+    """
+    snapshot = self._find(chunk)
+    fork = LiveFilm(
+      self._director, self.seed, self._max_snapshots, self._folder
+    )
+    fork.journal = self.journal.truncated(chunk)
     for number in range(chunk):
-      other.tape.append(*self.tape.chunk(number))
-    other._kept = {n: state for n, state in self._kept.items() if n < chunk}
-    other._restore(kept)
-    return other
+      fork.spool.append(*self.spool.chunk(number))
+    fork._snapshots = {
+      n: one for n, one in self._snapshots.items() if n < chunk
+    }
+    fork._restore(snapshot)
+    return fork
 
-  def now(self) -> Kept:
-    """How things stand; a chunk must not be away."""
-    return Kept(
+  def snapshot(self) -> Snapshot:
+    """A copy of the present state; no chunk may be in flight."""
+    return Snapshot(
       host_state.to_host(self._state), host_state.to_host(self._decoder)
     )
 
-  def resume(
+  def load(
     self,
     film: Film,
-    kept: Kept,
+    snapshot: Snapshot,
     latents: Sequence[np.ndarray],
-    thumbs: Sequence[bytes],
+    thumbnails: Sequence[bytes],
   ) -> None:
-    """A film that was written down; UserError where it does not fit."""
-    self._restore(kept)
+    """Loads a saved film into one without chunks.
+
+    Args:
+      film: the screenplay of the chunks.
+      snapshot: the state after them.
+      latents: [F, Y, X, C] of each chunk.
+      thumbnails: of each latent frame.
+
+    Raises:
+      UserError: if the snapshot does not fit the model.
+    """
+    self._restore(snapshot)
     for segment in film.segments:
-      self.journal.say(segment)
+      self.journal.add(segment)
       for _ in range(segment.chunks):
-        self.journal.chunk()
+        self.journal.next_chunk()
     count = self._director.cfg.film.frames_per_chunk
     for n, z_FYXC in enumerate(latents):
-      self.tape.append(z_FYXC, thumbs[n * count : (n + 1) * count])
+      self.spool.append(z_FYXC, thumbnails[n * count : (n + 1) * count])
 
   def frames(self) -> Iterator[np.ndarray]:
-    """All pixel frames so far, decoded anew: uint8 [Y, X, 3] each."""
-    made = self.tape.latents()  # now, whatever the film does meanwhile
-    videos = self._director.decode(jnp.asarray(z)[None] for z in made)
+    """Decodes the film so far again: uint8 [Y, X, 3] of each pixel frame."""
+    latents = self.spool.latents()  # at once, because the film may go on
+    videos = self._director.decode(jnp.asarray(z)[None] for z in latents)
     return itertools.chain.from_iterable(video[0] for video in videos)
 
-  def _begin_anew(self) -> None:
+  def _reset(self) -> None:
     self._state = self._director.begin([self.seed])
     shape = (1, *self._director.latent_shape[1:])
     codec = self._director.codec
     self._decoder = codec.init_decode(self._director.codec_params, shape)
 
-  def _keep(self) -> None:
-    self._kept[self.chunks] = self.now()
-    while len(self._kept) > self._kept_most:
-      del self._kept[min(self._kept)]
+  def _take_snapshot(self) -> None:
+    self._snapshots[self.chunks] = self.snapshot()
+    while len(self._snapshots) > self._max_snapshots:
+      del self._snapshots[min(self._snapshots)]
 
-  def _find(self, chunk: int) -> Kept | None:
-    """None: the beginning."""
-    if chunk not in self.kept:
-      listed = ', '.join(map(str, self.kept))
+  def _find(self, chunk: int) -> Snapshot | None:
+    """The state before `chunk`; None: that of a new film."""
+    if chunk not in self.rewind_chunks:
+      listed = ', '.join(map(str, self.rewind_chunks))
       raise UserError(
-        f'what came before chunk {chunk} is not kept; take one of {listed}'
+        f'there is no snapshot before chunk {chunk}; take one of {listed}'
       )
     if chunk == 0:
       return None
-    return self._kept[chunk] if chunk in self._kept else self.now()
+    if chunk in self._snapshots:
+      return self._snapshots[chunk]
+    return self.snapshot()
 
-  def _restore(self, kept: Kept | None) -> None:
-    like = jax.eval_shape(lambda: self._director.begin([0]))
-    if kept is None:
-      self._begin_anew()
+  def _restore(self, snapshot: Snapshot | None) -> None:
+    if snapshot is None:
+      self._reset()
       return
+    like = jax.eval_shape(lambda: self._director.begin([0]))
     shape = (1, *self._director.latent_shape[1:])
     init = self._director.codec.init_decode
     params = self._director.codec_params
     decoder = jax.eval_shape(lambda: init(params, shape))
-    self._decoder = host_state.to_device(kept.decoder, decoder)
-    state = host_state.to_device(kept.state, like)
+    self._decoder = host_state.to_device(snapshot.decoder, decoder)
+    state = host_state.to_device(snapshot.state, like)
     self._state = self._director.place(state)
 
 
-def develop(director: Director, asked: Asked, done: Done) -> Made:
-  """What a turn gave, decoded and on the host; touches no reel.
+def decode_output(
+  director: Director, request: ChunkRequest, output: SlotOutput
+) -> FinishedChunk:
+  """Decodes the output of a slot and fetches it to the host.
 
-  Raises FloatingPointError if it is not finite.
+  Raises FloatingPointError if the latents are not finite.
   """
-  # a copy: a view would keep the device's array as long as the film
-  z_FYXC = np.array(done.output.latents_BFYXC)[0]
+  # A copy: a view would keep the device's array as long as the film lives.
+  z_FYXC = np.array(output.chunk.latents_BFYXC)[0]
   if not np.isfinite(z_FYXC).all():
-    raise FloatingPointError('the model made a chunk that is not finite')
+    raise FloatingPointError('the model generated a chunk that is not finite')
   decoded, decoder = director.decode_fn(
     director.codec_params,
-    done.output.latents_BFYXC,
-    asked.decoder,
-    first=asked.chunk == 0,
+    output.chunk.latents_BFYXC,
+    request.decoder,
+    first=request.chunk == 0,
   )
   video_TYXC = np.asarray(decoded)[0]
-  cfg, place = director.cfg, director.timeline.latent_start_pixel
+  cfg, first_pixel = director.cfg, director.timeline.latent_start_pixel
   count = cfg.film.frames_per_chunk
-  start = asked.chunk * count
-  return Made(
-    chunk=asked.chunk,
-    said=asked.said,
+  start = request.chunk * count
+  return FinishedChunk(
+    chunk=request.chunk,
+    prompt=request.prompt,
     latents_FYXC=z_FYXC,
     video_TYXC=video_TYXC,
-    thumbs=tuple(
-      thumb(video_TYXC[place(start + n) - place(start)]) for n in range(count)
+    thumbnails=tuple(
+      thumbnail(video_TYXC[first_pixel(start + n) - first_pixel(start)])
+      for n in range(count)
     ),
-    looks=_looks(done.output),
+    routed_frames=_routed_frames(output.chunk),
     window=(max(0, start - cfg.memory.window_frames), start),
-    state=done.state,
+    state=output.state,
     decoder=decoder,
   )
 
 
-def _looks(output: ChunkOutput) -> tuple[Look, ...]:
+def _routed_frames(output: ChunkOutput) -> tuple[RoutedFrame, ...]:
   frame_JLR = np.asarray(output.frame_JLBR)[:, :, 0]
   frames, counts = np.unique(frame_JLR[frame_JLR != EMPTY], return_counts=True)
   passes = frame_JLR.shape[0] * frame_JLR.shape[1]
-  most = np.argsort(-counts, kind='stable')[:_LOOKS]
+  most_read = np.argsort(-counts, kind='stable')[:_MAX_ROUTED_FRAMES]
   return tuple(
-    Look(int(frames[n]), float(counts[n] / passes)) for n in sorted(most)
+    RoutedFrame(int(frames[n]), float(counts[n] / passes))
+    for n in sorted(most_read)
   )

@@ -1,15 +1,14 @@
-"""Chunks of several films by one call, each film as if it were alone.
+"""Generates the chunks of several films in one call, independently.
 
-With S slots, one executable advances S films of one chunk each; slots that
-nobody needs advance a spare film. Arithmetic never crosses slots and shapes
-are always the same, so a film's bits cannot depend on its company. That they
-do not depend on the slot either is measured once, at the start; where a
-backend fails, and where S = 1, films go one by one, through the very program
-that `direct` runs.
+With S slots, one program advances S films by one chunk each; unused slots
+advance spare films. No arithmetic crosses slots and the shapes never change, so
+the bits of a film do not depend on the films in the other slots. Whether they
+depend on the slot is measured once, at the start. If they do on some backend,
+and if S = 1, each film runs alone, through the same program as in `direct`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,130 +21,140 @@ from cinejax.rollout.state import ChunkInput, ChunkOutput, RolloutState
 _PROBE_CHUNKS = 2
 
 
-class Turn(NamedTuple):
-  """A film that is to get its next chunk."""
+class SlotInput(NamedTuple):
+  """A film whose next chunk is to be generated."""
 
   state: RolloutState  # donated
   chunk: ChunkInput
 
 
-class Done(NamedTuple):
+class SlotOutput(NamedTuple):
+  """The generated chunk, and the state after it."""
+
   state: RolloutState
-  output: ChunkOutput
+  chunk: ChunkOutput
 
 
-RunFn = Callable[[Sequence[Turn]], Sequence[Done]]  # of exactly S turns
+# From exactly S inputs.
+RunFn = Callable[[Sequence[SlotInput]], Sequence[SlotOutput]]
 
 
 class Slots:
-  """Runs turns. Any thread may `prepare`; one at a time may `run`."""
+  """Any thread may `prepare`; one thread at a time may `run`."""
 
   def __init__(self, director: Director, slots: int):
-    """Compiles, and measures whether slots are alike."""
+    """Compiles for the config's settings, and compares the slots."""
     self._director = director
     self._fns: dict[Settings, RunFn] = {}
     if director.mesh is not None:
-      slots = 1  # a film that needs several devices leaves none idle
+      slots = 1  # a film on several devices leaves none idle
     self.slots = slots
     self._spares = [director.begin([n]) for n in range(slots)]
     self.prepare(Settings())
-    if slots > 1 and not slots_alike(director, self._fns[Settings()], slots):
+    if slots > 1 and not slots_agree(director, self._fns[Settings()], slots):
       self.slots, self._fns = 1, {}
       self.prepare(Settings())
 
   def prepare(self, settings: Settings) -> None:
-    """Compiles for `settings`; UserError where the model cannot do them."""
+    """Compiles for `settings`; UserError if the model cannot follow them."""
     if settings in self._fns:
       return
     variant = self._director.variant(settings)
-    run = one_by_one(variant) if self.slots == 1 else together(variant)
-    turns = [_turn(variant, seed) for seed in range(self.slots)]
-    jax.block_until_ready(run(turns))
+    run = (
+      make_single_run(variant) if self.slots == 1 else make_batched_run(variant)
+    )
+    inputs = [_probe_input(variant, seed) for seed in range(self.slots)]
+    jax.block_until_ready(run(inputs))
     self._fns[settings] = run
 
   def prepared(self, settings: Settings) -> bool:
+    """Whether `prepare` has compiled for `settings`."""
     return settings in self._fns
 
   @property
   def variants(self) -> int:
-    """How many programs there are."""
+    """The number of compiled programs."""
     return len(self._fns)
 
-  def run(self, settings: Settings, turns: Sequence[Turn]) -> list[Done]:
-    """What becomes of each turn; 1 to `slots` of them."""
-    spare = self.slots - len(turns)
-    chunk = turns[0].chunk
-    idle = [Turn(state, chunk) for state in self._spares[:spare]]
+  def run(
+    self, settings: Settings, inputs: Sequence[SlotInput]
+  ) -> list[SlotOutput]:
+    """The output for each of 1 to `slots` inputs, whose states are donated."""
+    spare = self.slots - len(inputs)
+    chunk = inputs[0].chunk
+    unused = [SlotInput(state, chunk) for state in self._spares[:spare]]
     try:
-      done = self._fns[settings]([*turns, *idle])
-    except Exception:  # what a call was given is gone with it
+      outputs = self._fns[settings]([*inputs, *unused])
+    except Exception:  # the states were donated to the call
       self._spares = [self._director.begin([n]) for n in range(self.slots)]
       raise
-    self._spares[:spare] = [one.state for one in done[len(turns) :]]
-    return list(done[: len(turns)])
+    self._spares[:spare] = [output.state for output in outputs[len(inputs) :]]
+    return list(outputs[: len(inputs)])
 
 
-def one_by_one(director: Director) -> RunFn:
-  """One film a call: the program of `direct`."""
+def make_single_run(director: Director) -> RunFn:
+  """Advances one film in each call, by the program of `direct`."""
 
-  def run(turns: Sequence[Turn]) -> list[Done]:
-    ((state, chunk),) = turns
+  def run(inputs: Sequence[SlotInput]) -> list[SlotOutput]:
+    ((state, chunk),) = inputs
     chunks = jax.tree.map(lambda leaf: leaf[None], chunk)
     state, outputs = director.scan_fn(director.params, state, chunks)
-    return [Done(state, jax.tree.map(lambda leaf: leaf[0], outputs))]
+    return [SlotOutput(state, jax.tree.map(lambda leaf: leaf[0], outputs))]
 
   return run
 
 
-def together(director: Director) -> RunFn:
-  """As many films a call as it is first called with."""
+def make_batched_run(director: Director) -> RunFn:
+  """Advances as many films in each call as in the first one."""
 
-  def step(params, states, chunks):
+  def step(
+    params: Any, states: list[RolloutState], chunks: list[ChunkInput]
+  ) -> list[SlotOutput]:
     states, chunks = (
       jax.tree.map(lambda *leaves: jnp.stack(leaves), *films)
       for films in (states, chunks)
     )
-    made = jax.vmap(director.step, (None, 0, 0))(params, states, chunks)
-    count = len(made[0].start_B)
+    outputs = jax.vmap(director.step, (None, 0, 0))(params, states, chunks)
+    count = len(outputs[0].start_B)
     return [
-      Done(*jax.tree.map(lambda leaf, slot=slot: leaf[slot], made))
+      SlotOutput(*jax.tree.map(lambda leaf, slot=slot: leaf[slot], outputs))
       for slot in range(count)
     ]
 
   step = jax.jit(step, donate_argnums=1)
 
-  def run(turns: Sequence[Turn]) -> list[Done]:
-    states, chunks = zip(*turns, strict=True)
+  def run(inputs: Sequence[SlotInput]) -> list[SlotOutput]:
+    states, chunks = zip(*inputs, strict=True)
     return step(director.params, list(states), list(chunks))
 
   return run
 
 
-def slots_alike(director: Director, run: RunFn, slots: int) -> bool:
-  """Whether a film's bits are the same in every slot, in other company."""
+def slots_agree(director: Director, run: RunFn, slots: int) -> bool:
+  """Whether a film has the same bits in every slot, among other films."""
   films = [
-    _film(director, run, slot, [100 * slot + n for n in range(slots)])
+    _probe_film(director, run, slot, [100 * slot + n for n in range(slots)])
     for slot in range(slots)
   ]
   return all(np.array_equal(films[0], film) for film in films)
 
 
-def _film(
-  director: Director, run: RunFn, slot: int, company: Sequence[int]
+def _probe_film(
+  director: Director, run: RunFn, slot: int, other_seeds: Sequence[int]
 ) -> np.ndarray:
-  """Latents of film 7 made in `slot`, films `company` in the others."""
-  seeds = [7 if n == slot else seed for n, seed in enumerate(company)]
-  turns, made = [_turn(director, seed) for seed in seeds], []
+  """Latents of the film of seed 7 in `slot`, with others in other slots."""
+  seeds = [7 if n == slot else seed for n, seed in enumerate(other_seeds)]
+  inputs, latents = [_probe_input(director, seed) for seed in seeds], []
   for _ in range(_PROBE_CHUNKS):
-    done = run(turns)
-    made.append(np.asarray(done[slot].output.latents_BFYXC))
-    turns = [
-      turn._replace(state=one.state)
-      for turn, one in zip(turns, done, strict=True)
+    outputs = run(inputs)
+    latents.append(np.asarray(outputs[slot].chunk.latents_BFYXC))
+    inputs = [
+      slot_input._replace(state=output.state)
+      for slot_input, output in zip(inputs, outputs, strict=True)
     ]
-  return np.stack(made)
+  return np.stack(latents)
 
 
-def _turn(director: Director, seed: int) -> Turn:
-  said = ChunkPrompt(f'film {seed}', 0, 0, False)
-  return Turn(director.begin([seed]), director.chunk_input([said]))
+def _probe_input(director: Director, seed: int) -> SlotInput:
+  prompt = ChunkPrompt(f'film {seed}', 0, 0, False)
+  return SlotInput(director.begin([seed]), director.chunk_input([prompt]))

@@ -1,4 +1,4 @@
-"""Small stills, and what they may weigh."""
+"""Thumbnails of frames."""
 
 import numpy as np
 from PIL import Image
@@ -6,11 +6,11 @@ from PIL import Image
 from cinejax.film.media import encode_frame
 
 _HEIGHT = 96  # pixels, at most
-MOST_BYTES = 16_384  # of one thumb; more is not met at this size
+MAX_BYTES = 16_384  # assumed of a thumbnail; none is larger at this size
 
 
-def thumb(frame_YXC: np.ndarray) -> bytes:
-  """A JPEG of the uint8 frame."""
+def thumbnail(frame_YXC: np.ndarray) -> bytes:
+  """A JPEG of a uint8 frame, at most 96 pixels high."""
   height, width = frame_YXC.shape[:2]
   if height > _HEIGHT:
     size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)

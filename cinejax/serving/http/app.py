@@ -1,4 +1,4 @@
-"""The server as an ASGI application; REST, WebSocket and the page."""
+"""The ASGI application of a server: REST, WebSocket and the page."""
 
 import json
 import pathlib
@@ -13,11 +13,11 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from cinejax.core.errors import UserError
-from cinejax.serving.http.guard import MOST_BYTES, Guard
-from cinejax.serving.http.openapi import describe
+from cinejax.serving.http.guard import MAX_BYTES, Guard
+from cinejax.serving.http.openapi import openapi_document
 from cinejax.serving.http.routes import ENDPOINTS, JPEG, JSON, Endpoint
 from cinejax.serving.http.socket import live
-from cinejax.serving.registry import Full, Missing
+from cinejax.serving.registry import CapacityError, NotFoundError
 from cinejax.serving.studio import Studio
 
 _STATIC = pathlib.Path(__file__).parent / 'static'
@@ -32,7 +32,7 @@ _TYPES = {
 def make_app(
   studio: Studio, hosts: Sequence[str] = (), token: str = ''
 ) -> Starlette:
-  """See Guard for `hosts` and `token`."""
+  """The application of `studio`; see Guard for `hosts` and `token`."""
 
   async def socket(websocket: WebSocket) -> None:
     await live(websocket, studio)
@@ -40,43 +40,50 @@ def make_app(
   routes = [_route(studio, endpoint) for endpoint in ENDPOINTS]
   routes.append(WebSocketRoute('/sessions/{name:str}/live', socket))
   routes += _page()
-  described = json.dumps(describe(ENDPOINTS)).encode()
-  routes.append(_fixed('/openapi.json', described, JSON))
+  document = json.dumps(openapi_document(ENDPOINTS)).encode()
+  routes.append(_fixed('/openapi.json', document, JSON))
   rate = studio.director.cfg.serving.messages_per_sec
   guard = Middleware(Guard, hosts=hosts, token=token, rate=rate)
   return Starlette(
     routes=routes,
     middleware=[guard],
-    exception_handlers={UserError: _sentence, 404: _unknown, 405: _unknown},
+    exception_handlers={
+      UserError: _user_error,
+      404: _unknown_route,
+      405: _unknown_route,
+    },
   )
 
 
 def _route(studio: Studio, endpoint: Endpoint) -> Route:
   async def serve(request: Request) -> Response:
     body = await _body(request) if endpoint.body is not None else None
-    made = await run_in_threadpool(
+    answer = await run_in_threadpool(
       endpoint.handler, studio, request.path_params, body
     )
-    # a still's address names its take, so it never changes
-    keep = 'private, max-age=86400' if endpoint.kind == JPEG else 'no-store'
-    headers = {'cache-control': keep}
+    # The page puts the film's revision into the address of a thumbnail, so
+    # that its image never changes.
+    caching = (
+      'private, max-age=86400' if endpoint.media_type == JPEG else 'no-store'
+    )
+    headers = {'cache-control': caching}
     if endpoint.download:
       name = f'attachment; filename="{endpoint.download}"'
       headers['content-disposition'] = name
-    if endpoint.kind == JSON:
-      return JSONResponse(made, headers=headers)
-    return Response(made, headers=headers, media_type=endpoint.kind)
+    if endpoint.media_type == JSON:
+      return JSONResponse(answer, headers=headers)
+    return Response(answer, headers=headers, media_type=endpoint.media_type)
 
   return Route(endpoint.path, serve, methods=[endpoint.method])
 
 
 async def _body(request: Request) -> object:
-  """JSON, read no further than it may be long; an empty body is {}."""
+  """The JSON of a body, read up to MAX_BYTES; an empty body is {}."""
   data = bytearray()
   async for part in request.stream():
     data += part
-    if len(data) > MOST_BYTES:
-      raise UserError(f'the request is longer than {MOST_BYTES} bytes')
+    if len(data) > MAX_BYTES:
+      raise UserError(f'the request is longer than {MAX_BYTES} bytes')
   try:
     return json.loads(bytes(data) or b'{}')
   except (ValueError, RecursionError) as error:
@@ -84,32 +91,32 @@ async def _body(request: Request) -> object:
 
 
 def _page() -> list[Route]:
-  """Every file of the page, read once: a client's words open nothing."""
+  """The files of the page, read once, so that no request opens a file."""
   routes = []
   for path in sorted(_STATIC.iterdir()):
     if path.suffix in _TYPES:
-      where = '/' if path.name == 'index.html' else f'/{path.name}'
-      routes.append(_fixed(where, path.read_bytes(), _TYPES[path.suffix]))
+      route = '/' if path.name == 'index.html' else f'/{path.name}'
+      routes.append(_fixed(route, path.read_bytes(), _TYPES[path.suffix]))
   return routes
 
 
-def _fixed(path: str, content: bytes, kind: str) -> Route:
+def _fixed(path: str, content: bytes, media_type: str) -> Route:
   async def serve(request: Request) -> Response:
     headers = {'cache-control': 'no-cache'}
-    return Response(content, headers=headers, media_type=kind)
+    return Response(content, headers=headers, media_type=media_type)
 
   return Route(path, serve)
 
 
-def _sentence(request: Request, error: Exception) -> Response:
+def _user_error(request: Request, error: Exception) -> Response:
   status = 400
-  if isinstance(error, Missing):
+  if isinstance(error, NotFoundError):
     status = 404
-  elif isinstance(error, Full):
+  elif isinstance(error, CapacityError):
     status = 503
   return JSONResponse({'error': str(error)}, status)
 
 
-def _unknown(request: Request, error: Exception) -> Response:
+def _unknown_route(request: Request, error: Exception) -> Response:
   status = getattr(error, 'status_code', 404)
   return JSONResponse({'error': 'there is nothing here'}, status)

@@ -1,13 +1,13 @@
-"""Who may speak to the server, how much and how fast.
+"""Checks who may use the server, how much and how fast.
 
-host     the name in the browser's address bar is one of ours, so that no
-         foreign name can be pointed at this machine (DNS rebinding)
-origin   what a page of another site asks for is refused: browsers name the
-         site in every WebSocket and in every request that changes something
-token    where the server is not for this machine alone; as
+host     the host name of a request is one of the server's, so that no other
+         name can be pointed at this machine (DNS rebinding)
+origin   requests from pages of other sites are refused: browsers name the site
+         in every WebSocket and in every request that changes something
+token    required if other machines can reach the server; sent as
          `Authorization: Bearer …`, or as the cookie that /?token=… sets
 size     a body is read up to a limit
-rate     requests that change something, per client and second (Bucket)
+rate     requests that change something, per client and second (RateLimiter)
 """
 
 import collections
@@ -20,13 +20,13 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = 262_144  # of a body
+MAX_BYTES = 262_144  # of a body
 COOKIE = 'cinejax_token'
-LOOPBACK = ('localhost', '127.0.0.1', '::1')  # this machine alone
+LOOPBACK = ('localhost', '127.0.0.1', '::1')  # names of this machine
 _SAFE = ('GET', 'HEAD', 'OPTIONS')
-_CLIENTS = 1024  # whose rates are remembered
+_MAX_CLIENTS = 1024  # whose rates are stored
 
 _HEADERS = (
   (
@@ -39,14 +39,15 @@ _HEADERS = (
 )
 
 
-class Bucket:
-  """Ten seconds' worth may be spent at once; then `rate` a second."""
+class RateLimiter:
+  """Allows `rate` requests a second, in bursts of ten times as many."""
 
   def __init__(self, rate: float, now: Callable[[], float] = time.monotonic):
     self._rate, self._now = rate, now
     self._left, self._then = 10 * rate, now()
 
-  def take(self) -> bool:
+  def allow(self) -> bool:
+    """Whether another request is allowed now; counts it if it is."""
     now = self._now()
     filled = self._left + (now - self._then) * self._rate
     self._left, self._then = min(10 * self._rate, filled), now
@@ -57,7 +58,7 @@ class Bucket:
 
 
 class Guard:
-  """ASGI middleware; what is refused is told in one sentence."""
+  """ASGI middleware that refuses requests with an error of one sentence."""
 
   def __init__(
     self,
@@ -66,10 +67,17 @@ class Guard:
     token: str,
     rate: float,
   ):
-    """`hosts` that may be in an address bar, () = any; `token`, '' = none."""
+    """Wraps `app`.
+
+    Args:
+      app: receives the requests that pass.
+      hosts: the names under which the server is known; (): any.
+      token: that clients have to send; '': none.
+      rate: requests of one client in a second.
+    """
     self._app, self._hosts, self._token = app, tuple(hosts), token
     self._rate = rate
-    self._buckets: collections.OrderedDict[str, Bucket] = (
+    self._limiters: collections.OrderedDict[str, RateLimiter] = (
       collections.OrderedDict()
     )
 
@@ -93,14 +101,14 @@ class Guard:
     headers = Headers(scope=scope)
     host = headers.get('host', '')
     if self._hosts and urlsplit(f'//{host}').hostname not in self._hosts:
-      return 421, f'this server is not called {host}'
+      return 421, f'this server is not known as {host}'
     origin = headers.get('origin')
     changes = scope['type'] == 'websocket' or scope['method'] not in _SAFE
     if origin and changes and urlsplit(origin).netloc != host:
       return 403, f'pages of {origin} may not direct films here'
     if self._token and not self._has_token(scope, headers):
       return 401, 'this server needs its token; open /?token=…'
-    if changes and not self._bucket(scope).take():
+    if changes and not self._limiter(scope).allow():
       return 429, 'too many requests; slow down'
     return None
 
@@ -113,18 +121,18 @@ class Guard:
     return any(_same(one, self._token) for one in given)
 
   def _brings_token(self, scope: Scope) -> bool:
-    """The page is opened with a token that the browser is to keep."""
+    """Whether the page is opened with a token, which becomes a cookie."""
     wanted = self._token and scope['type'] == 'http' and scope['path'] == '/'
     return bool(wanted and _query_tokens(scope))
 
-  def _bucket(self, scope: Scope) -> Bucket:
+  def _limiter(self, scope: Scope) -> RateLimiter:
     client = HTTPConnection(scope).client
     name = client.host if client else ''
-    bucket = self._buckets.pop(name, None) or Bucket(self._rate)
-    self._buckets[name] = bucket  # the one who asked last is last
-    while len(self._buckets) > _CLIENTS:
-      self._buckets.popitem(last=False)
-    return bucket
+    limiter = self._limiters.pop(name, None) or RateLimiter(self._rate)
+    self._limiters[name] = limiter  # the latest client is last
+    while len(self._limiters) > _MAX_CLIENTS:
+      self._limiters.popitem(last=False)
+    return limiter
 
 
 def _same(given: str, token: str) -> bool:
@@ -136,7 +144,7 @@ def _query_tokens(scope: Scope) -> list[str]:
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:
-  async def send_more(message):
+  async def send_more(message: Message) -> None:
     if message['type'] == 'http.response.start':
       message = message | {'headers': [*message['headers'], *_HEADERS]}
     await send(message)
@@ -148,7 +156,8 @@ async def _refuse(
   scope: Scope, receive: Receive, send: Send, status: int, sentence: str
 ) -> None:
   if scope['type'] == 'websocket':
-    await receive()  # its connect; closed before it is accepted: HTTP 403
+    # Closing before accepting the connection answers with HTTP 403.
+    await receive()
     await send({'type': 'websocket.close', 'code': 4000 + status})
     return
   answer = JSONResponse({'error': sentence}, status)

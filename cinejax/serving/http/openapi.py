@@ -1,4 +1,4 @@
-"""The server in OpenAPI's words, from the table that it is served by."""
+"""Describes the server in OpenAPI, from the table of its endpoints."""
 
 import re
 import types
@@ -7,17 +7,17 @@ from typing import Any
 
 from cinejax.serving.http.routes import JSON, Endpoint
 
-_KINDS = {str: 'string', int: 'integer', bool: 'boolean', dict: 'object'}
+_TYPES = {str: 'string', int: 'integer', bool: 'boolean', dict: 'object'}
 _LIVE = (
   'WebSocket. Text messages to the server are directions (as in POST '
   '…/directions), each answered by {"type": "answer"} or {"type": "error"}. '
-  'From the server: {"type": "session"}, how it stands; {"type": "chunk"}, '
-  'followed by its frames as binary messages: take and frame number (two '
+  'From the server: {"type": "session"}, its state; {"type": "chunk"}, '
+  'followed by its frames as binary messages: revision and frame number (two '
   'big-endian uint32), then the image. ?format=jpeg or webp.'
 )
 
 
-def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+def openapi_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
   """An OpenAPI 3.1 document."""
   paths: dict[str, Any] = {}
   for one in endpoints:
@@ -39,23 +39,23 @@ def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
 
 
 def _operation(one: Endpoint) -> dict[str, Any]:
-  schema = {'type': 'object'} if one.kind == JSON else {'type': 'string'}
-  error = {'description': 'one sentence under "error"'}
-  told: dict[str, Any] = {
-    'summary': one.says,
+  schema = {'type': 'object'} if one.media_type == JSON else {'type': 'string'}
+  error = {'description': 'one sentence in "error"'}
+  operation: dict[str, Any] = {
+    'summary': one.summary,
     'responses': {
       '200': {
-        'description': one.says,
-        'content': {one.kind: {'schema': schema}},
+        'description': one.summary,
+        'content': {one.media_type: {'schema': schema}},
       },
       '4XX': error,
     },
   }
   if one.body is not None:
-    fields = {name: _kind(kind) for name, kind in one.body.items()}
+    fields = {name: _schema(kind) for name, kind in one.body.items()}
     body = {'type': 'object', 'properties': fields}
-    told['requestBody'] = {'content': {JSON: {'schema': body}}}
-  return told | _parameters(one.path)
+    operation['requestBody'] = {'content': {JSON: {'schema': body}}}
+  return operation | _parameters(one.path)
 
 
 def _parameters(path: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _parameters(path: str) -> dict[str, Any]:
   }
 
 
-def _kind(kind: type | tuple[type, ...]) -> dict[str, str]:
+def _schema(kind: type | tuple[type, ...]) -> dict[str, str]:
   if isinstance(kind, tuple | types.UnionType):
     return {'type': 'number'}
-  return {'type': _KINDS[kind]}
+  return {'type': _TYPES[kind]}

@@ -1,7 +1,8 @@
-"""A viewer's WebSocket: frames out, directions in.
+"""The WebSocket of a viewer, which sends frames and receives directions.
 
-Two tasks, of which either may end the other. What the reader answers goes
-through the same queue as the frames, so one task alone sends.
+One task sends and one receives; when either ends, the other is cancelled. The
+answers to directions go through the same queue as the frames, so that only one
+task sends.
 """
 
 import asyncio
@@ -13,38 +14,39 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cinejax.core.errors import UserError
-from cinejax.serving.http.guard import Bucket
+from cinejax.serving.http.guard import RateLimiter
 from cinejax.serving.studio import Studio
 from cinejax.serving.viewer import Viewer
 
 MESSAGE_BYTES = 16_384
-_KINDS = ('jpeg', 'webp')
-_SLOW_SECS = 20.0  # a send that takes longer has lost its viewer
-_ENOUGH, _GONE, _CLOSING = 1008, 4404, 1001
+_FORMATS = ('jpeg', 'webp')
+_SEND_SECS = 20.0  # a viewer is lost if sending takes longer
+_CODE_TOO_SLOW, _CODE_NO_SESSION, _CODE_END = 1008, 4404, 1001
 
 
 async def live(socket: WebSocket, studio: Studio) -> None:
-  """Until the client, the session or the server goes."""
-  name, kind = socket.path_params['name'], socket.query_params.get('format')
+  """Serves a viewer until the client, the session or the server ends."""
+  name = socket.path_params['name']
+  image_format = socket.query_params.get('format')
   cfg, timeline = studio.director.cfg.serving, studio.director.timeline
   frames = (cfg.lead_chunks + 2) * timeline.chunk_pixels
-  kind = kind if kind in _KINDS else 'jpeg'
-  viewer = Viewer(asyncio.get_running_loop(), kind, frames)
+  image_format = image_format if image_format in _FORMATS else 'jpeg'
+  viewer = Viewer(asyncio.get_running_loop(), image_format, frames)
   await socket.accept()
   try:
     await run_in_threadpool(studio.watch, name, viewer)
   except UserError as error:
     await socket.send_json({'type': 'error', 'error': str(error)})
-    await socket.close(_GONE)
+    await socket.close(_CODE_NO_SESSION)
     return
-  bucket = Bucket(cfg.messages_per_sec)
+  limiter = RateLimiter(cfg.messages_per_sec)
   tasks = [
     asyncio.create_task(_send(socket, viewer)),
-    asyncio.create_task(_read(socket, studio, name, viewer, bucket)),
+    asyncio.create_task(_read(socket, studio, name, viewer, limiter)),
   ]
   try:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-  finally:  # awaits nothing: the server may be cancelling this
+  finally:  # without await, because the server may be cancelling this task
     for task in tasks:
       task.add_done_callback(_settle)
       task.cancel()
@@ -59,27 +61,32 @@ def _settle(task: asyncio.Task) -> None:
 
 async def _send(socket: WebSocket, viewer: Viewer) -> None:
   try:
-    while (one := await viewer.next()) is not None:
-      send = socket.send_bytes if isinstance(one, bytes) else socket.send_text
-      await asyncio.wait_for(send(one), _SLOW_SECS)
-    await socket.close(_ENOUGH if viewer.lost else _CLOSING)
+    while (message := await viewer.next()) is not None:
+      is_frame = isinstance(message, bytes)
+      send = socket.send_bytes if is_frame else socket.send_text
+      await asyncio.wait_for(send(message), _SEND_SECS)
+    await socket.close(_CODE_TOO_SLOW if viewer.lost else _CODE_END)
   except (WebSocketDisconnect, RuntimeError, TimeoutError):
-    return  # it has gone, or might as well have
+    return  # the client is gone, or too slow
 
 
 async def _read(
-  socket: WebSocket, studio: Studio, name: str, viewer: Viewer, bucket: Bucket
+  socket: WebSocket,
+  studio: Studio,
+  name: str,
+  viewer: Viewer,
+  limiter: RateLimiter,
 ) -> None:
   while True:
     message = await socket.receive()
     if message['type'] == 'websocket.disconnect':
       return
-    if not bucket.take():
+    if not limiter.allow():
       answer = _error('too many messages; slow down')
       await asyncio.sleep(1 / studio.director.cfg.serving.messages_per_sec)
     else:
       answer = await _answer(studio, name, message)
-    await viewer.answer(answer)
+    await viewer.reply(answer)
 
 
 async def _answer(
@@ -102,7 +109,7 @@ async def _answer(
 
 
 def _ref(document: Any) -> dict[str, Any]:
-  """What is answered."""
+  """The kind of direction that an answer is for."""
   do = document.get('do') if isinstance(document, dict) else None
   return {'do': do} if isinstance(do, str) and len(do) < 20 else {}
 

@@ -107,6 +107,6 @@ def test_flicker_and_motion_by_hand():
 
 def test_shots_cover_the_film():
   film = _noise(9, 2, 2, 3)
-  shots = consistency.shots_of(film, (4, 6))
+  shots = consistency.split_shots(film, (4, 6))
   assert [len(shot) for shot in shots] == [4, 2, 3]
   np.testing.assert_array_equal(np.concatenate(shots), film)

@@ -28,9 +28,9 @@ def test_colour_channels_reach_the_detector_in_order():
   # and it differs by 20 of 180 or by 160, whichever channel comes first.
   frames = np.zeros((24, 8, 8, 3), np.uint8)
   frames[:12], frames[12:] = (255, 85, 0), (255, 0, 85)
-  assert detect_cuts(frames, cuts.Content(threshold=45)) == (12,)
+  assert detect_cuts(frames, cuts.ContentDetector(threshold=45)) == (12,)
   swapped = np.ascontiguousarray(frames[..., ::-1])
-  assert detect_cuts(swapped, cuts.Content(threshold=45)) == ()
+  assert detect_cuts(swapped, cuts.ContentDetector(threshold=45)) == ()
 
 
 def test_sintel_cuts_exactly(shared_data):
@@ -57,9 +57,9 @@ def test_windows_of_transnet_cover_every_frame_once(monkeypatch, frames):
     return window_BTYXC[:, :, 0, 0, 0] / 100.0
 
   monkeypatch.setattr(cuts, '_apply', apply)
-  detector = cuts.TransNet('weights')
+  detector = cuts.TransNetDetector('weights')
   for red in range(frames):
-    detector.see(np.full((54, 96, 3), (red, 0, 0), np.uint8))
+    detector.add_frame(np.full((54, 96, 3), (red, 0, 0), np.uint8))
   want = 1 / (1 + np.exp(-np.arange(frames) / 100))
   np.testing.assert_allclose(detector.probabilities(), want, rtol=1e-6)
   assert len(windows) == -(-frames // 50)
@@ -74,7 +74,7 @@ def test_transnet_cuts_where_it_is_sure(monkeypatch):
   )
   film = np.zeros((60, 27, 48, 3), np.uint8)
   film[[19, 40, 41]] = 200
-  assert detect_cuts(film, cuts.TransNet(None)) == (20, 42)
+  assert detect_cuts(film, cuts.TransNetDetector(None)) == (20, 42)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ def sample(film, video_TYXC, detected=()):
   rows = film_rows(film.screenplay(), LINE)
   readings = read_back.read_frames(video_TYXC)
   features = {'flat': np.ones((len(video_TYXC), 1))}
-  return drift.sample(video_TYXC, rows, world.FPS, readings, detected, features)
+  return drift.sample_film(
+    video_TYXC, rows, world.FPS, readings, detected, features
+  )
 
 
 def test_every_segment_of_a_rendered_film_is_right(film, video):

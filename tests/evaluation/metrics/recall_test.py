@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cinejax.evaluation.metrics import recall
-from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.metrics.recall import RecallPair
 from cinejax.film.sheet import Row
 
 
@@ -25,41 +25,51 @@ ROWS = (
 
 
 def test_a_perfect_reader_and_a_wrong_one():
-  right = [Draw(look, look) for look in (3, 5, 8)]
+  right = [RecallPair(look, look) for look in (3, 5, 8)]
   assert recall.recall(right) == 1
   assert recall.chance(right) == 0
-  assert recall.recall([Draw(3, 4), Draw(4, 3)]) == 0
+  assert recall.recall([RecallPair(3, 4), RecallPair(4, 3)]) == 0
   assert recall.recall([]) is None
 
 
 def test_unreadable_is_wrong_even_where_both_are():
-  assert recall.recall([Draw(-1, -1), Draw(2, 2)]) == 0.5
-  assert recall.chance([Draw(-1, -1), Draw(-1, -1)]) == 0
+  assert recall.recall([RecallPair(-1, -1), RecallPair(2, 2)]) == 0.5
+  assert recall.chance([RecallPair(-1, -1), RecallPair(-1, -1)]) == 0
 
 
 def test_a_model_that_draws_one_look_has_its_recall_by_chance():
-  same = [Draw(7, 7)] * 5
+  same = [RecallPair(7, 7)] * 5
   assert recall.recall(same) == recall.chance(same) == 1
-  assert recall.look_bits([7] * 5) == 0
+  assert recall.appearance_bits([7] * 5) == 0
 
 
 def test_chance_is_the_mean_over_derangements():
-  draws = [Draw(1, 1), Draw(1, 2), Draw(2, 1), Draw(-1, 1), Draw(3, 1)]
-  n = range(len(draws))
+  pairs = [
+    RecallPair(1, 1),
+    RecallPair(1, 2),
+    RecallPair(2, 1),
+    RecallPair(-1, 1),
+    RecallPair(3, 1),
+  ]
+  n = range(len(pairs))
   rates = [
-    np.mean([draws[i].drawn == draws[j].wanted for i, j in enumerate(order)])
+    np.mean([pairs[i].drawn == pairs[j].expected for i, j in enumerate(order)])
     for order in itertools.permutations(n)
     if all(i != j for i, j in enumerate(order))
   ]
-  assert recall.chance(draws) == pytest.approx(np.mean(rates))
-  assert recall.chance(draws[:1]) is None
+  assert recall.chance(pairs) == pytest.approx(np.mean(rates))
+  assert recall.chance(pairs[:1]) is None
 
 
 def test_bits_of_uniform_looks():
-  assert recall.look_bits(list(range(24)) * 3) == pytest.approx(math.log2(24))
-  assert recall.look_bits([0, 0, 0, 1]) == pytest.approx(0.811278, abs=1e-6)
-  assert recall.look_bits([-1, 4, -1, 5]) == 1
-  assert recall.look_bits([-1]) is None
+  assert recall.appearance_bits(list(range(24)) * 3) == pytest.approx(
+    math.log2(24)
+  )
+  assert recall.appearance_bits([0, 0, 0, 1]) == pytest.approx(
+    0.811278, abs=1e-6
+  )
+  assert recall.appearance_bits([-1, 4, -1, 5]) == 1
+  assert recall.appearance_bits([-1]) is None
 
 
 def test_returns_are_cuts_back_to_somebody():
@@ -83,7 +93,7 @@ def test_routing_by_hand():
       [[8, 9, none], [none, none, none]],
     ]
   )
-  figures = recall.routing_figures(frame_JLR, {0, 1, 2})
+  figures = recall.routing_metrics(frame_JLR, {0, 1, 2})
   assert figures['route_hit_0'] == 0.5
   assert figures['route_share_0'] == pytest.approx((2 / 3 + 0) / 2)
   assert figures['route_hit_1'] is None and figures['route_share_1'] is None

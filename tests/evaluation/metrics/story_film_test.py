@@ -63,10 +63,12 @@ def test_a_rendered_film_is_what_its_prompts_say(videos):
 
 def test_looks_are_those_that_were_dealt(videos):
   score = story_film.score_generated(FILMS[0], videos[0], LINE, TOOLS)
-  faces = dict.fromkeys(s.character for s in FILMS[0].segments)
-  assert score.looks == tuple(FILMS[0].looks[face] for face in faces)
+  characters = dict.fromkeys(s.character for s in FILMS[0].segments)
+  assert score.appearances == tuple(
+    FILMS[0].appearances[character] for character in characters
+  )
   face = FILMS[0].events[0].character
-  assert score.draws['recall'] == (FILMS[0].looks[face],) * 2
+  assert score.recall_pairs['recall'] == (FILMS[0].appearances[face],) * 2
 
 
 def test_another_films_pixels_are_wrong(videos):
@@ -83,7 +85,7 @@ def test_given_returns_follow_the_look_that_was_given(videos):
   film, seen = FILMS[1], return_frames(FILMS[1], videos[1])
   changed = story_film.swap(film)
   face = film.events[0].character
-  assert changed.looks[face] not in film.looks
+  assert changed.appearances[face] not in film.appearances
   other = return_frames(changed, render.render(changed))
   nothing = np.full((2, 1, 4), -1)
   for of, video_TYXC, right in (
@@ -112,7 +114,7 @@ def test_a_codec_that_loses_nothing_reads_alike(videos):
   values = story_film.score_codec(FILMS[0], videos[0], videos[0], LINE).values
   assert values['psnr'] > 100
   assert values['read_clean'] == values['read_codec'] >= 0.97
-  for field in ('look', 'place', 'size', 'x', 'action'):
+  for field in ('appearance', 'place', 'size', 'x', 'action'):
     assert values[f'read_clean_{field}'] >= 0.9
   black = np.zeros_like(videos[0])
   values = story_film.score_codec(FILMS[0], videos[0], black, LINE).values
@@ -147,7 +149,7 @@ def test_instruments_are_those_of_the_config(videos):
     lambda video: np.ones((len(video), 2)),
     lambda prompts: np.array([[1.0, 1 - 2 * ('Ada' in p)] for p in prompts]),
   )
-  blind = Instruments(cuts.Content, (words,), 'greedy', 3.0)
+  blind = Instruments(cuts.ContentDetector, (words,), 'greedy', 3.0)
   black = np.zeros_like(videos[0])
   values = story_film.score_generated(FILMS[0], black, LINE, blind).values
   missed = FILMS[0].segment_shots()[-1]
@@ -160,7 +162,9 @@ def test_instruments_are_those_of_the_config(videos):
 
 def test_parts_of_a_score_add_up():
   a = FilmScore({'x': 1.0}, {}, (3,))
-  b = FilmScore({'y': None}, {'recall': story_film.Draw(1, 2)}, (4,))
+  b = FilmScore({'y': None}, {'recall': story_film.RecallPair(1, 2)}, (4,))
   both = dataclasses.asdict(a | b)
   assert both['values'] == {'x': 1.0, 'y': None}
-  assert both['looks'] == (3, 4) and (a | b).draws == b.draws
+  assert (
+    both['appearances'] == (3, 4) and (a | b).recall_pairs == b.recall_pairs
+  )

@@ -30,12 +30,12 @@ def rows(tmp_path):
     report = {'policies': {policy: section}, 'device': 'abacus'}
     (folder / 'eval' / 'report.json').write_text(json.dumps(report))
     changes = {'name': name, 'memory.policy': policy, 'seed': seed}
-    found.append(ablation.Row(name, changes, folder, f'make {name}'))
+    found.append(ablation.PointResult(name, changes, folder, f'make {name}'))
   return found
 
 
 def means(folder):
-  return {k: v['mean'] for k, v in ablation.figures(folder).items()}
+  return {k: v['mean'] for k, v in ablation.point_metrics(folder).items()}
 
 
 def test_points_of_one_setting_are_a_row_over_seeds(rows):
@@ -44,8 +44,8 @@ def test_points_of_one_setting_are_a_row_over_seeds(rows):
     'sca': 0.9,
     'recall_given later': 0.1,
   }
-  figures = {row.name: ablation.figures(row.folder) for row in rows}
-  table = ablation.grouped(rows, figures)
+  metrics = {row.name: ablation.point_metrics(row.folder) for row in rows}
+  table = ablation.grouped(rows, metrics)
   assert list(table) == ['camr', 'sink']
   camr = table['camr']['recall_given']
   assert camr == pytest.approx({'mean': 0.6, 'std': 0.1, 'n': 2})
@@ -56,8 +56,8 @@ def test_sampling_seeds_are_the_spread_of_a_single_point(rows):
   report = json.loads(path.read_text())
   report['policies']['sink']['seeds'] = {'sca': cell(0.9) | {'n': 3}}
   path.write_text(json.dumps(report))
-  figures = {row.name: ablation.figures(row.folder) for row in rows}
-  table = ablation.grouped(rows, figures)
+  metrics = {row.name: ablation.point_metrics(row.folder) for row in rows}
+  table = ablation.grouped(rows, metrics)
   assert table['sink']['sca'] == {'mean': 0.9, 'std': 0.5, 'n': 3}
   assert table['sink']['recall_given'] == {'mean': 0.25, 'std': 0.0, 'n': 1}
 
@@ -101,6 +101,6 @@ def test_tables_show_what_is_asked_and_keep_all(rows, tmp_path):
   assert content['table']['sink']['sca']['mean'] == 0.9
   sink = content['points'][2]
   assert sink['changes']['memory.policy'] == 'sink'
-  assert sink['line'] == 'make sink-seed0'
-  assert sink['made_on'] == {'device': 'abacus'}
+  assert sink['command'] == 'make sink-seed0'
+  assert sink['environment'] == {'device': 'abacus'}
   assert (tmp_path / 'plot.png').read_bytes().startswith(b'\x89PNG')

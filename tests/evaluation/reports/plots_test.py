@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cinejax.evaluation.metrics.film import FilmScore
-from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.metrics.recall import RecallPair
 from cinejax.evaluation.reports import plots, style, summary
 from cinejax.story import casting
 
@@ -15,13 +15,13 @@ def section(right, seeds=1, routed=True):
   films = [casting.cast('eval', 5, index) for index in range(6)]
   own = []
   for i in range(6):
-    draw = Draw(i, i if i < right else i + 1)
+    pair = RecallPair(i, i if i < right else i + 1)
     values = {'recall_given': float(i < right), 'place': i / 5, 'sca': 0.9}
     if routed:
       values |= {'route_hit_0': 0.25, 'route_share_0': 0.125}
       values |= {'route_hit_1': 0.5, 'route_share_1': 0.25}
     series = {'place': [(0.0, 1.0), (14.0, i / 5)]}
-    own.append(FilmScore(values, {'recall_given': draw}, (i,), series))
+    own.append(FilmScore(values, {'recall_given': pair}, (i,), series))
   events = [film.events[0] for film in films]
   return summary.policy_report([own] * seeds, [16.5] * 6, events)
 
@@ -75,7 +75,7 @@ def test_curves_follow_the_film(policies):
 
 
 def test_looks_are_counted(policies):
-  first, second = plots.looks(policies).axes
+  first, second = plots.appearances(policies).axes
   assert first.get_title(loc='left') == 'camr: 4 of 6'
   assert second.get_title(loc='left') == 'window: 1 of 6'
   shown = np.asarray(first.images[0].get_array())
@@ -98,7 +98,7 @@ def test_whiskers_are_over_seeds_where_there_are_several():
 def test_files_are_whole_and_only_those_with_data(policies, tmp_path):
   names = plots.save_plots(policies, tmp_path)
   assert names == [
-    'recall.png', 'quality.png', 'routing.png', 'drift.png', 'looks.png'
+    'recall.png', 'quality.png', 'routing.png', 'drift.png', 'appearances.png'
   ]  # fmt: skip
   assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
   for name in names:

@@ -4,7 +4,7 @@ import pytest
 
 from cinejax.evaluation.metrics import recall
 from cinejax.evaluation.metrics.film import FilmScore
-from cinejax.evaluation.metrics.recall import Draw
+from cinejax.evaluation.metrics.recall import RecallPair
 from cinejax.evaluation.reports import summary, tables
 from cinejax.story import casting
 
@@ -12,11 +12,11 @@ SECS = [16.5] * 6
 FACTS = {'command': 'python -m x', 'name': 'tiny', 'kind': 'eval', 'films': 6}
 
 
-def score(place, drawn, wanted, looks=(), series=None):
-  draw = Draw(drawn, wanted)
-  right = float(drawn == wanted)
+def score(place, drawn, expected, looks=(), series=None):
+  pair = RecallPair(drawn, expected)
+  right = float(drawn == expected)
   values = {'place': place, 'recall': right}
-  return FilmScore(values, {'recall': draw}, looks, series or {})
+  return FilmScore(values, {'recall': pair}, looks, series or {})
 
 
 def test_a_summary_leaves_out_what_is_undefined():
@@ -29,9 +29,9 @@ def test_sets_have_chance_and_bits():
   found = summary.metrics([[score(1, 2, 2, (2, 3)), score(None, 5, 2, (-1,))]])
   assert found['recall'] == {'mean': 0.5, 'std': 0.5, 'n': 2}
   assert found['recall_chance'] == {'mean': 0.5, 'std': None, 'n': 2}
-  assert found['look_bits'] == {'mean': 1, 'std': None, 'n': 2}
+  assert found['appearance_bits'] == {'mean': 1, 'std': None, 'n': 2}
   assert found['place']['n'] == 1
-  assert 'look_bits' not in summary.metrics([[score(1, 2, 2)]])
+  assert 'appearance_bits' not in summary.metrics([[score(1, 2, 2)]])
 
 
 def test_absences_by_powers_of_two():
@@ -41,17 +41,17 @@ def test_absences_by_powers_of_two():
 
 def test_chance_and_bits_are_of_each_seed_alone():
   # each seed always draws its own one look: chance is high in both, though
-  # draws of one seed never match the wants of the other
+  # pairs of one seed never match those of the other
   one = [score(1, 3, 3, (3,)), score(1, 3, 3, (3,))]
   two = [score(1, 4, 4, (4,)), score(1, 4, 4, (4,))]
   found = summary.metrics([one, two])
   assert found['recall_chance'] == {'mean': 1, 'std': 0, 'n': 4}
-  assert found['look_bits'] == {'mean': 0, 'std': 0, 'n': 4}
+  assert found['appearance_bits'] == {'mean': 0, 'std': 0, 'n': 4}
 
 
 def test_spread_is_over_the_means_of_seeds():
   one, two = [[score(p, 1, 1) for p in places] for places in ((0, 1), (1, 1))]
-  found = summary.spread([one, two])
+  found = summary.seed_metrics([one, two])
   assert found['place'] == {'mean': 0.75, 'std': 0.25, 'n': 2}
   assert summary.metrics([one, two])['place']['n'] == 4
 
@@ -87,12 +87,12 @@ def test_splits_part_the_films(films, whole):
 
 def test_confusion_counts_wanted_by_drawn(whole):
   counts = whole['confusion']['recall']
-  assert len(whole['confusion']['looks']) == len(counts) == 24
+  assert len(whole['confusion']['appearances']) == len(counts) == 24
   assert {len(row) for row in counts} == {25}
   assert counts[0][0] == counts[1][1] == counts[1][5] == counts[0][4] == 1
   assert sum(map(sum, counts)) == 6
-  draws = [Draw(-1, 2), Draw(2, -1)]
-  table = recall.confusion(draws, 24)
+  pairs = [RecallPair(-1, 2), RecallPair(2, -1)]
+  table = recall.confusion(pairs, 24)
   assert table[2, 24] == table.sum() == 1
 
 

@@ -52,7 +52,7 @@ def test_a_prompt_is_encoded_once_while_it_is_kept():
     asked.append(prompt)
     return np.full((len(prompt), 2), float(len(asked)))
 
-  text = CachedText(encode, words=3, features=2, kept=2)
+  text = CachedText(encode, words=3, features=2, cached=2)
   out = text.encode(['ab', 'c', 'ab'])
   assert asked == ['ab', 'c'] and out.dtype == np.float32
   np.testing.assert_array_equal(out[:, :, 0], [[1, 1, 0], [2, 0, 0], [1, 1, 0]])

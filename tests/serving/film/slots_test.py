@@ -4,7 +4,7 @@ import pytest
 from cinejax.core.errors import UserError
 from cinejax.film.journal import ChunkPrompt, Settings
 from cinejax.serving.film import slots as slots_lib
-from cinejax.serving.film.slots import Slots, Turn
+from cinejax.serving.film.slots import SlotInput, Slots
 
 SLOTS = 3
 
@@ -14,23 +14,23 @@ def slots(director):
   return Slots(director, SLOTS)
 
 
-def _turn(director, state, number, cut=False):
-  said = ChunkPrompt(f'prompt {number}', 0, 0, cut)
-  return Turn(state, director.chunk_input([said]))
+def _slot_input(director, state, number, cut=False):
+  prompt = ChunkPrompt(f'prompt {number}', 0, 0, cut)
+  return SlotInput(state, director.chunk_input([prompt]))
 
 
 def _film(director, slots, seed, company):
   """Latents of a film of three chunks; `company`: seeds that share each."""
-  state, made = director.begin([seed]), []
+  state, latents = director.begin([seed]), []
   for chunk, (before, after) in enumerate(company):
     others = [director.begin([other]) for other in (*before, *after)]
-    turns = [_turn(director, other, 50) for other in others]
-    own = _turn(director, state, chunk, cut=chunk == 1)
-    turns.insert(len(before), own)
-    done = slots.run(Settings(), turns)[len(before)]
-    state = done.state
-    made.append(np.asarray(done.output.latents_BFYXC))
-  return np.stack(made)
+    inputs = [_slot_input(director, other, 50) for other in others]
+    own = _slot_input(director, state, chunk, cut=chunk == 1)
+    inputs.insert(len(before), own)
+    output = slots.run(Settings(), inputs)[len(before)]
+    state = output.state
+    latents.append(np.asarray(output.chunk.latents_BFYXC))
+  return np.stack(latents)
 
 
 def test_a_film_is_bit_equal_whatever_its_slot_and_company(director, slots):
@@ -43,30 +43,32 @@ def test_a_film_is_bit_equal_whatever_its_slot_and_company(director, slots):
 
 
 def test_where_slots_differ_films_go_one_by_one(director, monkeypatch):
-  monkeypatch.setattr(slots_lib, 'slots_alike', lambda *_: False)
-  monkeypatch.setattr(slots_lib, 'together', lambda _: lambda turns: turns)
+  monkeypatch.setattr(slots_lib, 'slots_agree', lambda *_: False)
+  monkeypatch.setattr(
+    slots_lib, 'make_batched_run', lambda _: lambda inputs: inputs
+  )
   single = Slots(director, SLOTS)
   assert single.slots == 1
-  made = _film(director, single, 3, [((), ())] * 2)
+  latents = _film(director, single, 3, [((), ())] * 2)
   state = director.begin([3])
   for chunk in range(2):
-    turn = _turn(director, state, chunk, cut=chunk == 1)
-    ((state, output),) = director.stream(state, [turn.chunk])
-    np.testing.assert_array_equal(made[chunk], output.latents_BFYXC)
+    slot_input = _slot_input(director, state, chunk, cut=chunk == 1)
+    ((state, output),) = director.stream(state, [slot_input.chunk])
+    np.testing.assert_array_equal(latents[chunk], output.latents_BFYXC)
 
 
 def test_the_probe_sees_a_slot_that_differs(director, slots):
   run = slots._fns[Settings()]
 
-  def shifted(turns):
-    done = list(run(turns))
-    output = done[1].output
+  def shifted(inputs):
+    outputs = list(run(inputs))
+    output = outputs[1].chunk
     output = output.replace(latents_BFYXC=output.latents_BFYXC + 1e-6)
-    done[1] = done[1]._replace(output=output)
-    return done
+    outputs[1] = outputs[1]._replace(chunk=output)
+    return outputs
 
-  assert slots_lib.slots_alike(director, run, SLOTS)
-  assert not slots_lib.slots_alike(director, shifted, SLOTS)
+  assert slots_lib.slots_agree(director, run, SLOTS)
+  assert not slots_lib.slots_agree(director, shifted, SLOTS)
 
 
 def test_what_a_model_cannot_do_is_said(director, slots):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cinejax.core.errors import UserError
-from cinejax.serving.film.spool import Tape
+from cinejax.serving.film.spool import FrameSpool
 
 SHAPE = (2, 1, 3, 1)
 
@@ -18,36 +18,36 @@ def _chunk(rng):
   return latents, [rng.bytes(int(rng.integers(0, 40))) for _ in range(2)]
 
 
-def _is(tape, chunks):
+def _is(spool, chunks):
   """Whether it holds these chunks, by all ways of reading."""
-  assert len(tape) == len(chunks) and tape.frames == 2 * len(chunks)
-  for number, (latents, stills) in enumerate(chunks):
-    got, pictures = tape.chunk(number)
+  assert len(spool) == len(chunks) and spool.frames == 2 * len(chunks)
+  for number, (latents, thumbnails) in enumerate(chunks):
+    got, pictures = spool.chunk(number)
     np.testing.assert_array_equal(got, latents)
-    assert pictures == stills
-    assert [tape.still(2 * number + n) for n in range(2)] == stills
+    assert pictures == thumbnails
+    assert [spool.thumbnail(2 * number + n) for n in range(2)] == thumbnails
   whole = np.array([latents for latents, _ in chunks]).reshape(-1, *SHAPE)
-  np.testing.assert_array_equal(tape.latents(), whole)
+  np.testing.assert_array_equal(spool.latents(), whole)
 
 
 @given(st.lists(st.integers(0, 9), max_size=20))
-def test_a_tape_is_a_list_of_chunks(steps):
-  rng, tape, chunks = np.random.default_rng(0), Tape(SHAPE), []
+def test_a_spool_is_a_list_of_chunks(steps):
+  rng, spool, chunks = np.random.default_rng(0), FrameSpool(SHAPE), []
   for step in steps:
     if step < 2 and chunks:  # back, and on from there
       stays = len(chunks) * step // 2
-      tape.cut(stays)
+      spool.truncate(stays)
       del chunks[stays:]
     else:
       chunks.append(_chunk(rng))
-      tape.append(*chunks[-1])
-  _is(tape, chunks)
+      spool.append(*chunks[-1])
+  _is(spool, chunks)
 
 
 def test_a_full_disk_keeps_what_was_there(monkeypatch):
-  rng, tape = np.random.default_rng(0), Tape(SHAPE)
+  rng, spool = np.random.default_rng(0), FrameSpool(SHAPE)
   chunks = [_chunk(rng), _chunk(rng)]
-  tape.append(*chunks[0])
+  spool.append(*chunks[0])
   write = os.pwrite
 
   def fail(*_):
@@ -57,21 +57,21 @@ def test_a_full_disk_keeps_what_was_there(monkeypatch):
     with monkeypatch.context() as patch:
       patch.setattr(os, 'pwrite', full)
       with pytest.raises(UserError, match='cannot be kept: No space left'):
-        tape.append(*chunks[1])
-    _is(tape, chunks[:1])
-  tape.append(*chunks[1])
-  _is(tape, chunks)
+        spool.append(*chunks[1])
+    _is(spool, chunks[:1])
+  spool.append(*chunks[1])
+  _is(spool, chunks)
 
 
-def test_a_tape_leaves_no_file(tmp_path):
+def test_a_spool_leaves_no_file(tmp_path):
   files = '/proc/self/fd'
   if not os.path.isdir(files):
     pytest.skip('open files are read from /proc')
   before = len(os.listdir(files))
-  tape = Tape(SHAPE, tmp_path)
-  tape.append(*_chunk(np.random.default_rng(0)))
+  spool = FrameSpool(SHAPE, tmp_path)
+  spool.append(*_chunk(np.random.default_rng(0)))
   assert not list(tmp_path.iterdir())
   assert len(os.listdir(files)) == before + 1
-  del tape
+  del spool
   gc.collect()
   assert len(os.listdir(files)) == before

@@ -33,9 +33,9 @@ def client(studio):
 
 @pytest.fixture
 def path(client):
-  told = client.post('/sessions', json={'seed': 5, 'title': 'Two'}).json()
-  yield f'/sessions/{told["id"]}'
-  client.delete(f'/sessions/{told["id"]}')
+  session = client.post('/sessions', json={'seed': 5, 'title': 'Two'}).json()
+  yield f'/sessions/{session["id"]}'
+  client.delete(f'/sessions/{session["id"]}')
 
 
 def _events(socket, wanted, kind='jpeg'):
@@ -72,7 +72,7 @@ def test_three_prompts_with_a_cut_over_a_socket(client, path, director):
   assert all(f[8:12] == b'RIFF' for f in frames)
   assert cut['prompt'] == director.cfg.film.cut_prefix + 'b'
   assert cut['frame'] == director.timeline.chunk_start_pixel(cut['chunk'])
-  assert cut['latency_ms'] is not None and cut['looks']
+  assert cut['latency_ms'] is not None and cut['routed_frames']
 
   film = client.get(f'{path}/screenplay.json')
   assert 'attachment' in film.headers['content-disposition']
@@ -87,8 +87,8 @@ def test_three_prompts_with_a_cut_over_a_socket(client, path, director):
 def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
   segments = [{'prompt': p, 'chunks': 2} for p in 'ab']
   film = {'title': 'Two', 'seed': 3, 'segments': segments}
-  told = client.post('/sessions', json={'film': film}).json()
-  path = f'/sessions/{told["id"]}'
+  session = client.post('/sessions', json={'film': film}).json()
+  path = f'/sessions/{session["id"]}'
   while client.get(path).json()['status'] == 'rolling':
     time.sleep(0.01)
   assert client.get(path).json()['reason'] == 'the screenplay has ended'
@@ -133,11 +133,11 @@ def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
 def test_whatever_is_wrong_is_one_sentence(
   client, studio, method, where, body, status, sentence
 ):
-  before = studio.listed()['live']
+  before = studio.list_sessions()['live']
   answer = client.request(method, where, content=body)
   assert answer.status_code == status
   assert sentence in answer.json()['error']
-  assert studio.listed()['live'] == before
+  assert studio.list_sessions()['live'] == before
 
 
 def test_too_many_sessions_and_too_big_numbers(client, studio):

@@ -8,7 +8,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from cinejax.serving.http.guard import LOOPBACK, Bucket, Guard
+from cinejax.serving.http.guard import LOOPBACK, Guard, RateLimiter
 
 
 def _client(base='http://localhost:8000', **settings):
@@ -80,14 +80,14 @@ def test_a_token_is_asked_for_everywhere():
   assert page.status_code == 303 and page.headers['location'] == '/'
   cookie = page.headers['set-cookie'].lower()
   assert 'httponly' in cookie and 'samesite=strict' in cookie
-  assert client.get('/do').status_code == 200  # the cookie is kept
-  kept = page.headers['set-cookie'].split(';')[0]
-  assert _enters(client, cookie=kept)
+  assert client.get('/do').status_code == 200  # with the cookie
+  cookie = page.headers['set-cookie'].split(';')[0]
+  assert _enters(client, cookie=cookie)
 
 
-def test_who_asks_too_fast_is_told_so(monkeypatch):
-  still = functools.partial(Bucket, now=lambda: 0.0)
-  monkeypatch.setattr('cinejax.serving.http.guard.Bucket', still)
+def test_a_client_that_is_too_fast_is_refused(monkeypatch):
+  still = functools.partial(RateLimiter, now=lambda: 0.0)
+  monkeypatch.setattr('cinejax.serving.http.guard.RateLimiter', still)
   client = _client(rate=1.0)
   answers = [client.post('/do').status_code for _ in range(12)]
   assert answers[:10] == [200] * 10 and answers[-1] == 429
@@ -96,9 +96,9 @@ def test_who_asks_too_fast_is_told_so(monkeypatch):
 
 def test_a_bucket_fills_again():
   now = [0.0]
-  bucket = Bucket(2.0, lambda: now[0])
-  assert sum(bucket.take() for _ in range(100)) == 20
+  limiter = RateLimiter(2.0, lambda: now[0])
+  assert sum(limiter.allow() for _ in range(100)) == 20
   now[0] += 1.5
-  assert sum(bucket.take() for _ in range(100)) == 3
+  assert sum(limiter.allow() for _ in range(100)) == 3
   now[0] += 1e6
-  assert sum(bucket.take() for _ in range(100)) == 20
+  assert sum(limiter.allow() for _ in range(100)) == 20

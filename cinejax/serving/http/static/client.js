@@ -1,21 +1,22 @@
-// What the server understands: requests, and one socket that comes back.
+// Requests to the server, and a socket that reconnects.
 
 export async function ask(method, path, body) {
-  const answer = await fetch(path, {
+  const response = await fetch(path, {
     method,
     headers: body ? { 'content-type': 'application/json' } : {},
     body: body && JSON.stringify(body),
   });
-  const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) {
-    const error = new Error(told.error || `the server says ${answer.status}`);
-    error.status = answer.status;
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    const status = response.status;
+    const error = new Error(answer.error || `the server answers ${status}`);
+    error.status = status;
     throw error;
   }
-  return told;
+  return answer;
 }
 
-// The frames and events of one session, until `close`.
+// Receives the frames and events of one session, until `close`.
 export class Live {
   constructor(id, on) {
     this.id = id;
@@ -26,8 +27,8 @@ export class Live {
 
   connect() {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    const kind = 'format=jpeg';
-    const url = `${scheme}://${location.host}/sessions/${this.id}/live?${kind}`;
+    const path = `/sessions/${this.id}/live?format=jpeg`;
+    const url = `${scheme}://${location.host}${path}`;
     this.socket = new WebSocket(url);
     this.socket.binaryType = 'arraybuffer';
     this.open = new Promise((done) => { this.socket.onopen = done; });

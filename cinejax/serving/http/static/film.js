@@ -1,6 +1,6 @@
-// The film on its canvas: every frame at its own time, late ones dropped.
+// Plays the film on a canvas: every frame at its time; late frames are dropped.
 
-const KEPT = 96; // decoded frames that may wait
+const MAX_WAITING = 96; // decoded frames
 
 export class Film {
   constructor(canvas, { width, height, fps }) {
@@ -19,34 +19,34 @@ export class Film {
 
   clear() {
     this.waiting = []; // {due, frame, image}
-    this.chunks = []; // {take, frame, frames, due}
-    this.take = -1;
+    this.chunks = []; // {revision, frame, frames, due}
+    this.revision = -1;
     this.frame = -1; // on screen
     this.shown = []; // times at which frames went on screen
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
-  // A chunk comes, and goes on screen in `starts_in_ms`.
-  expect({ take, frame, frames, starts_in_ms: wait }) {
-    if (take !== this.take) {
+  // Announces a chunk that goes on screen in `starts_in_ms`.
+  expect({ revision, frame, frames, starts_in_ms: wait }) {
+    if (revision !== this.revision) {
       this.clear();
-      this.take = take;
+      this.revision = revision;
     }
     this.chunks.push({ frame, frames, due: performance.now() + wait });
     this.chunks = this.chunks.slice(-4);
   }
 
-  async add(take, frame, blob) {
+  async add(revision, frame, blob) {
     const chunk = this.chunks.find(
       (one) => frame >= one.frame && frame < one.frame + one.frames,
     );
-    if (take !== this.take || !chunk) return;
+    if (revision !== this.revision || !chunk) return;
     const image = await createImageBitmap(blob);
-    if (take !== this.take) return;
+    if (revision !== this.revision) return;
     const due = chunk.due + ((frame - chunk.frame) * 1000) / this.fps;
     this.waiting.push({ due, frame, image });
     this.waiting.sort((a, b) => a.frame - b.frame);
-    while (this.waiting.length > KEPT) this.waiting.shift().image.close();
+    while (this.waiting.length > MAX_WAITING) this.waiting.shift().image.close();
   }
 
   draw(now) {
@@ -64,7 +64,7 @@ export class Film {
     this.shown = this.shown.filter((time) => now - time < 3000);
   }
 
-  // Frames a second that went on screen lately; null where none did.
+  // Frames per second that went on screen in the last 3 s; null if too few.
   rate() {
     const times = this.shown.filter((t) => performance.now() - t < 3000);
     if (times.length < 3) return null;

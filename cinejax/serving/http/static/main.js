@@ -1,4 +1,4 @@
-// The page: one session, its film, what is said to it.
+// The page of one session: its film and its directions.
 
 import { ask, Live } from '/client.js';
 import { Film } from '/film.js';
@@ -7,29 +7,29 @@ import { clock, drawLane, drawStrip, make } from '/view.js';
 const at = (id) => document.getElementById(id);
 const model = await ask('GET', '/model');
 const film = new Film(at('film'), model);
-let session = null; // as the server told it last
+let session = null; // its last state from the server
 let live = null;
 let chunk = null; // the event of the chunk on screen
-let asleep = false; // the server has saved the film and forgotten it
+let asleep = false; // the server has saved the session and freed it
 
 // --- the session -----------------------------------------------------------
 
-function enter(told) {
+function enter(state) {
   live?.close();
   film.clear();
   chunk = null;
   asleep = false;
-  session = told;
-  history.replaceState(null, '', `#${told.id}`);
+  session = state;
+  history.replaceState(null, '', `#${state.id}`);
   at('track').replaceChildren();
-  at('looking').textContent = '';
-  at('looks').replaceChildren(make('li', {
-    className: 'none', textContent: 'What the memory looks at is shown here.' }));
-  live = new Live(told.id, {
-    event,
-    frame: (take, frame, blob) => film.add(take, frame, blob),
+  at('reading').textContent = '';
+  at('routed').replaceChildren(make('li', {
+    className: 'none', textContent: 'The frames that the memory reads.' }));
+  live = new Live(state.id, {
+    event: receive,
+    frame: (revision, frame, blob) => film.add(revision, frame, blob),
     lost: () => slate('The connection is lost; trying again…'),
-    gone: () => restore(told.id),
+    gone: () => restore(state.id),
   });
   show();
   at('prompt').focus();
@@ -39,16 +39,16 @@ async function restore(id) {
   try {
     enter(await ask('POST', '/sessions', { restore: id }));
   } catch {
-    fail(new Error('that film is gone; here is a new one'));
+    fail(new Error('that film no longer exists; this is a new one'));
     await begin({});
   }
 }
 
 async function begin(body) {
   try {
-    const told = await ask('POST', '/sessions', body);
+    const state = await ask('POST', '/sessions', body);
     if (session && !session.chunks) leave(session.id);
-    enter(told);
+    enter(state);
   } catch (error) {
     fail(error);
   }
@@ -56,51 +56,52 @@ async function begin(body) {
 
 const leave = (id) => ask('DELETE', `/sessions/${id}`).catch(() => {});
 
-function event(told) {
-  if (told.type === 'session') {
-    session = told;
+function receive(message) {
+  if (message.type === 'session') {
+    session = message;
     show();
-  } else if (told.type === 'chunk') {
-    film.expect(told);
-    session.chunks = told.chunk + 1;
-    setTimeout(() => onScreen(told), told.starts_in_ms);
-  } else if (told.type === 'error') {
-    fail(new Error(told.error));
-  } else if (told.type === 'answer' && told.compiling) {
-    slate('That is being prepared; the film goes on meanwhile.');
+  } else if (message.type === 'chunk') {
+    film.expect(message);
+    session.chunks = message.chunk + 1;
+    setTimeout(() => onScreen(message), message.starts_in_ms);
+  } else if (message.type === 'error') {
+    fail(new Error(message.error));
+  } else if (message.type === 'answer' && message.compiling) {
+    slate('This is being prepared; the film goes on in the meantime.');
     setTimeout(show, 4000);
-  } else if (told.type === 'saved') {
+  } else if (message.type === 'saved') {
     asleep = true;
     live.close();
-    slate('Nobody was here, so the film was saved. Roll takes it up again.');
-  } else if (told.type === 'closing') {
-    slate('The server is closing; the film is saved.');
+    slate('The film was idle and has been saved. Roll to go on with it.');
+  } else if (message.type === 'closing') {
+    slate('The server is closing and has saved the film.');
   }
 }
 
-function onScreen(told) {
-  if (told.take !== session.take) return;
-  const opens = !chunk || told.segment !== chunk.segment;
-  chunk = told;
+function onScreen(event) {
+  if (event.revision !== session.revision) return;
+  const isNew = !chunk || event.segment !== chunk.segment;
+  chunk = event;
   drawLane(
-    { track: at('track'), looks: at('looks'), looking: at('looking') },
-    told, session, model);
+    { track: at('track'), routed: at('routed'), reading: at('reading') },
+    event, session, model);
   at('latency').textContent =
-    told.latency_ms === null ? '–' : `${told.latency_ms} ms`;
-  at('made').textContent =
-    `${((1000 * told.frames) / Math.max(1, told.made_ms)).toFixed(0)} fps`;
-  at('film').setAttribute('aria-label', `The film: ${told.prompt}`);
-  showLength(told.shot, (told.frame + told.frames) / model.fps);
-  if (opens) {
-    const what = told.cut || told.chunk === 0 ? `Shot ${told.shot + 1}` : 'Goes on';
-    at('say-aloud').textContent = `${what}: ${told.prompt}`;
+    event.latency_ms === null ? '–' : `${event.latency_ms} ms`;
+  at('generated').textContent =
+    `${((1000 * event.frames) / Math.max(1, event.generation_ms)).toFixed(0)} fps`;
+  at('film').setAttribute('aria-label', `The film: ${event.prompt}`);
+  showLength(event.shot, (event.frame + event.frames) / model.fps);
+  if (isNew) {
+    const opens = event.cut || event.chunk === 0;
+    const what = opens ? `Shot ${event.shot + 1}` : 'Continued';
+    at('announcer').textContent = `${what}: ${event.prompt}`;
     show();
   }
   const last = session.segments.at(-1);
-  if (last) last.chunks = Math.max(last.chunks, told.chunk + 1 - last.chunk);
+  if (last) last.chunks = Math.max(last.chunks, event.chunk + 1 - last.chunk);
 }
 
-// --- what is shown ---------------------------------------------------------
+// --- the state of the session ----------------------------------------------
 
 function show() {
   const rolls = session.status === 'rolling';
@@ -108,8 +109,8 @@ function show() {
   at('play').setAttribute('aria-label', rolls ? 'Pause' : 'Roll');
   at('play').disabled = !session.segments.length;
   slate(rolls ? '' : session.reason);
-  const few = `${session.title || 'Untitled'} · seed ${session.seed}`;
-  at('about').textContent = `${model.name} · ${few}`;
+  const title = `${session.title || 'Untitled'} · seed ${session.seed}`;
+  at('about').textContent = `${model.name} · ${title}`;
   document.title = `${session.title || 'Untitled'} · cinejax`;
   offer('mp4', 'film.mp4');
   offer('screenplay', 'screenplay.json');
@@ -129,7 +130,7 @@ function showLength(shot, secs) {
     shot === undefined ? '' : `${shot + 1} · ${clock(secs)}`;
 }
 
-// A download, once there is something; before, no key leads there either.
+// A link to a download; disabled, also for the keyboard, without a film.
 function offer(id, file) {
   at(id).setAttribute('aria-disabled', String(!session.chunks));
   if (session.chunks) at(id).href = `/sessions/${session.id}/${file}`;
@@ -165,14 +166,14 @@ setInterval(() => {
   at('fps').textContent = rate === null ? '–' : `${rate.toFixed(1)} fps`;
 }, 250);
 
-// --- what is said ----------------------------------------------------------
+// --- directions ------------------------------------------------------------
 
 async function say(direction) {
   if (asleep) {
     await restore(session.id);
     await live.open;
   }
-  if (!live.send(direction)) fail(new Error('there is no connection yet'));
+  if (!live.send(direction)) fail(new Error('there is no connection to the server yet'));
 }
 
 function prompt(cut) {
@@ -184,7 +185,7 @@ function prompt(cut) {
   }
   if (at('at').value !== '') direction.at_secs = Number(at('at').value);
   say(direction);
-  at('at').value = ''; // the next prompt is for now again
+  at('at').value = ''; // the next prompt is for at once again
   at('prompt').select();
 }
 
@@ -268,7 +269,7 @@ async function run(file) {
   }
 }
 
-// --- how it looks ----------------------------------------------------------
+// --- appearance and limits -------------------------------------------------
 
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const theme = (name) => { document.documentElement.dataset.theme = name; };
@@ -294,7 +295,7 @@ document.documentElement.style.setProperty(
   '--aspect', model.width / model.height);
 at('prompt').maxLength = model.prompt_chars;
 at('guidance').disabled = model.guidance === null;
-const limits = [`A chunk lasts ${model.chunk_secs.toFixed(2)} s; what is said falls on the next one.`];
+const limits = [`A chunk lasts ${model.chunk_secs.toFixed(2)} s; a direction is for the next one.`];
 if (model.guidance === null) limits.push('This model runs without guidance.');
 if (model.steps_allowed) {
   limits.push(`It takes ${model.steps_allowed.join(', ')} steps.`);

@@ -1,0 +1,109 @@
+"""What a config compiles to a rollout: programs without weights.
+
+Every program takes the parameters of the DiT as an argument, so that training
+can sample from parameters that change, and a test can trace shapes alone.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from cinejax.config import Config
+from cinejax.core.random import key_from_seed
+from cinejax.film.journal import ChunkPrompt
+from cinejax.interop.texts import load_text
+from cinejax.models import denoiser
+from cinejax.models.text.select import Text
+from cinejax.rollout.placement import OnMesh, rollout_mesh, state_shardings
+from cinejax.rollout.scan import make_scan
+from cinejax.rollout.state import ChunkInput, RolloutState, init_state
+from cinejax.rollout.step import Step
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutPrograms:
+  """The step of a rollout, compiled when it is first used, and its inputs."""
+
+  cfg: Config
+  # None: `text` loads the encoder that cfg.text names.
+  text_encoder: Text | None = dataclasses.field(default=None, kw_only=True)
+
+  @property
+  def latent_shape(self) -> tuple[int, int, int, int]:
+    """(F, Y, X, C) of a chunk."""
+    return (self.cfg.film.frames_per_chunk, *self.cfg.frame_shape)
+
+  @functools.cached_property
+  def mesh(self) -> Mesh | None:
+    """The axes `sequence` and `tensor` of config.mesh; None: one device."""
+    return rollout_mesh(self.cfg.mesh, self.cfg.dit.heads)
+
+  @functools.cached_property
+  def text(self) -> Text:
+    """The text encoder."""
+    return self.text_encoder or load_text(self.cfg.text, self.mesh)
+
+  @functools.cached_property
+  def step(self) -> Step:
+    """Denoises and commits one chunk; not compiled."""
+    cfg = self.cfg
+    return Step(
+      denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
+      memory=cfg.memory,
+      diffusion=cfg.diffusion,
+      rollout=cfg.rollout,
+      latent_shape=self.latent_shape,
+      negative_text_WD=self.text.encode([cfg.rollout.negative_prompt])[0],
+    )
+
+  @functools.cached_property
+  def scan_fn(self) -> Callable[..., Any]:
+    """scan(params, state, chunks) -> (state, outputs); see rollout.scan."""
+    return on_mesh(make_scan(self.step), self.mesh)
+
+  @functools.cached_property
+  def commit_fn(self) -> Callable[..., Any]:
+    """commit(params, state, chunk, latents_BFYXC) -> state, jitted."""
+    return on_mesh(jax.jit(self.step.commit, donate_argnums=1), self.mesh)
+
+  def begin(self, seeds: Sequence[int]) -> RolloutState:
+    """The state of B films before their first chunk, one for each seed."""
+    state = init_state(
+      self.cfg.dit,
+      self.cfg.memory,
+      key_B=jnp.stack([key_from_seed(seed) for seed in seeds]),
+      latent_shape=self.latent_shape,
+      text_shape=(self.cfg.text.rows, self.cfg.text.features),
+      guided=self.cfg.rollout.guidance != 1,
+      fused=self.cfg.rollout.commit == 'fused',
+    )
+    return self.place(state)
+
+  def place(self, state: RolloutState) -> RolloutState:
+    """The state on the devices of `mesh`."""
+    if self.mesh is None:
+      return state
+    return jax.device_put(state, state_shardings(state, self.mesh))
+
+  def chunk_input(self, prompts: Sequence[ChunkPrompt]) -> ChunkInput:
+    """The input of the next chunk of B films, from one prompt for each."""
+    text_BWD = np.array(self.text.encode([p.prompt for p in prompts]))
+    for row_WD, p in zip(text_BWD, prompts, strict=True):
+      if p.share < 1:  # eq. (1) of film.journal
+        previous_WD = self.text.encode([p.previous_prompt])[0]
+        row_WD[:] = p.share * row_WD + (1 - p.share) * previous_WD
+    return ChunkInput(
+      text_BWD=jnp.asarray(text_BWD),
+      cut_B=jnp.asarray([p.cut for p in prompts]),
+    )
+
+
+def on_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
+  """`fn`, called under `mesh` if there is one."""
+  return OnMesh(fn, mesh) if mesh else fn
