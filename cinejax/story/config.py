@@ -33,7 +33,7 @@ class StoryConfig:
   seed: int = non_negative()
   clip_frames: int = positive()
   kinds: tuple[tuple[str, float], ...] = ruled(
-    f'hold pairs of a kind and its share; kinds are {", ".join(TRAINING_KINDS)}',
+    f'hold pairs (kind, share), of the kinds {", ".join(TRAINING_KINDS)}',
     lambda pairs: all(_is_share(*pair) for pair in pairs),
   )
   appearance_weight: float = positive()

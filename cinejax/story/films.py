@@ -79,10 +79,10 @@ def make_painter(
   """-> paint(codec params, batch) -> the batch with `latents` and `weight` in
   the place of `states`; traceable.
 
-  `latents` are float32 [B, N F, Y, X, C]. `weight` [B, N F, Y, X, 1] is what an
-  error in a latent cell counts: `appearance_weight` where a character covers all of
-  its pixels, 1 where none. Looks are a few per cent of all that is drawn, and
-  all that recall is about.
+  `latents` are float32 [B, N F, Y, X, C]. `weight` [B, N F, Y, X, 1] is the
+  weight of the loss in a latent cell: `appearance_weight` where a character
+  covers all of its pixels, 1 where none. Appearances are a small share of the
+  picture, and all that recall is about.
   """
 
   def one(params, states):
