@@ -213,7 +213,7 @@ def measure_train(cfg: Config, stage: str, repeats: int) -> Measurement:
   Raises UserError if the mesh does not divide the batch.
   """
   mesh = make_mesh(cfg.mesh)
-  program = planned.make_planned(stage, cfg, mesh)
+  program = planned.abstract_program(stage, cfg, mesh)
   state, frozen, _ = program.args
   with jax.set_mesh(mesh):
     state, frozen = _random_networks((state, frozen))

@@ -159,7 +159,7 @@ def _settings(
     ('eval', 'batch'),
   ):
     del settings[section][key]
-  settings['rollout']['commit'] = director.cfg.rollout.commit_alone
+  settings['rollout']['commit'] = director.cfg.rollout.unfused_commit
   # The codec alone is measured without a network.
   network = director.params if isinstance(director, Director) else None
   return {

@@ -1,27 +1,28 @@
-"""Says before a pod is rented whether a config fits it.
+"""Plans a run: tells whether a config fits a topology before it is rented.
 
   python -m cinejax.plan --config=configs/wan_14b.py --stage=base \\
     --topology=v5p:4x4x4 --config.mesh.fsdp=8 --config.mesh.sequence=8
 
-Compiles the product's own step for devices that are not here (`v5p:4x4x4`,
-`v6e:8x8*2`, `h100:1x8x8`; core/topology.py), and prints one line of JSON on
-standard output and a table on standard error: bytes a device by kind, whether
-they fit, floating point operations counted from shapes, what devices say to
-one another, and what to change. Nothing is loaded and nothing is run.
+It compiles the same program that training or a rollout runs, for devices that
+this machine does not have (`v5p:4x4x4`, `v6e:8x8*2`, `h100:1x8x8`; see
+core/topology.py). It prints a line of JSON on standard output, and a table on
+standard error: bytes on a device by kind, whether they fit, floating point
+operations counted from shapes, communication between devices, and what to
+change. No data and no weights are loaded, and nothing is run.
 
-`activations` are the compiler's temporaries: what is kept for the backward
-pass, gathered weights, gradients. Beside a rollout, `codec` is what decodes its
-frames and what it remembers of the last ones, and `text` is UMT5, which stays;
-what these need while they compute is not in it. Training is planned as if
-captions were encoded ahead (data_prep/texts.py): else UMT5 takes 11 GiB of each
-host's first device.
+`activations` are the compiler's temporaries: what is stored for the backward
+pass, gathered weights, gradients. For a rollout, `codec` is the decoder with
+its state, and `text` is UMT5, which stays on the devices; the memory that they
+need while they compute is not included. Training is planned as if captions had
+been encoded before (data_prep/texts.py); otherwise UMT5 takes 11 GiB on the
+first device of each host.
 
-`flops` are those of the model in one call, `flops_computed` with what is
-computed twice to save memory. `--quick` lets the compiler optimise less: on
-TPUs a quarter of the minutes; Wan's totals came within 4 % of the whole
-compiler's, those of toys less near. Where it is close, plan without it.
-`--topology=cpu:8` are virtual devices of this machine: of them there are
-`flops_device` too, what one device multiplies in the compiled program.
+`flops` are those of the model in one call; `flops_computed` include what is
+computed twice to save memory. With `--quick` the compiler optimises less. On
+TPUs this takes a quarter of the time; for Wan, totals came within 4 % of those
+without it, for small models less near. Plan without it where it is close.
+`--topology=cpu:8` stands for virtual devices of this machine. For these there
+is also `flops_device`, the operations of one device in the compiled program.
 """
 
 import dataclasses
@@ -54,23 +55,27 @@ _OVER = re.compile(
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines the flags, apart from import, so that commands can share one
+  process.
+  """
   flags.DEFINE_enum(
-    'stage', None, planned.PROGRAMS, 'What is compiled.', required=True
+    'stage', None, planned.PROGRAMS, 'Program to compile.', required=True
   )
   flags.DEFINE_string(
-    'topology', None, 'Such as v5p:4x4x4 or h100:1x8x8.', required=True
+    'topology', None, 'Devices, such as v5p:4x4x4 or h100:1x8x8.', required=True
   )
-  flags.DEFINE_bool('quick', False, 'Optimise less: sooner, nearly the same.')
-  flags.DEFINE_string('out', '', 'File to add the line of JSON to.')
-  flags.DEFINE_string('key', '', 'Named in the line, to find it by.')
+  flags.DEFINE_bool(
+    'quick', False, 'Compile faster; bytes are then approximate.'
+  )
+  flags.DEFINE_string('out', '', 'File to append the line of JSON to.')
+  flags.DEFINE_string('key', '', 'Name of the plan, written into the line.')
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   if args.out:
-    check_file(args.out)  # now, not after minutes
-  jax.config.update('jax_platforms', 'cpu')  # of this machine
+    check_file(args.out)  # before minutes of compilation
+  jax.config.update('jax_platforms', 'cpu')  # the plan needs no accelerator
   row = plan(args.stage, cfg, args.topology, quick=args.quick)
   _show(row)
   line = json.dumps(({'key': args.key} if args.key else {}) | row)
@@ -82,10 +87,14 @@ def main() -> None:
 def plan(
   stage: str, cfg: Config, name: str, *, quick: bool = False
 ) -> dict[str, Any]:
-  """What is printed, of the program `stage` on the topology `name`."""
+  """Compiles the program `stage` for the topology `name`.
+
+  Returns the fields of the printed line (see the module). Raises UserError if
+  the mesh does not divide the devices, the model or the batch.
+  """
   chip, devices = topology.describe(name)
   mesh = make_mesh(cfg.mesh, devices)
-  program = planned.make_planned(stage, cfg, mesh)
+  program = planned.abstract_program(stage, cfg, mesh)
   held = {
     kind: planned.bytes_of(tree)
     for kind, tree in (program.kinds | program.beside).items()
@@ -115,13 +124,13 @@ def plan(
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
     used = held | {'total': _needed(str(error), beside, sum(held.values()))}
-    said: dict[str, Any] = {}
+    traffic: dict[str, Any] = {}
   else:
     used = _bytes(held, beside, compiled.memory_analysis())
     text = compiled.as_text()
-    said = {
-      kind: dataclasses.asdict(traffic)
-      for kind, traffic in hlo.collectives(text).items()
+    traffic = {
+      kind: dataclasses.asdict(calls)
+      for kind, calls in hlo.collectives(text).items()
     }
     if chip.name == 'cpu':
       row['flops_device'] = hlo.products(text)
@@ -129,7 +138,7 @@ def plan(
   fits = 'activations' in used and used['total'] <= chip.hbm_bytes
   return row | {
     'bytes': used,
-    'collectives': said,
+    'collectives': traffic,
     'compile_secs': round(secs, 1),
     'quick': quick,
     'fits': fits,
@@ -141,7 +150,10 @@ def plan(
 def changes(
   stage: str, cfg: Config, used: dict[str, int], mesh: Mesh, hbm_bytes: int
 ) -> list[str]:
-  """What would make it fit, the likeliest first."""
+  """Changes that could make the program fit, the likeliest first.
+
+  `used` are bytes on a device by kind; a device has `hbm_bytes`.
+  """
   found = []
   split = mesh.shape['data'] * mesh.shape['fsdp']
   lasting = sum(used.get(kind, 0) for kind in ('params', 'optimizer', 'ema'))
@@ -161,7 +173,7 @@ def changes(
     if settings.batch > split * settings.accumulate:
       parts = settings.batch // split
       found.append(f'--config.stage.{stage}.accumulate={parts}')
-    # what bfloat16 moments forget is said in configs/base.py
+    # configs/base.py explains what bfloat16 moments lose
     if settings.moments_dtype == 'float32' and settings.beta2 < 0.99:
       found.append(f'--config.stage.{stage}.moments_dtype=bfloat16')
   ways = mesh.shape['sequence'] * mesh.shape['tensor']
@@ -175,7 +187,8 @@ def changes(
   if not training and cfg.memory.dtype == 'compute':
     found.append('--config.memory.dtype=int8')
   if training and moving > lasting and cfg.dit.heads % (2 * ways):
-    # more chips would take more films; what a film needs goes by its length
+    # more chips only take more films; the memory of one film depends on its
+    # length
     chunks = int(0.8 * cfg.data.chunks * (hbm_bytes - lasting) / moving)
     shorter = [f'--config.data.chunks={chunks}'] if chunks > 0 else []
     return [*found, *shorter, 'chips with more memory']
@@ -183,13 +196,13 @@ def changes(
 
 
 def _compile(
-  program: planned.Planned, mesh: Mesh, quick: bool
+  program: planned.AbstractProgram, mesh: Mesh, quick: bool
 ) -> jax.stages.Compiled:
   options: dict[str, Any] = {}
   if quick:
     options['exec_time_optimization_effort'] = -1.0  # of -1 to 1
   if mesh.devices.flat[0].platform not in ('tpu', 'cpu'):
-    # it tries its kernels on the device to choose one, and there is none
+    # it would choose its kernels by running them on the device
     options['xla_gpu_enable_triton_gemm'] = False
   with jax.set_mesh(mesh):
     return program.fn.lower(*program.args).compile(compiler_options=options)
@@ -214,27 +227,28 @@ def _bytes(held: dict[str, int], beside: int, analysis: Any) -> dict[str, int]:
 
 
 def _needed(error: str, beside: int, held: int) -> int:
-  """What the compiler says that it would need; 0 if it does not say.
+  """The bytes that the compiler's error says it needs; 0 if it says nothing.
 
-  It counts what is not `beside`, or its temporaries without what is `held`.
+  The error counts either all but `beside`, or temporaries alone, without the
+  arguments, which are `held`.
   """
   match = _OVER.search(error)
   if match is None:
     return 0
-  said = match['whole'] or match['temporaries']
+  size = match['whole'] or match['temporaries']
   known = beside if match['whole'] else held
-  return known + int(float(said[:-1]) * _SIZES[said[-1]])
+  return known + int(float(size[:-1]) * _SIZES[size[-1]])
 
 
 def _show(row: dict[str, Any]) -> None:
   table = Table(
     title=f'{row["config"]} {row["stage"]} on {row["topology"]}', title_style=''
   )
-  table.add_column('of one device')
+  table.add_column('on one device')
   table.add_column('GiB', justify='right')
   for kind, count in row['bytes'].items():
     table.add_row(kind, f'{count / 2**30:.2f}')
-  table.add_row('it has', f'{row["hbm_bytes"] / 2**30:.2f}')
+  table.add_row('its memory', f'{row["hbm_bytes"] / 2**30:.2f}')
   console = Console(file=sys.stderr, highlight=False)
   console.print(table)
   for kind, traffic in row['collectives'].items():

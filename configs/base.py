@@ -204,7 +204,7 @@ def get_config() -> ConfigDict:
   mesh.tensor = 1
 
   evaluation = config.eval = ConfigDict()
-  evaluation.seed = 1_000_003  # apart from training's
+  evaluation.seed = 1_000_003  # of films; differs from that of training films
   evaluation.films = 64  # how many are evaluated
   # eval | long | strict | minutes: how films are cast (10-11, 40, about
   # 25, and 400 chunks)
@@ -212,7 +212,7 @@ def get_config() -> ConfigDict:
   evaluation.batch = 8  # films rolled out together
   evaluation.cuts = 'content'  # content | transnetv2:FILE finds cuts
   evaluation.matching = 'greedy'  # greedy | optimal: cuts found to asked for
-  # frames before a return in which she is not seen
+  # frames before a return that do not show the returning character
   evaluation.window_frames = memory.get_oneway_ref('window_frames')
   # frames of SCA's penalty for a missed or extra cut; 0 = mean shot length
   evaluation.penalty_frames = 0.0

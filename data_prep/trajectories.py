@@ -31,7 +31,12 @@ from jax.sharding import Mesh
 from cinejax import command
 from cinejax.config import Config
 from cinejax.core.random import key_from_seed
-from cinejax.core.sharding import batch_sharding, make_mesh, param_shardings
+from cinejax.core.sharding import (
+  batch_sharding,
+  make_mesh,
+  param_shardings,
+  with_shardings,
+)
 from cinejax.data.pipeline import fit_film
 from cinejax.data.sources import LatentFilm, LatentFilms, TrajectoryFilm
 from cinejax.interop.archive import locate
@@ -119,13 +124,7 @@ def make_teach(cfg: Config, weights: pathlib.Path, mesh: Mesh) -> Teach:
   shapes = jax.eval_shape(init_dit(cfg.dit), jax.random.key(0))
   params = load_params(
     weights,
-    jax.tree.map(
-      lambda x, sharding: jax.ShapeDtypeStruct(
-        x.shape, x.dtype, sharding=sharding
-      ),
-      shapes,
-      param_shardings(shapes, mesh),
-    ),
+    with_shardings(shapes, param_shardings(shapes, mesh)),
   )
 
   @jax.jit

@@ -130,7 +130,7 @@ import sys
 
 stage, path, steps = sys.argv[1:]
 rows = [json.loads(line) for line in open(path)]
-surviving = {row['step']: row for row in rows}  # of two the later counts
+surviving = {row['step']: row for row in rows}  # the later of two rows counts
 begun = next(
   i + 1
   for i, (a, b) in enumerate(zip(rows, rows[1:]))
@@ -138,7 +138,7 @@ begun = next(
 )
 last, first = rows[begun - 1]['step'], rows[begun]['step']
 assert 1 < first and last - first < 8, (last, first)  # saved every 4
-for row in rows[:begun]:  # what both did: two processes are one
+for row in rows[:begun]:  # done twice: two processes equal one
   if row['step'] >= first:
     other = surviving[row['step']]
     for name in ('loss', 'grad_norm'):

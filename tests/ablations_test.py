@@ -78,7 +78,7 @@ def place(tmp_path_factory):
 
 
 def differing(module):
-  """Of points that run the same commands the last: the first are defaults."""
+  """The last of the points with the same commands; the first have defaults."""
   last = {module.runs(point): point['name'] for point in module.sweep()}
   return list(last.values())
 
@@ -102,7 +102,7 @@ def test_an_ablation_fills_its_table(name, place):
   found = json.loads((place / f'runs/{name}/table.json').read_text())
   assert [point['name'] for point in found['points']] == points
   known = {figure for row in found['table'].values() for figure in row}
-  assert set(module.METRICS) <= known, 'a figure that nothing measures'
+  assert set(module.METRICS) <= known, 'a metric that nothing measures'
   title, _, header, *_ = done.stdout[done.stdout.index('# ') :].splitlines()
   assert title == f'# {module.__doc__.splitlines()[0]}'
   assert all(f'| {figure} |' in header for figure in module.METRICS)

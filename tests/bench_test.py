@@ -29,7 +29,7 @@ def test_a_stage_of_three_networks_is_timed():
 
 
 @pytest.mark.slow
-def test_rows_are_printed_and_added_to_the_file(tmp_path):
+def test_measurements_are_printed_and_appended_to_the_file(tmp_path):
   out = tmp_path / 'rows.jsonl'
   out.write_text('{"what": "before"}\n')
   answer = subprocess.run(

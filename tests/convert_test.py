@@ -1,4 +1,4 @@
-"""Weights from layout to layout, by the command and through files."""
+"""The command convert: weights from one layout to another, and back."""
 
 import json
 import pathlib
@@ -27,7 +27,7 @@ HALF = 'condition_embedder.text_embedder'  # stored in bfloat16
 
 @pytest.fixture(scope='module')
 def source(tmp_path_factory):
-  """A pipeline of diffusers, of mixed precision."""
+  """A pipeline of diffusers with mixed precision."""
   folder = tmp_path_factory.mktemp('pipeline') / 'transformer'
   folder.mkdir()
   weights = {
@@ -79,7 +79,7 @@ def test_round_trip_through_shards_is_bit_equal(source, run, tmp_path):
 def test_a_self_forcing_checkpoint_is_taken_and_given_back(
   source, run, tmp_path
 ):
-  """Through a .pt whose names have prefixes, to Wan's layout."""
+  """A .pt whose names have prefixes is converted to Wan's layout."""
   there = run(source[0], 'self_forcing', tmp_path / 'there', name='student')
   checkpoint = there / 'student.pt'
   for network in ('generator', 'generator_ema'):
@@ -123,7 +123,7 @@ def test_fewer_shards_leave_no_stale_index(source, run, tmp_path):
 
 
 def test_a_device_reads_its_part(source, run, tmp_path):
-  """Wan's shards into arrays over eight devices, in float32."""
+  """Wan's shards are loaded as float32 arrays over eight devices."""
   folder, weights = source
   wan = run(folder, 'wan', tmp_path / 'wan', shard_gb=1e-4)
   path = archive.locate(wan, 'base')
@@ -139,7 +139,7 @@ def test_a_device_reads_its_part(source, run, tmp_path):
     param_shardings(like, mesh),
   )
   loaded = tree_lib.paths(load_params(path, like))
-  whole = views.as_ours(weights, 'diffusers', shapes)
+  whole = views.to_leaves(weights, 'diffusers', shapes)
   kernel = loaded['blocks/mlp_in/kernel']
   assert kernel.addressable_shards[0].data.shape == (2, 12, 32)
   for name, x in loaded.items():

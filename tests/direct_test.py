@@ -212,7 +212,7 @@ def test_a_film_is_directed_live_or_from_a_screenplay(command):
     ('out', str(Path(__file__)), 'direct_test.py is a file'),
   ],
 )
-def test_mistakes_are_found_before_anything_is_made(
+def test_mistakes_are_found_before_anything_is_written(
   command, tmp_path, flag, value, sentence
 ):
   with pytest.raises(UserError, match=sentence):

@@ -74,14 +74,14 @@ def weights(tmp_path):
   return path
 
 
-def test_a_fused_commit_is_waited_for_and_a_reused_one_is_kept():
+def test_a_fused_commit_becomes_separate_and_reuse_stays():
   for commit, alone in (('fused', 'separate'), ('reuse', 'reuse')):
     director = RolloutPrograms(make_cfg(**{'rollout.commit': commit}))
     given = runner._with_policy(director, 'window').cfg
     assert (given.rollout.commit, given.memory.policy) == (alone, 'window')
 
 
-def test_films_hide_who_returns_from_the_window_that_is_said():
+def test_absences_are_longer_than_the_configured_window():
   def cast(**changes):
     director = RolloutPrograms(make_cfg(**changes))
     return suite.cast_films(director, 4)
@@ -171,7 +171,7 @@ def batches(monkeypatch):
   return types.SimpleNamespace(asked=asked, fn=score_batch)
 
 
-def test_a_stopped_run_goes_on_and_a_longer_one_adds(
+def test_an_interrupted_run_continues_and_a_longer_one_adds(
   weights, command, batches, tmp_path, capsys
 ):
   given = {'films': 3, 'seeds': 2, 'metrics': ['given', 'swap']}
@@ -247,7 +247,7 @@ def test_scores_of_another_network_or_config_are_not_mixed(
 def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
   seen = []
 
-  def roll(director, said, seeds):
+  def roll(director, prompts, seeds):
     seen.append(list(seeds))
     raise KeyboardInterrupt
 
@@ -264,7 +264,7 @@ def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
   assert a == make_cfg().eval.seed
 
 
-def test_screenplays_are_looked_at_frame_by_frame(
+def test_screenplays_are_scored_from_their_frames(
   weights, monkeypatch, tmp_path
 ):
   films = [
@@ -274,11 +274,11 @@ def test_screenplays_are_looked_at_frame_by_frame(
   ]
   seen = []
 
-  def roll(director, said, seeds):
-    seen.append((len(said), *seeds))
-    for chunk in range(max(map(len, said))):
+  def roll(director, prompts, seeds):
+    seen.append((len(prompts), *seeds))
+    for chunk in range(max(map(len, prompts))):
       frames, grey = (12, 160) if chunk else (9, 0)  # cuts after chunk 0
-      yield np.full((len(said), frames, 64, 64, 3), grey, np.uint8)
+      yield np.full((len(prompts), frames, 64, 64, 3), grey, np.uint8)
 
   monkeypatch.setattr(suite.batches_lib, 'roll', roll)
   case = suite.BenchmarkCase(
@@ -303,7 +303,7 @@ def test_screenplays_are_looked_at_frame_by_frame(
   assert abs(int(kept_films[0][20, 5, 5, 0]) - 160) < 4
 
 
-def test_batches_have_neighbours_of_one_length():
+def test_batches_have_films_of_similar_length():
   cfg = make_cfg()
   director = types.SimpleNamespace(cfg=cfg, timeline=Timeline(3, 4, 8))
   films = [casting.cast('strict', 3, index) for index in range(5)]
@@ -337,7 +337,7 @@ def test_batches_have_neighbours_of_one_length():
     ({'eval.features': ('x',)}, {}, 'config.eval.features has x; each must'),
   ],
 )
-def test_mistakes_are_found_before_anything_is_made(
+def test_mistakes_are_found_before_anything_is_written(
   command, tmp_path, changes, given, sentence
 ):
   with pytest.raises(UserError, match=sentence):

@@ -1,4 +1,4 @@
-"""What a plan says; the compilers themselves are tried where they are."""
+"""Plans: bytes, FLOPs and advice; compilers of accelerators if installed."""
 
 import importlib.util
 import json
@@ -31,8 +31,8 @@ needs_gpu_compiler = pytest.mark.skipif(
 )
 
 
-# what must be shown to fit, as launch/plans.sh asks for it: model, stage,
-# chunks, topology, batch, flags
+# the plans of launch/plans.sh that must fit: model, stage, chunks, topology,
+# batch, flags
 OWN = (
   '--config.dmd.real_layers=0 --config.dmd.real_heads=0 '
   '--config.dmd.real_mlp_features=0'
@@ -46,7 +46,7 @@ FITS = (
 )
 
 
-# the least that a TPU's own kernels take
+# the smallest sizes that the kernels of a TPU accept
 ON_TPU = {
   'dit__head_features': 128,
   'dit__compute_dtype': 'bfloat16',
@@ -68,7 +68,7 @@ def make_config(**changes):
 def test_bytes_are_those_of_one_device():
   cfg = make_config(stage__base__optimizer='adamw')
   one, many = (
-    planned.make_planned('base', cfg, make_mesh(mesh, jax.devices()[:n]))
+    planned.abstract_program('base', cfg, make_mesh(mesh, jax.devices()[:n]))
     for mesh, n in (
       (MeshConfig(1, 1, 1, 1), 1),
       (MeshConfig(1, 2, 2, 1), 4),
@@ -78,7 +78,7 @@ def test_bytes_are_those_of_one_device():
   leaves = jax.tree.leaves(one.kinds['params'])
   assert count == 4 * sum(np.prod(leaf.shape) for leaf in leaves)
   assert 2 * count < planned.bytes_of(one.kinds['optimizer']) < 2.01 * count
-  # biases, norms and modulation are whole on every device
+  # biases, norms and modulation are replicated
   assert count / 4 < planned.bytes_of(many.kinds['params']) < count / 2
   assert planned.bytes_of(many.kinds['batch']) == (
     planned.bytes_of(one.kinds['batch']) // 2
@@ -102,7 +102,7 @@ def test_flops_are_those_of_the_layers():
   time = 2 * frames * d * (dit.time_features + d + 6 * d)
   read = 2 * chunks * text.words * (text.features + d) * d
   forward = films * (layers + patch + head + time + read)
-  # of what comes first nobody asks the gradient of the input
+  # the first layers need no gradient of their input
   first = films * (
     patch
     + 2 * frames * d * dit.time_features
@@ -139,8 +139,8 @@ def test_what_the_compiler_says_it_needs(error, needed):
 def test_what_to_change():
   cfg = make_config(stage__base__batch=8)
   mesh = make_mesh(MeshConfig(2, 2, 1, 1), jax.devices()[:4])
-  told = plan.changes('base', cfg, {'params': 10, 'total': 50}, mesh, 30)
-  assert told == [
+  found = plan.changes('base', cfg, {'params': 10, 'total': 50}, mesh, 30)
+  assert found == [
     '--config.dit.remat=full',
     '--config.mesh.data=1, so that fsdp splits weights further',
     '--config.stage.base.accumulate=2',
@@ -154,25 +154,25 @@ def test_films_that_no_more_chips_would_split_must_be_shorter():
   cfg = make_config(dit__remat='full', data__chunks=20)  # two heads
   used = {'params': 10, 'total': 50}
   mesh = make_mesh(MeshConfig(1, 2, 2, 1), jax.devices()[:4])
-  told = plan.changes('base', cfg, used, mesh, 30)
-  assert told[-2:] == ['--config.data.chunks=8', 'chips with more memory']
-  told = plan.changes('rollout', cfg, used, mesh, 30)
-  assert told[-1] == 'more chips, or chips with more memory'
+  found = plan.changes('base', cfg, used, mesh, 30)
+  assert found[-2:] == ['--config.data.chunks=8', 'chips with more memory']
+  found = plan.changes('rollout', cfg, used, mesh, 30)
+  assert found[-1] == 'more chips, or chips with more memory'
 
 
 def test_a_larger_judge_is_the_first_to_go():
   cfg = make_config(dit__remat='full', dmd__real_layers=3)
   mesh = make_mesh(MeshConfig(1, 1, 1, 1), jax.devices()[:1])
-  told = plan.changes('dmd', cfg, {'params': 10, 'total': 50}, mesh, 30)
-  assert told[0].startswith('--config.dmd.real_layers=0 ')
-  assert not any('moments_dtype' in change for change in told)
+  found = plan.changes('dmd', cfg, {'params': 10, 'total': 50}, mesh, 30)
+  assert found[0].startswith('--config.dmd.real_layers=0 ')
+  assert not any('moments_dtype' in change for change in found)
 
 
 @pytest.mark.parametrize('program', planned.PROGRAMS)
 def test_heads_that_a_mesh_does_not_divide_are_a_sentence(program):
   mesh = make_mesh(MeshConfig(1, 1, 2, 2), jax.devices()[:4])
   with pytest.raises(UserError, match='heads is 2; it must be a multiple of'):
-    planned.make_planned(program, make_config(), mesh)
+    planned.abstract_program(program, make_config(), mesh)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_too_large_for_a_pod_does_not_fit():
 
 @pytest.mark.slow
 def test_weak_scaling_by_what_is_compiled():
-  """A film a device: each does as much, but for what is done per layer."""
+  """With a film for each device, the work of a device stays the same."""
   rows = [
     plan.plan(
       'base',
@@ -274,17 +274,18 @@ def test_weak_scaling_by_what_is_compiled():
   assert rows[0]['flops_computed'] == pytest.approx(one, rel=0.02)
   assert many == pytest.approx(one, rel=0.02)
   assert not rows[0]['collectives']
-  said = sum(kind['bytes'] for kind in rows[1]['collectives'].values())
-  # weights come once in each direction, gradients go, in float32 at most
+  moved = sum(kind['bytes'] for kind in rows[1]['collectives'].values())
+  # weights are gathered once in each direction, and gradients scattered, in
+  # float32 at most
   assert (
     0
-    < said
+    < moved
     < 6
     * 4
     * sum(
       np.prod(leaf.shape)
       for leaf in jax.tree.leaves(
-        planned.make_planned(
+        planned.abstract_program(
           'base',
           make_config(),
           make_mesh(MeshConfig(1, 1, 1, 1), jax.devices()[:1]),
@@ -311,8 +312,8 @@ def planned_rows():
 def test_what_must_fit_was_compiled_and_fits(key):
   row = planned_rows()[key]
   model, stage, chunks, topology, *_ = key.split()
-  told = [row[x] for x in ('config', 'stage', 'topology', 'chunks', 'size')]
-  assert told == [f'wan_{model}', stage, topology, int(chunks), [480, 832]]
+  labels = [row[x] for x in ('config', 'stage', 'topology', 'chunks', 'size')]
+  assert labels == [f'wan_{model}', stage, topology, int(chunks), [480, 832]]
   frames = 4 * row['chunks'] * row['frames_per_chunk'] - 3
   assert frames == {7: 81, 20: 237}[row['chunks']]
   assert row['fits'] and 0 < row['bytes']['total'] <= row['hbm_bytes']
@@ -329,7 +330,7 @@ def test_what_must_fit_was_compiled_and_fits(key):
   ],
 )
 def test_what_must_fit_still_does(key):
-  """As it was compiled; 14B takes a TPU's compiler ten minutes or more."""
+  """Recorded plans; at 14B, a TPU's compiler takes ten minutes or more."""
   model, stage, chunks, topology, batch, *flags = key.split()
   config = {'1_3b': wan_1_3b, '14b': wan_14b}[model].get_config()
   changes = {'data.chunks': int(chunks), f'stage.{stage}.batch': int(batch)}
@@ -345,18 +346,18 @@ def test_what_must_fit_still_does(key):
 
 def test_a_rollout_is_counted_with_what_stays_beside_it():
   mesh = make_mesh(MeshConfig(1, 1, 2, 1), jax.devices()[:2])
-  beside = planned.make_planned(
+  beside = planned.abstract_program(
     'rollout', resolve(wan_1_3b.get_config()), mesh
   ).beside
-  # 5.68e9 parameters of umt5-xxl in bfloat16, of which norms are whole
+  # 5.68e9 parameters of umt5-xxl in bfloat16, with replicated norms
   assert planned.bytes_of(beside['text']) == pytest.approx(
     2 * 5.68e9 / 2, rel=1e-3
   )
   params, state = beside['codec']
-  # the codec is whole on the device that decodes: 127 million in float32
+  # the codec is replicated: 127 million parameters in float32
   assert planned.bytes_of(params) == pytest.approx(4 * 127e6, rel=0.01)
   assert planned.bytes_of(state) > 0
-  tiny_beside = planned.make_planned('rollout', make_config(), mesh).beside
+  tiny_beside = planned.abstract_program('rollout', make_config(), mesh).beside
   assert list(tiny_beside) == ['codec']
 
 
@@ -364,7 +365,7 @@ def test_a_rollout_is_counted_with_what_stays_beside_it():
 def test_the_command_prints_one_line_and_a_table(tmp_path):
   rows = tmp_path / 'rows.jsonl'
   rows.write_text('{}\n')
-  told = subprocess.run(
+  done = subprocess.run(
     [
       *(sys.executable, '-m', 'cinejax.plan', '--config=configs/tiny.py'),
       *('--stage=rollout', '--topology=cpu:8', '--config.mesh.sequence=2'),
@@ -375,14 +376,14 @@ def test_the_command_prints_one_line_and_a_table(tmp_path):
     text=True,
     check=False,
   )
-  assert told.returncode == 0, told.stderr
-  (line,) = told.stdout.splitlines()
+  assert done.returncode == 0, done.stderr
+  (line,) = done.stdout.splitlines()
   row = json.loads(line)
   assert row['key'] == 'small' and row['fits'] and row['devices'] == 8
   assert rows.read_text() == f'{{}}\n{line}\n'
   used = row['bytes']
   alone = used['params'] + used['bank'] + used['activations']
   assert used['total'] >= alone + used['codec'] > alone
-  assert 'tiny rollout on cpu:8' in told.stderr
+  assert 'tiny rollout on cpu:8' in done.stderr
   for shown in ('codec', 'all-to-all', 'it fits'):
-    assert shown in told.stderr
+    assert shown in done.stderr

@@ -1,4 +1,4 @@
-"""Sweeps: what is run, what is skipped, and what stopping leaves behind."""
+"""Sweeps: points that run, points that are skipped, and interruptions."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def finish(process):
 
 @pytest.fixture(scope='module')
 def answers(tmp_path_factory):
-  """Of command lines that run side by side, and write nothing."""
+  """The output of commands that run in parallel and write nothing."""
   workdir = tmp_path_factory.mktemp('sweep') / 'workdir'
   policy = 'configs/ablations/policy.py'
   dry = (f'--workdir={workdir}', '--dry_run')
@@ -96,7 +96,7 @@ def answers(tmp_path_factory):
   return workdir, done
 
 
-def test_a_dry_run_is_a_line_of_shell_a_point(answers):
+def test_a_dry_run_prints_a_line_of_shell_per_point(answers):
   workdir, done = answers
   code, out, err = done['dry']
   assert code == 0, err
@@ -112,7 +112,7 @@ def test_a_dry_run_is_a_line_of_shell_a_point(answers):
     )
 
 
-def test_a_file_that_is_no_ablation_is_said(answers):
+def test_a_file_that_is_not_an_ablation_is_refused(answers):
   code, _, err = answers[1]['none']
   assert code == 2 and err.startswith('error: configs/tiny.py has no sweep')
 
@@ -133,7 +133,7 @@ def program(tmp_path, name, *programs):
   )
 
 
-def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, capsys):
+def test_failed_points_run_again_and_done_points_do_not(tmp_path, capsys):
   note = 'open({!r}, "a").write("once;")'
   said = tmp_path / 'said'
   good = program(tmp_path, 'good', note.format(str(said)))
@@ -150,7 +150,7 @@ def test_what_failed_is_run_again_and_what_is_done_is_not(tmp_path, capsys):
 
 
 def test_k_points_run_at_a_time(tmp_path):
-  """Each waits for the other; alone neither would ever end."""
+  """Each point waits for the other, so neither would end alone."""
   wait = (
     'import pathlib, time\n'
     'pathlib.Path({!r}).touch()\n'
@@ -208,7 +208,7 @@ def test_devices_are_divided_among_slots(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_sweep_stops_and_goes_on(tmp_path):
+def test_an_interrupted_sweep_continues(tmp_path):
   file, workdir = tmp_path / 'rates.py', tmp_path / 'work'
   file.write_text(FILE.lstrip())
   line = (f'--workdir={workdir}', '--platform=cpu')

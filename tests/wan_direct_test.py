@@ -58,8 +58,8 @@ def folder(fixtures, tmp_path_factory):
   folder = tmp_path_factory.mktemp('wan')
   dit = _weights(fixtures / 'fixture_wan_dit_tiny.safetensors')
   cfg = sizes.read_sizes(Archive(folder, dit, {}), 'diffusers')
-  leaves = views.as_ours(dit, 'diffusers', sizes.leaf_shapes(cfg))
-  wan = views.as_theirs(leaves, 'wan')
+  leaves = views.to_leaves(dit, 'diffusers', sizes.leaf_shapes(cfg))
+  wan = views.from_leaves(leaves, 'wan')
   save_file(
     {name: read(x) for name, x in wan.items()},
     folder / 'diffusion_pytorch_model.safetensors',

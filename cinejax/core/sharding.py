@@ -214,6 +214,28 @@ def param_shardings(
   return jax.tree_util.tree_map_with_path(leaf, tree)
 
 
+def with_shardings(tree: Any, shardings: Any, dtypes: Any = None) -> Any:
+  """A tree of jax.ShapeDtypeStruct with shardings; nothing is allocated.
+
+  Args:
+    tree: arrays or their shapes.
+    shardings: one for all leaves, or a tree of them.
+    dtypes: a tree of types; None: those of `tree`.
+  """
+  if isinstance(shardings, jax.sharding.Sharding):
+    shardings = jax.tree.map(lambda _: shardings, tree)
+  if dtypes is None:
+    dtypes = jax.tree.map(lambda x: x.dtype, tree)
+  return jax.tree.map(
+    lambda x, sharding, dtype: jax.ShapeDtypeStruct(
+      x.shape, dtype, sharding=sharding
+    ),
+    tree,
+    shardings,
+    dtypes,
+  )
+
+
 def mesh_in_use() -> jax.sharding.AbstractMesh:
   """The mesh of `jax.set_mesh`; outside of it an empty one, of size 1."""
   return jax.sharding.get_abstract_mesh()

@@ -12,7 +12,7 @@ from jax.sharding import SingleDeviceSharding
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import param_shardings
+from cinejax.core.sharding import param_shardings, with_shardings
 from cinejax.directing.director import Director
 from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.weights import load_codec, load_params
@@ -47,13 +47,8 @@ def load_director(
     functools.partial(denoiser.init_params, cfg.dit), jax.random.key(0)
   )
   # Parameters are placed as they are read, so that the host never holds all.
-  like = jax.tree.map(
-    lambda x, dtype, sharding: jax.ShapeDtypeStruct(
-      x.shape, dtype, sharding=sharding
-    ),
-    like,
-    denoiser.resting_types(cfg.dit, like),
-    weight_shardings(cfg, like),
+  like = with_shardings(
+    like, weight_shardings(cfg, like), denoiser.resting_types(cfg.dit, like)
   )
   _check_frames(cfg, file)
   try:

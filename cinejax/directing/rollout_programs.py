@@ -37,7 +37,7 @@ class RolloutPrograms:
   @property
   def latent_shape(self) -> tuple[int, int, int, int]:
     """(F, Y, X, C) of a chunk."""
-    return (self.cfg.film.frames_per_chunk, *self.cfg.frame_shape)
+    return _latent_shape(self.cfg)
 
   @functools.cached_property
   def mesh(self) -> Mesh | None:
@@ -52,15 +52,8 @@ class RolloutPrograms:
   @functools.cached_property
   def step(self) -> Step:
     """Denoises and commits one chunk; not compiled."""
-    cfg = self.cfg
-    return Step(
-      denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
-      memory=cfg.memory,
-      diffusion=cfg.diffusion,
-      rollout=cfg.rollout,
-      latent_shape=self.latent_shape,
-      negative_text_WD=self.text.encode([cfg.rollout.negative_prompt])[0],
-    )
+    negative_WD = self.text.encode([self.cfg.rollout.negative_prompt])[0]
+    return make_step(self.cfg, negative_WD)
 
   @functools.cached_property
   def scan_fn(self) -> Callable[..., Any]:
@@ -74,16 +67,8 @@ class RolloutPrograms:
 
   def begin(self, seeds: Sequence[int]) -> RolloutState:
     """The state of B films before their first chunk, one for each seed."""
-    state = init_state(
-      self.cfg.dit,
-      self.cfg.memory,
-      key_B=jnp.stack([key_from_seed(seed) for seed in seeds]),
-      latent_shape=self.latent_shape,
-      text_shape=(self.cfg.text.rows, self.cfg.text.features),
-      guided=self.cfg.rollout.guidance != 1,
-      fused=self.cfg.rollout.commit == 'fused',
-    )
-    return self.place(state)
+    key_B = jnp.stack([key_from_seed(seed) for seed in seeds])
+    return self.place(first_state(self.cfg, key_B))
 
   def place(self, state: RolloutState) -> RolloutState:
     """The state on the devices of `mesh`."""
@@ -107,3 +92,43 @@ class RolloutPrograms:
 def on_mesh(fn: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
   """`fn`, called under `mesh` if there is one."""
   return OnMesh(fn, mesh) if mesh else fn
+
+
+def make_step(
+  cfg: Config,
+  negative_text_WD: jax.Array | np.ndarray,
+  shape: tuple[int, int, int, int] | None = None,
+) -> Step:
+  """The step of a rollout.
+
+  Args:
+    cfg: its sections dit, memory, diffusion and rollout.
+    negative_text_WD: the encoded negative prompt.
+    shape: (F, Y, X, C) of a chunk; None: that of the config.
+  """
+  return Step(
+    denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
+    memory=cfg.memory,
+    diffusion=cfg.diffusion,
+    rollout=cfg.rollout,
+    latent_shape=shape or _latent_shape(cfg),
+    negative_text_WD=negative_text_WD,
+  )
+
+
+def first_state(cfg: Config, key_B: jax.Array) -> RolloutState:
+  """The state before the first chunk, of a film for each typed key of key_B."""
+  return init_state(
+    cfg.dit,
+    cfg.memory,
+    key_B=key_B,
+    latent_shape=_latent_shape(cfg),
+    text_shape=(cfg.text.rows, cfg.text.features),
+    guided=cfg.rollout.guidance != 1,
+    fused=cfg.rollout.commit == 'fused',
+  )
+
+
+def _latent_shape(cfg: Config) -> tuple[int, int, int, int]:
+  """(F, Y, X, C) of a chunk."""
+  return (cfg.film.frames_per_chunk, *cfg.frame_shape)

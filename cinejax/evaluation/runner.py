@@ -176,6 +176,6 @@ def _with_policy(director: Director, policy: str) -> Director:
   cfg = dataclasses.replace(
     cfg,
     memory=dataclasses.replace(cfg.memory, policy=policy),
-    rollout=dataclasses.replace(cfg.rollout, commit=cfg.rollout.commit_alone),
+    rollout=dataclasses.replace(cfg.rollout, commit=cfg.rollout.unfused_commit),
   )
   return dataclasses.replace(director, cfg=cfg)

@@ -1,14 +1,14 @@
 """LoRA files for Wan, as diffusers and others write them.
 
-For each layer there is A [r, in], `….lora_A.weight` or `….lora_down.weight`,
-and B [out, r], `….lora_B.weight` or `….lora_up.weight`, under Wan's name of
-the layer or diffusers', or kohya's, `lora_unet_` and the name with `_` for `.`.
-The change of a kernel is (alpha / r) B A, transposed; alpha is a scalar
-`….alpha`, or in diffusers' metadata or peft's adapter_config.json (where
-`use_rslora` makes it alpha / sqrt(r)), or r itself.
+Each layer has A [r, in], named `….lora_A.weight` or `….lora_down.weight`, and
+B [out, r], named `….lora_B.weight` or `….lora_up.weight`. The layer has Wan's
+name, diffusers' name or kohya's: `lora_unet_` and the name with `_` for `.`.
+The change of a kernel is the transpose of (alpha / r) B A. alpha is a scalar
+`….alpha`, or stands in diffusers' metadata or in peft's adapter_config.json
+(where `use_rslora` makes the factor alpha / sqrt(r)); otherwise it is r.
 
-We write the last: diffusers makes a whole LoraConfig of the metadata if there
-is any, and of the tensors, with alpha = r, if there is none.
+Files are written with alpha = r and without metadata: diffusers would need a
+whole LoraConfig there.
 """
 
 import dataclasses
@@ -40,12 +40,12 @@ _NUMBER = re.compile(rf'(?<=^blocks\.)\d+|(?<=^{_FLAT}blocks_)\d+')
 
 
 @dataclasses.dataclass(frozen=True)
-class Merged:
-  """A kernel of ours with an adapter in it: a tensor (interop/mapped.py)."""
+class MergedKernel:
+  """A kernel with an adapter merged into it, a `Tensor`."""
 
   kernel: Tensor
-  stacked: bool
-  # by layer (0 where there is but one): A [in, r] and B [r, out], scaled
+  stacked: bool  # whether its first axis is that of layers
+  # by layer (0 if not stacked): A [in, r] and B [r, out], scaled
   change: Mapping[int, tuple[np.ndarray, np.ndarray]]
 
   @property
@@ -74,9 +74,9 @@ class Merged:
 def with_adapter(
   leaves: Mapping[str, Tensor], path: str | os.PathLike
 ) -> dict[str, Tensor]:
-  """The leaves of a DiT, by path, with the LoRA file merged as they are read.
+  """The leaves of a DiT, by path, with a LoRA file merged when they are read.
 
-  Raises UserError if the file holds no LoRA, or one of another network.
+  Raises UserError if the file has no LoRA, or that of another network.
   """
   archive = open_archive(path)
   changes: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
@@ -95,16 +95,16 @@ def with_adapter(
         raise UserError(
           f'{path} changes layer {number} of {name} by a matrix of '
           f'{len(down)}x{up.shape[1]}, and the network has {kernel.shape}; '
-          'take the network that it was made for'
+          'use the network that it was made for'
         )
-    made[name] = Merged(kernel, stacked, change)
+    made[name] = MergedKernel(kernel, stacked, change)
   return made
 
 
 def save_adapter(path: str | os.PathLike, adapter: Any, scale: float) -> None:
-  """Writes a tree of models/lora.py as diffusers' loaders take it.
+  """Writes a tree of models/lora.py as a LoRA file for diffusers.
 
-  `scale`, alpha / r, goes into B.
+  `scale`, which is alpha / r, is multiplied into B.
   """
   flat, tensors = tree_lib.paths(adapter), {}
   theirs = {rule.ours: rule.theirs for rule in names.rules('diffusers')}
@@ -121,7 +121,7 @@ def save_adapter(path: str | os.PathLike, adapter: Any, scale: float) -> None:
 
 
 def _layers(archive: Archive) -> dict[str, dict[str, Tensor]]:
-  """`down`, `up` and perhaps `alpha` of every layer, by its name."""
+  """The tensors `down`, `up` and perhaps `alpha` of each layer, by name."""
   layers: dict[str, dict[str, Tensor]] = {}
   alien = []
   for name, tensor in archive.tensors.items():
@@ -139,14 +139,15 @@ def _layers(archive: Archive) -> dict[str, dict[str, Tensor]]:
   if alien or not layers:
     what = ', '.join(sorted(alien)) or 'no tensor'
     raise UserError(
-      f'{archive.path} is no LoRA of two matrices a layer: it holds {what}'
+      f'{archive.path} is no LoRA of two matrices a layer: it holds {what}; '
+      'give a LoRA file for Wan 2.1'
     )
   return layers
 
 
 @functools.cache
 def _kernels() -> dict[str, str]:
-  """Our kernels by their modules, in either layout and in kohya's way."""
+  """Kernels of our DiT by the names of their layers in LoRA files."""
   dotted = {
     rule.theirs.removesuffix('.weight'): rule.ours
     for layout in ('wan', 'diffusers')
@@ -158,11 +159,12 @@ def _kernels() -> dict[str, str]:
 
 
 def _kernel(archive: Archive, layer: str) -> tuple[str, int]:
-  """(the path of our kernel, the number of its layer)."""
+  """The path of the kernel that `layer` changes, and its number of layer."""
   numbers, module = _NUMBER.findall(layer), _NUMBER.sub('{}', layer)
   if module not in _kernels():
     raise UserError(
-      f'{archive.path} changes {layer}, and no DiT of Wan 2.1 has such a layer'
+      f'{archive.path} changes {layer}, and no DiT of Wan 2.1 has such a '
+      'layer; give a LoRA file for Wan 2.1'
     )
   return _kernels()[module], int(numbers[0]) if numbers else 0
 
@@ -170,7 +172,7 @@ def _kernel(archive: Archive, layer: str) -> tuple[str, int]:
 def _change(
   archive: Archive, layer: str, parts: Mapping[str, Tensor]
 ) -> tuple[np.ndarray, np.ndarray]:
-  """A [in, r] and B [r, out], scaled, float32."""
+  """The change of one layer: A [in, r] and B [r, out], scaled, float32."""
   down, up = read(parts['down'], np.float32), read(parts['up'], np.float32)
   if down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1]:
     raise UserError(
@@ -181,22 +183,22 @@ def _change(
   if 'alpha' in parts:
     scale = float(read(parts['alpha'], np.float32)) / rank
   else:
-    told = _told(archive)
-    root = rank**0.5 if told.get('use_rslora') else rank
-    scale = told.get('lora_alpha', root) / root
+    config = _config(archive)
+    root = rank**0.5 if config.get('use_rslora') else rank
+    scale = config.get('lora_alpha', root) / root
   return down.T, scale * up.T
 
 
-def _told(archive: Archive) -> dict[str, Any]:
-  """What diffusers or peft says of an adapter beside its tensors."""
-  told = json.loads(archive.metadata.get(_METADATA, '{}'))
+def _config(archive: Archive) -> dict[str, Any]:
+  """The LoraConfig of a file, of diffusers or of peft; {} if it has none."""
+  config = json.loads(archive.metadata.get(_METADATA, '{}'))
   beside = archive.path.with_name('adapter_config.json')
   if archive.path.name.startswith('adapter_model.') and beside.is_file():
-    told = json.loads(beside.read_text())
-  told = {k.removeprefix('transformer.'): x for k, x in told.items()}
-  if told.get('alpha_pattern'):
+    config = json.loads(beside.read_text())
+  config = {k.removeprefix('transformer.'): x for k, x in config.items()}
+  if config.get('alpha_pattern'):
     raise UserError(
       f'{archive.path} gives some layers an alpha of their own by a pattern, '
-      'which cannot be read here; save it with a tensor .alpha for each layer'
+      'which is not supported; save it with a tensor .alpha for each layer'
     )
-  return told
+  return config

@@ -1,14 +1,14 @@
-"""Weights in whatever form they come, as tensors by name.
+"""Archives: weights files of several formats, read as tensors by name.
 
   FILE.safetensors               one file
   NAME.safetensors.index.json    shards, as diffusers and Wan write them
-  FILE.pth, .pt                  PyTorch's (interop/pickled.py)
+  FILE.pth, .pt                  checkpoints of PyTorch (interop/pickled.py)
   a folder with one of these     Wan's, or a pipeline of diffusers
 
 Checkpoints of Self Forcing and Causal Forcing hold several networks,
-`generator`, `generator_ema` and `critic`; the average is taken unless another
-is asked for. What wrappers have put into names (`model.`, FSDP's, the
-compiler's) is taken out.
+`generator`, `generator_ema` and `critic`; the averaged one is taken unless
+another is named. Prefixes that wrappers put into names (`model.`, those of FSDP
+and of the compiler) are removed.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from cinejax.interop.mapped import MappedTensor, Tensor, read_safetensors
 from cinejax.interop.pickled import read_torch
 
 INDEX = '.safetensors.index.json'
-THEIR_NAME = 'diffusion_pytorch_model'  # Wan's and diffusers', of any network
+PUBLISHED_NAME = 'diffusion_pytorch_model'  # of any network of Wan, diffusers
 TORCH = ('.pth', '.pt')
 _NETWORKS = ('generator_ema', 'generator', 'model', 'state_dict')
 _WRAPPERS = {'_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_orig_mod'}
@@ -33,40 +33,46 @@ _OUTER = {'base_model', 'model', 'module', 'diffusion_model', 'transformer'}
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-  """Tensors by name, and what else the files say."""
+  """Tensors by name, and the metadata of their files."""
 
   path: pathlib.Path
   tensors: dict[str, Tensor]
   metadata: dict[str, str]
 
   def config(self, section: str) -> dict[str, Any]:
-    """What ours were trained with; {} of others. UserError if it is broken."""
+    """A section of the config in the metadata of cinejax's weights.
+
+    {} if there is none. Raises UserError if it cannot be read.
+    """
     try:
       found = json.loads(self.metadata.get('config', '{}')).get(section, {})
     except (ValueError, AttributeError):
       found = None
     if not isinstance(found, dict):
-      raise UserError(f'{self.path}: its metadata holds a broken config')
+      raise UserError(
+        f'{self.path}: its metadata holds a broken config; fetch or make it '
+        'again'
+      )
     return found
 
 
 def open_archive(path: str | os.PathLike, network: str = '') -> Archive:
-  """Reads names, shapes and places; the tensors stay in the file.
+  """Reads names, shapes and places of tensors; their data stay in the file.
 
   Args:
-    path: of a file of the kinds above.
-    network: the one to take from a checkpoint that holds several.
+    path: of a file of one of the formats above.
+    network: the one to take from a checkpoint that holds several; '': see
+      above.
 
   Raises:
-    UserError: the file is missing or broken, or there is no such network.
+    UserError: the file is missing or broken, or has no such network.
   """
   path, metadata = pathlib.Path(path), {}
   if path.name.endswith(TORCH):
     tensors = _choose(path, read_torch(path), network)
   elif network:
     raise UserError(
-      f'{path} holds one network, not {network} among several; leave the '
-      'choice of a network out'
+      f'{path} holds one network, not {network} among several; name no network'
     )
   elif path.name.endswith(INDEX):
     tensors, metadata = _read_shards(path)
@@ -76,9 +82,9 @@ def open_archive(path: str | os.PathLike, network: str = '') -> Archive:
 
 
 def find_archive(folder: str | os.PathLike, *names: str) -> pathlib.Path | None:
-  """The first of `names` in `folder`, whole or in shards; None if none is.
+  """The first of `names` that is in `folder`, whole or in shards; or None.
 
-  A name has no suffix: `base` finds base.safetensors.index.json,
+  Names have no suffix: `base` finds base.safetensors.index.json,
   base.safetensors, base.pth or base.pt.
   """
   for name in names:
@@ -90,42 +96,41 @@ def find_archive(folder: str | os.PathLike, *names: str) -> pathlib.Path | None:
 
 
 def locate(path: str | os.PathLike, name: str) -> pathlib.Path:
-  """The archive of a DiT that `path` is or, a folder, holds.
+  """The archive of a DiT: `path` itself or, if that is a folder, one in it.
 
-  In a folder it is `name` or THEIR_NAME, or that in `transformer`. Raises
-  UserError if there is none.
+  In a folder it is named `name` or PUBLISHED_NAME, or is PUBLISHED_NAME in the
+  folder `transformer`. Raises UserError if there is none.
   """
   path = pathlib.Path(path)
   if path.is_file():
     return path
-  found = find_archive(path, name, THEIR_NAME)
-  found = found or find_archive(path / 'transformer', THEIR_NAME)
+  found = find_archive(path, name, PUBLISHED_NAME)
+  found = found or find_archive(path / 'transformer', PUBLISHED_NAME)
   if found is None:
     raise UserError(
-      f'there is no {path / name}.safetensors, nor {THEIR_NAME}.safetensors '
-      f'beside it{_lying(path)}; give a weights file, or a folder that has one '
-      'of them'
+      f'there is no {path / name}.safetensors, nor '
+      f'{PUBLISHED_NAME}.safetensors beside it{_present(path)}; give a '
+      'weights file, or a folder that has one of them'
     )
   return found
 
 
-def _lying(folder: pathlib.Path) -> str:
-  """What lies in `folder` instead, so that the right file may be given."""
+def _present(folder: pathlib.Path) -> str:
+  """A clause on the weights that are in `folder` instead; '' if none are."""
   files = [path for path in sorted(folder.glob('*')) if path.is_file()]
   if any(re.search(r'-\d{5}-of-\d{5}\.safetensors$', x.name) for x in files):
     return (
-      f'; {folder} has shards without their index, {THEIR_NAME}{INDEX}, which '
-      'must be fetched too'
+      f'; {folder} has shards without their index, {PUBLISHED_NAME}{INDEX}, '
+      'which must be fetched too'
     )
   others = [x.name for x in files if x.suffix in ('.safetensors', *TORCH)]
   return f'; {folder} has {", ".join(others)}' if others else ''
 
 
 def files_of(path: str | os.PathLike) -> list[pathlib.Path]:
-  """What the archive `path` is stored in: itself or, of an index, its shards.
+  """The files of the archive `path`: itself or, for an index, its shards.
 
-  Raises UserError if an index is missing or broken, or names files that are
-  not there.
+  Raises UserError if an index is missing or broken, or names missing files.
   """
   path = pathlib.Path(path)
   if not path.name.endswith(INDEX):
@@ -141,7 +146,7 @@ def files_of(path: str | os.PathLike) -> list[pathlib.Path]:
 
 
 def bare_name(name: str) -> str:
-  """A tensor's name without what wrappers have put into it."""
+  """A tensor's name without the prefixes of wrappers."""
   parts = [part for part in name.split('.') if part not in _WRAPPERS]
   while len(parts) > 1 and parts[0] in _OUTER:
     parts = parts[1:]
@@ -154,8 +159,8 @@ def _bare(
   bare = {bare_name(name): tensor for name, tensor in tensors.items()}
   if len(bare) != len(tensors):
     raise UserError(
-      f'{path} holds several tensors of one name, apart from wrappers such as '
-      'model.; save one network alone'
+      f'{path} has several tensors of one name, if wrappers such as model. are '
+      'left out of names; save one network alone'
     )
   return bare
 
@@ -163,7 +168,7 @@ def _bare(
 def _choose(
   path: pathlib.Path, found: Mapping[str, Any], network: str
 ) -> dict[str, MappedTensor]:
-  """The state dict of one network."""
+  """The state dict of one network of a checkpoint."""
   networks = [name for name, x in found.items() if isinstance(x, Mapping)]
   if network and network not in networks:
     raise UserError(
@@ -187,7 +192,7 @@ def _choose(
 
 
 def _weight_map(index: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The shard of each tensor."""
+  """The file of each tensor, by name."""
   if not index.is_file():
     raise UserError(f'there is no weights file {index}; check the path')
   try:
@@ -207,9 +212,9 @@ def _read_shards(
 ) -> tuple[dict[str, MappedTensor], dict[str, str]]:
   tensors, metadata = {}, {}
   for shard in files_of(index):
-    found, told = read_safetensors(shard)
+    found, header = read_safetensors(shard)
     tensors |= found
-    metadata |= told
+    metadata |= header
   names = _weight_map(index)
   lost = sorted(names.keys() - tensors.keys())
   if lost:

@@ -1,17 +1,18 @@
-"""Weights of Wan 2.1's video autoencoder and of TAEHV as they are published.
+"""The published weights of Wan 2.1's video autoencoder and of TAEHV.
 
-Our modules have the names of the originals, so that
+Our modules have the names of the originals:
 `encoder/downsamples.0/residual.2/kernel` is
-`encoder.downsamples.0.residual.2.weight`; diffusers has others for Wan's:
+`encoder.downsamples.0.residual.2.weight`. diffusers names those of Wan
+otherwise:
 
     downsamples.N        down_blocks.N
     upsamples.N          up_blocks.L.resnets.I, or its upsamplers.0
     middle.0, 1, 2       mid_block.resnets.0, attentions.0, resnets.1
     residual.0, 2, 3, 6  norm1, conv1, norm2, conv2
 
-A kernel of PyTorch is [out, in, t, y, x] and ours [t, y, x, in, out]; where a
-window is one pixel, Wan's in ours is [in, out]. Statistics of the latents are
-not in the files.
+A kernel of PyTorch is [out, in, t, y, x], one of ours [t, y, x, in, out], or
+[in, out] where the window is one pixel. The files do not have the statistics of
+the latents.
 """
 
 import os
@@ -52,7 +53,7 @@ _OUTER = {
 }
 
 
-# What their authors call the files, in the folders that they come in.
+# by codec: names of the published files, and how to fetch them
 PUBLISHED = {
   'wan_vae': (
     ('codec', 'Wan2.1_VAE', 'vae/diffusion_pytorch_model'),
@@ -66,9 +67,9 @@ PUBLISHED = {
 
 
 def find(name: str, path: str | os.PathLike) -> pathlib.Path:
-  """The weights file of that codec: `path`, or one in that folder.
+  """The weights file of the codec `name`: `path`, or a file in that folder.
 
-  Raises UserError if there is none, and says how to get it.
+  Raises UserError if there is none.
   """
   names, source = PUBLISHED[name]
   path = pathlib.Path(path)
@@ -81,9 +82,9 @@ def find(name: str, path: str | os.PathLike) -> pathlib.Path:
 
 
 def read_published(codec: WanVae | Taehv, archive: Archive) -> dict[str, Any]:
-  """Float32 parameters, as numpy arrays, from what its authors publish.
+  """Float32 parameters of `codec`, numpy arrays, from its published weights.
 
-  Raises UserError that lists what is missing, extra or misshapen.
+  Raises UserError, which lists missing, extra and misshapen tensors.
   """
   read_theirs = read_wan_vae if isinstance(codec, WanVae) else read_taehv
   try:
@@ -93,21 +94,21 @@ def read_published(codec: WanVae | Taehv, archive: Archive) -> dict[str, Any]:
 
 
 def read_wan_vae(codec: WanVae, archive: Archive) -> dict[str, Any]:
-  """From the original's tensors or diffusers'."""
+  """Parameters from the tensors of the original or of diffusers."""
   diffusers = 'quant_conv.weight' in archive.tensors
   params = _read(
     codec,
     archive.tensors,
     lambda path: wan_name(path, codec.cfg.blocks, diffusers),
   )
-  if codec.channels == len(MEAN):  # other sizes are those of tests
+  if codec.channels == len(MEAN):  # tests have other sizes
     params['mean_C'] = np.asarray(MEAN, np.float32)
     params['std_C'] = np.asarray(STD, np.float32)
   return params
 
 
 def read_taehv(codec: Taehv, archive: Archive) -> dict[str, Any]:
-  """From TAEHV's tensors; those of its encoder are left out."""
+  """Parameters from TAEHV's tensors, without its encoder."""
   tensors = {
     name: x
     for name, x in archive.tensors.items()
@@ -117,7 +118,7 @@ def read_taehv(codec: Taehv, archive: Archive) -> dict[str, Any]:
 
 
 def wan_name(path: str, blocks: int, diffusers: bool) -> str:
-  """What a leaf is called in the original or in diffusers."""
+  """The name of a leaf in the original or in diffusers."""
   module, leaf = path.rsplit('/', 1)
   if module in _QUANT:
     return _plain_name(f'{_QUANT[module][diffusers]}/{leaf}')
@@ -130,10 +131,10 @@ def wan_name(path: str, blocks: int, diffusers: bool) -> str:
 
 
 def wan_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-  """Of the tensor that our leaf comes from."""
+  """The shape of the tensor that the leaf `path`, of `shape`, is read from."""
   if len(shape) == 1 and not path.endswith('gamma'):
     return shape
-  # what works on single pictures has no axis of time
+  # layers of single pictures have no axis of time
   ones = (1, 1) if '/middle.1/' in path else (1, 1, 1)
   if len(shape) == 1:
     return shape + ones
@@ -142,7 +143,7 @@ def wan_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _their_block(outer: str, blocks: int) -> str:
-  """What diffusers calls a layer of the encoder or the decoder."""
+  """diffusers' name of a layer of the encoder or the decoder."""
   if match := re.fullmatch(r'upsamples\.(\d+)', outer):
     level, i = divmod(int(match[1]), blocks + 2)
     kind = f'resnets.{i}' if i <= blocks else 'upsamplers.0'

@@ -1,8 +1,8 @@
-"""Tensors that lie in files, read a part at a time.
+"""Tensors in files, of which parts can be read.
 
-A checkpoint of 14B parameters does not fit into a host's memory twice. What
-is known of a tensor is where it lies; a read maps the bytes it needs, copies
-them out and unmaps, so that memory holds what was asked for and no more.
+A checkpoint of 14B parameters does not fit into a host's memory twice. A
+tensor is therefore a place in a file. Reading a part of it maps the bytes that
+are needed, copies them and unmaps them, so that the host holds that part alone.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ import numpy as np
 
 from cinejax.core.errors import UserError
 
-# Names of the safetensors format, and back.
+# by their names in the safetensors format
 DTYPES = {
   'BOOL': np.dtype(np.bool_),
   'U8': np.dtype(np.uint8),
@@ -32,12 +32,12 @@ DTYPES = {
   'F32': np.dtype(np.float32),
   'F64': np.dtype(np.float64),
 }
-_SLAB = 2**25  # bytes
-_LONGEST_HEADER = 100_000_000  # bytes; the format's own bound
+_SLAB = 2**25  # bytes of a piece
+_LONGEST_HEADER = 100_000_000  # bytes; the bound of the format
 
 
 class Tensor(Protocol):
-  """An array that can be read in parts."""
+  """An array of which parts can be read."""
 
   @property
   def shape(self) -> tuple[int, ...]: ...
@@ -46,7 +46,7 @@ class Tensor(Protocol):
   def dtype(self) -> np.dtype: ...
 
   def __getitem__(self, index: Any) -> np.ndarray:
-    """A copy of the part; `index` is of slices and integers."""
+    """Copies a part; `index` consists of slices and integers."""
     ...
 
 
@@ -55,14 +55,14 @@ class MappedTensor:
   """A tensor at a place in a file."""
 
   path: pathlib.Path
-  offset: int  # bytes from the file's start to element [0, …, 0]
+  offset: int  # bytes from the start of the file to element [0, …, 0]
   dtype: np.dtype
   shape: tuple[int, ...]
   strides: tuple[int, ...]  # in elements
 
   @property
   def span(self) -> int:
-    """Bytes from the first element to the end of the last."""
+    """Bytes from the start of the first element to the end of the last."""
     if 0 in self.shape:
       return 0
     last = sum(
@@ -75,7 +75,7 @@ class MappedTensor:
     if not self.span:
       return np.zeros(self.shape, self.dtype)[index]
     bytes_ = np.memmap(self.path, np.uint8, 'r', self.offset, (self.span,))
-    # a view of bytes, because memmap refuses offsets that are not aligned
+    # bytes are mapped, because memmap refuses offsets that are not aligned
     view = np.ndarray(
       self.shape,
       self.dtype,
@@ -88,10 +88,10 @@ class MappedTensor:
 def slabs(
   tensor: Tensor, index: tuple[slice, ...] = ()
 ) -> Iterator[tuple[slice, np.ndarray]]:
-  """A part of `tensor`, a piece of its first axis at a time.
+  """Reads a part of `tensor` in pieces along its first axis.
 
-  Yields (where in the part, the piece); pieces are about _SLAB bytes, so that
-  a large tensor is not held in two types, or read and written, at once.
+  Yields (place within the part, piece). Pieces have about _SLAB bytes, so that
+  a large tensor is never in memory twice, in two types or read and written.
   """
   if not tensor.shape:
     yield (), tensor[()]
@@ -108,9 +108,9 @@ def slabs(
 def read(
   tensor: Tensor, dtype: Any = None, index: tuple[slice, ...] = ()
 ) -> np.ndarray:
-  """A part of `tensor` as `dtype` (None: as it is stored).
+  """Reads a part of `tensor` as `dtype`; None: as it is stored.
 
-  `index` has slices without steps, of the first axes.
+  `index` has slices, without steps, of the first axes.
   """
   axes = (*index, *(slice(None),) * (len(tensor.shape) - len(index)))
   shape = [
@@ -124,27 +124,28 @@ def read(
 
 
 def place(tensor: Tensor, dtype: Any, sharding: jax.sharding.Sharding):
-  """A jax.Array of `tensor`, of which every device reads its own part."""
+  """Reads `tensor` as a jax.Array; each device reads its own part."""
   placed = jax.make_array_from_callback(
     tuple(tensor.shape), sharding, lambda index: read(tensor, dtype, index)
   )
-  # else the host would hold this one's bytes while it reads the next
+  # otherwise the host would hold these bytes while it reads the next tensor
   return jax.block_until_ready(placed)
 
 
 def tensor_bytes(tensor: Tensor) -> int:
+  """The size of `tensor` in bytes."""
   return math.prod(tensor.shape) * tensor.dtype.itemsize
 
 
 def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-  """Of rows without gaps, in elements."""
+  """The strides, in elements, of an array without gaps, in C order."""
   return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def read_safetensors(
   path: str | os.PathLike,
 ) -> tuple[dict[str, MappedTensor], dict[str, str]]:
-  """(tensors by name, metadata) of a safetensors file; reads its header only.
+  """Reads the header of a safetensors file: (tensors by name, metadata).
 
   Raises UserError if the file is missing, cut short or of another format.
   """

@@ -1,10 +1,11 @@
-"""Our DiT's names and those of Wan 2.1 and diffusers: one table, read any way.
+"""The names and shapes of a DiT's parameters in cinejax, Wan 2.1 and diffusers.
 
-A torch linear weight is [out, in] and ours [in, out]; the patch convolution
-[D, C, 1, 2, 2] is a dense layer over (y x C); what they repeat as `blocks.0.`,
-`blocks.1.`, … we stack along a leading L. Wan's norm3 is the affine norm
-before cross-attention, and diffusers calls it norm2. (Wan 2.1's
-wan/modules/model.py; diffusers' convert_wan_to_diffusers.py.)
+One table serves all directions. A linear weight of PyTorch is [out, in], one of
+ours [in, out]. The patch convolution [D, C, 1, 2, 2] is a dense layer over
+(y x C) here. The layers `blocks.0.`, `blocks.1.`, … are stacked along a leading
+L here. Wan's norm3 is the affine norm before cross-attention, which diffusers
+calls norm2. (wan/modules/model.py of Wan 2.1; convert_wan_to_diffusers.py of
+diffusers.)
 """
 
 import dataclasses
@@ -14,10 +15,9 @@ from collections.abc import Container
 import einops
 import numpy as np
 
-LAYOUTS = ('cinejax', 'diffusers', 'wan')
-PATCH = (1, 2, 2)  # of every Wan 2.1
+PATCH = (1, 2, 2)  # of all models of Wan 2.1
 
-# ours, Wan's, diffusers'
+# each row: the name in cinejax, in Wan and in diffusers
 _DENSE = (
   ('text_in', 'text_embedding.0', 'condition_embedder.text_embedder.linear_1'),
   ('text_out', 'text_embedding.2', 'condition_embedder.text_embedder.linear_2'),
@@ -45,20 +45,21 @@ _NORMS = (('query_norm', 'norm_q', 'norm_q'), ('key_norm', 'norm_k', 'norm_k'))
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-  """One of our leaves and what it is called elsewhere."""
+  """A leaf of our DiT and its name in another layout."""
 
   ours: str
-  theirs: str  # with `{}` where there is one for each layer
+  theirs: str  # with `{}` for the number of the layer, if there is one for each
   how: str  # same | transposed | table | patch
 
   @property
   def stacked(self) -> bool:
+    """Whether the leaf has a leading axis of layers."""
     return '{}' in self.theirs
 
 
 @functools.cache
 def rules(layout: str) -> tuple[Rule, ...]:
-  """Every leaf of our DiT, in `layout` (diffusers | wan)."""
+  """The rules of all leaves, for `layout` (diffusers | wan)."""
   column = {'wan': 1, 'diffusers': 2}[layout]
   wan = layout == 'wan'
   table = 'modulation' if wan else 'scale_shift_table'
@@ -89,19 +90,22 @@ def rules(layout: str) -> tuple[Rule, ...]:
 
 
 def layout_of(names: Container[str]) -> str | None:
-  """The layout that most of `names` belong to; None for no DiT of ours."""
+  """The layout that `names` are of: cinejax, diffusers or wan.
+
+  None: they are not the names of a DiT.
+  """
   scores = {
     layout: sum(rule.theirs.format(0) in names for rule in rules(layout))
     for layout in ('diffusers', 'wan')
   }
   scores['cinejax'] = sum(rule.ours in names for rule in rules('wan'))
   best = max(scores, key=scores.__getitem__)
-  # a few names, such as patch_embedding's, belong to several
+  # a few names, such as those of patch_embedding, are in several layouts
   return best if scores[best] > len(rules('wan')) // 2 else None
 
 
 def to_ours(x: np.ndarray, how: str) -> np.ndarray:
-  """Their tensor as our leaf (of one layer)."""
+  """Converts a tensor of another layout to our leaf, of one layer."""
   if how == 'transposed':
     return x.T
   if how == 'table':
@@ -112,7 +116,7 @@ def to_ours(x: np.ndarray, how: str) -> np.ndarray:
 
 
 def to_theirs(x: np.ndarray, how: str) -> np.ndarray:
-  """Our leaf (of one layer) as their tensor."""
+  """Converts our leaf, of one layer, to a tensor of another layout."""
   if how == 'transposed':
     return x.T
   if how == 'table':
@@ -124,5 +128,5 @@ def to_theirs(x: np.ndarray, how: str) -> np.ndarray:
 
 
 def their_shape(shape: tuple[int, ...], how: str) -> tuple[int, ...]:
-  """Of the tensor that our leaf (of one layer) becomes."""
+  """The shape of what `to_theirs` makes of a leaf of `shape`."""
   return to_theirs(np.broadcast_to(np.int8(0), shape), how).shape

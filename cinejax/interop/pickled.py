@@ -1,9 +1,9 @@
-"""PyTorch checkpoints (.pth, .pt), read without PyTorch and without trust.
+"""Reads PyTorch checkpoints (.pth, .pt) safely and without PyTorch.
 
-Such a file is a zip archive: a pickle describes the tensors and names, for
-each, a storage, an uncompressed member of the archive. A pickle may call
-anything; the reader here admits only what describes tensors, and what that
-rebuilds is a place in the file, not an array. Anything else is refused.
+Such a file is a zip archive. A pickle describes the tensors and names a storage
+for each, which is an uncompressed member of the archive. A pickle could call
+any function; this reader admits only those that describe tensors and refuses
+all others. What it returns are places in the file, not arrays.
 """
 
 import collections
@@ -38,7 +38,7 @@ _LOCAL_HEADER = 30  # bytes before the name and the extra field of a member
 
 
 class _Storage(NamedTuple):
-  """A member of the archive: numbers in a row."""
+  """A member of the archive that holds the numbers of tensors."""
 
   path: pathlib.Path
   offset: int  # bytes
@@ -47,10 +47,10 @@ class _Storage(NamedTuple):
 
 
 def read_torch(path: str | os.PathLike) -> dict[str, Any]:
-  """What `torch.save` was given: dicts of MappedTensor, perhaps nested.
+  """Reads what `torch.save` wrote: dicts of MappedTensor, perhaps nested.
 
-  Raises UserError if the file is missing, is no such archive, or holds
-  anything but dicts, lists, texts, numbers and dense tensors.
+  Raises UserError if the file is missing, is not such an archive, or holds
+  anything but dicts, lists, strings, numbers and dense tensors.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -68,7 +68,7 @@ def read_torch(path: str | os.PathLike) -> dict[str, Any]:
     raise
   except StopIteration as error:
     raise _broken(path, 'it holds no data.pkl') from error
-  except Exception as error:  # a pickle that is not one fails in any way
+  except Exception as error:  # broken pickles raise errors of all kinds
     raise _broken(path, error) from error
   if not isinstance(found, Mapping):
     raise UserError(
@@ -87,13 +87,16 @@ def _broken(path: pathlib.Path, reason: Any) -> UserError:
 
 def _check_order(file, members, folder) -> None:
   info = members.get(f'{folder}byteorder')
-  # there is none before PyTorch 2.1, whose machines were little-endian
+  # PyTorch before 2.1 writes none, and its machines were little-endian
   if info is not None and _content(file, info) != b'little':
     raise ValueError('it is big-endian')
 
 
 def _content(file, info: zipfile.ZipInfo) -> bytes:
-  """Of a small member; not by `zipfile`, where it could unpack to any size."""
+  """The content of a small member.
+
+  It is not read by `zipfile`, with which it could unpack to any size.
+  """
   offset, length = _place(file, info)
   if length > _LONGEST_PICKLE:
     raise ValueError(f'{info.filename} has {length} bytes')
@@ -102,7 +105,10 @@ def _content(file, info: zipfile.ZipInfo) -> bytes:
 
 
 def _place(file, info: zipfile.ZipInfo) -> tuple[int, int]:
-  """(offset, bytes) of a member's data, which must not be compressed."""
+  """The offset and length, in bytes, of a member's data.
+
+  Raises ValueError if they are compressed or beyond the end of the file.
+  """
   if info.compress_type != zipfile.ZIP_STORED:
     raise ValueError(f'{info.filename} is compressed')
   file.seek(info.header_offset)
@@ -117,7 +123,7 @@ def _place(file, info: zipfile.ZipInfo) -> tuple[int, int]:
 
 
 class _Reader(pickle.Unpickler):
-  """Admits tensors and plain containers."""
+  """An unpickler that admits tensors and plain containers alone."""
 
   def __init__(self, path, file, members, folder: str, description: bytes):
     super().__init__(io.BytesIO(description))
@@ -152,7 +158,7 @@ def _rebuild_tensor(
   strides: tuple[int, ...],
   *_: Any,
 ) -> MappedTensor:
-  """`offset` and `strides` are in elements."""
+  """Stands for PyTorch's function; `offset` and `strides` are in elements."""
   if min((offset, *shape, *strides)) < 0:
     raise ValueError('a tensor has a negative size')
   size = storage.dtype.itemsize

@@ -1,8 +1,8 @@
-"""Writes what `torch.load` reads, without PyTorch and a piece at a time.
+"""Writes PyTorch checkpoints, without PyTorch and piece by piece.
 
-The pickle is put together from its opcodes (protocol 2), since a pickler
-would have to import the classes that it names; the storages follow in the
-archive, uncompressed. The counterpart of interop/pickled.py.
+It is the counterpart of interop/pickled.py. The pickle is assembled from its
+opcodes (protocol 2), because a pickler would import the classes that it names;
+the storages follow in the archive, uncompressed.
 """
 
 import os
@@ -26,11 +26,11 @@ def write_torch(
   path: str | os.PathLike,
   names: tuple[str, ...],
   tensors: Mapping[str, Tensor],
-  tell: Callable[[int], None] = lambda count: None,
+  on_written: Callable[[int], None] = lambda count: None,
 ) -> None:
-  """A checkpoint {name: tensors} in which all `names` share the tensors.
+  """Writes a checkpoint {name: tensors}; all `names` share the tensors.
 
-  `tell` is called with the number of bytes written, again and again.
+  `on_written` is called with the number of bytes after each piece.
   """
   keys = {name: str(number) for number, name in enumerate(tensors)}
   with (
@@ -44,7 +44,7 @@ def write_torch(
       with archive.open(member, 'w', force_zip64=True) as file:
         for _, piece in slabs(tensor):
           file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8))
-          tell(piece.nbytes)
+          on_written(piece.nbytes)
     archive.writestr(f'{_FOLDER}/version', '3\n')
 
 
@@ -54,7 +54,7 @@ def _pickle(names, tensors, keys) -> bytes:
     for name, tensor in tensors.items()
   )
   first, *others = names
-  # the dict is put into memo 0, and taken from there for the other names
+  # the dict is stored in memo 0 and taken from there for the other names
   content = _constant(first) + _dict(state) + pickle.BINPUT + b'\0'
   for name in others:
     content += _constant(name) + pickle.BINGET + b'\0'
@@ -100,4 +100,4 @@ def _constant(x: Any) -> bytes:
   if isinstance(x, str):
     text = x.encode()
     return pickle.BINUNICODE + struct.pack('<I', len(text)) + text
-  return pickle.dumps(x, 2)[2:-1]  # without its head and its stop
+  return pickle.dumps(x, 2)[2:-1]  # without header and stop

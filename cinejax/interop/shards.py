@@ -1,8 +1,9 @@
-"""Large weights written as safetensors, a piece at a time.
+"""Writes large weights as safetensors, piece by piece.
 
-A file's header needs shapes and types alone, so the data are streamed after
-it. Beyond one file there are shards NAME-00001-of-00003.safetensors and
-NAME.safetensors.index.json, written last: without it there is nothing.
+The header of a file needs shapes and types alone, so that the data can be
+streamed after it. Weights that are too large for one file become shards,
+NAME-00001-of-00003.safetensors, and NAME.safetensors.index.json, which is
+written last: shards without it are not read.
 """
 
 import json
@@ -26,30 +27,33 @@ def write_shards(
   metadata: Mapping[str, str],
   *,
   shard_bytes: int,
-  tell: Callable[[int], None] = lambda count: None,
+  on_written: Callable[[int], None] = lambda count: None,
 ) -> pathlib.Path:
-  """Writes `tensors` in their own types; -> the file, or the index of several.
+  """Writes `tensors` in their own types.
 
   Args:
-    folder: made if missing; files of that name in it are replaced.
+    folder: created if missing; files of that name in it are replaced.
     name: of the weights, without suffix.
     tensors: by name; each is read once, in pieces.
-    metadata: goes into every file.
-    shard_bytes: no file holds more, unless one tensor does.
-    tell: called with the number of bytes written, again and again.
+    metadata: written into every file.
+    shard_bytes: greatest size of a file, unless one tensor is larger.
+    on_written: called with the number of bytes after each piece.
+
+  Returns:
+    The file, or the index if there are several.
   """
   folder, groups = pathlib.Path(folder), _split(tensors, shard_bytes)
   index, whole = folder / f'{name}{INDEX}', folder / f'{name}.safetensors'
-  for old in (index, whole):  # it would tell of tensors that are replaced
+  for old in (index, whole):  # they would describe tensors that are replaced
     old.unlink(missing_ok=True)
   if len(groups) == 1:
-    _write_file(whole, tensors, metadata, tell)
+    _write_file(whole, tensors, metadata, on_written)
     return whole
   weight_map = {}
   for number, group in enumerate(groups, 1):
     file = f'{name}-{number:05d}-of-{len(groups):05d}.safetensors'
     held = {key: tensors[key] for key in group}
-    _write_file(folder / file, held, metadata, tell)
+    _write_file(folder / file, held, metadata, on_written)
     weight_map |= dict.fromkeys(group, file)
   total = sum(map(tensor_bytes, tensors.values()))
   content = {'metadata': {'total_size': total}, 'weight_map': weight_map}
@@ -59,7 +63,7 @@ def write_shards(
 
 
 def _split(tensors: Mapping[str, Tensor], shard_bytes: int) -> list[list[str]]:
-  """Names, in order, in groups of at most `shard_bytes`."""
+  """Names of the tensors of each file, in order."""
   groups, left = [[]], shard_bytes
   for name, tensor in tensors.items():
     size = tensor_bytes(tensor)
@@ -75,9 +79,9 @@ def _write_file(
   path: pathlib.Path,
   tensors: Mapping[str, Tensor],
   metadata: Mapping[str, str],
-  tell: Callable[[int], None],
+  on_written: Callable[[int], None],
 ) -> None:
-  # wide types first, so that every tensor lies at a multiple of its width
+  # wide types first, so that each tensor is aligned to the width of its type
   order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
   header, end = {'__metadata__': dict(metadata)}, 0
   for name in order:
@@ -95,6 +99,6 @@ def _write_file(
     for name in order:
       for _, piece in slabs(tensors[name]):
         file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8))
-        tell(piece.nbytes)
+        on_written(piece.nbytes)
     file.flush()
     os.fsync(file.fileno())

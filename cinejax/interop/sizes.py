@@ -1,8 +1,8 @@
-"""The sizes of a DiT, read off its tensors, and the config.json of others.
+"""The sizes of a DiT, from its tensors, and the config.json of other layouts.
 
-Shapes tell all but the number of heads; every Wan 2.1 has heads of 128
-features, and a config.json beside the weights, or the metadata of ours, may
-say otherwise.
+Shapes give all sizes but the number of heads. All models of Wan 2.1 have heads
+of 128 features, unless a config.json beside the weights, or the metadata of
+cinejax's weights, says otherwise.
 """
 
 import functools
@@ -19,7 +19,7 @@ from cinejax.core.files import read_json
 from cinejax.interop import names
 from cinejax.interop.archive import Archive
 from cinejax.interop.mapped import Tensor
-from cinejax.interop.views import Ours
+from cinejax.interop.views import LeafView
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 
@@ -27,28 +27,31 @@ _HEAD_FEATURES = 128
 
 
 def read_sizes(archive: Archive, layout: str) -> DiTConfig:
-  """The config of a DiT in `layout`; raises UserError if a key tensor lacks."""
+  """The config of a DiT in `layout`.
+
+  Raises UserError if a tensor is missing whose shape is needed.
+  """
 
   def shape(name: str) -> tuple[int, ...]:
-    """Of our leaf (of one layer)."""
+    """The shape of our leaf `name`, of one layer."""
     if layout == 'cinejax':
       found = _need(archive, name).shape
       return found[name.startswith('blocks/') :]
     rule = {rule.ours: rule for rule in names.rules(layout)}[name]
     tensor = _need(archive, rule.theirs.format(0))
-    return Ours((tensor,), rule.how, stacked=False).shape
+    return LeafView((tensor,), rule.how, stacked=False).shape
 
   rows, features = shape('patch_embedding/kernel')
-  told = _told(archive)
-  heads = told.get('heads') or max(1, features // _HEAD_FEATURES)
+  stated = _stated_sizes(archive)
+  heads = stated.get('heads') or max(1, features // _HEAD_FEATURES)
   return DiTConfig(
     layers=_layers(archive.tensors, layout),
     heads=heads,
     head_features=features // heads,
     mlp_features=shape('blocks/mlp_in/kernel')[1],
     patch=names.PATCH,
-    positions=tuple(told.get('positions', (0, 0))),
-    actions=told.get('actions', 0),
+    positions=tuple(stated.get('positions', (0, 0))),
+    actions=stated.get('actions', 0),
     time_features=shape('time_in/kernel')[0],
     channels=rows // (names.PATCH[1] * names.PATCH[2]),
     text_features=shape('text_in/kernel')[0],
@@ -61,14 +64,14 @@ def read_sizes(archive: Archive, layout: str) -> DiTConfig:
 
 @functools.cache
 def leaf_shapes(cfg: DiTConfig) -> dict[str, tuple[int, ...]]:
-  """Of every leaf of our DiT, by path."""
+  """The shapes of all leaves of our DiT, by path."""
   init = functools.partial(denoiser.init_params, cfg)
   like = jax.eval_shape(init, jax.random.key(0))
   return {name: tuple(x.shape) for name, x in tree_lib.paths(like).items()}
 
 
 def config_json(cfg: DiTConfig, layout: str) -> dict[str, Any]:
-  """What lies beside the weights as config.json in `layout`."""
+  """The content of the config.json beside weights in `layout`."""
   if layout == 'wan':
     return {
       '_class_name': 'WanModel',
@@ -105,7 +108,10 @@ def config_json(cfg: DiTConfig, layout: str) -> dict[str, Any]:
 
 def _need(archive: Archive, name: str) -> Tensor:
   if name not in archive.tensors:
-    raise UserError(f'{archive.path} lacks {name}; it is no DiT of Wan 2.1')
+    raise UserError(
+      f'{archive.path} has no {name}, so it is no DiT of Wan 2.1; give the '
+      'weights of one, or those of a cinejax model'
+    )
   return archive.tensors[name]
 
 
@@ -116,9 +122,9 @@ def _layers(tensors: Mapping[str, Tensor], layout: str) -> int:
   return 1 + max(int(found[1]) for found in numbers if found)
 
 
-def _told(archive: Archive) -> dict[str, Any]:
-  """Sizes that shapes do not tell: our config's, or their config.json's."""
+def _stated_sizes(archive: Archive) -> dict[str, Any]:
+  """The sizes that shapes do not give, from our metadata or a config.json."""
   if ours := archive.config('dit'):
     return ours
-  told = read_json(pathlib.Path(archive.path).with_name('config.json'))
-  return {'heads': told.get('num_heads') or told.get('num_attention_heads')}
+  theirs = read_json(pathlib.Path(archive.path).with_name('config.json'))
+  return {'heads': theirs.get('num_heads') or theirs.get('num_attention_heads')}

@@ -1,7 +1,7 @@
 """Trees of arrays as safetensors files.
 
-A nested dict is stored flat, keys joined by '/'; the metadata is a flat dict
-of strings (config, steps, figures). bfloat16 goes through numpy as
+A nested dict is stored flat, with keys joined by '/'. The metadata is a flat
+dict of strings: config, steps, figures. In numpy, bfloat16 is
 ml_dtypes.bfloat16, which importing jax registers.
 """
 
@@ -29,10 +29,10 @@ def save_tree(
   """Writes `tree` to `path`, whole or not at all.
 
   Args:
-    path: of the safetensors file; missing folders are made.
-    tree: nested dict of arrays (or scalars); keys hold no '/'.
-    metadata: strings, kept in the header.
-    dtype: stores floating leaves as this type; None keeps their own.
+    path: of the safetensors file; missing folders are created.
+    tree: nested dict of arrays or scalars; its keys have no '/'.
+    metadata: strings, stored in the header.
+    dtype: type in which floating leaves are stored; None: their own.
 
   Raises:
     ValueError: two leaves would share a name.
@@ -50,10 +50,10 @@ def save_tree(
 def load_tree(
   path: str | os.PathLike,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-  """Reads (nested dict of numpy arrays in their stored types, metadata).
+  """Reads a nested dict of numpy arrays, in their stored types, and metadata.
 
   Raises:
-    UserError: there is no such file, or it is not whole safetensors.
+    UserError: there is no such file, or it is not a whole safetensors file.
   """
   if not pathlib.Path(path).is_file():
     raise UserError(f'there is no weights file {path}; check the path')
@@ -73,5 +73,5 @@ def _stored(leaf: Any, dtype: Any) -> np.ndarray:
   array = np.asarray(leaf)
   if dtype is not None and jax.numpy.issubdtype(array.dtype, np.floating):
     array = array.astype(dtype)
-  # the format takes dense rows; ascontiguousarray would make scalars vectors
+  # the format needs C order; ascontiguousarray would turn scalars to vectors
   return np.array(array, order='C')

@@ -1,6 +1,6 @@
-"""Text encoders with their weights, from the folders that they come in.
+"""Text encoders with their weights, from folders as they are published.
 
-UMT5 is read from Wan's own file or as transformers writes it:
+UMT5 is read from Wan's file or from one that transformers wrote:
 
     Wan                        transformers
     token_embedding            shared
@@ -28,7 +28,7 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh, param_shardings
 from cinejax.interop.archive import Archive, find_archive, open_archive
 from cinejax.interop.mapped import place
-from cinejax.interop.views import Ours, check
+from cinejax.interop.views import LeafView, check
 from cinejax.models.config import TextConfig
 from cinejax.models.text import umt5
 from cinejax.models.text.prompts import Tokens
@@ -44,7 +44,7 @@ _MLP = 'encoder.block.{}.layer.1.'
 
 
 class Rule(NamedTuple):
-  """A leaf of ours and what it is called; `{}` is a layer."""
+  """A leaf of our UMT5 and its names; `{}` stands for the number of a layer."""
 
   ours: str
   wan: str
@@ -103,14 +103,14 @@ RULES = (
 )
 
 
-@functools.lru_cache(maxsize=1)  # it may be large: variants share it
+@functools.lru_cache(maxsize=1)  # directors of one config share a large one
 def load_text(cfg: TextConfig, mesh: Mesh | None = None) -> Text:
-  """The encoder of `cfg`, with what it needs from config.text.folder.
+  """The encoder of `cfg`, with its files from config.text.folder.
 
-  UMT5 is split over `mesh`, or whole on the first device. A mesh is for those
-  who encode in the thread that computes: programs over several devices that
-  two threads start may wait for each other. Raises UserError where something
-  is missing or does not fit.
+  UMT5 is split over `mesh`; without one it is on the first device. Give a mesh
+  only if prompts are encoded in the thread that runs all other programs:
+  programs over several devices that two threads start can deadlock. Raises
+  UserError if a file is missing or does not fit.
   """
   if cfg.name != 'umt5':
     return make_text(cfg)
@@ -143,9 +143,9 @@ def load_text(cfg: TextConfig, mesh: Mesh | None = None) -> Text:
 def make_encode_fn(
   sizes: umt5.Sizes, params: Any, tokens: Tokens, mesh: Mesh
 ) -> Callable[[str], np.ndarray]:
-  """-> encode_fn(prompt): float32 [w, D], one row a token.
+  """Makes encode_fn(prompt) -> float32 [w, D], with a row for each token.
 
-  It runs on `mesh`, where `params` are, whatever mesh its caller is in.
+  It runs on `mesh`, where `params` are, whichever mesh is in use.
   """
   encoder = umt5.Encoder(sizes)
   apply = jax.jit(encoder.apply)
@@ -162,12 +162,13 @@ def make_encode_fn(
 def read_umt5(
   archive: Archive, mesh: Mesh | None = None
 ) -> tuple[umt5.Sizes, dict[str, Any]]:
-  """Sizes and parameters, in the types they are stored in.
+  """Sizes and parameters, in their stored types.
 
-  They are placed as they are read, over `mesh` or on the first device.
-  Raises UserError that lists what is missing, extra or misshapen.
+  Each parameter is put on its devices when it is read: over `mesh`, or on the
+  first device. Raises UserError, which lists missing, extra and misshapen
+  tensors.
   """
-  # tied with `shared`: some files hold it twice
+  # the same as `shared`; some files have both
   tensors = {
     name: x
     for name, x in archive.tensors.items()
@@ -191,7 +192,7 @@ def read_umt5(
       for layer in range(sizes.layers if stacked else 1)
     )
     how = 'transposed' if rule.transposed else 'same'
-    leaf = Ours(tuple(parts), how, stacked)
+    leaf = LeafView(tuple(parts), how, stacked)
     leaves[rule.ours] = place(leaf, leaf.dtype, places[rule.ours])
   return sizes, tree_lib.nested(leaves)
 

@@ -1,8 +1,9 @@
-"""TransNet V2's published weights as parameters of models.transnet.
+"""The published weights of TransNet V2 as parameters of models/transnet.py.
 
-The authors' state dict, as the .pth that their conversion script writes, or
-in any other form that interop/archive.py reads. The second head (`cls_layer2`,
-whole transitions) is left out. BatchNorm's four vectors become two:
+The file is the authors' state dict, as the .pth that their conversion script
+writes or in another format that interop/archive.py reads. The second head
+(`cls_layer2`, for whole transitions) is left out. The four vectors of BatchNorm
+become two:
 
   scale = weight / sqrt(running_var + 1e-3)                               (1)
   shift = bias - running_mean scale                                       (2)
@@ -52,7 +53,7 @@ def load_transnet(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def renamed(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """PyTorch's names and axes -> Linen's, as a nested dict."""
+  """Converts the names and axes of PyTorch to a nested dict of Linen's."""
   found: dict[str, Any] = {}
   for name, array in flat.items():
     if any(part in name for part in _UNUSED) or name.endswith(_NORMS[1:]):
@@ -72,10 +73,13 @@ def renamed(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _folded(
   stem: str, norm: Mapping[str, np.ndarray | None]
 ) -> dict[str, np.ndarray]:
-  """Eqs. (1) and (2)."""
+  """Eqs. (1) and (2) of one norm."""
   missing = [stem + name for name, value in norm.items() if value is None]
   if missing:
-    raise UserError(f'these weights are not whole: {missing[0]} is missing')
+    raise UserError(
+      f'the weights of TransNet V2 are not whole: {missing[0]} is missing; '
+      'fetch or convert them again'
+    )
   weight, bias, mean, var = (np.asarray(x, np.float32) for x in norm.values())
   scale = weight / np.sqrt(var + _EPSILON)
   cell = _path(stem.removesuffix('.'))
@@ -83,12 +87,12 @@ def _folded(
 
 
 def _kernel(weight: np.ndarray) -> np.ndarray:
-  """[out, in, …] -> [… without axes of one, in, out]."""
+  """Moves axes: [out, in, …] -> [… without axes of length 1, in, out]."""
   moved = np.moveaxis(weight, (0, 1), (-1, -2))
   sizes = [size for size in moved.shape[:-2] if size > 1]
   return moved.reshape(*sizes, *moved.shape[-2:])
 
 
 def _path(module: str) -> str:
-  """'SDDCNN.0.DDCNN.1.Conv3D_2.layers.0' -> a path of our tree."""
+  """The path in our tree of 'SDDCNN.0.DDCNN.1.Conv3D_2.layers.0', say."""
   return module.replace('.DDCNN', '/DDCNN').replace('.Conv3D', '/Conv3D')

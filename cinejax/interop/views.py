@@ -1,7 +1,7 @@
-"""A DiT in one layout, seen in another: nothing is read until it is asked for.
+"""Views of a DiT's tensors in another layout; data are read when indexed.
 
-Views are tensors themselves (interop/mapped.py), so that one may be seen
-through another: Wan's files through our names in the names of diffusers.
+A view is itself a `Tensor` (interop/mapped.py), so that views compose: Wan's
+files can be read as cinejax's leaves, and these as diffusers' tensors.
 """
 
 import dataclasses
@@ -15,17 +15,17 @@ from cinejax.core.errors import UserError
 from cinejax.interop import names
 from cinejax.interop.mapped import Tensor
 
-# Wan's names and diffusers' for what only its image-to-video networks have.
+# names, in Wan and diffusers, that only image-to-video networks have
 _OF_IMAGES = re.compile(
   r'(^|\.)(img_emb|k_img|v_img|image_embedder|add_[kv]_proj)\.'
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class Ours:
-  """A leaf of ours over their tensors, one or one for each layer."""
+class LeafView:
+  """A leaf of our DiT, over tensors of another layout."""
 
-  parts: tuple[Tensor, ...]
+  parts: tuple[Tensor, ...]  # one, or one for each layer
   how: str  # as in names.Rule
   stacked: bool
 
@@ -59,8 +59,8 @@ class Ours:
 
 
 @dataclasses.dataclass(frozen=True)
-class Theirs:
-  """A tensor of theirs over a leaf of ours."""
+class LayoutView:
+  """A tensor of another layout, over a leaf of our DiT."""
 
   leaf: Tensor
   how: str  # as in names.Rule
@@ -91,31 +91,31 @@ class Theirs:
     return self.leaf[(slice(self.layer, self.layer + 1), *index)][0]
 
 
-def as_ours(
+def to_leaves(
   tensors: Mapping[str, Tensor],
   layout: str,
   shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Tensor]:
-  """The leaves of our DiT, by path, over tensors in `layout`.
+  """Views tensors in `layout` as the leaves of our DiT, by path.
 
-  `shapes` are those of our leaves. Raises UserError that lists every missing,
-  extra and misshapen tensor.
+  `shapes` are those of our leaves. Raises UserError, which lists all missing,
+  extra and misshapen tensors.
   """
-  seeing = [name for name in tensors if _OF_IMAGES.search(name)]
-  if seeing:
+  of_images = [name for name in tensors if _OF_IMAGES.search(name)]
+  if of_images:
     raise UserError(
-      f'it is an image-to-video network, which reads pictures by {seeing[0]}; '
-      'take the text-to-video one, whose films begin with what --image names'
+      f'it is an image-to-video network: it has {of_images[0]}; use the '
+      'text-to-video network, whose films can begin with an image by --image'
     )
   wanted = dict(shapes)
   if layout != 'cinejax':
-    wanted = their_shapes(shapes, layout)
+    wanted = layout_shapes(shapes, layout)
   check(tensors, wanted)
   if layout == 'cinejax':
     return dict(tensors)
   layers = _layers(shapes)
   return {
-    rule.ours: Ours(
+    rule.ours: LeafView(
       tuple(
         tensors[rule.theirs.format(layer)]
         for layer in range(layers if rule.stacked else 1)
@@ -127,15 +127,18 @@ def as_ours(
   }
 
 
-def as_theirs(leaves: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-  """What our DiT's leaves are in `layout`, layer after layer."""
+def from_leaves(leaves: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+  """Views the leaves of our DiT as tensors in `layout`, by name.
+
+  Raises UserError if a leaf has no counterpart in `layout`.
+  """
   if layout == 'cinejax':
     return dict(leaves)
   alien = sorted(leaves.keys() - {rule.ours for rule in names.rules(layout)})
   if alien:
     raise UserError(
       f'{", ".join(alien)} has no place in the layout {layout}; only models '
-      'of the shape of Wan 2.1 can be written so'
+      "with Wan 2.1's parameters can be written in it"
     )
   layers = leaves['blocks/modulation'].shape[0]
   found = {}
@@ -143,16 +146,16 @@ def as_theirs(leaves: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
     for rule in names.rules(layout):
       if rule.stacked == (layer is not None):
         name = rule.theirs.format(layer)
-        found[name] = Theirs(leaves[rule.ours], rule.how, layer)
+        found[name] = LayoutView(leaves[rule.ours], rule.how, layer)
   return found
 
 
-def their_shapes(
+def layout_shapes(
   shapes: Mapping[str, tuple[int, ...]], layout: str
 ) -> dict[str, tuple[int, ...]]:
-  """By name in `layout`, of a DiT whose leaves have `shapes`.
+  """The shapes of tensors in `layout`, by name; `shapes` are those of leaves.
 
-  A leaf that only we know (`positions`) keeps its name.
+  A leaf without a counterpart, such as `positions`, keeps its name.
   """
   found = dict(shapes)
   for rule in names.rules(layout):
@@ -165,12 +168,12 @@ def their_shapes(
 def check(
   tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-  """Raises UserError with every fault, unless tensors are of these shapes."""
+  """Raises UserError, which lists all faults, unless tensors have `shapes`."""
   if tensors and shapes and not tensors.keys() & shapes.keys():
     raise UserError(
       f'it is another network: it has {min(tensors)} and {len(tensors) - 1} '
-      f'more tensors, but not {min(shapes)} nor any other that is wanted; give '
-      'the file of the network that is asked for'
+      f'more tensors, but neither {min(shapes)} nor any other that is needed; '
+      'give the file of the network that this config describes'
     )
   faults = {
     'missing': sorted(shapes.keys() - tensors.keys()),
@@ -181,11 +184,11 @@ def check(
       if name in tensors and tuple(tensors[name].shape) != tuple(shape)
     ],
   }
-  told = [f'{fault}: {", ".join(of)}' for fault, of in faults.items() if of]
-  if told:  # what to do first: there may be a thousand names
+  lists = [f'{fault}: {", ".join(of)}' for fault, of in faults.items() if of]
+  if lists:  # the remedy comes first: there may be a thousand names
     raise UserError(
-      'the tensors do not fit this config; take that of the model that they '
-      f'come from; {"; ".join(told)}'
+      'the tensors do not fit this config; use the config of the model that '
+      f'they are of; {"; ".join(lists)}'
     )
 
 

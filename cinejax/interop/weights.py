@@ -1,9 +1,9 @@
-"""Weights files as the parameters of a network that is already known.
+"""Loads weights files as the parameters of a given network.
 
-Files hold what was trained in whatever precision and, a DiT, in whatever
-layout: ours, Wan's or diffusers'. Here they are checked, name by name and
-shape by shape, against the network that is to use them, and read leaf by
-leaf, each device's part alone, so that no host holds the whole.
+Files may have any precision, and those of a DiT any layout: cinejax's, Wan's or
+diffusers'. They are checked, name by name and shape by shape, against the
+network that will use them. They are read leaf by leaf, and for each device its
+part alone, so that no host holds the whole.
 """
 
 import os
@@ -32,20 +32,20 @@ def load_params(
   adapters: Sequence[str] = (),
   may_lack: Collection[str] = (),
 ) -> dict[str, Any]:
-  """The tree in the file, in the types and on the devices of `like`.
+  """Loads parameters, in the types and on the devices of `like`.
 
   Args:
-    path: of a file of any kind that interop/archive.py opens, or of a folder
-      with a DiT.
-    like: nested dict of arrays or their shapes: the network's parameters.
-      Where they have shardings, each device reads its own part; the others
+    path: a file of a format that interop/archive.py reads, or a folder with a
+      DiT.
+    like: the network's parameters, a nested dict of arrays or their shapes.
+      For leaves with a sharding, each device reads its own part; the others
       become numpy arrays.
     adapters: LoRA files to merge into a DiT.
-    may_lack: paths of leaves that are zero where the file has none.
+    may_lack: paths of leaves that are zero if the file does not have them.
 
   Raises:
-    UserError: the file is missing, broken, or of another network; every
-      tensor that is missing, extra or misshapen is named.
+    UserError: the file is missing, broken, or of another network; all missing,
+      extra and misshapen tensors are named.
   """
   wanted = tree_lib.paths(like)
   shapes = {name: tuple(x.shape) for name, x in wanted.items()}
@@ -61,7 +61,7 @@ def load_params(
   if is_dit:
     layout = names.layout_of(tensors) or layout
   try:
-    leaves = views.as_ours(tensors, layout, shapes)
+    leaves = views.to_leaves(tensors, layout, shapes)
   except UserError as error:
     raise UserError(f'{path}: {error}') from error
   for adapter in adapters:
@@ -80,26 +80,27 @@ def _placed(tensor: Tensor, like: Any) -> Any:
 
 
 def codec_files(name: str, path: str | os.PathLike) -> list[pathlib.Path]:
-  """What `load_codec` reads for the codec `name`: an archive; taef2 has two.
+  """The files that `load_codec` reads for the codec `name`; taef2 has two.
 
-  Raises UserError where `path` holds none of what authors publish.
+  Raises UserError if `path` has none of the published files.
   """
   path = pathlib.Path(path)
   if name == 'taef2':
     return sorted(taef2.files(path).values())
   if name in codecs.PUBLISHED:
     return [codecs.find(name, path)]
-  is_folder = path.is_dir() or not path.suffix  # there or not
+  is_folder = path.is_dir() or not path.suffix  # it need not exist
   return [path / 'codec.safetensors' if is_folder else path]
 
 
 def load_codec(
   cfg: CodecConfig, path: str | os.PathLike
 ) -> tuple[Codec, dict[str, Any]]:
-  """The codec of `cfg` with its float32 parameters.
+  """Loads the codec of `cfg` with its float32 parameters.
 
-  `path` is a file or a folder with it: codec.safetensors or, for codecs that
-  come trained, what their authors call theirs. Errors as in `load_params`.
+  `path` is a file, or a folder with codec.safetensors or, for published codecs,
+  with the file that their authors published. Raises UserError as `load_params`
+  does.
   """
   codec = make_codec(cfg)
   if cfg.name == 'taef2':
@@ -107,6 +108,6 @@ def load_codec(
   (file,) = codec_files(cfg.name, path)
   if cfg.name in codecs.PUBLISHED:
     archive = open_archive(file)
-    if 'mean_C' not in archive.tensors:  # then it is not ours
+    if 'mean_C' not in archive.tensors:  # a published file, not one of ours
       return codec, codecs.read_published(codec, archive)
   return codec, load_params(file, jax.eval_shape(codec.init, jax.random.key(0)))

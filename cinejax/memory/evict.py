@@ -1,16 +1,18 @@
-"""Which slots the next chunk will take.
+"""Eviction: which slots of the bank the next chunk will take.
 
-Empty slots first. Then, one by one, among valid frames outside the window:
+Empty slots are taken first. Then frames are evicted one by one, from the valid
+ones outside the window, by `memory.evict`:
 
   oldest     the earliest frame
   redundant  the frame whose descriptor is most similar (cosine, summed over
-             layers) to another's, the earlier of the two; the next victim is
-             chosen without it, so that of two alike one stays
-  unused     the frame that was routed least, the earlier one on a tie
+             layers) to that of another frame; of the two, the earlier one. The
+             next frame is chosen without it, so that one of two similar frames
+             stays
+  unused     the frame that was routed least; on a tie, the earlier one
 
-Window frames neither leave nor count in a similarity: they are the frames
-whose commit may still be pending, and the choice must not depend on it. Nor
-does what a sink policy reads leave (`kept_BE`): it would be no sink.
+Window frames are neither evicted nor compared: their commit may still be
+pending, and the choice must not depend on it. Frames that a sink policy reads
+(`protected_BE`) are not evicted either.
 """
 
 import jax
@@ -26,15 +28,21 @@ def choose_slots(
   frames: int,
   window: int,
   evict: str,
-  kept_BE: jax.Array | None = None,
+  protected_BE: jax.Array | None = None,
 ) -> jax.Array:
-  """Slots [B, F] for the chunk of `frames` = F that starts at start_B.
+  """Chooses slots [B, F] for the chunk of `frames` = F that starts at start_B.
 
-  `window` = V: frames from start_B - V on are kept, and those of `kept_BE`.
+  Args:
+    bank: the bank; its frames are compared by their descriptors.
+    start_B: latent frame index of the chunk's first frame.
+    frames: F.
+    window: V; frames from start_B - V on are not evicted.
+    evict: oldest | redundant | unused.
+    protected_BE: bool, slots that are not evicted; None: no others.
   """
   outside_BE = bank.valid_BE & (bank.frame_BE < (start_B - window)[:, None])
-  if kept_BE is not None:
-    outside_BE &= ~kept_BE
+  if protected_BE is not None:
+    outside_BE &= ~protected_BE
   similar_BEE = _similarity(bank) if evict == 'redundant' else None
   taken_BE = jnp.zeros_like(bank.valid_BE)
   slots = []
@@ -50,7 +58,7 @@ def choose_slots(
 
 
 def _loss(bank, may_BE, similar_BEE, evict) -> jax.Array:
-  """What is lost with each frame; +inf where it must stay."""
+  """The loss from evicting each frame; +inf where `may_BE` forbids it."""
   if evict == 'oldest':
     loss_BE = bank.frame_BE.astype(jnp.float32)
   elif evict == 'unused':
@@ -59,19 +67,20 @@ def _loss(bank, may_BE, similar_BEE, evict) -> jax.Array:
     other = ~jnp.eye(may_BE.shape[1], dtype=bool)[None]
     pair_BEE = may_BE[:, :, None] & may_BE[:, None, :] & other
     most_BE = jnp.max(jnp.where(pair_BEE, similar_BEE, -jnp.inf), -1)
-    loss_BE = -jnp.maximum(most_BE, -1e30)  # a lone frame: finite, and last
+    loss_BE = -jnp.maximum(most_BE, -1e30)  # finite for a lone frame
   return jnp.where(may_BE, loss_BE, jnp.inf)
 
 
 def _first_of_least(loss_BE: jax.Array, frame_BE: jax.Array) -> jax.Array:
-  """The least loss; the earlier frame, then the lower slot, on a tie."""
+  """The slot [B] of least loss; on a tie the earlier frame, then the lower
+  slot."""
   least_BE = loss_BE == loss_BE.min(-1, keepdims=True)
   last = jnp.iinfo(jnp.int32).max
   return jnp.argmin(jnp.where(least_BE, frame_BE, last), -1)
 
 
 def _similarity(bank: Bank) -> jax.Array:
-  """Cosine of descriptors, summed over layers: [B, E, E]."""
+  """Cosine similarities of descriptors [B, E, E], summed over layers."""
   d = bank.memory.descriptor
   norm = jnp.sqrt(jnp.sum(d * d, (-2, -1), keepdims=True))
   d = d / jnp.maximum(norm, 1e-12)

@@ -1,25 +1,25 @@
 """A student's own film as a function of its parameters (Self Forcing).
 
-A film is rolled out as it will be served, by the same step, bank and router,
-and ends each chunk at one step s for the whole film, drawn uniformly:
+A film is rolled out as it will be served, with the same step, bank and router.
+Each chunk ends at a step s, which is drawn uniformly for the whole film:
 
   x^(i) = f_theta(x_s^(i), s; bank_i),   f(x, t) = x - t v                  (1)
 
-The gradient is that of (1) alone: what led to x_s^(i), and the bank, are
-constants. So the film's cotangent c gives
+The gradient is that of (1) alone: the bank and all that led to x_s^(i) are
+constants. With the cotangent c of the film it is
 
   sum_i  c^(i) . d f_theta(x_s^(i), s; bank_i) / d theta                    (2)
 
-a sum over chunks that share nothing, which `roll` computes in two phases:
-the rollout, without gradient, keeps for each chunk only latents, its last
-pass' input and ranks; backward, a scan replays the last passes one by one and
-adds up (2); where c is 0, in updates that are not the student's turn, nothing
-is replayed. The replay carries a bank of its own, committing each chunk again
-beside it: one pass more a chunk, but banks are never stacked, so that memory
-does not grow with the film. (Huang et al. 2025, section 3.)
+a sum over independent chunks, which `roll` computes in two phases. The rollout,
+without gradient, stores for each chunk only its latents and the input and ranks
+of its last pass. The backward pass is a scan that replays the last passes one
+by one and accumulates (2); where c is 0, in updates that do not train the
+student, nothing is replayed. The replay has a bank of its own and commits each
+chunk again, which costs one more pass a chunk; but banks are never stacked, so
+that memory does not grow with the film. (Huang et al. 2025, section 3.)
 
-Where a film's first chunk takes other steps than the rest, as in one- and
-two-step frame-wise models, its exit step is drawn apart.
+Where the first chunk of a film has a number of steps of its own, as in one- and
+two-step frame-wise models, its exit step is drawn separately.
 """
 
 import functools
@@ -33,7 +33,7 @@ from cinejax.rollout.state import ChunkInput, RolloutState, init_state
 from cinejax.rollout.step import Step
 
 Batch = dict[str, jax.Array]
-# (params, batch, key) -> (film_BNFYXC, what of the batch it is a film of)
+# (params, batch, key) -> (film_BNFYXC, the part of the batch that it follows)
 StudentFn = Callable[[Any, Batch, jax.Array], tuple[jax.Array, Batch]]
 
 
@@ -45,10 +45,10 @@ def roll(
   chunks: ChunkInput,
   exit_N: jax.Array,
 ) -> jax.Array:
-  """The film [N, B, F, Y, X, C] that follows `state`, eq. (1) and (2).
+  """Rolls out the film [N, B, F, Y, X, C] after `state`, eq. (1) and (2).
 
-  Leaves of `chunks` have a leading N; exit_N are int32 steps of each chunk.
-  Differentiable in `params` alone.
+  Leaves of `chunks` have a leading N; exit_N are the exit steps of the chunks,
+  int32. Differentiable in `params` alone.
   """
   return _forward(step, params, state, chunks, exit_N)[0]
 
@@ -58,30 +58,31 @@ def _forward(step, params, state, chunks, exit_N):
     state, output, last = step.roll(params, state, *inputs)
     return state, (output, last)
 
-  _, kept = jax.lax.scan(body, state, (chunks, exit_N))
-  return kept[0].latents_BFYXC, (params, state, chunks, kept)
+  _, outputs = jax.lax.scan(body, state, (chunks, exit_N))
+  return outputs[0].latents_BFYXC, (params, state, chunks, outputs)
 
 
 def _backward(step, saved, cotangent_NBFYXC):
-  params, state, chunks, kept = saved
+  params, state, chunks, outputs = saved
   none = jax.tree.map(jnp.zeros_like, params)
 
   def body(carry, inputs):
     state, grads = carry
     chunk, (output, last), cotangent = inputs
-    state = step.open(params, state, chunk)
-    _, pull, kept = jax.vjp(
-      lambda p: step.predict(p, state, chunk, last), params, has_aux=True
+    state = step.begin_chunk(params, state, chunk)
+    _, pull, branches = jax.vjp(
+      lambda p: step.replay(p, state, chunk, last), params, has_aux=True
     )
     grads = jax.tree.map(jnp.add, grads, *pull(cotangent))
-    return (step.close(params, state, chunk, output, kept), grads), None
+    state = step.end_chunk(params, state, chunk, output, branches)
+    return (state, grads), None
 
   def replay():
-    inputs = chunks, kept, cotangent_NBFYXC
+    inputs = chunks, outputs, cotangent_NBFYXC
     (_, grads), _ = jax.lax.scan(body, (state, none), inputs)
     return grads
 
-  # an update that is not the student's turn has no cotangent, and no replay
+  # the cotangent is zero in updates that do not train the student
   grads = jax.lax.cond(jnp.any(cotangent_NBFYXC), replay, lambda: none)
   return grads, None, None, None
 
@@ -90,8 +91,11 @@ roll.defvjp(_forward, _backward)
 
 
 def exit_steps(step: Step, key: jax.Array, chunks: int) -> jax.Array:
-  """int32 [N]: one draw for the film, and one for its first chunk where that
-  has steps of its own."""
+  """Draws the exit steps [N], int32, of the chunks of a film.
+
+  All are the same, except that of the first chunk if it has a number of steps
+  of its own.
+  """
   for_all, for_first = jax.random.split(key)
   exit_N = jnp.repeat(
     jax.random.randint(for_all, (1,), 0, step.rollout.steps), chunks
@@ -103,7 +107,7 @@ def exit_steps(step: Step, key: jax.Array, chunks: int) -> jax.Array:
 
 
 def chunk_inputs(batch: Batch) -> ChunkInput:
-  """What is asked of the chunks of a batch's films, with a leading N."""
+  """The inputs of the chunks of a batch's films; leaves have a leading N."""
   shots_BN = batch['shots']
   return ChunkInput(
     text_BWD=jnp.moveaxis(batch['text'], 1, 0),
@@ -112,7 +116,7 @@ def chunk_inputs(batch: Batch) -> ChunkInput:
 
 
 def begin(step: Step, dit, batch: Batch, key: jax.Array) -> RolloutState:
-  """Films that have not begun, one for each of the batch."""
+  """The state before the first chunk, of a film for each of the batch."""
   return init_state(
     dit,
     step.memory,
@@ -127,11 +131,12 @@ def begin(step: Step, dit, batch: Batch, key: jax.Array) -> RolloutState:
 def make_student_fn(
   make_step: Callable[[tuple[int, int, int, int]], Step], dit
 ) -> StudentFn:
-  """-> student_fn(params, batch, key) -> (film [B, N, F, Y, X, C], batch).
+  """Makes student_fn(params, batch, key) -> (film [B, N, F, Y, X, C], batch).
 
-  The film is of the prompts and cuts of the batch (that of teacher forcing),
-  and differentiable in the parameters. `make_step` takes the shape of a
-  chunk; its steps are few, without guidance, their commits separate.
+  The film has the prompts and cuts of the batch, which is that of teacher
+  forcing, and is differentiable in the parameters. `make_step` takes the shape
+  (F, Y, X, C) of a chunk; its step has a few-step sampler, no guidance and no
+  fused commits. `dit` has the sizes of the student.
   """
 
   def student_fn(params, batch, key):
@@ -156,12 +161,13 @@ def make_window_fn(
   window: int,
   context: int,
 ) -> StudentFn:
-  """-> student_fn(params, batch, key) -> (film [B, n, F, Y, X, C], its batch).
+  """Makes student_fn(params, batch, key) -> (film [B, n, F, Y, X, C], batch).
 
-  For films longer than a score can read: the student rolls on from the start,
-  as it is served, and only a window of n = `window` chunks, drawn anew at
-  each call, is its film. The window's first `context` >= 1 chunks are history
-  to the rest: they are constants, and masked in the batch.
+  For films that are longer than a score can read: the student makes the film
+  from its start, as it is served, and a window of n = `window` chunks, drawn at
+  each call, is returned, with its part of the batch. The first `context` >= 1
+  chunks of the window are history for the others: they are constants, and
+  masked in the batch. `make_step` and `dit` are as in `make_student_fn`.
   """
 
   def student_fn(params, batch, key):
@@ -196,7 +202,7 @@ def make_window_fn(
 
 
 def _window(tree, axis: int, start, length: int):
-  """`length` entries of every leaf from `start` (int32 [])."""
+  """`length` entries of each leaf along `axis`, from `start` (int32 []) on."""
   return jax.tree.map(
     lambda x: jax.lax.dynamic_slice_in_dim(x, start, length, axis), tree
   )

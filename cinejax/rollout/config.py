@@ -1,10 +1,10 @@
-"""How a film is generated; configs/base.py has the meanings."""
+"""Settings of the rollout of a film; configs/base.py explains them."""
 
 import dataclasses
 
 from cinejax.core.config import between, non_negative, one_of, positive
 
-STUDENT_STEPS = (1, 2, 4)  # of a chunk, that few_step knows
+STUDENT_STEPS = (1, 2, 4)  # numbers of steps that few_step takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +19,15 @@ class RolloutConfig:
   chunks_per_call: int = positive()
 
   @property
-  def commit_alone(self) -> str:
-    """What makes the films of `commit` and keeps no chunk waiting for it."""
+  def unfused_commit(self) -> str:
+    """`commit`, or `separate` in place of `fused`: both make the same film.
+
+    For whoever needs each chunk committed when its call returns.
+    """
     return 'separate' if self.commit == 'fused' else self.commit
 
   def conflict(self, at: str) -> str:
-    """Why sampler and steps do not go together; '' if they do."""
+    """Says why the sampler does not take these steps; '' if it does."""
     if self.sampler != 'few_step':
       if self.first_steps:
         return (

@@ -1,8 +1,9 @@
-"""One pass of the network over the bank: what it sees, and what it leaves.
+"""One pass of the network over the bank: what it reads and what it writes.
 
-With guidance there are two banks, v = u + w (c - u), which keep the same
-frames in the same slots; the negative branch takes the conditional one's
-routing unless `memory.cfg_routing` is `own`.
+With classifier-free guidance, v = u + w (c - u), there are two branches: the
+conditional one, under the film's prompts, and the negative one. Each has a
+bank; both banks hold the same frames in the same slots. The negative branch
+takes the routing of the conditional one unless `memory.cfg_routing` is `own`.
 """
 
 import dataclasses
@@ -16,20 +17,31 @@ import numpy as np
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict, router
 from cinejax.memory.config import SINKS, MemoryConfig
+from cinejax.models.denoiser import Denoised
 from cinejax.rollout.state import RolloutState
 
+# what the network returns for the conditional branch and, with guidance, for
+# the negative one
+Branches = tuple[Denoised, ...]
 
-class Pass(NamedTuple):
-  """What a pass gives; tuples hold the conditional branch, then the other."""
+
+class PassOutput(NamedTuple):
+  """The result of one pass, of both branches where there are two."""
 
   velocity_BFYXC: jax.Array  # guided
-  kept: tuple[Any, ...]  # keys and values of every segment
-  ranks: tuple[jax.Array, ...]  # [L, B, S, R] routed
+  branches: Branches  # with the keys and values that a commit stores
+
+  @property
+  def ranks(self) -> tuple[jax.Array, ...]:
+    """The ranks [L, B, S, R] that each branch routed."""
+    return tuple(branch.rank_LBSR for branch in self.branches)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Passes:
-  denoise_fn: Callable[..., Any]  # models.denoiser's, or of its signature
+  """Runs the network over the state of a rollout, and updates its banks."""
+
+  denoise_fn: Callable[..., Denoised]  # with the signature of models.denoiser's
   memory: MemoryConfig
   frames: int  # F
   guidance: float  # w
@@ -45,10 +57,11 @@ class Passes:
     view: router.View,
     ranks: tuple[jax.Array, ...] | None,
     decide: jax.Array | bool,
-  ) -> Pass:
-    """Both branches, and guidance between them.
+  ) -> PassOutput:
+    """Runs each branch, and applies guidance if there are two.
 
-    `ranks` are taken where `decide` is False; None: always decide.
+    Where `decide` is False, `ranks` are taken instead of routing anew; they may
+    be None where it is True.
     """
     c = self.denoise_fn(
       params,
@@ -61,7 +74,7 @@ class Passes:
       decide,
     )
     if state.negative is None:
-      return Pass(c.velocity_BFYXC, (c,), (c.rank_LBSR,))
+      return PassOutput(c.velocity_BFYXC, (c,))
     given, decide_own = c.rank_LBSR, False
     if self.memory.cfg_routing == 'own':
       given, decide_own = None if ranks is None else ranks[1], decide
@@ -78,7 +91,7 @@ class Passes:
     velocity = u.velocity_BFYXC + self.guidance * (
       c.velocity_BFYXC - u.velocity_BFYXC
     )
-    return Pass(velocity, (c, u), (c.rank_LBSR, u.rank_LBSR))
+    return PassOutput(velocity, (c, u))
 
   def clean(
     self,
@@ -86,8 +99,8 @@ class Passes:
     state: RolloutState,
     text_BWD: jax.Array,
     x_BFYXC: jax.Array,
-  ) -> Pass:
-    """The chunk at t = 0, routed by its own queries."""
+  ) -> PassOutput:
+    """Runs the clean chunk at t = 0, which routes by its own queries."""
     return self.run(
       params,
       state,
@@ -106,7 +119,10 @@ class Passes:
     start_B: jax.Array,
     pending: bool = False,
   ) -> router.View:
-    """What a chunk that starts at frame start_B may see of `bank`."""
+    """What a chunk that starts at frame start_B may see of `bank`.
+
+    With `pending`, the chunk before it counts as committed.
+    """
 
     def draw(key, start):  # one draw a chunk, the same in all its passes
       key = jax.random.fold_in(jax.random.fold_in(key, 1), start)
@@ -125,7 +141,7 @@ class Passes:
     )
 
   def no_ranks(self, state: RolloutState) -> tuple[jax.Array, ...]:
-    """Something to carry before anything was routed."""
+    """The ranks of each branch before the first pass: none is routed."""
     layers, batch, slots = state.bank.memory.descriptor.shape[:3]
     ranks = jnp.full(
       (layers, batch, 1, self.memory.context_frames), slots, jnp.int32
@@ -133,25 +149,25 @@ class Passes:
     return (ranks,) if state.negative is None else (ranks, ranks)
 
   def none_routed(self, state: RolloutState, steps: int) -> jax.Array:
-    """[J, L, B, R], for steps that are not run."""
+    """Routed frames [J, L, B, R] of steps that were not run: all EMPTY."""
     layers, batch = state.bank.memory.descriptor.shape[:2]
     shape = (steps, layers, batch, self.memory.context_frames)
     return jnp.full(shape, bank_lib.EMPTY, jnp.int32)
 
-  def take_slots(self, state: RolloutState) -> RolloutState:
-    """Chooses where the chunk at state.start_B will go, and hides it."""
-    kept_BE = None
+  def reserve_slots(self, state: RolloutState) -> RolloutState:
+    """Chooses slots for the chunk at state.start_B, and hides their content."""
+    protected_BE = None
     if self.memory.policy in SINKS:
       view = self.view(state, state.bank, state.start_B, pending=True)
       routed = self.memory.context_frames
-      kept_BE = router.routed_slots(view, routed=routed)[:, 0]
+      protected_BE = router.routed_slots(view, routed=routed)[:, 0]
     slot_BF = evict.choose_slots(
       state.bank,
       state.start_B,
       frames=self.frames,
       window=self.memory.window_frames,
       evict=self.memory.evict,
-      kept_BE=kept_BE,
+      protected_BE=protected_BE,
     )
     bank, negative = (
       bank and bank_lib.reserve(bank, slot_BF, state.start_B, state.shot_B)
@@ -160,17 +176,21 @@ class Passes:
     return state.replace(bank=bank, negative=negative)
 
   def write(
-    self, state: RolloutState, start_B: jax.Array, kept: tuple[Any, ...]
+    self, state: RolloutState, start_B: jax.Array, branches: Branches
   ) -> RolloutState:
-    """Stores the first segment's keys and values of each branch."""
+    """Stores the keys and values of the first segment of each branch.
 
-    def write(bank, of):
+    They are of the chunk that starts at frame start_B, whose slots are
+    reserved.
+    """
+
+    def write(bank, branch):
       k, v = (
         x[:, :, 0].reshape(*x.shape[:2], self.frames, -1, *x.shape[-2:])
-        for x in (of.key_LBSTHK, of.value_LBSTHK)
+        for x in (branch.key_LBSTHK, branch.value_LBSTHK)
       )
       return bank_lib.write(bank, start_B, k, v)
 
-    bank = write(state.bank, kept[0])
-    negative = state.negative and write(state.negative, kept[1])
+    bank = write(state.bank, branches[0])
+    negative = state.negative and write(state.negative, branches[1])
     return state.replace(bank=bank, negative=negative)

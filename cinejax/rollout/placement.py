@@ -1,7 +1,7 @@
-"""Where the state of a film in the making lies on a mesh.
+"""How the state of a rollout is split over a mesh.
 
-Films are split over `data` and `fsdp`, the heads of a bank over `tensor` and
-`sequence`, as attention reads them (models/attention.py).
+Films are split over `data` and `fsdp`, and the heads of a bank over `tensor`
+and `sequence`, which is how attention reads them (models/attention.py).
 """
 
 import dataclasses
@@ -31,12 +31,15 @@ STATE_RULES = (
 
 
 def state_shardings(state: Any, mesh: Mesh) -> Any:
-  """A sharding for each leaf of a RolloutState, or of its shapes."""
+  """The sharding of each leaf of a RolloutState, or of its shapes."""
   return sharding.param_shardings(state, mesh, STATE_RULES)
 
 
 def pinned(state: Any) -> Any:
-  """`state` laid out so on the mesh in use: donated, it stays where it is."""
+  """`state` with these shardings on the mesh in use.
+
+  They are those of the argument, so that donation reuses its buffers.
+  """
   mesh = sharding.mesh_in_use()
   if mesh.size <= 1:
     return state
@@ -46,7 +49,7 @@ def pinned(state: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class OnMesh:
-  """A jitted function, traced and called within a mesh."""
+  """A jitted function that is traced and called with `mesh` in use."""
 
   fn: Callable[..., Any]
   mesh: Mesh
@@ -61,10 +64,11 @@ class OnMesh:
 
 
 def rollout_mesh(axes: MeshConfig, heads: int) -> Mesh | None:
-  """The devices that share each pass of a rollout; None: one does it all.
+  """The mesh of the devices that share each pass of a rollout.
 
-  Films in the making are few, so `data` and `fsdp` have no part in it. Raises
-  UserError where `heads` cannot be divided so.
+  It has the axes `sequence` and `tensor` of `axes` alone: few films are made
+  at a time, so that `data` and `fsdp` would not help. None: one device runs the
+  whole pass. Raises UserError if these axes do not divide `heads`.
   """
   ways = axes.sequence * axes.tensor
   if ways == 1:

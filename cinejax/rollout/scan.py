@@ -1,4 +1,4 @@
-"""Several chunks in one compiled call."""
+"""Several chunks of a film in one compiled call."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,11 @@ ScanFn = Callable[
 
 
 def make_scan(step: Step) -> ScanFn:
-  """-> scan(params, state, chunks) -> (state, outputs), jitted.
+  """Makes scan(params, state, chunks) -> (state, outputs), jitted.
 
-  Leaves of `chunks` and `outputs` have a leading axis of chunks, whose length
-  is what it compiles for. The state is donated: memory does not grow with
-  the film, and the old state must not be used again.
+  Leaves of `chunks` and `outputs` have a leading axis of chunks; each length of
+  it is compiled once. The state is donated: memory does not grow with the film,
+  and the old state must not be used again.
   """
 
   def scan(params, state, chunks):

@@ -1,7 +1,7 @@
-"""Everything a film in the making carries from chunk to chunk.
+"""The state that a rollout carries from chunk to chunk.
 
-An immutable pytree of fixed shapes, so that one executable serves every
-chunk; donated to it, so that memory is constant.
+It is an immutable pytree of fixed shapes, so that one executable serves every
+chunk. It is donated to each call, so that memory is constant.
 """
 
 import chex
@@ -15,35 +15,36 @@ from cinejax.models.config import DiTConfig
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class ChunkInput:
-  """What is asked of the next chunk; may be decided while the film runs."""
+  """What the next chunk shall be; it may be decided while the film is made."""
 
-  text_BWD: jax.Array  # float32, its prompt
-  cut_B: jax.Array  # bool, it opens a new shot
-  # float32, its first latent frame where that is given: an image; None: noise
+  text_BWD: jax.Array  # float32, the encoded prompt
+  cut_B: jax.Array  # bool, whether the chunk opens a new shot
+  # float32, the given first latent frame; None: all frames start from noise
   image_BYXC: jax.Array | None = None
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class ChunkOutput:
-  """What a step gives."""
+  """A generated chunk."""
 
   latents_BFYXC: jax.Array  # float32, normalised
-  # int32, frames routed at each denoising step; EMPTY at steps not run
+  # int32, frames routed at each denoising step; EMPTY at steps that were not
+  # run
   frame_JLBR: jax.Array
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class LastPass:
-  """What the pass that made a chunk was given: it can be run again."""
+  """The inputs of the pass that made a chunk, so that it can be run again."""
 
   x_BFYXC: jax.Array  # noisy
   t_B: jax.Array
-  ranks_LBSR: tuple[jax.Array, ...]  # what it routed, of each branch
+  ranks_LBSR: tuple[jax.Array, ...]  # that each branch routed
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Pending:
-  """A finished chunk whose commit rides with the next chunk (fused)."""
+  """A finished chunk that the next chunk's first pass commits (`fused`)."""
 
   latents_BFYXC: jax.Array
   text_BWD: jax.Array
@@ -51,13 +52,13 @@ class Pending:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Recent:
-  """The window's chunks, oldest first: what `memory.reencode` runs again."""
+  """The chunks of the window, oldest first, which `memory.reencode` reruns."""
 
   latents_BNFYXC: jax.Array  # N = V / F
   text_BNWD: jax.Array
 
   def push(self, latents_BFYXC: jax.Array, text_BWD: jax.Array) -> 'Recent':
-    """With a new chunk, and without the oldest."""
+    """Appends a chunk and drops the oldest."""
     new = Recent(latents_BNFYXC=latents_BFYXC, text_BNWD=text_BWD)
     return jax.tree.map(
       lambda old, one: jnp.concatenate([old[:, 1:], one[:, None]], 1), self, new
@@ -66,12 +67,14 @@ class Recent:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class RolloutState:
+  """The state of B films between two chunks."""
+
   bank: bank_lib.Bank  # under the film's prompts
   negative: bank_lib.Bank | None  # under the negative prompt; None: unguided
   start_B: jax.Array  # int32, latent frame index of the next chunk
-  shot_B: jax.Array  # int32, shot of the last chunk
-  key_B: jax.Array  # typed keys, one a film: noise is a film's own
-  pending: Pending | None  # None: commits are separate
+  shot_B: jax.Array  # int32, shot index of the last chunk
+  key_B: jax.Array  # typed PRNG keys, one for each film
+  pending: Pending | None  # None: commits are not fused
   recent: Recent | None  # None: the window is read as it was committed
 
 
@@ -85,9 +88,16 @@ def init_state(
   guided: bool,
   fused: bool,
 ) -> RolloutState:
-  """A film that has not begun, for each of key_B (typed PRNG keys).
+  """The state before the first chunk of B films.
 
-  latent_shape is (F, Y, X, C) of a chunk, text_shape (W, D) of a caption.
+  Args:
+    dit: sizes of the network whose keys and values the bank holds.
+    memory: size and type of the bank, and whether the window is re-encoded.
+    key_B: typed PRNG keys, one for each film.
+    latent_shape: (F, Y, X, C) of a chunk.
+    text_shape: (W, D) of an encoded prompt.
+    guided: whether there is a bank for the negative prompt.
+    fused: whether the commit of a chunk waits for the next chunk's first pass.
   """
   batch = key_B.shape[0]
   _, rows, columns = dit.patch

@@ -1,19 +1,25 @@
-"""One chunk of film: reserve, denoise, commit. Written once, for all uses.
+"""One chunk of a film: reserve, denoise, commit. Every rollout uses this step.
 
-  reserve   the slots the chunk will take are chosen, and hidden from then on
+  reserve   the slots that the chunk will take are chosen, and hidden from
+            then on
   denoise   J passes from noise; routing happens inside the layers
-  commit    the clean chunk is run at t = 0 and its keys and values stored
+  commit    the clean chunk is run at t = 0, and its keys and values are stored
 
-`rollout.commit`: `separate` spends a pass on the commit (J + 1 passes);
-`fused` lets the commit of chunk i ride with the first step of chunk i + 1 as
-one packed pass [clean i | noisy i+1] (J passes), and leaves the last chunk
-uncommitted. Both give the same film, because slots are reserved before, and
-use is counted only in, the denoising passes. `reuse` has no commit: what the
-last denoising pass computed is stored, of a chunk that was still noisy (J
-passes, and another film; for students that were distilled so).
+`rollout.commit` is one of:
 
-Times, noise and steps are the sampler's (sampler.py), what a pass sees and
-leaves is in passes.py.
+  separate  the commit is a pass of its own: J + 1 passes a chunk.
+  fused     the commit of chunk i shares one packed pass, [clean i | noisy i+1],
+            with the first step of chunk i + 1: J passes a chunk. The last
+            chunk stays uncommitted.
+  reuse     there is no commit pass: the keys and values of the last denoising
+            pass, in which the chunk was still noisy, are stored. J passes a
+            chunk, for students that were distilled with it.
+
+`separate` and `fused` give the same film, because slots are reserved before
+the denoising passes, and use is counted in those alone. `reuse` gives another.
+
+denoising.py has the loop over the steps, sampler.py their times, their noise
+and their updates, and passes.py what one pass reads and writes.
 """
 
 import dataclasses
@@ -22,17 +28,17 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cinejax.diffusion import flow
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.memory import bank as bank_lib
-from cinejax.memory import router
 from cinejax.memory.config import MemoryConfig
+from cinejax.models.denoiser import Denoised
 from cinejax.rollout.config import RolloutConfig
-from cinejax.rollout.passes import Passes
-from cinejax.rollout.sampler import Sampler, hold
+from cinejax.rollout.denoising import DenoisingLoop
+from cinejax.rollout.passes import Branches, Passes
+from cinejax.rollout.sampler import Sampler, with_given_frame
 from cinejax.rollout.state import (
   ChunkInput,
   ChunkOutput,
@@ -41,14 +47,12 @@ from cinejax.rollout.state import (
   RolloutState,
 )
 
-Kept = tuple[Any, ...]  # Pass.kept
-
 
 @dataclasses.dataclass(frozen=True, eq=False)  # hashed by identity, for jit
 class Step:
   """step(params, state, chunk) -> (state, output), pure and scannable."""
 
-  denoise_fn: Callable[..., Any]  # models.denoiser's, or of its signature
+  denoise_fn: Callable[..., Denoised]  # with the signature of models.denoiser's
   memory: MemoryConfig
   diffusion: DiffusionConfig
   rollout: RolloutConfig
@@ -69,6 +73,10 @@ class Step:
       negative_text_WD=self.negative_text_WD,
     )
 
+  @functools.cached_property
+  def loop(self) -> DenoisingLoop:
+    return DenoisingLoop(self.passes, self.sampler)
+
   def __call__(
     self, params: Any, state: RolloutState, chunk: ChunkInput
   ) -> tuple[RolloutState, ChunkOutput]:
@@ -82,53 +90,44 @@ class Step:
     chunk: ChunkInput,
     exit_step: jax.Array | None = None,
   ) -> tuple[RolloutState, ChunkOutput, LastPass]:
-    """A chunk, and the pass that made it.
+    """Makes a chunk, and returns also the inputs of its last pass.
 
-    x_0 as step `exit_step` (int32 [], traced) predicts it is the chunk; later
-    steps are not run. None: the last step of the grid.
+    With `exit_step` (int32 [], traced), the chunk is x_0 as that step predicts
+    it, and later steps are not run; None: all steps are run.
     """
     before = state.bank
-    state = self.open(params, state, chunk)
-    grid_BJ = self.sampler.grid(state.start_B, exit_step)
-    noise_JBFYXC = self.sampler.noise(state)
-    x = hold(chunk, noise_JBFYXC[0])
-    last = LastPass(
-      x_BFYXC=x, t_B=grid_BJ[:, 0], ranks_LBSR=self.passes.no_ranks(state)
-    )
-    routed = self.passes.none_routed(state, self.sampler.steps)
-    first, history = 0, self.sampler.history(x)
+    state = self.begin_chunk(params, state, chunk)
+    schedule = self.sampler.schedule(state, exit_step)
+    progress, first = self.loop.begin(state, chunk, schedule), 0
     if state.pending is not None:
-      state, x, history, ranks, frame_LBR = self._first_and_commit(
-        params, state, before, chunk, x, history, grid_BJ, noise_JBFYXC
+      state, progress = self.loop.first_and_commit(
+        params, state, before, chunk, progress, schedule
       )
-      last, routed = last.replace(ranks_LBSR=ranks), routed.at[0].set(frame_LBR)
       first = 1
-    x, last, frame_JLBR, kept = self._denoise(
-      params,
-      state,
-      chunk,
-      (x, history, last, routed),
-      first,
-      grid_BJ,
-      noise_JBFYXC,
-      uneven=exit_step is not None or self.sampler.uneven,
+    # whether a film of the batch may take fewer steps than the others
+    uneven = exit_step is not None or self.sampler.uneven
+    progress, branches = self.loop.run(
+      params, state, chunk, progress, schedule, first, uneven
     )
-    output = ChunkOutput(latents_BFYXC=x, frame_JLBR=frame_JLBR)
-    return self.close(params, state, chunk, output, kept), output, last
+    output = ChunkOutput(
+      latents_BFYXC=progress.x_BFYXC, frame_JLBR=progress.frame_JLBR
+    )
+    state = self.end_chunk(params, state, chunk, output, branches)
+    return state, output, progress.last
 
-  def open(
+  def begin_chunk(
     self, params: Any, state: RolloutState, chunk: ChunkInput
   ) -> RolloutState:
-    """The state as the passes of the next chunk see it."""
+    """The state that the denoising passes of the next chunk read."""
     return self._reserve(self._reencode(params, state), chunk)
 
-  def predict(
+  def replay(
     self, params: Any, state: RolloutState, chunk: ChunkInput, last: LastPass
-  ) -> tuple[jax.Array, Kept]:
-    """The chunk [B, F, Y, X, C] that the pass `last` made, made again, and
-    what the pass leaves.
+  ) -> tuple[jax.Array, Branches]:
+    """Runs the pass `last`, which made a chunk, again.
 
-    `state` is as `open` gives it. Commits must not be fused.
+    Returns the chunk [B, F, Y, X, C] and what the network returned for each
+    branch. `state` is what `begin_chunk` returns. Commits must not be fused.
     """
     done = self.passes.run(
       params,
@@ -141,23 +140,23 @@ class Step:
       False,
     )
     x = flow.x0_of_velocity(last.x_BFYXC, done.velocity_BFYXC, last.t_B)
-    return hold(chunk, x), done.kept
+    return with_given_frame(chunk, x), done.branches
 
-  def close(
+  def end_chunk(
     self,
     params: Any,
     state: RolloutState,
     chunk: ChunkInput,
     output: ChunkOutput,
-    kept: Kept | None,
+    branches: Branches | None,
   ) -> RolloutState:
-    """The state after the chunk that `open` opened: it is committed.
+    """Commits the chunk that `begin_chunk` began, and moves on to the next.
 
-    `kept` is what its last pass left; only `reuse` needs it.
+    `branches` is what the chunk's last pass returned; only `reuse` needs it.
     """
     x = output.latents_BFYXC
     if self.rollout.commit == 'reuse':
-      state = self.passes.write(state, state.start_B, kept)
+      state = self.passes.write(state, state.start_B, branches)
     elif state.pending is None:
       state = self._commit(params, state, chunk, x)
     else:
@@ -175,43 +174,44 @@ class Step:
     chunk: ChunkInput,
     latents_BFYXC: jax.Array,
   ) -> RolloutState:
-    """The state after a chunk that is given, not generated.
+    """The state after a chunk that is given instead of generated.
 
-    A film may so begin with real frames: an image, a clip, a rendered film.
+    A film can thus begin with real frames: an image, a clip, a rendered film.
     """
     before, state = state, self._reserve(state, chunk)
     if before.pending is None:
       state = self._commit(params, state, chunk, latents_BFYXC)
     else:
-      # what was pending has a pass of its own, and this chunk waits instead
+      # the pending chunk gets a pass of its own, and this one is pending next
       before = before.replace(start_B=before.start_B - self.passes.frames)
-      kept = self.passes.clean(
+      branches = self.passes.clean(
         params, before, before.pending.text_BWD, before.pending.latents_BFYXC
-      ).kept
+      ).branches
       pending = Pending(latents_BFYXC=latents_BFYXC, text_BWD=chunk.text_BWD)
-      state = self.passes.write(state, before.start_B, kept)
+      state = self.passes.write(state, before.start_B, branches)
       state = state.replace(pending=pending)
     return self._next(state, chunk, latents_BFYXC)
 
   def _next(self, state, chunk, x) -> RolloutState:
-    """Past this chunk."""
+    """Moves on to the next chunk."""
     recent = state.recent and state.recent.push(x, chunk.text_BWD)
     start_B = state.start_B + self.passes.frames
     return state.replace(start_B=start_B, recent=recent)
 
   def _reserve(self, state, chunk) -> RolloutState:
     shot_B = state.shot_B + (chunk.cut_B & (state.start_B > 0))
-    return self.passes.take_slots(state.replace(shot_B=shot_B))
+    return self.passes.reserve_slots(state.replace(shot_B=shot_B))
 
   def _commit(self, params, state, chunk, x) -> RolloutState:
-    kept = self.passes.clean(params, state, chunk.text_BWD, x).kept
-    return self.passes.write(state, state.start_B, kept)
+    branches = self.passes.clean(params, state, chunk.text_BWD, x).branches
+    return self.passes.write(state, state.start_B, branches)
 
   def _reencode(self, params, state) -> RolloutState:
-    """A control: the window's keys and values as an empty bank makes them.
+    """Recomputes the keys and values of the window from an empty bank.
 
-    They then know nothing older than the window: a look can no longer relay
-    through them, chunk by chunk, from beyond it.
+    This is a control experiment (`memory.reencode`): the window's keys then
+    hold nothing of what is older than the window, so that an appearance cannot
+    be relayed through them, chunk by chunk, from beyond it.
     """
     if state.recent is None:
       return state
@@ -222,84 +222,12 @@ class Step:
     chunks = state.recent.text_BNWD.shape[1]
     for i in range(chunks):
       start_B = state.start_B - (chunks - i) * self.passes.frames
-      alone = self.passes.take_slots(alone.replace(start_B=start_B))
+      alone = self.passes.reserve_slots(alone.replace(start_B=start_B))
       latents_BFYXC = state.recent.latents_BNFYXC[:, i]
       text_BWD = state.recent.text_BNWD[:, i]
-      kept = self.passes.clean(params, alone, text_BWD, latents_BFYXC).kept
-      alone = self.passes.write(alone, start_B, kept)
-      state = self.passes.write(state, start_B, kept)
+      branches = self.passes.clean(
+        params, alone, text_BWD, latents_BFYXC
+      ).branches
+      alone = self.passes.write(alone, start_B, branches)
+      state = self.passes.write(state, start_B, branches)
     return state
-
-  def _denoise(
-    self, params, state, chunk, start, first, grid_BJ, noise_JBFYXC, uneven
-  ):
-    """Steps from `first` on: the clean chunk, the pass that made it, what was
-    routed, and what that pass leaves (None unless it is reused).
-
-    `start` is what is known of them before; `uneven`: the grid may reach 0
-    early.
-    """
-    view = self.passes.view(state, state.bank, state.start_B)
-
-    def advance(j, carry):
-      x, history, last, frame_JLBR = carry
-      t_B = grid_BJ[:, j]
-      done = self.passes.run(
-        params,
-        state,
-        x[:, None],
-        self.sampler.times(chunk, t_B),
-        chunk.text_BWD[:, None],
-        view,
-        last.ranks_LBSR,
-        (j == 0) | (self.memory.reroute == 'step'),
-      )
-      last = LastPass(x_BFYXC=x, t_B=t_B, ranks_LBSR=done.ranks)
-      x, history = self.sampler.advance(
-        chunk, j, x, done.velocity_BFYXC, history, grid_BJ, noise_JBFYXC
-      )
-      routed = jax.vmap(router.routed_frames, (None, 0))(view, done.ranks[0])
-      ended_B = (t_B == 0)[None, :, None]
-      routed = jnp.where(ended_B, bank_lib.EMPTY, routed[:, :, 0])
-      return (x, history, last, frame_JLBR.at[j].set(routed)), done.kept
-
-    steps = (grid_BJ > 0).sum(-1).max() if uneven else self.sampler.steps
-    kept, reuse = None, self.rollout.commit == 'reuse'
-    carry = jax.lax.fori_loop(
-      first, steps - reuse, lambda j, carry: advance(j, carry)[0], start
-    )
-    if reuse:  # only the last pass is worth carrying what it leaves
-      carry, kept = advance(steps - 1, carry)
-    x, _, last, frame_JLBR = carry
-    return x, last, frame_JLBR, kept
-
-  def _first_and_commit(
-    self, params, state, before, chunk, x, history, grid_BJ, noise_JBFYXC
-  ):
-    """The packed pass: the pending chunk's commit and this one's first step.
-
-    `before` is the bank as it stood before this chunk's slots were reserved.
-    """
-    clean_start_B = state.start_B - self.passes.frames
-    view = router.join(
-      self.passes.view(state, before, clean_start_B),
-      self.passes.view(state, state.bank, state.start_B, pending=True),
-    )
-    t_B1F = self.sampler.times(chunk, grid_BJ[:, 0])
-    done = self.passes.run(
-      params,
-      state,
-      jnp.stack([state.pending.latents_BFYXC, x], 1),
-      jnp.concatenate([jnp.zeros_like(t_B1F), t_B1F], 1),
-      jnp.stack([state.pending.text_BWD, chunk.text_BWD], 1),
-      view,
-      None,
-      True,
-    )
-    state = self.passes.write(state, clean_start_B, done.kept)
-    x, history = self.sampler.advance(
-      chunk, 0, x, done.velocity_BFYXC, history, grid_BJ, noise_JBFYXC
-    )
-    routed = jax.vmap(router.routed_frames, (None, 0))(view, done.ranks[0])
-    ranks = tuple(rank_LBSR[:, :, 1:] for rank_LBSR in done.ranks)
-    return state, x, history, ranks, routed[:, :, 1]

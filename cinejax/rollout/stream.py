@@ -1,4 +1,4 @@
-"""A film as a generator: chunks come out while prompts still come in."""
+"""A film as a generator, which yields chunks while prompts still arrive."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -18,11 +18,12 @@ def stream(
   chunks: Iterable[ChunkInput],
   chunks_per_call: int = 1,
 ) -> Iterator[tuple[RolloutState, ChunkOutput]]:
-  """Yields (state after its call, output) chunk by chunk.
+  """Yields (state, output) chunk by chunk; the state is that after its call.
 
-  A chunk's input is drawn only when its call starts, so that with
-  `chunks_per_call` = 1 a prompt typed meanwhile takes effect at the next
-  chunk. The state is donated to the next call: copy what must outlive it.
+  The input of a chunk is taken from `chunks` only when its call starts, so that
+  with `chunks_per_call` = 1 a prompt that is typed meanwhile takes effect at
+  the next chunk. The state is donated to the next call: copy what must outlive
+  it.
   """
   chunks = iter(chunks)
   while group := list(itertools.islice(chunks, chunks_per_call)):

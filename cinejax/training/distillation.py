@@ -17,6 +17,7 @@ import optax
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.diffusion.config import DiffusionConfig
+from cinejax.directing.rollout_programs import make_step
 from cinejax.memory.config import MemoryConfig
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
@@ -26,7 +27,6 @@ from cinejax.objectives import self_forcing
 from cinejax.objectives.adversarial import Adversary
 from cinejax.objectives.dmd import make_dmd_loss
 from cinejax.rollout.config import STUDENT_STEPS, RolloutConfig
-from cinejax.rollout.step import Step
 from cinejax.training.config import StageConfig
 from cinejax.training.optim import make_optimizer
 from cinejax.training.program import (
@@ -121,8 +121,7 @@ def _student_rollout(cfg: Config) -> RolloutConfig:
     cfg.rollout,
     sampler='few_step',
     guidance=1.0,
-    # the same film as separate, but its passes cannot be run again
-    commit='separate' if cfg.rollout.commit == 'fused' else cfg.rollout.commit,
+    commit=cfg.rollout.unfused_commit,  # a packed pass cannot be run again
   )
 
 
@@ -137,19 +136,10 @@ def real_dit(cfg: Config) -> DiTConfig:
 
 
 def _step_maker(cfg: Config, negative_text_WD):
-  memory, rollout = _film_memory(cfg), _student_rollout(cfg)
-
-  def make_step(latent_shape):
-    return Step(
-      denoise_fn=denoiser.make_denoise_fn(cfg.dit, memory),
-      memory=memory,
-      diffusion=cfg.diffusion,
-      rollout=rollout,
-      latent_shape=latent_shape,
-      negative_text_WD=negative_text_WD,
-    )
-
-  return make_step
+  rolled = dataclasses.replace(
+    cfg, memory=_film_memory(cfg), rollout=_student_rollout(cfg)
+  )
+  return functools.partial(make_step, rolled, negative_text_WD)
 
 
 def _film_memory(cfg: Config) -> MemoryConfig:

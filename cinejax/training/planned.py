@@ -29,16 +29,17 @@ from cinejax.core.sharding import (
   param_shardings,
   part_of,
   replicated,
+  with_shardings,
 )
 from cinejax.core.topology import chip_of
+from cinejax.directing.rollout_programs import first_state, make_step
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text import umt5
 from cinejax.objectives.causal_ode import STUDENT_STEPS
 from cinejax.rollout.placement import state_shardings
 from cinejax.rollout.scan import make_scan
-from cinejax.rollout.state import ChunkInput, init_state
-from cinejax.rollout.step import Step
+from cinejax.rollout.state import ChunkInput
 from cinejax.training import stages
 from cinejax.training.adaptation import adapted
 from cinejax.training.metrics import Work
@@ -49,7 +50,7 @@ PROGRAMS = (*(stage.name for stage in stages.STAGES), 'rollout')
 
 
 @dataclasses.dataclass(frozen=True)
-class Planned:
+class AbstractProgram:
   """A jitted function, its arguments, and these by kind."""
 
   fn: Callable[..., Any]
@@ -59,12 +60,12 @@ class Planned:
   beside: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def make_planned(
+def abstract_program(
   name: str,
   cfg: Config,
   mesh: Mesh,
   optimizer: optax.GradientTransformation | None = None,
-) -> Planned:
+) -> AbstractProgram:
   """The program `name`, of PROGRAMS, of `cfg` on `mesh`.
 
   `optimizer` stands in for the stage's own.
@@ -87,13 +88,13 @@ def count_flops(name: str, cfg: Config, remat: str) -> int:
   """
   dit = dataclasses.replace(cfg.dit, attention='xla', remat=remat)
   alone = make_mesh(MeshConfig(1, 1, 1, 1), jax.local_devices()[:1])
-  planned = make_planned(name, dataclasses.replace(cfg, dit=dit), alone)
+  program = abstract_program(name, dataclasses.replace(cfg, dit=dit), alone)
   turns, passes = 1.0, 1.0
   if name in ('dmd', 'tune'):
     turns = 1 / cfg.dmd.every
   if name == 'dmd':
     passes = (1 + cfg.rollout.steps) / 2
-  return flops.count(planned.fn, *planned.args, often=turns, trips=passes)
+  return flops.count(program.fn, *program.args, often=turns, trips=passes)
 
 
 def work(name: str, cfg: Config, mesh: Mesh) -> Work:
@@ -159,7 +160,7 @@ class _Captions:
     return np.zeros(shape, np.float32)
 
 
-def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> Planned:
+def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> AbstractProgram:
   settings = getattr(cfg.stage, name)
   check_mesh(name, cfg, mesh)
   program = stages.describe(cfg, name, _Captions(cfg.text))
@@ -182,7 +183,7 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> Planned:
     batch_sharding(mesh),
     program.ships,
   )
-  batch = _on(make_batch(cfg, name), batch_sharding(mesh))
+  batch = with_shardings(make_batch(cfg, name), batch_sharding(mesh))
   kinds = {
     'params': state.params,
     'optimizer': state.opt_state,
@@ -190,7 +191,7 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> Planned:
     'frozen': frozen,
     'batch': batch,
   }
-  return Planned(step, (state, frozen, batch), kinds)
+  return AbstractProgram(step, (state, frozen, batch), kinds)
 
 
 def make_batch(cfg: Config, name: str) -> dict[str, jax.ShapeDtypeStruct]:
@@ -216,7 +217,7 @@ def make_batch(cfg: Config, name: str) -> dict[str, jax.ShapeDtypeStruct]:
   }
 
 
-def _rollout(cfg: Config, mesh: Mesh) -> Planned:
+def _rollout(cfg: Config, mesh: Mesh) -> AbstractProgram:
   """One call of a rollout of one film: config.rollout.chunks_per_call.
 
   Beside it are what decodes its frames and, of umt5, what reads its prompts.
@@ -224,31 +225,14 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
   films, captions = 1, _Captions(cfg.text)
   check_mesh('rollout', cfg, mesh)
   params = _placed(functools.partial(denoiser.init_params, cfg.dit), mesh)
-  params = jax.tree.map(
-    lambda x, dtype: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding),
-    params,
-    denoiser.resting_types(cfg.dit, params),
+  params = with_shardings(
+    params, shardings(params), denoiser.resting_types(cfg.dit, params)
   )
-  step = Step(
-    denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
-    memory=cfg.memory,
-    diffusion=cfg.diffusion,
-    rollout=cfg.rollout,
-    latent_shape=(cfg.film.frames_per_chunk, *cfg.frame_shape),
-    negative_text_WD=captions.encode([''])[0],
-  )
+  step = make_step(cfg, captions.encode([''])[0])
   state = jax.eval_shape(
-    lambda: init_state(
-      cfg.dit,
-      cfg.memory,
-      key_B=jax.random.split(jax.random.key(0), films),
-      latent_shape=step.latent_shape,
-      text_shape=(cfg.text.rows, cfg.text.features),
-      guided=cfg.rollout.guidance != 1,
-      fused=cfg.rollout.commit == 'fused',
-    )
+    lambda: first_state(cfg, jax.random.split(jax.random.key(0), films))
   )
-  state = _on(state, state_shardings(state, mesh))
+  state = with_shardings(state, state_shardings(state, mesh))
   scan = cfg.rollout.chunks_per_call
   chunks = ChunkInput(
     text_BWD=jax.ShapeDtypeStruct(
@@ -257,12 +241,14 @@ def _rollout(cfg: Config, mesh: Mesh) -> Planned:
     cut_B=jax.ShapeDtypeStruct((scan, films), jnp.bool_),
   )
   kinds = {'params': params, 'bank': state}
-  beside = {'codec': _on(_decoder(cfg, films), replicated(mesh))}
+  beside = {'codec': with_shardings(_decoder(cfg, films), replicated(mesh))}
   if cfg.text.name == 'umt5':
     published = functools.partial(tree_lib.cast, dtype=jnp.bfloat16)
     shapes = jax.eval_shape(published, umt5.shapes(umt5.XXL))
-    beside['text'] = _on(shapes, param_shardings(shapes, mesh))
-  return Planned(make_scan(step), (params, state, chunks), kinds, beside)
+    beside['text'] = with_shardings(shapes, param_shardings(shapes, mesh))
+  return AbstractProgram(
+    make_scan(step), (params, state, chunks), kinds, beside
+  )
 
 
 def _decoder(cfg: Config, films: int) -> Any:
@@ -275,15 +261,4 @@ def _decoder(cfg: Config, films: int) -> Any:
 
 def _placed(init_fn: Callable[[jax.Array], Any], mesh: Mesh) -> Any:
   shapes = jax.eval_shape(init_fn, jax.random.key(0))
-  return _on(shapes, param_shardings(shapes, mesh))
-
-
-def _on(tree: Any, places: Any) -> Any:
-  """Shapes with shardings: one for all of them, or a tree of them."""
-  if isinstance(places, jax.sharding.Sharding):
-    places = jax.tree.map(lambda _: places, tree)
-  return jax.tree.map(
-    lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-    tree,
-    places,
-  )
+  return with_shardings(shapes, param_shardings(shapes, mesh))

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 from cinejax.core import tree as tree_lib
-from cinejax.core.sharding import param_shardings
+from cinejax.core.sharding import param_shardings, with_shardings
 
 Params = Any  # nested dict of arrays
 
@@ -63,13 +63,7 @@ def make_init(
 def abstract_state(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
   """Shapes, types and shardings of the state on `mesh`; nothing is made."""
   shapes = jax.eval_shape(init)
-  return jax.tree.map(
-    lambda x, sharding: jax.ShapeDtypeStruct(
-      x.shape, x.dtype, sharding=sharding
-    ),
-    shapes,
-    param_shardings(shapes, mesh),
-  )
+  return with_shardings(shapes, param_shardings(shapes, mesh))
 
 
 def shardings(state: Any) -> Any:

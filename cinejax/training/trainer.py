@@ -12,7 +12,11 @@ from jax.sharding import Mesh
 
 from cinejax.config import Config
 from cinejax.core.files import atomic_path
-from cinejax.core.sharding import batch_sharding, param_shardings
+from cinejax.core.sharding import (
+  batch_sharding,
+  param_shardings,
+  with_shardings,
+)
 from cinejax.interop.adapters import save_adapter
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
@@ -174,13 +178,7 @@ def _run_phase(
 def _load_frozen(network: Frozen, mesh: Mesh) -> Params:
   """Each device reads its own part."""
   shapes = jax.eval_shape(network.init_fn, jax.random.key(0))
-  like = jax.tree.map(
-    lambda x, sharding: jax.ShapeDtypeStruct(
-      x.shape, x.dtype, sharding=sharding
-    ),
-    shapes,
-    param_shardings(shapes, mesh),
-  )
+  like = with_shardings(shapes, param_shardings(shapes, mesh))
   return load_params(network.path, like)
 
 

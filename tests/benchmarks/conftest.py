@@ -1,4 +1,4 @@
-"""The tiny director of the tests of serving."""
+"""Shares the tiny director of the tests of serving."""
 
 from tests.serving.conftest import director, slow_paced, with_settings
 

@@ -3,7 +3,7 @@ import pytest
 from cinejax.benchmarks import serving
 
 
-def test_two_directors_at_once(director):
+def test_two_viewers_at_once(director):
   got = serving.serve(director, viewers=2, secs=0.4)  # of 40 chunks at most
   assert len(got) == 2
   for one in got:

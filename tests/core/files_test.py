@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     check_folder(tmp_path / 'a')
 
 
-def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
   monkeypatch.setattr(os, 'access', lambda *_: False)
   stat = os.stat
 
@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch):
     check_folder(tmp_path / 'mine')
 
 
-def test_an_object_is_read_or_what_is_wrong_is_said(tmp_path):
+def test_a_json_object_is_read_or_refused(tmp_path):
   path = tmp_path / 'a.json'
   assert read_json(path) == {}
   path.write_text('{"a": [1]}')

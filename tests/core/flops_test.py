@@ -17,7 +17,7 @@ def test_a_product_is_two_for_each_pair():
   assert batched == 7 * 2 * 3 * 4 * 5
 
 
-def test_a_loop_counts_as_often_as_it_runs_and_a_branch_by_its_dearest():
+def test_loops_count_as_often_as_they_run_and_branches_by_the_most_expensive():
   def loop(a):
     body = lambda x, _: (jnp.tanh(x @ jnp.zeros((4, 4))), None)  # noqa: E731
     x, _ = jax.lax.scan(jax.checkpoint(body), a, length=6)
@@ -27,7 +27,7 @@ def test_a_loop_counts_as_often_as_it_runs_and_a_branch_by_its_dearest():
   assert flops.count(jax.jit(loop), A) == 6 * 2 * 3 * 4 * 4 + inside
 
 
-def test_the_caller_knows_how_often_a_branch_is_taken_and_a_loop_runs():
+def test_the_caller_sets_how_often_a_branch_is_taken_and_a_loop_runs():
   def drawn(a, n):
     x = jax.lax.fori_loop(0, n, lambda _, x: x @ jnp.zeros((4, 4)), a)
     return jax.lax.cond(n > 3, lambda: x @ x.T @ x, lambda: x)
@@ -55,7 +55,7 @@ def test_a_convolution():
   assert flops.count(convolve, x, k) == 2 * (2 * 8 * 8 * 5) * (3 * 3 * 3)
 
 
-def test_a_kernel_is_not_guessed():
+def test_kernels_are_refused():
   from cinejax.models import attention
 
   q = jnp.zeros((1, 128, 1, 128))

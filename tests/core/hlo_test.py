@@ -32,7 +32,7 @@ def test_a_start_and_its_end_are_one_call_and_loops_count():
   assert found == {'all-gather': hlo.Traffic(calls=30, bytes=30 * 8 * 4 * 2)}
 
 
-def test_a_loop_whose_length_only_its_condition_tells():
+def test_a_loop_whose_length_is_in_its_condition():
   condition = """
 %c (q: (s32[], f32[8,4])) -> pred[] {
   %n = s32[]{:T(128)} constant(5)
@@ -105,7 +105,7 @@ ENTRY %main (a: f32[16,4]) -> f32[2,4] {{
 
 
 @pytest.mark.parametrize('way', SCATTERED)
-def test_of_a_sum_that_is_scattered_all_that_goes_in_counts(way):
+def test_a_reduce_scatter_counts_its_operands(way):
   found = hlo.collectives(program(*SCATTERED[way]))
   assert found == {'reduce-scatter': hlo.Traffic(calls=1, bytes=16 * 4 * 4)}
 
@@ -151,7 +151,7 @@ def test_all_arrays_of_a_call_count_once(lines, kind, bytes):
   assert found == {kind: hlo.Traffic(calls=1, bytes=bytes)}
 
 
-def test_what_runs_beside_products_on_a_tpu_is_one_call():
+def test_an_overlapped_collective_on_a_tpu_is_one_call():
   def block(name, rest):
     gather = '%g = f32[128,4]{1,0} all-gather(%b), channel_id=7, dimensions={0}'
     return f"""

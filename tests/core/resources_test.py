@@ -43,7 +43,7 @@ def test_without_a_program_it_is_that_of_the_process():
   assert 2**26 < peak['peak_memory_bytes'] < 2**38  # 64 MiB to 256 GiB
 
 
-def test_facts_name_device_and_versions():
+def test_the_environment_has_device_and_versions():
   facts = resources.environment()
   assert facts['jax'] == jax.__version__
   assert facts['devices'] == 8

@@ -34,7 +34,7 @@ def test_mesh_over_given_devices():
   'axes',
   [{'tensor': 3}, {'fsdp': 4}, {'fsdp': -1, 'data': -1}, {'fsdp': 0}],
 )
-def test_a_mesh_that_does_not_divide_is_a_sentence(axes):
+def test_a_mesh_that_does_not_divide_is_a_user_error(axes):
   with pytest.raises(UserError, match=r'config\.mesh is data='):
     make_mesh(**axes)
 
@@ -65,7 +65,7 @@ def test_moments_are_split_like_their_parameters():
   )
 
 
-def test_what_does_not_divide_stays_whole():
+def test_dimensions_that_axes_do_not_divide_are_not_split():
   params = {'head': {'kernel': jnp.zeros((6, 4))}}
   found = sharding.param_shardings(params, make_mesh(fsdp=4, tensor=2))
   assert found['head']['kernel'].spec == PartitionSpec(None, 'tensor')
@@ -80,7 +80,7 @@ def test_unknown_and_ambiguous_paths_are_refused():
     sharding.param_shardings(params, make_mesh(), rules)
 
 
-def test_constrain_needs_no_mesh_and_heeds_one():
+def test_constrain_with_and_without_a_mesh():
   x = jnp.zeros((8, 6))
   constrain = lambda x: sharding.constrain(x * 1, ('data', 'fsdp'), 'tensor')  # noqa: E731
   np.testing.assert_array_equal(constrain(x), x)
@@ -127,7 +127,7 @@ def test_processes_feed_the_rows_of_their_devices(
     ((2, 2, 2, 1), [0, 1, 2, 3, 1, 0, 3, 2], [(p // 2, 2) for p in range(4)]),
   ],
 )
-def test_films_of_a_host_lie_side_by_side(sizes, hosts, parts):
+def test_films_of_a_host_are_contiguous(sizes, hosts, parts):
   # neighbours on a torus are often devices of several hosts
   devices = np.array([types.SimpleNamespace(process_index=p) for p in hosts])
   shape = dict(zip(sharding.AXES, sizes, strict=True))
@@ -143,7 +143,7 @@ def test_films_of_a_host_lie_side_by_side(sizes, hosts, parts):
   assert [sharding.part_of(beside, process) for process in range(4)] == parts
 
 
-def test_rows_that_are_no_part_are_a_sentence(monkeypatch):
+def test_rows_that_are_not_an_equal_part_are_a_user_error(monkeypatch):
   # three films over two hosts of three devices, each with half of one
   devices = [types.SimpleNamespace(process_index=i // 3) for i in range(6)]
   mesh = types.SimpleNamespace(

@@ -10,7 +10,7 @@ from cinejax.core.errors import UserError
 @pytest.mark.parametrize(
   'name', ['v5p', 'v7x:2x2', 'v5p-128', 'h100:8', 'v5e:0x', 'h100:1x1x8*2']
 )
-def test_a_topology_that_is_none_is_a_sentence(name, monkeypatch):
+def test_an_unknown_topology_is_a_user_error(name, monkeypatch):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda _: True)
   with pytest.raises(UserError, match=r'--topology='):
     topology.describe(name)
@@ -19,7 +19,7 @@ def test_a_topology_that_is_none_is_a_sentence(name, monkeypatch):
 @pytest.mark.parametrize(
   ('name', 'extra'), [('v5p:2x2x1', 'plan-tpu'), ('h100:1x1x8', 'plan-gpu')]
 )
-def test_a_compiler_that_is_not_here_is_a_sentence(name, extra, monkeypatch):
+def test_a_missing_compiler_is_a_user_error(name, extra, monkeypatch):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda _: None)
   monkeypatch.delenv('TPU_LIBRARY_PATH', raising=False)
   with pytest.raises(UserError, match=rf"not installed; .*\[{extra}\]'"):
@@ -44,6 +44,6 @@ def test_virtual_devices_are_those_of_this_process():
     ('cpu', None),
   ],
 )
-def test_a_chip_is_known_by_its_kind(kind, name):
+def test_a_chip_is_found_by_its_device_kind(kind, name):
   chip = topology.chip_of(kind)
   assert (chip.name if chip else None) == name

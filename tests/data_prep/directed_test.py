@@ -1,4 +1,4 @@
-"""Films made again by a director: the same words, each its own noise."""
+"""Films that a director makes again, each with its own noise."""
 
 import dataclasses
 
@@ -64,9 +64,9 @@ def test_shards_make_every_film_as_if_alone(director, tmp_path, monkeypatch):
     np.testing.assert_array_equal(film.shots, source.shots)
     assert film.latents.shape == source.latents.shape
   last = FILMS[-1]
-  said = [ChunkPrompt(last.prompts[0], segment=0, shot=0, cut=False)] * 2
+  prompts = [ChunkPrompt(last.prompts[0], segment=0, shot=0, cut=False)] * 2
   state = director.begin([7 * 2**20 + last.film, 1])
-  ((_, output),) = director.stream(state, [director.chunk_input(said)])
+  ((_, output),) = director.stream(state, [director.chunk_input(prompts)])
   alone = np.asarray(output.latents_BFYXC[0])
   np.testing.assert_allclose(found[-1].latents, alone, atol=2e-3)
   with pytest.raises(UserError, match='frames_per_chunk = 3 needs 9'):

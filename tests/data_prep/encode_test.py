@@ -1,4 +1,4 @@
-"""Weights are told apart by what of them is read."""
+"""Fingerprints depend on the files that are read, and on no others."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from data_prep.encode import fingerprint
 
 @pytest.fixture
 def index(tmp_path):
-  """Of two shards."""
+  """An index of two shards."""
   for number in '12':
     save_file({number: np.ones(3)}, tmp_path / f'm-{number}.safetensors')
   path = tmp_path / f'm{INDEX}'
@@ -25,14 +25,14 @@ def index(tmp_path):
   return path
 
 
-def test_a_file_is_known_by_its_bytes(tmp_path):
+def test_a_file_is_identified_by_its_bytes(tmp_path):
   path = tmp_path / 'a.safetensors'
   path.write_bytes(b'whatever')
   expected = hashlib.sha256(b'whatever').hexdigest()[:12]
   assert fingerprint(path) == expected
 
 
-def test_shards_count_and_not_what_lists_them(index, tmp_path):
+def test_shards_count_but_their_index_does_not(index, tmp_path):
   before = fingerprint(index)
   index.write_text(json.dumps(json.loads(index.read_text()), indent=2))
   assert fingerprint(index) == before
@@ -52,7 +52,7 @@ def test_shards_count_and_not_what_lists_them(index, tmp_path):
     ('taef2', ['taef2_decoder.safetensors', 'taef2_encoder.safetensors']),
   ],
 )
-def test_of_a_folder_the_codec_alone_counts(name, files, tmp_path):
+def test_only_the_codec_of_a_folder_counts(name, files, tmp_path):
   for file in files:
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_bytes(file.encode())

@@ -78,7 +78,7 @@ def test_a_written_part_is_kept(tmp_path):
   assert not write(tmp_path, 0, never)
 
 
-def test_a_stopped_part_is_neither_read_nor_left(tmp_path):
+def test_an_interrupted_part_is_neither_read_nor_kept(tmp_path):
   def stopped(part):
     yield film(part)
     raise KeyboardInterrupt
@@ -107,7 +107,7 @@ def test_other_settings_are_refused(tmp_path):
   assert found == {'kind': 'train', 'seed': 1}
 
 
-def test_what_cannot_be_claimed_is_said(tmp_path):
+def test_settings_that_cannot_be_recorded_are_refused(tmp_path):
   (tmp_path / 'x').touch()
   with pytest.raises(UserError, match='x is a file; name a folder'):
     films.record_settings(tmp_path / 'x', {'seed': 1})
@@ -129,7 +129,7 @@ def test_without_tensorflow(tmp_path):
   subprocess.run([sys.executable, '-c', code], check=True)
 
 
-def test_missing_beam_is_said(monkeypatch):
+def test_a_missing_beam_is_a_user_error(monkeypatch):
   monkeypatch.setattr(films.importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(UserError, match='pip install'):
     films.check_beam()

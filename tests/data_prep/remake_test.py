@@ -1,4 +1,4 @@
-"""Data sets that are made of others: who makes which films, and when."""
+"""Data sets made from others: which machine makes which films."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ FILMS = [
 
 @pytest.fixture
 def make(tmp_path):
-  """make(shard) -> the groups that were asked for, each film's number."""
+  """make(shard) -> the groups of film numbers that it remade."""
 
   def made(shard):
     groups = []

@@ -1,4 +1,4 @@
-"""Which frames of a clip are kept."""
+"""The frames that films keep of a clip."""
 
 import fractions
 import itertools
@@ -52,13 +52,13 @@ def test_films_are_whole_chunks_of_single_shots(
     assert max(excerpt.frames) < excerpt.stop
     assert list(excerpt.frames) == sorted(excerpt.frames)
     assert excerpt.chunks <= (shot_chunks or film_chunks)
-  told = sorted([excerpt.shot for excerpt in excerpts] + list(plan.dropped))
-  assert told == list(range(len(lengths)))
+  numbers = sorted([excerpt.shot for excerpt in excerpts] + list(plan.dropped))
+  assert numbers == list(range(len(lengths)))
 
 
 @given(timelines, lengths)
 @settings(deadline=None, max_examples=100)
-def test_without_limits_it_is_the_timelines_rule(timeline, lengths):
+def test_without_limits_lengths_follow_the_timeline(timeline, lengths):
   plan = shots.plan_films(survey(lengths, timeline.fps), timeline, MANY)
   kept = dict.fromkeys(range(len(lengths)), 0)
   kept |= {
@@ -139,7 +139,7 @@ def test_bars_are_found(tmp_path, bars, picture):
   assert found.frames == 12
 
 
-def test_sintel_is_understood(shared_data):
+def test_sintel_has_seven_shots(shared_data):
   clip = shared_data / 'videos' / 'sintel_rooftop_7shots_848x480_25fps.mp4'
   found = shots.survey(clip)
   assert found.frames == 652

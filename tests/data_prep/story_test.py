@@ -138,7 +138,7 @@ def test_steered_films_leave_acting_to_the_frames(cfg):
   assert {name for names in steered for name in names} >= {'left', 'jump'}
 
 
-def test_inspect_says_what_is_there(written):
+def test_inspect_describes_the_films(written):
   text = '\n'.join(inspect.describe(written, sample=3, show=1))
   assert 'films             4' in text
   assert '(8, 8, 16)' in text

@@ -1,4 +1,4 @@
-"""Captions encoded ahead: once each, on from where it stopped, read back."""
+"""Prompts are encoded once each, also over reruns, and read back."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ PROMPTS = ('ada walks', 'cut to: bo runs', '')
 
 
 class Counted:
-  """An encoder that says what it was asked."""
+  """An encoder that records its prompts."""
 
   def __init__(self):
     self.asked = []
@@ -63,7 +63,7 @@ def test_mistakes_are_named(tmp_path):
     texts.StoredText(tmp_path, 8, 16)
 
 
-def test_films_say_what_is_said_in_them(tmp_path):
+def test_films_list_their_prompts(tmp_path):
   def make(part):
     for n in range(2):
       yield LatentFilm(

@@ -1,4 +1,4 @@
-"""Trajectories as records: the teacher's, film by film, in any grouping."""
+"""Trajectories in a data set do not depend on batches."""
 
 import dataclasses
 
@@ -41,7 +41,7 @@ def cfg():
 
 @pytest.fixture(scope='module')
 def films(cfg):
-  """Five, of 2 to 4 chunks, of which training reads 3."""
+  """Five films of 2 to 4 chunks, of which training reads 3."""
   rng = np.random.default_rng(0)
   shape = cfg.frame_shape
   return [
@@ -58,7 +58,7 @@ def films(cfg):
 
 @pytest.fixture(scope='module')
 def weights(cfg, tmp_path_factory):
-  """Of a network whose head is not zero."""
+  """Weights of a network whose head is not zero."""
   params = denoiser.init_params(cfg.dit, jax.random.key(0))
   shape = params['head']['kernel'].shape
   params['head']['kernel'] = 0.1 * jax.random.normal(jax.random.key(1), shape)
@@ -133,7 +133,9 @@ def test_a_film_has_one_trajectory_in_any_batch(films, teacher, written):
     ('rollout', {'negative_prompt': 'rain'}),
   ],
 )
-def test_those_of_another_teacher_are_refused(cfg, written, section, change):
+def test_trajectories_of_another_teacher_are_refused(
+  cfg, written, section, change
+):
   init = dataclasses.replace(cfg.init, trajectories=str(written))
   reading = dataclasses.replace(cfg, init=init)
   assert len(initialisation.read_films(reading)) == 5
@@ -149,7 +151,7 @@ def test_those_of_another_teacher_are_refused(cfg, written, section, change):
 def test_each_point_leads_to_the_next_and_the_last_to_the_end(
   cfg, weights, films, written
 ):
-  """Step by step, the teacher asked by hand."""
+  """Integrates the teacher step by step."""
   params, _ = load_tree(weights / 'base.safetensors')
   text = make_text(cfg.text)
   row = fit_film(films[0], text.encode, 3, 3)

@@ -26,7 +26,7 @@ COLOURS = ((230, 30, 30), (20, 200, 40), (40, 60, 240))
 
 
 def encode(videos, pixel_frames):
-  """Stands in for a codec of stride 4: the mean of RGB, and the time."""
+  """A stand-in for a codec of stride 4: the mean of RGB, and the time."""
   latents = []
   for film in videos:
     assert len(film) <= pixel_frames
@@ -134,7 +134,7 @@ def test_a_rerun_keeps_what_is_done(folder, task, monkeypatch):
 
 
 def test_workers_share_the_clips(folder, task):
-  """Each takes some; film numbers stay apart, and one report knows all."""
+  """Film numbers differ between workers, and the report has all clips."""
   found = video.find_clips(folder)
   names = list(found)
   video.run(task, {name: found[name] for name in names[0::2]})
@@ -184,12 +184,12 @@ def test_a_command_captions_what_has_no_caption(
     caption_command=(sys.executable, str(script)),
   )
   entry = task.prepare(folder / 'more' / 'good.mp4', 'more/good.mp4')
-  said = {shot['shot']: shot['caption'] for shot in entry['shots']}
-  assert said == {0: 'something red', 2: 'Blue at last'}
+  found = {shot['shot']: shot['caption'] for shot in entry['shots']}
+  assert found == {0: 'something red', 2: 'Blue at last'}
   assert not entry['problems']
   entry = task.prepare(folder / 'good.mp4', 'good.mp4')
-  said = {shot['shot']: shot['caption'] for shot in entry['shots']}
-  assert said == {0: 'something red', 1: 'shot 1'}
+  found = {shot['shot']: shot['caption'] for shot in entry['shots']}
+  assert found == {0: 'something red', 1: 'shot 1'}
   assert 'shot 1: no caption' in entry['problems'][0]
 
 
@@ -237,12 +237,12 @@ def test_flags_have_bounds():
     flags.FLAGS.remove_flag_values(set(flags.FLAGS) - known)
 
 
-def test_no_clips_is_said(tmp_path):
+def test_a_folder_without_clips_is_refused(tmp_path):
   with pytest.raises(UserError, match='no video file'):
     video.find_clips(tmp_path)
 
 
-def test_captions_name_their_wrong_line(tmp_path):
+def test_an_invalid_caption_is_named_by_its_line(tmp_path):
   path = tmp_path / 'captions.jsonl'
   row = {'file': 'a.mp4', 'shot': 0, 'caption': 'Zoë'}
   path.write_text(json.dumps(row, ensure_ascii=False) + '\n\n{"file": 1}\n')
@@ -252,6 +252,6 @@ def test_captions_name_their_wrong_line(tmp_path):
   assert captions.load(path) == {('a.mp4', 0): 'Zoë'}
 
 
-def test_part_names_tell_folders_apart():
+def test_part_names_of_different_folders_differ():
   assert part_name('a/x y.mp4') != part_name('b/x y.mp4')
   assert part_name('a/x y.mp4').startswith('x-y-')

@@ -1,4 +1,4 @@
-"""Flow, times and solvers: round trips and exact cases."""
+"""Flow, times and solvers: round trips, and cases with exact results."""
 
 import itertools
 

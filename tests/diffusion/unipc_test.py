@@ -1,4 +1,4 @@
-"""UniPC: exact where it must be, and what diffusers computes elsewhere."""
+"""UniPC against exact results, and against diffusers' numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ DIFFUSERS = (
 
 
 def _roll(x, velocity_fn, grid, table=None):
-  """x after each step."""
+  """Samples along `v` and returns x after each step."""
   table = unipc.table(grid) if table is None else table
   history, seen = unipc.no_history(x), []
   for t, row in zip(grid[:-1], table, strict=True):

@@ -68,7 +68,7 @@ def test_settings_are_plain_json(tmp_path):
   assert json.loads(text)['config']['patch'] == [1, 2]
 
 
-def test_networks_that_differ_anywhere_have_other_digests():
+def test_networks_that_differ_have_different_digests():
   params = {'a': {'kernel': jnp.arange(6.0).reshape(2, 3)}, 'b': jnp.zeros(())}
   same = {'b': jnp.zeros(()), 'a': {'kernel': jnp.arange(6.0).reshape(2, 3)}}
   assert digest(params) == digest(same)

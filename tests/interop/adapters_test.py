@@ -1,4 +1,4 @@
-"""LoRA files for Wan, in the forms that are about."""
+"""LoRA files for Wan, in the formats that are in use."""
 
 import json
 import pathlib
@@ -31,7 +31,7 @@ def leaves():
   tensors = {k[2:]: x for k, x in tensors.items() if k.startswith('w.')}
   archive = Archive(FIXTURE, tensors, {})
   shapes = sizes.leaf_shapes(sizes.read_sizes(archive, 'diffusers'))
-  return views.as_ours(tensors, 'diffusers', shapes)
+  return views.to_leaves(tensors, 'diffusers', shapes)
 
 
 def _matrices(*features):
@@ -109,7 +109,7 @@ def test_an_adapter_of_ours_is_written_as_diffusers_reads_it(leaves, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('told', 'scale'),
+  ('config', 'scale'),
   [
     ({'r': RANK, 'lora_alpha': 6}, 6 / RANK),
     ({'r': RANK, 'lora_alpha': 6, 'use_rslora': True}, 6 / RANK**0.5),
@@ -117,13 +117,15 @@ def test_an_adapter_of_ours_is_written_as_diffusers_reads_it(leaves, tmp_path):
   ],
 )
 @pytest.mark.parametrize('place', ['metadata', 'adapter_config.json'])
-def test_alpha_is_read_where_it_is_told(leaves, tmp_path, told, scale, place):
+def test_alpha_is_read_from_either_place(
+  leaves, tmp_path, config, scale, place
+):
   path, metadata = tmp_path / 'adapter_model.safetensors', {}
   if place == 'metadata':
-    told = {f'transformer.{k}': x for k, x in told.items()}
-    metadata = {'format': 'pt', 'lora_adapter_metadata': json.dumps(told)}
+    config = {f'transformer.{k}': x for k, x in config.items()}
+    metadata = {'format': 'pt', 'lora_adapter_metadata': json.dumps(config)}
   else:
-    (tmp_path / place).write_text(json.dumps(told))
+    (tmp_path / place).write_text(json.dumps(config))
   down, up = _matrices(48, 48)
   name = 'transformer.blocks.0.attn1.to_q.lora_{}.weight'
   save_file({name.format('A'): down, name.format('B'): up}, path, metadata)

@@ -1,4 +1,4 @@
-"""Weights files of every kind, read in parts."""
+"""Weights files of all formats, read in parts."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from cinejax.core.errors import UserError
 from cinejax.interop.archive import (
-  THEIR_NAME,
+  PUBLISHED_NAME,
   bare_name,
   find_archive,
   locate,
@@ -80,7 +80,7 @@ def test_what_wrappers_put_into_names_is_taken_out():
 
 
 class _Call:
-  """Pickles as a call."""
+  """An object whose pickle is a call."""
 
   def __init__(self, function, *arguments):
     self._call = function, arguments
@@ -96,7 +96,7 @@ def _zipped(path, content, compression=zipfile.ZIP_STORED):
 
 
 def _pickled(monkeypatch, size, count=4, offset=0, stride=(1,)):
-  """A tensor of a storage of 16 bytes, described as one likes."""
+  """A tensor with any description, over a storage of 16 bytes."""
   names = {
     'torch': {'FloatStorage': type('FloatStorage', (), {})},
     'torch._utils': {'_rebuild_tensor_v2': lambda *_: None},
@@ -198,7 +198,7 @@ def test_what_lies_in_a_folder_instead_is_told(shards):
   with pytest.raises(UserError, match=r', student\.pt; give'):
     locate(folder, 'base')
   for number in '12':
-    there = f'{THEIR_NAME}-0000{number}-of-00002.safetensors'
+    there = f'{PUBLISHED_NAME}-0000{number}-of-00002.safetensors'
     (folder / f'm-{number}.safetensors').rename(folder / there)
   with pytest.raises(UserError, match='has shards without their index'):
     locate(folder, 'base')
@@ -222,9 +222,9 @@ def test_a_folder_without_it_is_told_by_what_it_has(tmp_path):
 
 @pytest.mark.parametrize('text', ['{', '7', '{"dit": 7}'])
 def test_a_broken_config_is_a_sentence(tmp_path, text):
-  for name, told in (('ours', '{"dit": {"heads": 2}}'), ('broken', text)):
+  for name, config in (('ours', '{"dit": {"heads": 2}}'), ('broken', text)):
     save_file(
-      {'rows': ROWS}, tmp_path / f'{name}.safetensors', {'config': told}
+      {'rows': ROWS}, tmp_path / f'{name}.safetensors', {'config': config}
     )
   ours, broken = (
     open_archive(tmp_path / f'{name}.safetensors')

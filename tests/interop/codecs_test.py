@@ -1,4 +1,4 @@
-"""Codecs as their authors publish them, found and read."""
+"""Published weights of codecs are found and read."""
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ CFG = CodecConfig('wan_vae', 4, 8, 4, 4, 1, 0, 0, 'float32')
 
 @pytest.fixture(scope='module')
 def weights(fixtures):
-  """Of a small Wan VAE, in the names of diffusers."""
+  """The tensors of a small Wan VAE, with the names of diffusers."""
   tensors = open_archive(fixtures / 'fixture_wan_vae.safetensors').tensors
   return {
     name.removeprefix('w.'): x[:]

@@ -1,4 +1,4 @@
-"""Our DiT against diffusers' Wan transformer, on its own random weights."""
+"""Our DiT against diffusers' Wan transformer, with the same random weights."""
 
 import ast
 import dataclasses
@@ -58,7 +58,7 @@ def fixture():
 
 
 def _params(weights, cfg):
-  leaves = views.as_ours(weights, 'diffusers', sizes.leaf_shapes(cfg))
+  leaves = views.to_leaves(weights, 'diffusers', sizes.leaf_shapes(cfg))
   return tree_lib.nested({name: read(x) for name, x in leaves.items()})
 
 
@@ -77,14 +77,14 @@ def _denoise_fn(cfg, memory):
 
 
 def _whole(cfg, params, tensors, t_BSF) -> jax.Array:
-  """One pass in which every frame sees every frame."""
+  """One bidirectional pass."""
   fn = _bidirectional_fn(cfg)
   text = jnp.asarray(tensors['txt'])[:, None]
   return fn(params, _frames(tensors['x'])[:, None], t_BSF, text)[:, 0]
 
 
 def _by_chunks(cfg, params, tensors, t_F) -> jax.Array:
-  """Chunk after chunk over a bank, each committed as it was denoised."""
+  """Passes over a bank, chunk after chunk; each is committed as denoised."""
   memory = MemoryConfig(
     policy='camr',
     window_frames=FRAMES,
@@ -157,7 +157,7 @@ def test_parity_with_diffusers(fixture, case):
   expected = _frames(tensors[case])
   error = float(jnp.abs(_run(case, cfg, params, tensors) - expected).max())
   assert error <= TOLERANCE
-  # The tolerance can fail: one weight a little off is seen.
+  # the tolerance is tight enough to notice a small change of one weight
   wrong = dict(weights)
   name = 'blocks.1.attn1.to_v.weight'
   wrong[name] = weights[name] + 0.01 * (np.arange(48) == 7)
@@ -180,14 +180,16 @@ def test_no_weight_may_be_another(fixture):
 
 @pytest.mark.parametrize('through', ['diffusers', 'wan'])
 def test_round_trip_is_bit_equal(fixture, through):
-  """diffusers -> ours -> either -> ours -> diffusers."""
+  """diffusers -> cinejax -> either layout -> cinejax -> diffusers."""
   cfg, _, weights = fixture
   shapes = sizes.leaf_shapes(cfg)
   assert names.layout_of(weights) == 'diffusers'
-  other = views.as_theirs(views.as_ours(weights, 'diffusers', shapes), through)
+  other = views.from_leaves(
+    views.to_leaves(weights, 'diffusers', shapes), through
+  )
   assert names.layout_of(other) == through
   assert len(other) == len(weights)
-  back = views.as_theirs(views.as_ours(other, through, shapes), 'diffusers')
+  back = views.from_leaves(views.to_leaves(other, through, shapes), 'diffusers')
   assert back.keys() == weights.keys()
   for name, x in weights.items():
     assert back[name].shape == x.shape and back[name].dtype == x.dtype
@@ -196,7 +198,7 @@ def test_round_trip_is_bit_equal(fixture, through):
 
 def test_a_part_of_a_leaf_is_a_part_of_the_whole(fixture):
   cfg, _, weights = fixture
-  leaves = views.as_ours(weights, 'diffusers', sizes.leaf_shapes(cfg))
+  leaves = views.to_leaves(weights, 'diffusers', sizes.leaf_shapes(cfg))
   for leaf in leaves.values():
     index = tuple(slice(n // 2, n) for n in leaf.shape)
     np.testing.assert_array_equal(read(leaf, index=index), read(leaf)[index])
@@ -218,33 +220,33 @@ def test_every_fault_is_listed_at_once(fixture):
 
 
 def test_another_network_is_one_sentence(fixture):
-  """Not a thousand names; and the networks that read images are known."""
+  """It does not list all names, and image-to-video networks are recognized."""
   cfg, _, weights = fixture
   shapes = sizes.leaf_shapes(cfg)
   alien = {'conv1.weight': np.zeros(2), 'conv2.weight': np.zeros(2)}
   with pytest.raises(UserError, match=r'it has conv1\.weight and 1 more'):
-    views.as_ours(alien, 'cinejax', shapes)
+    views.to_leaves(alien, 'cinejax', shapes)
   for layout, name in (
     ('wan', 'blocks.0.cross_attn.k_img.weight'),
     ('wan', 'img_emb.proj.0.bias'),
     ('diffusers', 'blocks.0.attn2.add_k_proj.weight'),
     ('diffusers', 'condition_embedder.image_embedder.norm1.bias'),
   ):
-    leaves = views.as_ours(weights, 'diffusers', shapes)
-    theirs = views.as_theirs(leaves, layout) | {name: np.zeros(2)}
+    leaves = views.to_leaves(weights, 'diffusers', shapes)
+    theirs = views.from_leaves(leaves, layout) | {name: np.zeros(2)}
     with pytest.raises(UserError, match=f'image-to-video .*{name}.*--image'):
-      views.as_ours(theirs, layout, shapes)
+      views.to_leaves(theirs, layout, shapes)
 
 
 def test_what_only_we_have_is_told(fixture):
   cfg, _, weights = fixture
-  leaves = views.as_ours(weights, 'diffusers', sizes.leaf_shapes(cfg))
+  leaves = views.to_leaves(weights, 'diffusers', sizes.leaf_shapes(cfg))
   table = {'positions': np.zeros((1, 1, 1, 16, 48), np.float32)}
   with pytest.raises(UserError, match='positions has no place'):
-    views.as_theirs(leaves | table, 'wan')
+    views.from_leaves(leaves | table, 'wan')
   shapes = sizes.leaf_shapes(cfg) | {'positions': (1, 1, 1, 16, 48)}
   with pytest.raises(UserError, match='missing: positions'):
-    views.as_ours(weights, 'diffusers', shapes)
+    views.to_leaves(weights, 'diffusers', shapes)
 
 
 WAN_1_3B = {'layers': 30, 'heads': 12, 'head_features': 128}
@@ -252,7 +254,7 @@ WAN_1_3B |= {'mlp_features': 8960, 'time_features': 256, 'text_features': 4096}
 
 
 def test_every_name_of_the_1_3b_model(fixture, fixtures):
-  """The list is that of diffusers' model of that size."""
+  """The list is that of diffusers' model of the same size."""
   cfg = dataclasses.replace(fixture[0], **WAN_1_3B)
   path = fixtures / 'wan_transformer_1_3b_keys.txt'
   lines = [x for x in path.read_text().splitlines() if not x.startswith('#')]
@@ -262,13 +264,13 @@ def test_every_name_of_the_1_3b_model(fixture, fixtures):
   }
   assert len(listed) == 825
   shapes = sizes.leaf_shapes(cfg)
-  assert views.their_shapes(shapes, 'diffusers') == listed
+  assert views.layout_shapes(shapes, 'diffusers') == listed
 
 
 def test_names_are_those_of_wan(fixture):
-  """As wan/modules/model.py has them, at 1.3B."""
+  """The names are those of wan/modules/model.py, at 1.3B."""
   cfg = dataclasses.replace(fixture[0], **WAN_1_3B)
-  wan = views.their_shapes(sizes.leaf_shapes(cfg), 'wan')
+  wan = views.layout_shapes(sizes.leaf_shapes(cfg), 'wan')
   assert len(wan) == 825
   spots = {
     'patch_embedding.weight': (1536, 16, 1, 2, 2),

@@ -1,4 +1,4 @@
-"""How much of a host's memory a large sharded checkpoint takes."""
+"""The memory of the host that a large sharded checkpoint takes."""
 
 import json
 import pathlib
@@ -32,8 +32,8 @@ DIT = DiTConfig(
   remat='none',
   attention='xla',
 )
-# Each prints how much the peak of its resident memory grew by, and how much of
-# that is the arrays it was asked for.
+# Each program prints the growth of its peak resident memory, and the size of
+# the arrays that it returns.
 HEAD = """
 import json, resource, sys, types
 import jax
@@ -54,7 +54,7 @@ jax.block_until_ready(jax.numpy.ones(8) + 1)
 before = peak()
 """
 CONVERT = """
-leaves = views.as_ours(opened.tensors, 'wan', shapes)
+leaves = views.to_leaves(opened.tensors, 'wan', shapes)
 write_shards(out, 'base', leaves, {}, shard_bytes=10**10)
 print(json.dumps([peak() - before, 0]))
 """
@@ -73,12 +73,12 @@ print(json.dumps([peak() - before, kept]))
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-  """Wan's layout: float32, seven shards."""
+  """A checkpoint in Wan's layout: float32, seven shards."""
   folder = tmp_path_factory.mktemp('wan')
   shapes = sizes.leaf_shapes(DIT)
   ones = np.ones((), jnp.float32)
   leaves = {name: np.broadcast_to(ones, s) for name, s in shapes.items()}
-  tensors = views.as_theirs(leaves, 'wan')
+  tensors = views.from_leaves(leaves, 'wan')
   index = write_shards(folder, 'm', tensors, {}, shard_bytes=SHARD)
   shards = sorted(path.stat().st_size for path in folder.glob('*.safetensors'))
   assert len(shards) > 5

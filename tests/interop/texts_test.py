@@ -1,4 +1,4 @@
-"""An encoder with its weights and tokenizer, from one folder."""
+"""A text encoder with its weights and tokenizer, from one folder."""
 
 import jax
 import numpy as np
@@ -50,7 +50,7 @@ def test_prompts_are_encoded_from_a_folder(folder):
 
 
 def test_devices_share_its_weights(folder):
-  """Each holds an eighth of what is large; prompts read the same."""
+  """Each device has an eighth of large parameters; results are the same."""
   mesh = make_mesh(MeshConfig(data=1, fsdp=1, sequence=4, tensor=2))
   file = folder / 'text_encoder' / 'model.safetensors'
   _, params = read_umt5(open_archive(file), mesh)

@@ -22,7 +22,7 @@ GOLDEN = (
 
 
 def shapes():
-  """Of every tensor in the authors' state dict."""
+  """The shapes of all tensors in the authors' state dict."""
   found, features = {}, 3
   for stack, width in enumerate((16, 32, 64)):
     for cell in range(2):

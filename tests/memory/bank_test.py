@@ -1,4 +1,4 @@
-"""The bank: what is reserved is hidden, what is written is there."""
+"""The bank: reserved slots are hidden, written slots can be read."""
 
 import jax
 import jax.numpy as jnp
@@ -123,7 +123,7 @@ def test_unused_goes_first():
 
 
 def test_the_choice_ignores_whether_the_window_is_committed():
-  """What makes the fused commit exact."""
+  """The property that makes the fused commit exact."""
   before = _filled(3, 'redundant')
   slot_BF = evict.choose_slots(
     before, jnp.full(BATCH, 6), frames=FRAMES, window=WINDOW, evict='redundant'

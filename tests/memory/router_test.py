@@ -1,4 +1,4 @@
-"""Routing on hand-made banks: who is picked, where it stands."""
+"""Routing over banks made by hand: chosen frames and their positions."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ SHOTS = (0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3)  # of frames 0..11
 
 
 def _bank(frames=range(12), slots=None):
-  """Frame f has descriptor f * ones in slot slots[f]."""
+  """A bank with frame f, of descriptor f * ones, in slot slots[f]."""
   bank = bank_lib.empty(
     layers=1,
     batch=1,

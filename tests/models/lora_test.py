@@ -1,4 +1,4 @@
-"""Adapters: nothing at first, the same merged or beside, trained alone."""
+"""Adapters: no change at first, merged as beside, trained alone."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def cfg():
 
 @pytest.fixture(scope='module')
 def params(cfg):
-  """Random, because a fresh head is zero and hides what comes before."""
+  """Random parameters; the new head is zero and would hide all before it."""
   like = jax.eval_shape(
     lambda key: denoiser.init_params(cfg.dit, key), jax.random.key(0)
   )
@@ -38,13 +38,13 @@ def params(cfg):
 
 @pytest.fixture(scope='module')
 def adapter(params):
-  """Fresh: B = 0."""
+  """A new adapter: B = 0."""
   return lora.init_lora(params, jax.random.key(2), rank=3, targets=TARGETS)
 
 
 @pytest.fixture(scope='module')
 def trained(adapter):
-  """B as if it had been trained."""
+  """An adapter with random B, as if trained."""
   return _drawn(adapter, 0.3)
 
 

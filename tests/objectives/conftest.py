@@ -1,4 +1,4 @@
-"""Tiny students: 2 layers, one token a frame, a bank that fills."""
+"""Tiny students: 2 layers, one token a frame, and a bank that gets full."""
 
 import dataclasses
 
@@ -64,7 +64,7 @@ def make_params(cfg, seed=0):
 @pytest.fixture(scope='session')
 def studio():
   def make(**overrides):
-    """Keys are `section__name` of a config."""
+    """A studio of the tiny config; override names are `section__key`."""
     config = tiny.get_config()
     config.text.words = TEXT[0]
     config.rollout.update({'sampler': 'few_step', 'steps': 4, 'guidance': 1.0})

@@ -1,4 +1,4 @@
-"""Distribution matching, with formulas for networks."""
+"""Distribution matching, with formulas in place of networks."""
 
 import jax
 import jax.numpy as jnp
@@ -27,15 +27,15 @@ def _batch(mask=None):
 
 
 def _student_fn(params, batch, key):
-  """A film that is its parameter."""
+  """A student whose film is its parameter."""
   return jnp.broadcast_to(params['x'], SHAPE), batch
 
 
 def _score_fn(params, clean, x, t, text, shots, key, ranks=None):
-  """A score whose every film is its parameter, and the text adds to it."""
+  """A score that predicts its parameter plus the mean of the text."""
   t = t[..., None, None, None]
-  said = text.mean((-2, -1))[..., None, None, None, None]
-  return (x - (params['x'] + said)) / jnp.maximum(t, 1e-6), None
+  caption = text.mean((-2, -1))[..., None, None, None, None]
+  return (x - (params['x'] + caption)) / jnp.maximum(t, 1e-6), None
 
 
 def _params(student=1.0, fake=2.0):
@@ -87,7 +87,7 @@ def test_the_student_is_measured_at_its_turns():
   ('weight', 'time_per'), [(1.0, 'film'), (4.0, 'chunk')]
 )
 def test_it_moves_from_the_fake_score_to_the_guided_real_one(weight, time_per):
-  # x = 1; fake sees 2 + 1; real 5 + 1 where told, 5 where not: 5 + w
+  # x = 1; fake sees 2 + 1; real 5 + 1 with the prompt, 5 without: 5 + w
   grads = _grads(_loss(weight, time_per), _params(1.0, 2.0), real=5.0)
   expected = (3 - (5 + weight)) / abs(1 - (5 + weight))
   np.testing.assert_allclose(grads['student']['x'].sum(), expected, rtol=1e-5)
@@ -152,7 +152,7 @@ def test_the_fake_score_is_taught_by_the_students_film_alone():
 
 
 def _adversary(weight=0.5, r1=0.0, r2=0.0):
-  """A head whose logit is its parameter times the mean of what it is shown."""
+  """A head whose logit is its parameter times the mean of its input."""
 
   def values_fn(params, clean, x, t, text, shots, key, ranks=None):
     return x[None]
@@ -178,15 +178,15 @@ def test_a_head_that_cannot_tell_gives_what_a_coin_does():
 
 
 def test_the_head_learns_to_tell_and_the_student_to_fool_it():
-  # real films have mean 0, the student's 1: more is fake
+  # real films have mean 0, the student's films mean 1
   loss_fn = _loss(adversary=_adversary())
   params = _params() | {'head': {'w': jnp.zeros(())}}
   assert _grads(loss_fn, params, 5.0)['head']['w'] > 0
-  told = params | {'head': {'w': jnp.float32(-1)}}
-  fooling = _grads(loss_fn, told, 5.0)['student']['x']
+  with_head = params | {'head': {'w': jnp.float32(-1)}}
+  fooling = _grads(loss_fn, with_head, 5.0)['student']['x']
   alone = _grads(_loss(), _params(), 5.0)['student']['x']
   assert fooling.sum() > alone.sum()
-  fake = _grads(loss_fn, told, 5.0)['fake']['x']
+  fake = _grads(loss_fn, with_head, 5.0)['fake']['x']
   np.testing.assert_array_equal(
     fake, _grads(_loss(), _params(), 5.0)['fake']['x']
   )

@@ -1,4 +1,4 @@
-"""A student's film and its gradient, against both written out plainly."""
+"""A student's film and its gradient, against a plain implementation."""
 
 import dataclasses
 import functools
@@ -36,8 +36,10 @@ def _rolled(one, batch, params, exit_N):
 
 
 def _plain(one, batch, params, exit_N):
-  """The film by a loop over chunks and steps: one graph for the whole film,
-  with stop_gradient on the bank and on what leads to the exit pass."""
+  """The film by a loop over chunks and steps, as one graph.
+
+  Gradients stop at the bank and at the input of each exit pass.
+  """
   step, constant = one.step, jax.lax.stop_gradient(params)
   denoise_fn = denoiser.make_denoise_fn(one.cfg.dit, one.cfg.memory)
   state, film = _begin(one, batch), []
@@ -46,7 +48,7 @@ def _plain(one, batch, params, exit_N):
     chunk = jax.tree.map(lambda x, i=i: x[i], chunks)
     few = one.cfg.rollout.first_steps if i == 0 else 0
     grid = timesteps.student_grid(few or one.cfg.rollout.steps, 3.0)
-    opened = step.open(constant, state, chunk)
+    opened = step.begin_chunk(constant, state, chunk)
     view = step.passes.view(opened, opened.bank, opened.start_B)
     noise_J, frames_J = step.sampler.noise(opened), []
     x = noise_J[0]
@@ -69,8 +71,8 @@ def _plain(one, batch, params, exit_N):
     film.append(x0)
     x0 = jax.lax.stop_gradient(x0)
     if one.cfg.rollout.commit == 'reuse':
-      kept = jax.lax.stop_gradient((done,))
-      opened = step.passes.write(opened, opened.start_B, kept)
+      branches = jax.lax.stop_gradient((done,))
+      opened = step.passes.write(opened, opened.start_B, branches)
       state = step._next(opened, chunk, x0)
     else:
       state = step.commit(constant, state, chunk, x0)
@@ -230,5 +232,5 @@ def test_memory_grows_with_the_film_by_its_latents_alone(studio):
   latents = 24 * one.batch(1)['latents'].nbytes
   bank = jax.eval_shape(lambda: _begin(one, one.batch(1)).bank)
   banks = 24 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(bank))
-  # latents, their noise and gradient, what was routed; not a bank a chunk
+  # latents, their noise and gradient, and routed frames, but no stack of banks
   assert latents < long - short < banks / 2

@@ -1,4 +1,4 @@
-"""Both ways to a first student, with formulas for networks."""
+"""Both methods of initialisation, with formulas in place of networks."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def _batch(mask=None):
 
 
 def _to_clean(params, clean, x, t, text, shots, key, ranks=None):
-  """A flow whose every path is straight and ends at `clean` + params."""
+  """A flow with straight paths that end at `clean` + params."""
   t = t[..., None, None, None]
   return jnp.where(
     t > 0, (x - clean - params) / jnp.maximum(t, 1e-6), 0.0
@@ -102,13 +102,13 @@ def test_padding_has_no_loss(make):
 
 
 def test_the_target_is_one_guided_step_away():
-  """Against the steps of the paper, written out."""
+  """The loss equals that of the steps of the paper, written out."""
   seen = []
 
   def film_fn(params, clean, x, t, text, shots, key, ranks=None):
     seen.append((params, x, t))
-    told = text.mean((2, 3))[:, :, None, None, None, None]
-    return params * x + told + t[..., None, None, None], None
+    caption = text.mean((2, 3))[:, :, None, None, None, None]
+    return params * x + caption + t[..., None, None, None], None
 
   given = {'teacher': 0.5, 'ema': 0.25}
   loss, _ = _consistency(film_fn, weight=3.0)(

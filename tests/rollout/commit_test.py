@@ -1,4 +1,6 @@
-"""Separate and fused commits make one film, the bank full; reuse another."""
+"""Separate and fused commits make the same film with a full bank; `reuse` does
+not.
+"""
 
 import jax
 import numpy as np
@@ -45,9 +47,9 @@ def test_reuse_keeps_what_the_last_pass_left(studio):
   def both(params):
     state = one.begin()
     after, output, last = one.step.roll(params, state, chunk)
-    opened = one.step.open(params, state, chunk)
-    again, kept = one.step.predict(params, opened, chunk, last)
-    written = one.step.passes.write(opened, opened.start_B, kept)
+    opened = one.step.begin_chunk(params, state, chunk)
+    again, branches = one.step.replay(params, opened, chunk, last)
+    written = one.step.passes.write(opened, opened.start_B, branches)
     clean = one.step.commit(params, state, chunk, output.latents_BFYXC)
     keys = [s.bank.memory.key.data for s in (after, written, clean)]
     return output.latents_BFYXC, again, *keys

@@ -1,4 +1,4 @@
-"""Tiny films: 2 layers, 4 tokens a frame, a bank that fills."""
+"""Tiny films: 2 layers, 4 tokens a frame, and a bank that gets full."""
 
 import dataclasses
 
@@ -50,12 +50,12 @@ class Studio:
     )
 
   def film(self):
-    """(last state, outputs) of a whole film in one scan."""
+    """Makes a whole film in one scan: (last state, outputs)."""
     return make_scan(self.step)(self.params, self.begin(), self.chunks())
 
 
 def make_studio(**overrides) -> Studio:
-  """Keys are `section__name` of a config."""
+  """A studio of the tiny config; override names are `section__key`."""
   config = tiny.get_config()
   for key, value in overrides.items():
     section, name = key.split('__')

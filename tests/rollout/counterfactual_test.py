@@ -1,4 +1,4 @@
-"""What can be remembered at all: a swap beyond the receptive field.
+"""Swaps of a past chunk: which ones change the next chunk.
 
 Two layers with a window of two chunks see 2 * 2 chunks back. The swapped
 chunk is the second, the generated one six later, as in the strict set.
@@ -14,7 +14,7 @@ SWAPPED = 1
 
 
 def _next_chunk(one, past):
-  """The chunk after the given ones, from a fixed key."""
+  """Generates the chunk after the given ones, from a fixed key."""
   commit, step = jax.jit(one.step.commit), jax.jit(one.step)
   chunks, state = one.chunks(GIVEN + 1), one.begin()
   for i in range(GIVEN):
@@ -45,7 +45,7 @@ def test_only_routing_reaches_beyond_the_window_s_relay(
 
 @pytest.mark.slow
 def test_reencoding_forgets_all_but_the_window(studio):
-  """Chunk 4 is within the relay of plain windows, outside the window."""
+  """Chunk 4 is outside the window, but a relay through windows reaches it."""
   past = jax.random.normal(jax.random.key(4), (GIVEN, 2, 3, 4, 4, 16))
   other = past.at[4].set(-past[4])
   relayed = []

@@ -1,4 +1,4 @@
-"""Films that begin with what is given: chunks, or a first frame."""
+"""Films that begin with given chunks or a given first frame."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def _rest(studio, state, start):
 
 @pytest.mark.slow
 def test_given_chunks_are_committed_alike_in_both_forms(studio):
-  """Fused, what is pending gets a pass of its own."""
+  """With fused commits, a pending chunk then gets a pass of its own."""
   films = []
   for commit in ('separate', 'fused'):
     one = studio(rollout__commit=commit)
@@ -53,14 +53,14 @@ def test_a_given_frame_stays_and_is_seen(studio, sampler):
   ]
   x_BFYXC = made[0].latents_BFYXC
   np.testing.assert_array_equal(x_BFYXC[:, 0], image_BYXC)
-  # the frames beside it are noise that was denoised with it in sight
+  # the other frames of the chunk were denoised while they saw it
   other = np.abs(x_BFYXC - made[1].latents_BFYXC)[:, 1:]
   assert other.max() > 1e-3
 
 
 @pytest.mark.slow
 def test_a_given_frame_is_at_time_0_and_the_others_are_not(studio):
-  """The network is told per frame what is clean."""
+  """The network gets the time of each frame, which is 0 for clean ones."""
   one, seen = studio(rollout__guidance=1.0), []
 
   def denoise_fn(params, x_BSFYXC, t_BSF, *rest):

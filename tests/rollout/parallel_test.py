@@ -1,5 +1,8 @@
-"""Streaming equals parallel: training's one pass over a whole film gives,
-chunk by chunk, what the bank gives after the clean past was committed."""
+"""Streaming equals the parallel pass.
+
+For each chunk, training's pass over a whole film gives the same as a pass over
+a bank to which the clean past was committed.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +115,7 @@ def _guided(one, films, noisy, t_BNF):
   state, outs = one.begin(), []
   for i in range(CHUNKS):
     now = slice(i, i + 1)
-    opened = passes.take_slots(state.replace(shot_B=shots_BN[:, i]))
+    opened = passes.reserve_slots(state.replace(shot_B=shots_BN[:, i]))
     done = velocity(
       one.params, opened, noisy[:, now], t_BNF[:, now], text_BNWD[:, now]
     )

@@ -1,4 +1,4 @@
-"""What is read again and again is never evicted."""
+"""Frames that a sink policy reads are never evicted."""
 
 import dataclasses
 
@@ -28,8 +28,8 @@ def test_a_sink_stays_however_long_the_film(studio, policy):
 
   @jax.jit
   def chunk(state, shot):
-    """The frames that it routes, and the state after its commit."""
-    state = passes.take_slots(state.replace(shot_B=shot[None]))
+    """The frames that a chunk routes, and the state after its commit."""
+    state = passes.reserve_slots(state.replace(shot_B=shot[None]))
     view = passes.view(state, state.bank, state.start_B)
     rank = router.route(view, None, None, routed=ROUTED, by_content=False)
     k = jnp.ones((1, 1, FRAMES, 1, 1, 1))

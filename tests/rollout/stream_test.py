@@ -1,4 +1,4 @@
-"""A film streamed, scanned or generated in company is the same film."""
+"""A film is the same streamed, scanned, or generated in any batch."""
 
 import jax
 import jax.numpy as jnp

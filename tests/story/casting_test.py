@@ -1,4 +1,4 @@
-"""What casting promises, read off the films chunk by chunk."""
+"""The properties that casting documents, checked chunk by chunk."""
 
 import numpy as np
 import pytest
@@ -159,7 +159,7 @@ def test_appearances_are_dealt_without_replacement_and_evenly(films):
 
 
 def test_appearances_do_not_depend_on_the_cast(films):
-  """The hero's appearance, given that she is the hero, is even too."""
+  """Appearances of the characters that return are evenly distributed too."""
   appearances = [
     film.appearances[film.events[0].character]
     for k in films

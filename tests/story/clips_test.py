@@ -1,4 +1,4 @@
-"""Clips of story films: parts of the rendered film, the same every time."""
+"""Clips of story films are parts of the rendered film, and deterministic."""
 
 import numpy as np
 import pytest

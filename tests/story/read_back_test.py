@@ -31,7 +31,7 @@ def _lossy(video_TYXC, sigma=0.7, noise=6.0):
 
 
 def _agreement(films, spoil):
-  """Shares of frames, and of segments, that are read right."""
+  """The shares of frames, and of segments, that are read correctly."""
   frames, segments = [], []
   for film in films:
     states = motion.describe(film)
@@ -91,8 +91,8 @@ def test_many_films(spoil, share):
   assert segments.min() >= share
 
 
-def test_every_appearance_is_told_from_every_other_in_every_size_and_place():
-  """One frame of each, standing where it stands worst: half a cell off."""
+def test_all_appearances_are_distinguished_in_all_sizes_and_places():
+  """One frame of each, at the least favourable position: half a cell off."""
   appearances, shots, spots = np.meshgrid(
     np.arange(len(world.APPEARANCES)),
     np.arange(len(world.SIZES)),

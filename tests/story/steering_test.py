@@ -1,4 +1,4 @@
-"""Actions of frames, against what the renderer's own states do."""
+"""Actions of latent frames agree with the states of the renderer."""
 
 import pytest
 
@@ -14,8 +14,8 @@ FILMS = [cast('train', 1, index) for index in range(12)]
 @pytest.mark.parametrize(('frames', 'stride'), [(3, 4), (1, 4), (3, 1)])
 def test_every_latent_frame_has_its_actions(frames, stride):
   for film in FILMS[:3]:
-    said = steering.steer(film, frames, stride)
-    assert len(said) == film.chunks * frames
+    steered = steering.steer(film, frames, stride)
+    assert len(steered) == film.chunks * frames
 
 
 def test_who_walks_or_runs_moves_as_is_said():
@@ -37,23 +37,23 @@ def test_who_walks_or_runs_moves_as_is_said():
 
 def test_camera_and_jumps_are_those_of_the_segment():
   for film in FILMS:
-    said = steering.steer(film)
-    for frame, names in enumerate(said):
+    steered = steering.steer(film)
+    for frame, names in enumerate(steered):
       segment = film.segments[film.chunk_segments()[frame // 3]]
       pans = CAMERAS[segment.camera] == 'pan'
       assert pans or 'camera' not in names
       assert ('jump' in names) <= (ACTIONS[segment.action] == 'jumps')
     first = film.segments[0]
-    assert ('camera' in said[1]) == (CAMERAS[first.camera] == 'pan')
+    assert ('camera' in steered[1]) == (CAMERAS[first.camera] == 'pan')
 
 
-def test_the_prompt_leaves_it_to_them():
+def test_prompts_have_actions_in_place_of_the_verb():
   film = FILMS[0]
-  said = chunk_prompts(film.screenplay(), 'Cut to: ', 1.5)
-  told = steering.steered_prompts(film, said)
-  assert len(told) == film.chunks
+  prompts = chunk_prompts(film.screenplay(), 'Cut to: ', 1.5)
+  steered = steering.steered_prompts(film, prompts)
+  assert len(steered) == film.chunks
   spoken = []
-  for before, after in zip(said, told, strict=True):
+  for before, after in zip(prompts, steered, strict=True):
     bare, names = actions.read(after.prompt)
     assert ' is ' in bare and not any(action in bare for action in ACTIONS)
     assert bare.split()[0] == before.prompt.split()[0]

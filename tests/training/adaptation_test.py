@@ -16,7 +16,7 @@ from cinejax.models import lora
 from cinejax.training import stages, trainer
 from cinejax.training.adaptation import adapted
 from cinejax.training.config import LoraConfig
-from cinejax.training.planned import make_planned
+from cinejax.training.planned import abstract_program
 from cinejax.training.program import Program
 from configs import tiny
 
@@ -149,7 +149,7 @@ def test_what_is_planned_is_what_is_trained(name):
   config.stage[name].lora.rank = 2
   cfg = resolve(config)
   mesh = make_mesh(cfg.mesh, jax.devices()[:1])
-  kinds = make_planned(name, cfg, mesh).kinds
+  kinds = abstract_program(name, cfg, mesh).kinds
   whole = tree_lib.count(frozen_shapes(kinds))
   assert 0 < tree_lib.count(kinds['params']) < whole / 5
   assert tree_lib.count(kinds['ema']) <= tree_lib.count(kinds['params'])

@@ -63,7 +63,7 @@ def run(name, cfg, devices):
   axes = cfg.mesh if devices > 1 else type(cfg.mesh)(1, 1, 1, 1)
   mesh = make_mesh(axes, jax.devices()[:devices])
   # SGD: Adam's first step is a sign, which hides or blows up errors
-  program = planned.make_planned(name, cfg, mesh, optax.sgd(0.1))
+  program = planned.abstract_program(name, cfg, mesh, optax.sgd(0.1))
   args = filled(program.args)
   before = jax.device_get(args[0])
   with jax.set_mesh(mesh):

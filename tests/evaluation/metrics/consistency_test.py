@@ -9,7 +9,7 @@ def _noise(*shape, seed=0):
   return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def test_a_still_is_perfectly_steady():
+def test_a_still_image_is_perfectly_consistent():
   still = _noise(1, 16, 16, 3).repeat(6, 0)
   features = pixel_features(still)
   assert consistency.intra_shot(features, ()) == pytest.approx(1)
@@ -70,7 +70,7 @@ def test_pairs_of_a_group_show_the_same():
   assert of(None, None, None, None) is None
 
 
-def test_a_shot_weighs_its_frames_alike():
+def test_frames_of_a_shot_have_equal_weight():
   # the mean direction, whatever the lengths of the features
   features = np.array([[9.0, 0], [0, 1], [1, 1]])
   assert consistency.inter_shot(features, (2,)) == pytest.approx(1)
@@ -87,7 +87,7 @@ def test_text_alignment_by_hand():
   assert got == pytest.approx((1 + np.sqrt(0.5)) / 2)
 
 
-def test_an_opposite_frame_is_no_consistency_but_a_negative_pair():
+def test_opposite_frames_have_consistency_0_and_a_negative_cosine():
   frame = _noise(1, 16, 16, 3)
   features = pixel_features(np.concatenate([frame, 255 - frame]))
   assert consistency.intra_shot(features, ()) == 0

@@ -30,7 +30,7 @@ def test_known_scores(detected, sca, matching):
 
 
 @pytest.mark.parametrize('n_shots', [2, 3, 4, 5, 6])
-def test_a_film_that_never_cuts(n_shots):
+def test_a_film_without_cuts(n_shots):
   requested = [10 * shot for shot in range(1, n_shots)]
   score = score_cuts([], requested, 10 * n_shots)
   assert score.sca == pytest.approx(math.exp(-(n_shots - 1) / n_shots))

@@ -85,12 +85,12 @@ def test_transnet_cuts_where_it_is_sure(monkeypatch):
     ('transnetv2:none.pth', 'there is no weights file none.pth'),
   ],
 )
-def test_detectors_that_cannot_be_had(spec, sentence):
+def test_detectors_that_are_not_available_are_refused(spec, sentence):
   with pytest.raises(UserError, match=sentence):
     cuts.make_detector_fn(spec)
 
 
-def test_every_film_gets_a_detector_of_its_own():
+def test_every_film_gets_a_new_detector():
   make = cuts.make_detector_fn('content')
   video = _still_shots([10, 20])
   assert [detect_cuts(video, make()) for _ in range(2)] == [(10,), (10,)]

@@ -43,7 +43,7 @@ def test_every_segment_of_a_rendered_film_is_right(film, video):
   assert events <= set(found) and set(found.values()) == {1.0}
 
 
-def test_what_goes_wrong_shows_where_it_does(film, video):
+def test_faults_show_in_the_samples_of_their_segment(film, video):
   rows = film_rows(film.screenplay(), LINE)
   bad, third = video.copy(), rows[2]
   bad[third.start : third.stop] = 255  # burnt out

@@ -1,4 +1,4 @@
-"""Features of frames: what needs no download, and what a local folder gives.
+"""Features of frames, without weights and from local folders.
 
 DINOv2 and CLIP are tiny and random here, saved as Hugging Face saves them;
 the arithmetic before and after them is what is tested.
@@ -28,7 +28,7 @@ def test_features_ignore_brightness_and_flat_frames_have_none():
   assert not features.pixel_features(flat).any()
 
 
-def test_films_are_looked_at_in_blocks_of_one_size():
+def test_features_are_computed_in_blocks_of_one_size():
   sizes = []
 
   def image_fn(video_TYXC):
@@ -51,7 +51,9 @@ def test_films_are_looked_at_in_blocks_of_one_size():
     ('taef2:.', 'put the two TAEF2 files there'),
   ],
 )
-def test_features_that_cannot_be_had(spec, sentence, tmp_path, monkeypatch):
+def test_features_that_are_not_available_are_refused(
+  spec, sentence, tmp_path, monkeypatch
+):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(UserError, match=sentence):
     features.make_features(['pixels', spec])
@@ -70,7 +72,7 @@ def test_missing_packages_and_models_are_named(name, tmp_path):
     features.make_features([f'{name}:{tmp_path}'])
 
 
-def test_taef2_tells_shots_apart(shared_data):
+def test_taef2_distinguishes_shots(shared_data):
   [taef2] = features.make_features([f'taef2:{shared_data / "weights"}'])
   film = casting.cast('eval', 3, 1)
   video, cuts = render.render(film)[:45], []
@@ -87,8 +89,8 @@ def test_taef2_tells_shots_apart(shared_data):
 
 
 @pytest.mark.slow
-def test_taef2_tells_shots_of_a_real_film_apart(shared_data):
-  """Higher within than across, as 0.39 and -0.10 when centred (data.md)."""
+def test_taef2_distinguishes_shots_of_a_real_film(shared_data):
+  """Higher within than across, about 0.39 and -0.10 when centred."""
   [taef2] = features.make_features([f'taef2:{shared_data / "weights"}'])
   name = 'sintel_rooftop_7shots_848x480_25fps.mp4'
   cuts = (76, 121, 319, 457, 545, 611)

@@ -50,7 +50,7 @@ def test_only_story_sizes_and_prompts_are_read():
   assert not prompts.is_readable(np.zeros((3, 64, 64, 3)), ROWS[2:])
 
 
-def test_cuts_that_were_asked_for_and_that_were_not():
+def test_requested_and_false_cuts():
   figures = prompts.cut_metrics((22,), ROWS)
   assert figures['nsd'] == 1 / 33 and figures['sca'] < 1
   assert figures['transition_deviation'] == 1 and figures['false_cuts'] == 0
@@ -61,7 +61,7 @@ def test_cuts_that_were_asked_for_and_that_were_not():
   assert figures['nsd'] == pytest.approx(0.1)
 
 
-def test_matching_is_a_choice():
+def test_matching_is_configurable():
   rows = [Row(0, 59, 0, False, ''), Row(59, 90, 1, True, '')]
   rows.append(Row(90, 100, 2, True, ''))
   greedy, optimal = (
@@ -71,7 +71,7 @@ def test_matching_is_a_choice():
   assert (greedy, optimal) == pytest.approx((0.51, 0.49))
 
 
-def test_readings_in_words():
+def test_segments_are_described_in_words():
   unread = readings(appearance=np.full(33, -1), readable=np.zeros(33, bool))
   first = prompts.describe_segments(unread, ROWS)[0]
   assert first['place'] == 'cave' and first['size'] == 'wide'

@@ -24,7 +24,7 @@ ROWS = (
 )
 
 
-def test_a_perfect_reader_and_a_wrong_one():
+def test_recall_of_right_and_of_wrong_pairs():
   right = [RecallPair(look, look) for look in (3, 5, 8)]
   assert recall.recall(right) == 1
   assert recall.chance(right) == 0
@@ -37,7 +37,7 @@ def test_unreadable_is_wrong_even_where_both_are():
   assert recall.chance([RecallPair(-1, -1), RecallPair(-1, -1)]) == 0
 
 
-def test_a_model_that_draws_one_look_has_its_recall_by_chance():
+def test_a_model_that_draws_one_appearance_has_its_recall_by_chance():
   same = [RecallPair(7, 7)] * 5
   assert recall.recall(same) == recall.chance(same) == 1
   assert recall.appearance_bits([7] * 5) == 0
@@ -61,7 +61,7 @@ def test_chance_is_the_mean_over_derangements():
   assert recall.chance(pairs[:1]) is None
 
 
-def test_bits_of_uniform_looks():
+def test_bits_of_uniform_appearances():
   assert recall.appearance_bits(list(range(24)) * 3) == pytest.approx(
     math.log2(24)
   )
@@ -72,7 +72,7 @@ def test_bits_of_uniform_looks():
   assert recall.appearance_bits([-1]) is None
 
 
-def test_returns_are_cuts_back_to_somebody():
+def test_returns_are_cuts_back_to_a_character():
   # not Ben's second shot, which follows his first; prompts outside the
   # grammar are nobody's
   assert recall.return_shots(ROWS) == ((0, 3), (0, 5))

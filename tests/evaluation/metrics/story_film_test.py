@@ -1,4 +1,4 @@
-"""Rendered films, taken for generated ones, are right in every respect."""
+"""Rendered films, scored as if generated, are right in every respect."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def return_frames(film, video_TYXC):
   return video_TYXC[place(start) : place(start + chunks)]
 
 
-def test_the_return_shot_is_hers_and_whole():
+def test_the_return_shot_is_whole_and_shows_the_character():
   lengths = set()
   for index in range(30):
     film = casting.cast('eval', 32, index)
@@ -47,7 +47,7 @@ def test_the_return_shot_is_hers_and_whole():
   assert lengths == {1, 2, 3}
 
 
-def test_a_rendered_film_is_what_its_prompts_say(videos):
+def test_a_rendered_film_matches_its_prompts(videos):
   for film, video_TYXC in zip(FILMS, videos, strict=True):
     values = story_film.score_generated(film, video_TYXC, LINE, TOOLS).values
     for name in ('place', 'size', 'recall'):
@@ -61,17 +61,17 @@ def test_a_rendered_film_is_what_its_prompts_say(videos):
     assert 0.9 < values['flicker'] < 1
 
 
-def test_looks_are_those_that_were_dealt(videos):
+def test_appearances_are_those_of_the_film(videos):
   score = story_film.score_generated(FILMS[0], videos[0], LINE, TOOLS)
   characters = dict.fromkeys(s.character for s in FILMS[0].segments)
   assert score.appearances == tuple(
     FILMS[0].appearances[character] for character in characters
   )
-  face = FILMS[0].events[0].character
-  assert score.recall_pairs['recall'] == (FILMS[0].appearances[face],) * 2
+  character = FILMS[0].events[0].character
+  assert score.recall_pairs['recall'] == (FILMS[0].appearances[character],) * 2
 
 
-def test_another_films_pixels_are_wrong(videos):
+def test_the_video_of_another_film_scores_low(videos):
   short, long = sorted(range(2), key=lambda i: FILMS[i].chunks)
   video_TYXC = videos[long][: len(videos[short])]
   values = story_film.score_generated(
@@ -81,11 +81,11 @@ def test_another_films_pixels_are_wrong(videos):
   assert values['sca'] < 0.95
 
 
-def test_given_returns_follow_the_look_that_was_given(videos):
+def test_given_returns_follow_the_given_appearance(videos):
   film, seen = FILMS[1], return_frames(FILMS[1], videos[1])
   changed = story_film.swap(film)
-  face = film.events[0].character
-  assert changed.appearances[face] not in film.appearances
+  character = film.events[0].character
+  assert changed.appearances[character] not in film.appearances
   other = return_frames(changed, render.render(changed))
   nothing = np.full((2, 1, 4), -1)
   for of, video_TYXC, right in (
@@ -100,7 +100,7 @@ def test_given_returns_follow_the_look_that_was_given(videos):
     assert given['route_hit_0'] is None
 
 
-def test_routing_counts_the_frames_that_show_her(videos):
+def test_routing_counts_the_frames_that_show_the_character(videos):
   film, seen = FILMS[1], return_frames(FILMS[1], videos[1])
   event = film.events[0]
   last = 3 * event.last_chunk
@@ -110,7 +110,7 @@ def test_routing_counts_the_frames_that_show_her(videos):
   assert values['route_hit_1'] == values['route_share_1'] == 0
 
 
-def test_a_codec_that_loses_nothing_reads_alike(videos):
+def test_a_lossless_codec_changes_no_reading(videos):
   values = story_film.score_codec(FILMS[0], videos[0], videos[0], LINE).values
   assert values['psnr'] > 100
   assert values['read_clean'] == values['read_codec'] >= 0.97
@@ -123,7 +123,7 @@ def test_a_codec_that_loses_nothing_reads_alike(videos):
   assert values['psnr'] == pytest.approx(10 * np.log10(255**2 / error))
 
 
-def test_long_films_may_lie_on_disk(videos, tmp_path):
+def test_films_may_be_memory_mapped(videos, tmp_path):
   shape = videos[0].shape
   on_disk = np.memmap(tmp_path / 'film', np.uint8, 'w+', shape=shape)
   on_disk[:] = videos[0]
@@ -156,8 +156,8 @@ def test_instruments_are_those_of_the_config(videos):
   assert values['nsd'] == pytest.approx(3 * missed / len(black))
   assert values['transition_deviation'] is None
   assert values['intra_words'] == pytest.approx(1)
-  hers = [s.character == 0 for s in FILMS[0].segments]
-  assert values['text_words'] == pytest.approx(1 - np.mean(hers))
+  shows_ada = [s.character == 0 for s in FILMS[0].segments]
+  assert values['text_words'] == pytest.approx(1 - np.mean(shows_ada))
 
 
 def test_parts_of_a_score_add_up():

@@ -1,4 +1,4 @@
-"""Tables of ablations, from folders written by hand."""
+"""Tables of ablations, from folders that the tests write."""
 
 import json
 
@@ -62,7 +62,7 @@ def test_sampling_seeds_are_the_spread_of_a_single_point(rows):
   assert table['sink']['recall_given'] == {'mean': 0.25, 'std': 0.0, 'n': 1}
 
 
-def test_costs_are_read_from_where_they_were_paid(rows):
+def test_costs_are_read_from_the_records_of_each_command(rows):
   folder = rows[0].folder
   steps = [
     {'step': 20, 'steps_per_sec': 2.0, 'loss': 3.0},
@@ -87,7 +87,7 @@ def test_costs_are_read_from_where_they_were_paid(rows):
   assert found['stored bytes'] == 5
 
 
-def test_tables_show_what_is_asked_and_keep_all(rows, tmp_path):
+def test_markdown_has_the_chosen_metrics_and_json_has_all(rows, tmp_path):
   asked = ('recall_given', 'nothing')
   text = ablation.write(tmp_path, 'Which one?', rows, asked)
   lines = text.splitlines()

@@ -1,4 +1,4 @@
-"""Every picture is drawn from the figures it stands for."""
+"""Plots show the metrics of their sections."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from cinejax.story import casting
 
 
 def section(right, seeds=1, routed=True):
-  """A policy whose first `right` of six films are recalled."""
+  """A policy that recalls the first `right` of six films."""
   films = [casting.cast('eval', 5, index) for index in range(6)]
   own = []
   for i in range(6):
@@ -74,7 +74,7 @@ def test_curves_follow_the_film(policies):
   assert ax.lines[0].get_xydata() == pytest.approx(np.array(want))
 
 
-def test_looks_are_counted(policies):
+def test_appearances_are_counted(policies):
   first, second = plots.appearances(policies).axes
   assert first.get_title(loc='left') == 'camr: 4 of 6'
   assert second.get_title(loc='left') == 'window: 1 of 6'
@@ -84,7 +84,7 @@ def test_looks_are_counted(policies):
   )
 
 
-def test_whiskers_are_over_seeds_where_there_are_several():
+def test_error_bars_are_over_seeds_if_there_are_several():
   assert style.error({'mean': 1, 'std': 0.3, 'n': 10}) == pytest.approx(0.1)
   assert style.error({'mean': 1, 'std': None, 'n': 10}) == 0
   assert style.error({'mean': 1, 'std': 0.0, 'n': 1}) == 0
@@ -95,7 +95,7 @@ def test_whiskers_are_over_seeds_where_there_are_several():
   assert whiskers == [1, 1] and spread == [0, 0]  # all seeds alike
 
 
-def test_files_are_whole_and_only_those_with_data(policies, tmp_path):
+def test_only_plots_with_data_are_written(policies, tmp_path):
   names = plots.save_plots(policies, tmp_path)
   assert names == [
     'recall.png', 'quality.png', 'routing.png', 'drift.png', 'appearances.png'

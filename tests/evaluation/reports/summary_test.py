@@ -74,7 +74,7 @@ def whole(films):
   return summary.policy_report([found], SECS, events(films))
 
 
-def test_splits_part_the_films(films, whole):
+def test_splits_partition_the_films(films, whole):
   for split in ('kind', 'absent_chunks'):
     counts = [part['place']['n'] for part in whole[split].values()]
     assert sum(counts) == whole['all']['place']['n'] == 6
@@ -85,7 +85,7 @@ def test_splits_part_the_films(films, whole):
   assert 'seeds' not in whole
 
 
-def test_confusion_counts_wanted_by_drawn(whole):
+def test_confusion_counts_expected_by_drawn(whole):
   counts = whole['confusion']['recall']
   assert len(whole['confusion']['appearances']) == len(counts) == 24
   assert {len(row) for row in counts} == {25}
@@ -133,7 +133,7 @@ def test_tables_name_every_policy_and_metric(whole):
   json.dumps(whole, allow_nan=False)
 
 
-def test_what_papers_report_stands_apart(whole):
+def test_paper_results_are_a_section_of_their_own(whole):
   text = tables.markdown(FACTS | {'policies': {'camr': whole}})
   ours, theirs = text.split('## Reported elsewhere, not comparable')
   assert '| CAMR | 0.2394 | 0.753 | 0.9745 |' in theirs

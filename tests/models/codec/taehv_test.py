@@ -20,7 +20,7 @@ DECODE_CHUNK = jax.jit(CODEC.decode_chunk, static_argnames='first')
 
 @pytest.fixture(scope='module')
 def params():
-  # by numpy: to compile `init` takes longer than all the rest
+  # with numpy, because compiling `init` would take longer than all else
   rng = np.random.default_rng(0)
 
   def leaf(x):
@@ -58,7 +58,7 @@ def test_decoding_in_chunks_is_decoding_at_once(params):
 
 
 def _published(params):
-  """Tensors by the names and in the axes of PyTorch, encoder included."""
+  """Tensors with the names and axes of PyTorch, including an encoder."""
   found = {'encoder.0.weight': np.zeros((64, 3, 3, 3), np.float32)}
   for path, x in tree.paths(params['decoder']).items():
     name = f'decoder.{path}'.replace('/kernel', '/weight').replace('/', '.')
@@ -69,7 +69,7 @@ def _published(params):
 
 def test_published_tensors_are_read(params):
   archive = _published(params)
-  # the original's own (taehv.py)
+  # names of the original (taehv.py)
   assert archive.tensors['decoder.1.weight'].shape == (256, 16, 3, 3)
   assert archive.tensors['decoder.3.conv.4.bias'].shape == (256,)
   assert archive.tensors['decoder.7.conv.weight'].shape == (256, 256, 1, 1)

@@ -1,4 +1,4 @@
-"""Wan's autoencoder against PyTorch's, and against itself in parts."""
+"""Wan's autoencoder against PyTorch's, and in chunks and tiles."""
 
 import ast
 import dataclasses
@@ -31,7 +31,7 @@ def archive(fixtures):
 
 @pytest.fixture(scope='module')
 def seen(archive):
-  """What went in and came out of PyTorch's, channels last."""
+  """Inputs and outputs of PyTorch's, channels last."""
   return {
     name: np.moveaxis(archive.tensors[name][:], 1, -1)
     for name in ('video', 'mean', 'latents', 'decoded')
@@ -152,7 +152,7 @@ def test_a_tile_is_decoded_as_if_it_were_alone(params):
   z_BFYXC = 0.5 * jax.random.normal(jax.random.key(0), (1, 2, 4, 7, 4))
   tiled_BTYXC = jax.jit(codec.decode)(params, z_BFYXC)
   assert tiled_BTYXC.shape == (1, 5, 32, 56, 3)
-  # the first and the last column of latents are of one tile each
+  # the first and the last column of latents are in one tile each
   for side, column in (((0, 4), slice(0, 8)), ((3, 7), slice(-8, None))):
     alone_BTYXC = DECODE(params, z_BFYXC[:, :, :, slice(*side)])
     np.testing.assert_allclose(
@@ -189,7 +189,7 @@ def test_bfloat16_is_close(params, seen):
 
 
 def test_the_published_size_has_the_published_names(fixtures):
-  """All of diffusers', by list; of the original's, spots."""
+  """All names of diffusers, and some of the original."""
   codec = WanVae(dataclasses.replace(CFG, channels=16, width=96, blocks=2))
   shapes = tree.paths(jax.eval_shape(codec.init, jax.random.key(0)))
   shapes = {path: x.shape for path, x in shapes.items() if '/' in path}

@@ -18,21 +18,21 @@ def rows(text, prompt):
 
 
 def test_what_is_written_is_read():
-  said = [['left'], [], ['left', 'jump']]
-  prompt = actions.write('Ada is in the forest', said)
+  listed = [['left'], [], ['left', 'jump']]
+  prompt = actions.write('Ada is in the forest', listed)
   assert prompt == 'Ada is in the forest [left||left jump]'
-  assert actions.read(prompt) == ('Ada is in the forest', said)
+  assert actions.read(prompt) == ('Ada is in the forest', listed)
   assert actions.read('Ada runs') == ('Ada runs', [])
 
 
 def test_a_row_a_frame_beside_the_same_words(text):
-  bare, said = text.encode(['Ada runs', 'Ada runs [left||left jump]'])
+  bare, steered = text.encode(['Ada runs', 'Ada runs [left||left jump]'])
   np.testing.assert_array_equal(
     bare[:6], HashedText(6, 8).encode(['Ada runs'])[0]
   )
-  np.testing.assert_array_equal(bare[:6], said[:6])
-  assert not bare[6:].any() and not said[6:, len(NAMES) :].any()
-  assert said[6:, : len(NAMES)].tolist() == [
+  np.testing.assert_array_equal(bare[:6], steered[:6])
+  assert not bare[6:].any() and not steered[6:, len(NAMES) :].any()
+  assert steered[6:, : len(NAMES)].tolist() == [
     [1, 0, 0, 0],
     [0, 0, 0, 0],
     [1, 0, 1, 0],

@@ -1,4 +1,4 @@
-"""A small encoder that transformers writes, read back and asked."""
+"""A small encoder that transformers wrote is loaded and encodes prompts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""UMT5 against PyTorch's; distances; tokens and prompts around it."""
+"""UMT5 against PyTorch's: hidden states, distances, tokens, prompts."""
 
 import dataclasses
 
@@ -54,7 +54,7 @@ def test_it_is_pytorch_s_and_no_weight_may_be_another(weights, error):
   ids = open_archive(weights.path).tensors['ids'][:]
   for name in flat:
     weight = np.copy(flat[name])
-    # a number that is used: of the first word, of a near distance
+    # a number that matters: of the first word, of a short distance
     place = (ids[0, 0], 0) if name == 'embedding' else (0,) * weight.ndim
     weight[place] += 0.1
     other = tree.nested(flat | {name: weight})
@@ -71,7 +71,7 @@ def test_wan_s_names_are_read(weights):
   wan = {
     theirs[name]: x for name, x in weights.tensors.items() if name in theirs
   }
-  # the original's own (wan/modules/t5.py)
+  # names of the original (wan/modules/t5.py)
   assert wan['token_embedding.weight'].shape == (128, 32)
   assert wan['blocks.1.ffn.gate.0.weight'].shape == (64, 32)
   assert wan['blocks.0.pos_embedding.embedding.weight'].shape == (32, 4)
