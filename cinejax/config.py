@@ -105,11 +105,12 @@ def _one_of(path: str, value: Any, choices: typing.Iterable[Any]) -> None:
 
 # Which numbers may be 0, and which are shares of 1; others are more than 0.
 _MAY_BE_ZERO = re.compile(
-  r'(|story\.|eval\.)seed|codec\.tile(_overlap)?|dit\.actions'
+  r'(|story\.|eval\.)seed|codec\.(tile(_overlap)?|head_features|noise)|dit\.actions'
   r'|memory\.(routed_frames|route_layer)|(rollout|dmd)\.first_steps'
   r'|(rollout|init|dmd)\.guidance|dmd\.(real_\w+|gan_(weight|r1|r2))'
   r'|train\.(sample_every_steps|keep_best)|eval\.penalty_frames'
-  r'|stage\.\w+\.(warmup_steps|weight_decay|spike_norm|lora\.rank)'
+  r'|stage\.\w+\.(adam_learning_rate|warmup_steps|weight_decay|spike_norm'
+  r'|lora\.rank)'
 )
 _SHARE = re.compile(r'stage\.\w+\.(ema|beta1|beta2|drop_text)')
 _CHECKED_ELSEWHERE = re.compile(r'mesh\.\w+')  # core/sharding.py: -1 = the rest
@@ -145,6 +146,7 @@ def check(cfg: Config) -> None:
   _check_numbers(cfg)
   codecs = ('patch', 'taef2', 'wan_vae', 'taehv')
   _one_of('codec.name', cfg.codec.name, codecs)
+  _one_of('codec.encoder', cfg.codec.encoder, ('linear', 'conv'))
   _one_of('codec.compute_dtype', cfg.codec.compute_dtype, _FLOATS)
   _one_of('text.name', cfg.text.name, ('hashed', 'umt5', 'transformers'))
   _one_of('dit.compute_dtype', cfg.dit.compute_dtype, _FLOATS)

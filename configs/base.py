@@ -34,6 +34,12 @@ def get_config() -> ConfigDict:
   codec.width = 128  # features of patch; those of wan_vae at full size (96)
   # residual blocks in each half of patch, in a level of wan_vae (2)
   codec.blocks = 3
+  codec.encoder = 'linear'  # linear | conv, of patch: measured or trained
+  # of a frame, from which patch paints its pixels; 0 = width
+  codec.head_features = 0
+  # standard deviation of noise on latents, at most, while patch trains; theirs
+  # is 1
+  codec.noise = 0.3
   codec.tile = 0  # latent rows and columns wan_vae works on at once; 0 = all
   codec.tile_overlap = 8  # latent rows and columns of neighbours, at least
   codec.compute_dtype = 'float32'  # float32 | bfloat16, of wan_vae and taehv
@@ -244,6 +250,7 @@ def _stage(
   stage.accumulate = 1
   stage.optimizer = optimizer  # adamw | muon (matrices of blocks only)
   stage.learning_rate = learning_rate  # at its peak
+  stage.adam_learning_rate = 0.0  # of muon's other weights; 0 = learning_rate
   stage.warmup_steps = 100
   stage.schedule = 'cosine'  # constant | cosine (to a tenth)
   stage.beta1 = 0.9

@@ -14,6 +14,9 @@ class CodecConfig:
   tile: int  # latent rows and columns wan_vae works on at once; 0 = all
   tile_overlap: int  # of neighbouring tiles, at least
   compute_dtype: str  # float32 | bfloat16: that wan_vae and taehv compute in
+  encoder: str = 'linear'  # linear | conv: of patch, measured or trained
+  head_features: int = 0  # of a frame that patch's decoder paints; 0 = width
+  noise: float = 0.3  # deviation of noise on latents as patch trains, at most
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Short clips of story films, painted when asked for: what a codec learns from.
 
 A clip costs about a millisecond (only its own frames are painted), so nothing
-is stored. Clip i is cut from film i mod n at a frame that i decides.
+is stored. Clip i is cut from film i mod n at a frame that i decides, a latent's
+last: as in whole films, cuts to another shot fall between latents.
 """
 
 from typing import SupportsIndex
@@ -44,7 +45,8 @@ class StoryClips:
     missing = max(0, self._clip_frames - len(states.x))
     rng = np.random.default_rng([self._seed, index])
     last_start = len(states.x) + missing - self._clip_frames
-    start = rng.integers(last_start + 1)
+    stride = self._timing[1]
+    start = stride * rng.integers(last_start // stride + 1)
     clip = motion.Frames(
       *(
         np.pad(array, (0, missing), 'edge')[start : start + self._clip_frames]

@@ -35,6 +35,7 @@ class StageConfig:
   accumulate: int  # parts that a batch is computed in, one after another
   optimizer: str  # adamw | muon
   learning_rate: float  # at its peak
+  adam_learning_rate: float  # of what muon leaves to AdamW; 0 = the same
   warmup_steps: int
   schedule: str  # constant | cosine
   beta1: float

@@ -10,6 +10,7 @@ then constant, or a cosine from the peak to a tenth of it at the last step
 ema decay(n) = min(d, (1 + n) / (10 + n)), n updates done                  (2)
 """
 
+import dataclasses
 import re
 from typing import Any
 
@@ -85,8 +86,12 @@ def _adamw(cfg: StageConfig) -> optax.GradientTransformation:
 
 
 def _muon(cfg: StageConfig) -> optax.GradientTransformation:
+  adam = cfg.adam_learning_rate or cfg.learning_rate
   return optax.contrib.muon(
     make_schedule(cfg),
+    adam_learning_rate=make_schedule(
+      dataclasses.replace(cfg, learning_rate=adam)
+    ),
     weight_decay=cfg.weight_decay,
     adam_b1=cfg.beta1,
     adam_b2=cfg.beta2,
@@ -112,7 +117,10 @@ def _block_matrices(params: Any) -> Any:
   return jax.tree_util.tree_map_with_path(numbers, params)
 
 
-_BLOCK_KERNEL = re.compile(r'(^|/)((?P<stacked>blocks)|block_\d+)/.+/kernel$')
+_BLOCK_KERNEL = re.compile(
+  r'(^|/)((?P<stacked>blocks)|block_\d+)/.+/kernel$'
+  r'|^(correction|decoder)/(in|out|frames|patch)/kernel$'  # of a codec
+)
 _OPTIMIZERS = {'adamw': _adamw, 'muon': _muon}
 
 

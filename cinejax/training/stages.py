@@ -10,6 +10,8 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_part
@@ -17,7 +19,8 @@ from cinejax.data.pipeline import make_clip_batches
 from cinejax.data.sources import LatentFilms
 from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
-from cinejax.models.codec.patch import Components, PatchCodec
+from cinejax.models.codec.components import Components
+from cinejax.models.codec.patch import PatchCodec
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text.select import Text
 from cinejax.objectives.reconstruction import make_reconstruction_loss
@@ -41,7 +44,7 @@ from cinejax.training.samples import (
 )
 from cinejax.training.steps import alone
 
-_FITTED_CLIPS = 256  # that a codec's encoder is measured on
+_FITTED_CLIPS = 256  # that a codec's encoder and latents are measured on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,16 +97,21 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
     )
 
   @functools.cache
+  def sample() -> np.ndarray:
+    whole = make_clip_batches(clips, batch=_FITTED_CLIPS, seed=cfg.seed)
+    return next(whole)['video']
+
+  @functools.cache
   def components() -> Components:
-    sample = make_clip_batches(clips, batch=_FITTED_CLIPS, seed=cfg.seed)
-    return codec.measure(next(sample)['video'])
+    return codec.measure(sample())
 
   return dataclasses.replace(
     _describe_codec(cfg),
     init_fn=lambda key: codec.fit(codec.init(key), components()),
     batches_fn=batches,
     sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),
-    # a new decoder for the same latents
+    ship_fn=lambda average, frozen: codec.standardise(average, sample()),
+    # a new decoder for the same latents, if the encoder is linear
     start=started(cfg.train.codec_weights),
   )
 
@@ -156,7 +164,7 @@ def describe(cfg: Config, name: str, text: Text) -> Program:
 
 def _describe_codec(cfg: Config) -> Program:
   codec = _patch_codec(cfg)
-  loss_fn = alone(make_reconstruction_loss(codec))
+  loss_fn = alone(make_reconstruction_loss(codec, cfg.codec.noise))
   return Program(codec.init, loss_fn, start={'': None})
 
 

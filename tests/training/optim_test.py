@@ -104,6 +104,7 @@ def _gradients():
     'blocks': {'mlp_in': {'kernel': jax.random.normal(keys[0], (2, 8, 16))}},
     'block_0': {'conv': {'kernel': jax.random.normal(keys[1], (3, 3, 2, 8))}},
     'head': {'kernel': jax.random.normal(keys[1], (8, 16))},
+    'correction': {'in': {'kernel': jax.random.normal(keys[1], (16, 8))}},
   }
 
 
@@ -135,8 +136,20 @@ def test_muon_reads_a_convolution_as_one_matrix(settings):
   assert (lengths > 0.65).all() and (lengths < 1.25).all()
 
 
-def test_muon_leaves_the_rest_to_adamw(settings):
+def test_muon_takes_all_that_a_codec_trains(settings):
   updates, rate = _first_update(settings)
+  matrix = updates['correction']['in']['kernel']
+  lengths = np.linalg.svd(matrix, compute_uv=False) / rate
+  assert (lengths > 0.65).all() and (lengths < 1.25).all()
+
+
+@pytest.mark.parametrize('share', [1.0, 0.1])
+def test_muon_leaves_the_rest_to_adamw(settings, share):
+  own = 0.0 if share == 1.0 else share * settings.learning_rate
+  updates, rate = _first_update(
+    dataclasses.replace(settings, adam_learning_rate=own)
+  )
+  rate *= share
   # Adam's first update is the gradient's sign, and Nesterov's a little more
   step = updates['head']['kernel'] / rate
   sign = -np.sign(_gradients()['head']['kernel'])

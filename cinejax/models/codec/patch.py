@@ -1,11 +1,12 @@
 """A small causal video codec that trains on a CPU in minutes.
 
 Frames are cut into blocks of r frames and 8x8 pixels; a film's first frame
-stands still for the r frames of its own. The encoder is a block's C principal
-components, measured once and never trained (eqs. 1 and 2): near in latents is
-near in pixels, what a diffusion model gets slightly wrong looks slightly
-wrong, and a better decoder asks for no new data and no new model. Channels are
-scaled so that those with more variance stay louder, by its fourth root.
+stands still for the r frames of its own. The encoder `linear` is a block's C
+principal components, measured once and never trained (eqs. 1 and 2): near in
+latents is near in pixels, what a diffusion model gets slightly wrong looks
+slightly wrong, and a better decoder asks for no new data and no new model.
+Channels are scaled so that those with more variance stay louder, by its fourth
+root.
 
     raw_f   = V' (block_f - mean),   V = the first C eigenvectors            (1)
     z_c     = raw_c / std_c,         std_c^2 proportional to deviation_c     (2)
@@ -23,10 +24,21 @@ convolution (eq. 4).
 
 A decoder's state is h_(f-1)[:k] of each block: what eq. (3) needs of the past,
 so decoding in chunks is decoding at once.
+
+The encoder `conv` adds to eqs. (1) and (2) a correction that is trained with
+the decoder (eq. 7), by the same residual blocks but of one latent frame each
+(k = 0): latents stay those of eq. (2), turned so that all channels vary alike
+(eq. 6), plus what the decoder can make use of. No latent depends on another
+frame's, so a still film has still latents, encoding in parts is encoding at
+once, and a frame that a film remembers out of its order means the same.
+
+    lin_f   = R' (V' (block_f - mean) / std),   R a rotation (`even`)        (6)
+    raw_f   = lin_f + .1 out(norm(x_f)),   x_f of eq. (4) from the block    (7)
+    z       = (raw - mean_C) / std_C,   both measured after training         (8)
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import einops
 import jax
@@ -35,7 +47,10 @@ import numpy as np
 from flax import linen as nn
 
 from cinejax.models.codec import base
+from cinejax.models.codec.components import Components, even, principal
 from cinejax.models.config import CodecConfig
+
+_GAIN = 0.1  # of eq. (7): latents move no faster than a decoder can follow
 
 
 class Block(nn.Module):
@@ -83,7 +98,8 @@ class Decoder(nn.Module):
         x_BFYXD, late_BYXK
       )
       new_state.append(late_BYXK)
-    frames = (*x_BFYXD.shape[:-1], cfg.temporal_stride, cfg.width)
+    head = cfg.head_features or cfg.width
+    frames = (*x_BFYXD.shape[:-1], cfg.temporal_stride, head)
     h_BFYXRD = nn.Dense(frames[-2] * frames[-1], name='frames')(x_BFYXD)
     seen = nn.Dense(
       3 * cfg.spatial_stride**2,
@@ -94,12 +110,21 @@ class Decoder(nn.Module):
     return linear + seen.reshape(linear.shape), tuple(new_state)
 
 
-class Components(NamedTuple):
-  """Of blocks of G numbers: what eq. (1) needs, largest variance first."""
+class Correction(nn.Module):
+  """Centred blocks -> what eq. (7) adds, [B, F, Y, X, C]; zero at first."""
 
-  mean_G: jax.Array
-  components_GC: jax.Array  # orthonormal columns
-  variance_C: jax.Array
+  cfg: CodecConfig
+
+  @nn.compact
+  def __call__(self, blocks_BFYXG: jax.Array) -> jax.Array:
+    cfg = self.cfg
+    x_BFYXD = nn.Dense(cfg.width, name='in')(blocks_BFYXG)
+    none_BYXK = jnp.zeros((*x_BFYXD[:, 0].shape[:-1], 0))
+    for i in range(cfg.blocks):
+      x_BFYXD, _ = Block(cfg.width, name=f'block_{i}')(x_BFYXD, none_BYXK)
+    return nn.Dense(
+      cfg.channels, name='out', kernel_init=nn.initializers.zeros
+    )(nn.RMSNorm(name='norm')(x_BFYXD))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +152,7 @@ class PatchCodec:
     raw_BFYXC = jnp.zeros((1, 1, 1, 1, cfg.channels))
     state = self.init_decode({}, (1, 1, 1, cfg.channels))
     shape_GC = (_block_size(cfg), cfg.channels)
-    return {
+    params = {
       'encoder': {
         'components_GC': nn.initializers.orthogonal()(encoder_key, shape_GC),
         'mean_G': jnp.zeros(shape_GC[0]),
@@ -136,40 +161,90 @@ class PatchCodec:
       'mean_C': jnp.zeros(cfg.channels),
       'std_C': jnp.ones(cfg.channels),
     }
+    if cfg.encoder == 'conv':
+      blocks_BFYXG = jnp.zeros((1, 1, 1, 1, shape_GC[0]))
+      # apart from the fitted part, which no optimizer may touch
+      params['correction'] = Correction(cfg).init(
+        jax.random.fold_in(encoder_key, 1), blocks_BFYXG
+      )['params']
+    return params
 
   def measure(self, videos_NTYXC: np.ndarray) -> Components:
     """Eq. (1) of uint8 videos; at once, also where jit is tracing."""
     with jax.ensure_compile_time_eval():
       blocks_BFYXG = _blocks(self.cfg, base.from_bytes(videos_NTYXC))
-      return _principal(blocks_BFYXG, self.channels)
+      return principal(blocks_BFYXG, self.channels)
 
   def fit(self, params: base.Params, measured: Components) -> base.Params:
-    """`params` with the encoder of eqs. (1) and (2), and its inverse."""
-    std_C = measured.variance_C**0.25
-    unit = jnp.sqrt(jnp.mean(measured.variance_C / std_C**2))
+    """`params` with the linear map of eqs. (1) and (2), and its inverse."""
+    # numpy: numbers, also where jit is tracing
+    into_GC = np.asarray(measured.components_GC)
+    variance_C = np.asarray(measured.variance_C)
+    std_C = variance_C**0.25
+    std_C *= np.sqrt(np.mean(variance_C / std_C**2))
+    out_CG = into_GC.T
+    if self.cfg.encoder == 'conv':
+      turn_CC = even(variance_C / std_C**2)
+      into_GC = into_GC / std_C[None] @ turn_CC
+      out_CG = turn_CC.T @ (out_CG * std_C[:, None])
+      std_C = np.ones_like(std_C)
     return {
       **params,
       'encoder': {
-        'components_GC': measured.components_GC,
+        'components_GC': jnp.asarray(into_GC),
         'mean_G': measured.mean_G,
       },
       'decoder': {
         **params['decoder'],
-        'linear': {
-          'kernel': measured.components_GC.T,
-          'bias': measured.mean_G,
-        },
+        'linear': {'kernel': jnp.asarray(out_CG), 'bias': measured.mean_G},
       },
-      'std_C': std_C * unit,
+      'std_C': jnp.asarray(std_C),
+    }
+
+  def standardise(
+    self, params: base.Params, videos_NTYXC: np.ndarray
+  ) -> base.Params:
+    """`params` with mean_C and std_C as uint8 videos have them, eq. (8).
+
+    What latents decode to stays the same. A linear encoder keeps eq. (2).
+    """
+    if self.cfg.encoder == 'linear':
+      return params
+    plain = {
+      **params,
+      'mean_C': jnp.zeros(self.channels),
+      'std_C': jnp.ones(self.channels),
+    }
+    raw_BFYXC = jax.lax.map(
+      lambda video: self.encode(plain, base.from_bytes(video[None]))[0],
+      jnp.asarray(videos_NTYXC),
+    )
+    return {
+      **params,
+      'mean_C': raw_BFYXC.mean((0, 1, 2, 3)),
+      'std_C': raw_BFYXC.std((0, 1, 2, 3)),
     }
 
   def encode(self, params: base.Params, video_BTYXC: jax.Array) -> jax.Array:
+    return self.encode_parts(params, video_BTYXC)[0]
+
+  def encode_parts(
+    self, params: base.Params, video_BTYXC: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """`encode`, and what of it before eq. (1) of `base` is not linear."""
     base.check_video(self, video_BTYXC)
     # measured, not learnt: an optimizer must leave them alone
     fitted = jax.lax.stop_gradient(params['encoder'])
     mean_BFYXG = fitted['mean_G'][None, None, None, None]
-    centred = _blocks(self.cfg, video_BTYXC) - mean_BFYXG
-    return base.normalise(params, centred @ fitted['components_GC'])
+    centred_BFYXG = _blocks(self.cfg, video_BTYXC) - mean_BFYXG
+    raw_BFYXC = centred_BFYXG @ fitted['components_GC']
+    correction_BFYXC = jnp.zeros_like(raw_BFYXC)
+    if self.cfg.encoder == 'conv':
+      correction_BFYXC = _GAIN * Correction(self.cfg).apply(
+        {'params': params['correction']}, centred_BFYXG
+      )
+    z_BFYXC = base.normalise(params, raw_BFYXC + correction_BFYXC)
+    return z_BFYXC, correction_BFYXC
 
   def decode(self, params: base.Params, z_BFYXC: jax.Array) -> jax.Array:
     return base.decode_as_chunk(self, params, z_BFYXC)
@@ -219,25 +294,6 @@ def _frames(
     x=cfg.spatial_stride,
   )
   return video_BTYXC[:, cfg.temporal_stride - 1 :] if first else video_BTYXC
-
-
-def _principal(blocks_BFYXG: jax.Array, channels: int) -> Components:
-  blocks_NG = blocks_BFYXG.reshape(-1, blocks_BFYXG.shape[-1])
-  mean_G = blocks_NG.mean(0)
-  centred_NG = blocks_NG - mean_G[None]
-  variance_G, vectors_GG = jnp.linalg.eigh(
-    centred_NG.T @ centred_NG / len(blocks_NG)
-  )
-  largest = slice(None, -channels - 1, -1)  # eigh counts upwards
-  components_GC = vectors_GG[:, largest]
-  # eigenvectors have no sign of their own: the largest number is positive
-  top_C = jnp.argmax(jnp.abs(components_GC), 0)
-  sign_C = jnp.sign(components_GC[top_C, jnp.arange(channels)])
-  return Components(
-    mean_G=mean_G,
-    components_GC=components_GC * sign_C[None],
-    variance_C=jnp.maximum(variance_G[largest], 1e-6),
-  )
 
 
 def _block_size(cfg: CodecConfig) -> int:
