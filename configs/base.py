@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
   # standard deviation of noise on latents, at most, while patch trains; theirs
   # is 1
   codec.noise = 0.3
+  codec.keep_latents = False  # of patch, train the decoder alone
   codec.tile = 0  # latent rows and columns wan_vae works on at once; 0 = all
   codec.tile_overlap = 8  # latent rows and columns of neighbours, at least
   codec.compute_dtype = 'float32'  # float32 | bfloat16, of wan_vae and taehv

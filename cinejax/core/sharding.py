@@ -55,7 +55,7 @@ PARAM_RULES = (
   ),
   ('embedding', (None, (*_FSDP, 'tensor'))),  # of words, each of them whole
   # codecs are small, and their convolutions would gain nothing
-  (r'(encoder|decoder)/.+|mean_C|std_C', ()),
+  (r'(encoder|correction|decoder)/.+|mean_C|std_C', ()),
   (r'(read_\d+|logit)/(kernel|bias)', ()),  # the light head of an adversary
   (r'ns_coeffs', ()),  # constants in the state of Muon
 )

@@ -17,6 +17,7 @@ class CodecConfig:
   encoder: str = 'linear'  # linear | conv: of patch, measured or trained
   head_features: int = 0  # of a frame that patch's decoder paints; 0 = width
   noise: float = 0.3  # deviation of noise on latents as patch trains, at most
+  keep_latents: bool = False  # of patch, only the decoder is trained
 
 
 @dataclasses.dataclass(frozen=True)

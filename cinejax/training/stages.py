@@ -7,10 +7,11 @@ at its end; until then its checkpoints say how far it is.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import optax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
@@ -27,6 +28,8 @@ from cinejax.objectives.reconstruction import make_reconstruction_loss
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
 from cinejax.training import distillation, initialisation
+from cinejax.training.config import StageConfig
+from cinejax.training.optim import make_optimizer
 from cinejax.training.program import (
   BASES,
   Program,
@@ -42,6 +45,7 @@ from cinejax.training.samples import (
   make_film_sampler,
   make_whole_film_sampler,
 )
+from cinejax.training.state import Params
 from cinejax.training.steps import alone
 
 _FITTED_CLIPS = 256  # that a codec's encoder and latents are measured on
@@ -105,13 +109,18 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
   def components() -> Components:
     return codec.measure(sample())
 
+  def ship(average: Params, frozen: Mapping[str, Params]) -> Params:
+    del frozen
+    if cfg.codec.keep_latents:
+      return average
+    return codec.standardise(average, sample())
+
   return dataclasses.replace(
     _describe_codec(cfg),
     init_fn=lambda key: codec.fit(codec.init(key), components()),
     batches_fn=batches,
     sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),
-    ship_fn=lambda average, frozen: codec.standardise(average, sample()),
-    # a new decoder for the same latents, if the encoder is linear
+    ship_fn=ship,
     start=started(cfg.train.codec_weights),
   )
 
@@ -165,7 +174,21 @@ def describe(cfg: Config, name: str, text: Text) -> Program:
 def _describe_codec(cfg: Config) -> Program:
   codec = _patch_codec(cfg)
   loss_fn = alone(make_reconstruction_loss(codec, cfg.codec.noise))
-  return Program(codec.init, loss_fn, start={'': None})
+  program = Program(codec.init, loss_fn, start={'': None})
+  if not cfg.codec.keep_latents:
+    return program
+  return dataclasses.replace(program, optimizer_fn=_decoder_alone)
+
+
+def _decoder_alone(cfg: StageConfig) -> optax.GradientTransformation:
+  """`make_optimizer`, of a codec's decoder; no decay touches the encoder."""
+
+  def labels(params: Params) -> dict[str, str]:
+    return {name: 'on' if name == 'decoder' else 'off' for name in params}
+
+  return optax.multi_transform(
+    {'on': make_optimizer(cfg), 'off': optax.set_to_zero()}, labels
+  )
 
 
 def _describe_base(cfg: Config, name: str, text: Text) -> Program:

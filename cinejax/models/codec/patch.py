@@ -46,7 +46,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cinejax.models.codec import base
+from cinejax.models.codec import base, blocks
 from cinejax.models.codec.components import Components, even, principal
 from cinejax.models.config import CodecConfig
 
@@ -106,7 +106,7 @@ class Decoder(nn.Module):
       name='patch',
       kernel_init=nn.initializers.zeros,
     )(nn.silu(h_BFYXRD.reshape(frames)))
-    linear = nn.Dense(_block_size(cfg), name='linear')(raw_BFYXC)
+    linear = nn.Dense(blocks.size(cfg), name='linear')(raw_BFYXC)
     return linear + seen.reshape(linear.shape), tuple(new_state)
 
 
@@ -151,7 +151,7 @@ class PatchCodec:
     encoder_key, decoder_key = jax.random.split(key)
     raw_BFYXC = jnp.zeros((1, 1, 1, 1, cfg.channels))
     state = self.init_decode({}, (1, 1, 1, cfg.channels))
-    shape_GC = (_block_size(cfg), cfg.channels)
+    shape_GC = (blocks.size(cfg), cfg.channels)
     params = {
       'encoder': {
         'components_GC': nn.initializers.orthogonal()(encoder_key, shape_GC),
@@ -172,7 +172,7 @@ class PatchCodec:
   def measure(self, videos_NTYXC: np.ndarray) -> Components:
     """Eq. (1) of uint8 videos; at once, also where jit is tracing."""
     with jax.ensure_compile_time_eval():
-      blocks_BFYXG = _blocks(self.cfg, base.from_bytes(videos_NTYXC))
+      blocks_BFYXG = blocks.cut(self.cfg, base.from_bytes(videos_NTYXC))
       return principal(blocks_BFYXG, self.channels)
 
   def fit(self, params: base.Params, measured: Components) -> base.Params:
@@ -236,7 +236,7 @@ class PatchCodec:
     # measured, not learnt: an optimizer must leave them alone
     fitted = jax.lax.stop_gradient(params['encoder'])
     mean_BFYXG = fitted['mean_G'][None, None, None, None]
-    centred_BFYXG = _blocks(self.cfg, video_BTYXC) - mean_BFYXG
+    centred_BFYXG = blocks.cut(self.cfg, video_BTYXC) - mean_BFYXG
     raw_BFYXC = centred_BFYXG @ fitted['components_GC']
     correction_BFYXC = jnp.zeros_like(raw_BFYXC)
     if self.cfg.encoder == 'conv':
@@ -267,38 +267,7 @@ class PatchCodec:
     blocks_BFYXG, state = Decoder(self.cfg).apply(
       {'params': params['decoder']}, base.denormalise(params, z_BFYXC), state
     )
-    return _frames(self.cfg, blocks_BFYXG, first), state
-
-
-def _blocks(cfg: CodecConfig, video_BTYXC: jax.Array) -> jax.Array:
-  """[B, F, Y, X, r s s 3], the first frame r times."""
-  first_BTYXC = jnp.repeat(video_BTYXC[:, :1], cfg.temporal_stride - 1, 1)
-  return einops.rearrange(
-    jnp.concatenate([first_BTYXC, video_BTYXC], 1),
-    'B (F r) (Y y) (X x) C -> B F Y X (r y x C)',
-    r=cfg.temporal_stride,
-    y=cfg.spatial_stride,
-    x=cfg.spatial_stride,
-  )
-
-
-def _frames(
-  cfg: CodecConfig, blocks_BFYXG: jax.Array, first: bool
-) -> jax.Array:
-  """The inverse of `_blocks`; of a film's `first`, the last frame alone."""
-  video_BTYXC = einops.rearrange(
-    blocks_BFYXG,
-    'B F Y X (r y x C) -> B (F r) (Y y) (X x) C',
-    r=cfg.temporal_stride,
-    y=cfg.spatial_stride,
-    x=cfg.spatial_stride,
-  )
-  return video_BTYXC[:, cfg.temporal_stride - 1 :] if first else video_BTYXC
-
-
-def _block_size(cfg: CodecConfig) -> int:
-  """G, the numbers of a block."""
-  return 3 * cfg.temporal_stride * cfg.spatial_stride**2
+    return blocks.join(self.cfg, blocks_BFYXG, first), state
 
 
 def _late(cfg: CodecConfig) -> int:
