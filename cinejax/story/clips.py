@@ -1,7 +1,9 @@
-"""Short clips of story films, painted when asked for: what a codec learns from.
+"""Short clips of story films, painted on demand, to train a codec on.
 
-A clip costs about a millisecond (only its own frames are painted), so nothing
-is stored. Clip i is cut from film i mod n at a frame that i decides.
+A clip takes about a millisecond, since only its own frames are painted, so
+nothing is stored. Clip i is from film i mod n and starts at a frame drawn from
+i. That frame is always the last of a latent, so that a cut to another shot
+falls between two latents, as in a whole film.
 """
 
 from typing import SupportsIndex
@@ -44,7 +46,8 @@ class StoryClips:
     missing = max(0, self._clip_frames - len(states.x))
     rng = np.random.default_rng([self._seed, index])
     last_start = len(states.x) + missing - self._clip_frames
-    start = rng.integers(last_start + 1)
+    stride = self._timing[1]
+    start = stride * rng.integers(last_start // stride + 1)
     clip = motion.Frames(
       *(
         np.pad(array, (0, missing), 'edge')[start : start + self._clip_frames]

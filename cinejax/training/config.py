@@ -65,6 +65,11 @@ class StageConfig:
   phases: tuple[Phase, ...]  # () = one, of `steps` updates
   lora: LoraConfig
 
+  @property
+  def adam_peak(self) -> float:
+    """The peak rate of weights that muon leaves to AdamW."""
+    return self.learning_rate
+
   def of_phases(self) -> tuple['StageConfig', ...]:
     """Returns the settings of each phase; its own for a stage without any."""
     if not self.phases:
@@ -90,6 +95,17 @@ class StageConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class CodecStageConfig(StageConfig):
+  """The stage that trains a codec."""
+
+  adam_learning_rate: float = non_negative()  # 0 = learning_rate
+
+  @property
+  def adam_peak(self) -> float:
+    return self.adam_learning_rate or self.learning_rate
+
+
+@dataclasses.dataclass(frozen=True)
 class BaseStageConfig(StageConfig):
   """Of a stage whose network is sampled with guidance."""
 
@@ -98,7 +114,7 @@ class BaseStageConfig(StageConfig):
 
 @dataclasses.dataclass(frozen=True)
 class Stages:
-  codec: StageConfig
+  codec: CodecStageConfig
   base: BaseStageConfig
   base_bidirectional: BaseStageConfig
   init: StageConfig
