@@ -109,7 +109,7 @@ def test_films_have_the_size_of_the_config(cfg, written, tmp_path, monkeypatch):
   args = SimpleNamespace(out=str(tmp_path / 'out'))
   monkeypatch.setattr(flags, 'FLAGS', args)
   monkeypatch.setattr(story.command, 'config', lambda: wide)
-  with pytest.raises(UserError, match='story films are 64x64; give a config'):
+  with pytest.raises(UserError, match='story films are 64x64; use a config'):
     story.main()
 
 

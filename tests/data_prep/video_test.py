@@ -238,7 +238,7 @@ def test_flags_have_bounds():
 
 
 def test_a_folder_without_clips_is_refused(tmp_path):
-  with pytest.raises(UserError, match='no video file'):
+  with pytest.raises(UserError, match='neither a video file nor'):
     video.find_clips(tmp_path)
 
 
