@@ -162,6 +162,8 @@ def get_config() -> ConfigDict:
   train.stages = ('codec', 'base')  # to train, in this order
   train.log_every_steps = 20  # updates between lines of metrics
   train.save_every_steps = 200  # updates between checkpoints
+  # how often a base on story.kinds is measured on held-out films; 0 = never
+  train.probe_every_steps = 200
   train.sample_every_steps = 1000  # films, if one process trains; 0 = never
   train.keep_checkpoints = 2  # the newest
   train.keep_best = 0  # besides those, by mean loss since the save before

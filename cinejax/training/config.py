@@ -18,6 +18,7 @@ class TrainConfig:
   stages: tuple[str, ...]
   log_every_steps: int = positive()
   save_every_steps: int = positive()
+  probe_every_steps: int = non_negative()
   sample_every_steps: int = non_negative()  # 0 = never
   keep_checkpoints: int = positive()
   keep_best: int = non_negative()
