@@ -118,6 +118,9 @@ def get_config() -> ConfigDict:
   data = config.data = ConfigDict()
   data.films = ''  # folder of a TFDS data set of latent films
   data.chunks = 11  # N of a training batch; films are cut or padded to it
+  # processes that cast the films of story.kinds, where the device is faster than
+  # one; 0 = threads of the training process
+  data.workers = 0
 
   story = config.story = ConfigDict()
   story.films = 4096  # films that data_prep/story.py renders for training

@@ -163,6 +163,7 @@ def story_batches(
       films_consumed=consumed,
       process_index=index,
       process_count=count,
+      workers=cfg.data.workers,
     )
 
   return batches
