@@ -118,8 +118,8 @@ def get_config() -> ConfigDict:
   data = config.data = ConfigDict()
   data.films = ''  # folder of a TFDS data set of latent films
   data.chunks = 11  # N of a training batch; films are cut or padded to it
-  # processes that cast the films of story.kinds, where the device is faster than
-  # one; 0 = threads of the training process
+  # processes that cast the films of story.kinds, where one is slower than the
+  # device; 0 = threads of the training process
   data.workers = 0
 
   story = config.story = ConfigDict()
@@ -289,6 +289,8 @@ def _stage(
   # rows of `phase` below, one after another: updates, and what differs from the
   # config meanwhile; () = one phase of `steps` updates
   stage.phases = ()
+  # updates of each phase in place of those that it names; () = as named
+  stage.phase_steps = ()
   stage.beta1 = 0.9  # decay of the gradient's first moment
   stage.beta2 = 0.95  # of its second moment; adamw's
   # float32 | bfloat16: of the optimizer's state at rest. bfloat16 forgets

@@ -9,8 +9,9 @@
 # line goes on after an interruption. Without PART all are run, in this order:
 #
 #   story    the curriculum of configs/story.py:curriculum in STORY_SECS seconds
-#            (default 240): DIR/base.safetensors, and the curve of what the base
-#            remembers, DIR/story.jsonl
+#            (default 240) after a trial of STORY_TRIAL updates a phase:
+#            DIR/base.safetensors and the curve of what it remembers,
+#            DIR/story.jsonl; STORY_WORKERS processes cast the films
 #   chunk    a chunk of the 1.3B student in four steps at 832x480: with TAEHV and
 #            with Wan's decoder, with commit separate, fused and reuse, and the
 #            student of two steps per frame
@@ -68,11 +69,31 @@ bench() { # seconds, part, config, flags of cinejax.bench
     --out="$dir/$2.jsonl" "${@:4}" "${wan[@]}"
 }
 
-# Trains until the time is over, and keeps what there is as weights: the
-# schedule falls to nothing within the updates that the rate allows.
+# The rate of each phase is measured first; the curriculum then has as many
+# updates as fill the time, half of it in each of the first two phases less a
+# tenth for the last.
 story() {
-  "$python" launch/gpu_story.py --out="$dir" --secs="${STORY_SECS:-240}" \
-    "${story[@]}"
+  local run=("$python" -m cinejax.train --config=configs/story.py:curriculum
+    --config.train.stages="('base',)"
+    --config.train.codec_weights=weights/story/codec.safetensors
+    --config.data.workers="${STORY_WORKERS:-0}" "${story[@]}")
+  local secs="${STORY_SECS:-240}" trial="${STORY_TRIAL:-30}" steps
+  export JAX_COMPILATION_CACHE_DIR="$dir/jax_cache"
+  if [ ! -e "$dir/steps" ]; then
+    limited 240 "${run[@]}" --workdir="$dir/trial" \
+      --config.stage.base.phase_steps="($trial,$trial,$trial)" \
+      --config.train.log_every_steps="$((trial / 3))" \
+      --config.train.probe_every_steps=0 || return
+    "$python" launch/phase_rates.py "$dir/trial/metrics/base.jsonl" \
+      --secs="$secs" --trial="$trial" --shares=.45,.45,.1 >"$dir/steps" ||
+      return
+  fi
+  steps="$(cat "$dir/steps")"
+  echo "story: updates of each phase: $steps"
+  limited "$((secs + 180))" "${run[@]}" --workdir="$dir/story" \
+    --config.stage.base.phase_steps="$steps" || return
+  cp "$dir/story/base.safetensors" "$dir/base.safetensors"
+  cp "$dir/story/metrics/base.jsonl" "$dir/story.jsonl"
 }
 
 chunk() {
