@@ -10,8 +10,11 @@ Each measurement is one line of JSON, printed and appended to FILE. Networks are
 random unless `--weights` is given, and the films of `train` are random too;
 neither affects the times. Measurements (equations in benchmarks/rollout.py):
 
-  train    step_ms of an update of --stage; tokens_per_sec counts the tokens of
-           the batch's films, mfu the operations that training/planned.py counts
+  train    step_ms of an update of --stage; film_ms of one film of its batch
+           and one of config.diffusion.copies; tokens_per_sec counts the tokens
+           of the batch's films, mfu and gflops_per_sec the operations that
+           training/planned.py counts; measured_peak_share is their share of
+           what large float32 products reach on the same devices
   rollout  chunk_ms in one compiled scan of config.rollout.chunks_per_call
            chunks; pixel_fps without and with the codec
   first    first_ms from a prompt to the first frames of its film on the host
@@ -31,33 +34,25 @@ used, so that compile_secs is the time of a compilation.
 import dataclasses
 import functools
 import json
-import statistics
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from cinejax import command
-from cinejax.benchmarks import rollout, serving
+from cinejax.benchmarks import rollout, serving, training
 from cinejax.benchmarks.rollout import Measurement
 from cinejax.config import Config
-from cinejax.core import tree as tree_lib
 from cinejax.core.files import append_line, check_file
 from cinejax.core.random import key_from_seed
-from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director, weight_shardings
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
-from cinejax.training import planned
 from cinejax.training.stages import STAGES
-from cinejax.training.state import shardings
-from cinejax.training.steps import place
 
 # The longest time that a direction should wait besides the chunk in flight and
 # the generation of its own chunk.
@@ -108,7 +103,7 @@ def main() -> None:
   director = functools.cache(lambda: make_director(cfg, args.weights))
   for what in args.what:
     if what == 'train':
-      found = [measure_train(cfg, args.stage, args.repeats)]
+      found = [training.measure_train(cfg, args.stage, args.repeats)]
     elif what == 'rollout':
       found = [rollout.measure_rollout(director(), args.batch, args.repeats)]
     elif what == 'first':
@@ -205,67 +200,6 @@ def _serve(
     'frames_dropped': sum(one.dropped for one in viewers),
     **rollout.environment(cfg),
   }
-
-
-def measure_train(cfg: Config, stage: str, repeats: int) -> Measurement:
-  """Times an update of `stage` as `cinejax.train` makes it, on cfg.mesh.
-
-  Raises UserError if the mesh does not divide the batch.
-  """
-  mesh = make_mesh(cfg.mesh)
-  program = planned.abstract_program(stage, cfg, mesh)
-  state, frozen, _ = program.args
-  with jax.set_mesh(mesh):
-    state, frozen = _random_networks((state, frozen))
-    batch = place(_random_films(cfg, stage), batch_sharding(mesh))
-    compiled, compile_secs = rollout.compile_timed(
-      program.fn, state, frozen, batch
-    )
-    secs = rollout.time_calls(
-      lambda state: compiled(state, frozen, batch), state, repeats
-    )
-  work = planned.work(stage, cfg, mesh)
-  mean = statistics.mean(secs)  # a mean, because updates of dmd differ
-  return {
-    'stage': stage,
-    'batch': getattr(cfg.stage, stage).batch,
-    'chunks': cfg.data.chunks,
-    'training': cfg.memory.training,
-    'remat': cfg.dit.remat,
-    'moments_dtype': getattr(cfg.stage, stage).moments_dtype,
-    'compile_secs': compile_secs,
-    'step_ms': rollout.spread_ms(secs),
-    'tokens_per_sec': work.tokens / mean,
-    'mfu': work.flops / mean / work.peak_flops if work.peak_flops else None,
-    **rollout.environment(cfg, compiled),
-  }
-
-
-def _random_networks(tree: Any) -> Any:
-  """Random arrays on the devices, with the optimizer's state at zero."""
-
-  def leaf(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> jax.Array:
-    name = tree_lib.path_name(path)
-    if 'opt_state' in name or not jnp.issubdtype(x.dtype, jnp.floating):
-      return jnp.zeros(x.shape, x.dtype)
-    key = jax.random.key(zlib.crc32(name.encode()))
-    return jax.random.uniform(key, x.shape, x.dtype, -0.04, 0.04)
-
-  return jax.jit(
-    lambda: jax.tree_util.tree_map_with_path(leaf, tree),
-    out_shardings=shardings(tree),
-  )()
-
-
-def _random_films(cfg: Config, stage: str) -> dict[str, np.ndarray]:
-  rng = np.random.default_rng(cfg.seed)
-  films = {
-    name: rng.standard_normal(x.shape, np.float32)
-    for name, x in planned.make_batch(cfg, stage).items()
-  }
-  films['mask'] = np.ones_like(films['mask'])
-  shots_N = np.arange(cfg.data.chunks, dtype=np.int32) // 2
-  return films | {'shots': np.tile(shots_N, (len(films['mask']), 1))}
 
 
 if __name__ == '__main__':

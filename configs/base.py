@@ -127,6 +127,9 @@ def get_config() -> ConfigDict:
   data = config.data = ConfigDict()
   data.films = ''  # folder of a TFDS data set of latent films
   data.chunks = 11  # N of a training batch; films are cut or padded to it
+  # processes that cast the films of story.kinds, where one is slower than the
+  # device; 0 = threads of the training process
+  data.workers = 0
 
   story = config.story = ConfigDict()
   story.films = 4096  # films that data_prep/story.py renders for training
@@ -171,6 +174,8 @@ def get_config() -> ConfigDict:
   train.stages = ('codec', 'base')  # to train, in this order
   train.log_every_steps = 20  # updates between lines of metrics
   train.save_every_steps = 200  # updates between checkpoints
+  # how often a base on story.kinds is measured on held-out films; 0 = never
+  train.probe_every_steps = 200
   train.sample_every_steps = 1000  # films, if one process trains; 0 = never
   train.keep_checkpoints = 2  # the newest
   train.keep_best = 0  # besides those, by mean loss since the save before
@@ -295,6 +300,8 @@ def _stage(
   # rows of `phase` below, one after another: updates, and what differs from the
   # config meanwhile; () = one phase of `steps` updates
   stage.phases = ()
+  # updates of each phase in place of those that it names; () = as named
+  stage.phase_steps = ()
   stage.beta1 = 0.9  # decay of the gradient's first moment
   stage.beta2 = 0.95  # of its second moment; adamw's
   # float32 | bfloat16: of the optimizer's state at rest. bfloat16 forgets

@@ -45,7 +45,17 @@ It begins as the base that ships, which knows no actions; without base_weights,
 from nothing. With `[…]` in a screenplay `cinejax.direct` takes it as in 2, from
 runs/steered/base.safetensors.
 
-5. A base of one latent frame a chunk, `:frame`, likewise: its films without
+5. A base that remembers, by a curriculum of films that are made as they are
+asked for (no data set; `_teach_to_remember` below has its phases):
+
+  python -m cinejax.train --config=configs/story.py:curriculum \
+    --workdir=runs/base --config.train.stages="('base',)" \
+    --config.train.codec_weights=weights/story/codec.safetensors
+
+from nothing, or with --config.train.base_weights=FILE from weights that are
+there. It can be interrupted anywhere; the same command goes on from there.
+
+6. A base of one latent frame a chunk, `:frame`, likewise: its films without
 `--steered`, both of that config. Its students `:frame_two` and `:frame_one`,
 which take four steps for a film's first frame, as in 2, from its films and
 weights.
@@ -55,7 +65,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-VARIANTS = (*base.VARIANTS, 'steered')
+VARIANTS = (*base.VARIANTS, 'steered', 'curriculum')
 
 
 def get_config(variant: str = '') -> ConfigDict:
@@ -82,9 +92,67 @@ def get_config(variant: str = '') -> ConfigDict:
     config.text.actions = ('left', 'right', 'jump', 'camera')
     config.dit.actions = len(config.text.actions)
     config.rollout.weights = 'steered'
+  if variant == 'curriculum':
+    _teach_to_remember(config)
   if variant in base.STUDENTS:
     _distil(config, variant)
   return config
+
+
+def _teach_to_remember(config: ConfigDict) -> None:
+  """Trains the base on films in which nearly every chunk is a return.
+
+  Half of the times are pure noise, where only the prompt and memory say what to
+  draw, and errors count more where a character is. Films of one latent frame a
+  chunk come first: they cost a third of the others, so that the model sees
+  three times as many returns. Then come chunks of three frames, among them
+  films as people watch them, and last the context that a rollout reads.
+  """
+  config.diffusion.copies = 2
+  config.diffusion.pure_noise = 0.5
+  config.story.appearance_weight = 3.0
+  config.dit.unroll = 'training'
+  config.memory.training = 'full'
+  config.data.chunks = 8
+  config.rollout.guidance = 2.0
+  stage = config.stage.base
+  stage.ema = 0.995
+  stage.phases = (
+    base.phase(
+      'frames',
+      12_000,
+      {
+        'film.frames_per_chunk': 1,
+        'story.kinds': (('dense', 0.7), ('short', 0.3)),
+        'stage.batch': 24,
+        'stage.learning_rate': 2e-3,
+        'stage.schedule': 'constant',
+      },
+    ),
+    base.phase(
+      'chunks',
+      8_000,
+      {
+        'story.kinds': (('dense', 0.4), ('short', 0.3), ('train', 0.3)),
+        'stage.batch': 12,
+        'stage.learning_rate': 1.5e-3,
+        'stage.final_share': 0.2,
+      },
+    ),
+    base.phase(
+      'routed',
+      1_000,
+      {
+        'story.kinds': (('dense', 0.3), ('short', 0.2), ('train', 0.5)),
+        'data.chunks': 11,
+        'memory.training': 'routed',
+        'diffusion.pure_noise': 0.25,
+        'stage.batch': 12,
+        'stage.learning_rate': 3e-4,
+        'stage.final_share': 0.0,
+      },
+    ),
+  )
 
 
 def _distil(config: ConfigDict, variant: str) -> None:

@@ -2,10 +2,11 @@
 
 import dataclasses
 
-from cinejax.core.config import positive
+from cinejax.core.config import non_negative, positive
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
   films: str
   chunks: int = positive()  # N of a training batch
+  workers: int = non_negative()

@@ -101,16 +101,21 @@ def make_endless_batches(
   films_consumed: int = 0,
   process_index: int = 0,
   process_count: int = 1,
+  workers: int = 0,
 ) -> Iterator[Batch]:
   """Batches of a source whose rows are made when asked for, in its own order.
 
   Arguments are those of `make_batches`; rows may be nested dicts of arrays.
+  `workers` processes make the rows, for which the source must pickle; 0 means
+  threads of this process. The batches are the same.
   """
   rows = _rows(batch, process_count)
   order = grain.MapDataset.source(source)
   blocks = order[films_consumed : films_consumed + _ENDLESS].batch(rows)
-  mine = blocks[process_index::process_count]
-  return iter(mine.to_iter_dataset(_READ))
+  batches = blocks[process_index::process_count].to_iter_dataset(_READ)
+  if workers:
+    batches = batches.mp_prefetch(grain.MultiprocessingOptions(workers))
+  return iter(batches)
 
 
 def fit_film(

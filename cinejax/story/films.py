@@ -18,7 +18,7 @@ from cinejax.film.config import FilmConfig
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.models.codec.base import Codec, from_bytes
-from cinejax.story import casting, motion, render
+from cinejax.story import casting, motion, render, world
 
 Batch = dict[str, Any]
 
@@ -40,13 +40,17 @@ class StoryFilms:
   stride: int  # pixel frames a latent frame
   encode_text: Callable[[Sequence[str]], np.ndarray]
 
-  def __getitem__(self, index: int) -> Batch:
-    """One row of a batch: `text`, `mask` and `shots` as of the other films
-    (data/pipeline.py), and `states`, of motion.Frames, [pixel frames]."""
+  def cast(self, index: int) -> world.StoryFilm:
+    """Film `index`, before it is cut or padded."""
     names, shares = zip(*self.kinds, strict=True)
     rng = np.random.default_rng([self.seed, index])
     kind = names[rng.choice(len(names), p=np.array(shares) / sum(shares))]
-    cast = casting.cast(kind, self.seed, index)
+    return casting.cast(kind, self.seed, index)
+
+  def __getitem__(self, index: int) -> Batch:
+    """One row of a batch: `text`, `mask` and `shots` as of the other films
+    (data/pipeline.py), and `states`, of motion.Frames, [pixel frames]."""
+    cast = self.cast(index)
     timeline = Timeline(self.film.frames_per_chunk, self.stride, self.film.fps)
     prompts = chunk_prompts(
       cast.screenplay(), self.film.cut_prefix, timeline.chunk_secs

@@ -18,6 +18,7 @@ class TrainConfig:
   stages: tuple[str, ...]
   log_every_steps: int = positive()
   save_every_steps: int = positive()
+  probe_every_steps: int = non_negative()
   sample_every_steps: int = non_negative()  # 0 = never
   keep_checkpoints: int = positive()
   keep_best: int = non_negative()
@@ -63,6 +64,7 @@ class StageConfig:
   ema_warmup: bool
   final_share: float = between(0, 1)
   phases: tuple[Phase, ...]  # () = one, of `steps` updates
+  phase_steps: tuple[int, ...]  # of each phase; () = as they say
   lora: LoraConfig
 
   @property
@@ -70,12 +72,22 @@ class StageConfig:
     """The peak rate of weights that muon leaves to AdamW."""
     return self.learning_rate
 
+  @property
+  def phase_rows(self) -> tuple[Phase, ...]:
+    """The phases with their updates, without those that have none."""
+    steps = self.phase_steps or [steps for _, steps, _ in self.phases]
+    return tuple(
+      (name, count, changes)
+      for (name, _, changes), count in zip(self.phases, steps, strict=True)
+      if count
+    )
+
   def of_phases(self) -> tuple['StageConfig', ...]:
     """Returns the settings of each phase; its own for a stage without any."""
     if not self.phases:
       return (self,)
     settings = []
-    for _, steps, changes in self.phases:
+    for _, steps, changes in self.phase_rows:
       own = {
         key.removeprefix('stage.'): value
         for key, value in changes
@@ -85,7 +97,16 @@ class StageConfig:
     return tuple(settings)
 
   def conflict(self, at: str) -> str:
-    """Why a batch has no equal parts; '' if it has."""
+    """Why a batch has no equal parts, or phases no updates; '' if they do."""
+    if self.phase_steps and (
+      len(self.phase_steps) != len(self.phases)
+      or min(self.phase_steps) < 0
+      or not any(self.phase_steps)
+    ):
+      return (
+        f'{at}.phase_steps is {self.phase_steps}; it must hold the updates of '
+        f'each of the {len(self.phases)} phases, not all of them 0'
+      )
     if self.batch % self.accumulate:
       return (
         f'{at}.accumulate is {self.accumulate}; it must divide the batch of '

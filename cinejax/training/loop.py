@@ -53,6 +53,7 @@ def train(
   skips: bool = False,
   profile: Profile | None = None,
   sample_fn: Callable[[TrainState, int], None] | None = None,
+  probe_fn: Callable[[TrainState], Row] | None = None,
 ) -> TrainState:
   """Updates `state` until `steps` are done, and saves the last one.
 
@@ -70,6 +71,8 @@ def train(
     skips: whether bad updates change nothing, and may be gone on from.
     profile: what traces some updates.
     sample_fn: (state, step) -> None, called every `cfg.sample_every_steps`.
+    probe_fn: state -> figures of held-out films, asked for every
+      `cfg.probe_every_steps` and at the end.
 
   Raises:
     Stopped: a signal came; the state is saved.
@@ -116,6 +119,11 @@ def train(
           f'{name} stopped at step {step} of {steps} and saved; the same '
           'command goes on from there'
         )
+      if probe_fn and cfg.probe_every_steps:
+        if step % cfg.probe_every_steps == 0 or step == steps:
+          row = probe_fn(state)
+          writer.write(step, row)
+          watch.report_recall(step, row)
       if sample_fn and cfg.sample_every_steps:
         if step % cfg.sample_every_steps == 0:
           sample_fn(state, step)

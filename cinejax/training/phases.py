@@ -30,7 +30,7 @@ def split(cfg: Config, stage: str) -> tuple[Phase, ...]:
   if not settings.phases:
     return (Phase('', cfg, 0),)
   phases, done = [], 0
-  for name, steps, changes in settings.phases:
+  for name, steps, changes in settings.phase_rows:
     changed = cfg
     for key, value in changes:
       key = key.replace('stage.', f'stage.{stage}.', 1)

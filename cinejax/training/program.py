@@ -53,6 +53,10 @@ class Program:
   # that is only described, to be compiled or counted
   batches_fn: Callable[[int], Iterator[dict[str, Any]]] | None = None
   sample_fn: SampleFn | None = None  # (averaged params, path of an mp4)
+  # (averaged params, frozen networks) -> figures of held-out films
+  probe_fn: (
+    Callable[[Params, Mapping[str, Params]], dict[str, float]] | None
+  ) = None
   # weights files to start from: branch of the parameters -> path; '' = all of
   # them, None: only described. Branches that are not named start as init_fn
   # makes them.
@@ -159,6 +163,7 @@ def story_batches(
       films_consumed=consumed,
       process_index=index,
       process_count=count,
+      workers=cfg.data.workers,
     )
 
   return batches

@@ -14,6 +14,7 @@ class Watch:
 
   def __init__(self, name: str, step: int, steps: int, show: bool):
     self._name, self._steps = name, steps
+    self._curves: dict[str, list[float]] = {}
     self._console = Console(quiet=not show)
     self._bar = Progress(
       TextColumn('{task.description}'),
@@ -41,9 +42,31 @@ class Watch:
         soft_wrap=True,
       )
 
+  def report_recall(self, step: int, row: Row) -> None:
+    """Prints what the model remembers, and the curve of it so far."""
+    figures = []
+    for kind in ('continued', 'near', 'far', 'new'):
+      value = row.get(f'recall/{kind}_exact')
+      if value is not None:
+        curve = self._curves.setdefault(kind, [])
+        curve.append(value)
+        figures.append(f'{kind} {value:.0%} {_sparkline(curve)}')
+    self._console.print(
+      f'{self._name} {step}/{self._steps}: appearance right: '
+      + ', '.join(figures),
+      highlight=False,
+      soft_wrap=True,
+    )
+
   def __enter__(self) -> 'Watch':
     self._bar.start()
     return self
 
   def __exit__(self, *_: object) -> None:
     self._bar.stop()
+
+
+def _sparkline(shares: list[float]) -> str:
+  """The last twenty of shares in [0, 1], each as a bar of eight heights."""
+  bars = '▁▂▃▄▅▆▇█'
+  return ''.join(bars[min(7, int(8 * share))] for share in shares[-20:])

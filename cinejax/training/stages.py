@@ -43,6 +43,7 @@ from cinejax.training.program import (
   story_batches,
   weights_path,
 )
+from cinejax.training.recall_probe import make_recall_probe
 from cinejax.training.samples import (
   make_codec_sampler,
   make_film_sampler,
@@ -170,6 +171,8 @@ def _build_story_base(
   codec = make_codec(cfg.codec)
   paint = make_painter(codec, cfg.story.appearance_weight)
 
+  probe = make_recall_probe(cfg, text, codec)
+
   def loss_fn(params, batch, key, given):
     return program.loss_fn(params, paint(given['codec'], batch), key, given)
 
@@ -178,6 +181,7 @@ def _build_story_base(
     program,
     loss_fn=loss_fn,
     batches_fn=story_batches(cfg, cfg.stage.base, text),
+    probe_fn=lambda params, frozen: probe(params, frozen['codec']),
     frozen={'codec': Frozen(file, codec.init)},
     start=start,
   )

@@ -170,6 +170,7 @@ def _run_phase(
       work=work,
       skips=settings.on_spike == 'skip',
       profile=Profile(profile, workdir / 'profile' / stage.name),
+      probe_fn=_probe(program, frozen),
       sample_fn=_sampler(program, frozen, workdir / 'samples' / stage.name),
     )
   return program, state, frozen
@@ -188,6 +189,15 @@ def _sampler(program: Program, frozen: dict[str, Params], folder: pathlib.Path):
     return None
   return lambda state, step: program.sample_fn(
     program.ship_fn(state.ema, frozen), folder / f'{step:08d}.mp4'
+  )
+
+
+def _probe(program: Program, frozen: dict[str, Params]):
+  # pictures are read back, and a process sees only its own devices
+  if program.probe_fn is None or jax.process_count() > 1:
+    return None
+  return lambda state: program.probe_fn(
+    program.ship_fn(state.ema, frozen), frozen
   )
 
 

@@ -6,6 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from absl import flags
 
 from cinejax import config as config_lib
 from cinejax.data.pipeline import make_endless_batches
@@ -66,6 +67,13 @@ def test_processes_share_a_batch_in_order(films):
     for rows in zip(*parts, strict=True)
   ]
   _same(joined, whole)
+
+
+@pytest.mark.slow
+def test_worker_processes_make_the_same_batches(films):
+  flags.FLAGS.mark_as_parsed()  # as by a command; Grain reads flags of its own
+  made = make_endless_batches(films, batch=4, films_consumed=4, workers=2)
+  _same(list(itertools.islice(made, 3)), _batches(films, 4, 3))
 
 
 def test_painted_latents_are_those_of_the_rendered_film(cfg, films):

@@ -44,6 +44,24 @@ def test_each_phase_has_its_values():
   assert second.cfg.stage.dmd == plain.stage.dmd
 
 
+def test_updates_of_phases_can_be_set_apart():
+  """A phase of none is left out."""
+  config = tiny.get_config()
+  config.stage.base.phases = (
+    base.phase('a', 5, {}),
+    base.phase('b', 5, {'data.chunks': 3}),
+    base.phase('c', 5, {}),
+  )
+  config.stage.base.phase_steps = (0, 2, 3)
+  cfg = resolve(config)
+  found = phases.split(cfg, 'base')
+  assert [(phase.name, phase.first) for phase in found] == [('b', 0), ('c', 2)]
+  assert make_schedule(cfg.stage.base)(4) > 0
+  config.stage.base.phase_steps = (1, 2)
+  with pytest.raises(UserError, match='each of the 3 phases'):
+    resolve(config)
+
+
 def test_rates_begin_anew_in_each_phase():
   cfg = _cfg(
     base.phase(

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# All that one GPU can say in a quarter of an hour:
+#
+#   bash launch/gpu_day.sh DIR [PART...]
+#
+# Each part has a time limit of its own, appends its JSON lines to
+# DIR/PART.jsonl as soon as they are known, and a part that fails does not stop
+# the next. A part that is done, DIR/PART.done, is not repeated, so that the same
+# line goes on after an interruption. Without PART all are run, in this order:
+#
+#   story    the curriculum of configs/story.py:curriculum in STORY_SECS seconds
+#            (default 240) after a trial of STORY_TRIAL updates a phase:
+#            DIR/base.safetensors and the curve of what it remembers,
+#            DIR/story.jsonl; STORY_WORKERS processes cast the films
+#   chunk    a chunk of the 1.3B student in four steps at 832x480: with TAEHV and
+#            with Wan's decoder, with commit separate, fused and reuse, and the
+#            student of two steps per frame
+#   train    an update of the 1.3B base at 81 frames, with MFU
+#   cudnn    cuDNN's attention against float32
+#
+# DIR/environment.json names the device and the versions. The active Python is
+# used ($PYTHON if it is set). TINY=1 takes tiny shapes, for a trial on a CPU.
+set -uo pipefail
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
+
+if [ $# -lt 1 ] || [ "${1#-}" != "$1" ]; then
+  echo 'error: DIR is missing: bash launch/gpu_day.sh DIR [PART...]' >&2
+  exit 2
+fi
+dir="$1"
+shift
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(story chunk train cudnn)
+python="${PYTHON:-python}"
+mkdir -p "$dir"
+export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+
+"$python" - "$dir/environment.json" <<'PY' || exit
+import importlib.metadata, json, sys
+import jax
+
+names = ('jax', 'jaxlib', 'flax', 'optax', 'grain')
+found = {name: importlib.metadata.version(name) for name in names}
+device = jax.devices()[0]
+found |= {'platform': device.platform, 'device': device.device_kind}
+with open(sys.argv[1], 'w') as file:
+  json.dump(found, file, indent=2)
+print(json.dumps(found))
+PY
+
+wan=() story=() repeats=10
+if [ -n "${TINY:-}" ]; then
+  wan=(--config.film.height=32 --config.film.width=48
+    --config.dit.layers=2 --config.dit.heads=2 --config.dit.head_features=32
+    --config.dit.mlp_features=128 --config.text.words=16
+    --config.text.features=32 --config.codec.width=8 --config.codec.blocks=1
+    --config.data.chunks=3)
+  story=(--config.dit.layers=1 --config.dit.heads=2
+    --config.dit.head_features=8 --config.dit.mlp_features=16)
+fi
+
+# Runs what follows for at most $1 seconds.
+limited() {
+  timeout --signal=TERM --kill-after=20 "$@"
+}
+
+bench() { # seconds, part, config, flags of cinejax.bench
+  limited "$1" "$python" -m cinejax.bench --config="$3" --repeats="$repeats" \
+    --out="$dir/$2.jsonl" "${@:4}" "${wan[@]}"
+}
+
+# The rate of each phase is measured first; the curriculum then has as many
+# updates as fill the time, half of it in each of the first two phases less a
+# tenth for the last.
+story() {
+  local run=("$python" -m cinejax.train --config=configs/story.py:curriculum
+    --config.train.stages="('base',)"
+    --config.train.codec_weights=weights/story/codec.safetensors
+    --config.data.workers="${STORY_WORKERS:-0}" "${story[@]}")
+  local secs="${STORY_SECS:-240}" trial="${STORY_TRIAL:-30}" steps
+  export JAX_COMPILATION_CACHE_DIR="$dir/jax_cache"
+  if [ ! -e "$dir/steps" ]; then
+    limited 240 "${run[@]}" --workdir="$dir/trial" \
+      --config.stage.base.phase_steps="($trial,$trial,$trial)" \
+      --config.train.log_every_steps="$((trial / 3))" \
+      --config.train.probe_every_steps=0 || return
+    "$python" launch/phase_rates.py "$dir/trial/metrics/base.jsonl" \
+      --secs="$secs" --trial="$trial" --shares=.45,.45,.1 >"$dir/steps" ||
+      return
+  fi
+  steps="$(cat "$dir/steps")"
+  echo "story: updates of each phase: $steps"
+  limited "$((secs + 180))" "${run[@]}" --workdir="$dir/story" \
+    --config.stage.base.phase_steps="$steps" || return
+  cp "$dir/story/base.safetensors" "$dir/base.safetensors"
+  cp "$dir/story/metrics/base.jsonl" "$dir/story.jsonl"
+}
+
+chunk() {
+  local failed=0 near=--config.memory.window_frames=3
+  bench 120 chunk configs/wan_1_3b.py:four --what=rollout --what=first \
+    --config.codec.name=taehv || failed=1
+  bench 60 chunk configs/wan_1_3b.py:four --what=rollout "$near" \
+    --config.codec.name=taehv || failed=1
+  for commit in fused reuse; do
+    bench 60 chunk configs/wan_1_3b.py:four --what=rollout \
+      --config.codec.name=taehv --config.rollout.commit="$commit" || failed=1
+  done
+  bench 90 chunk configs/wan_1_3b.py:frame_two --what=rollout --what=first \
+    --config.codec.name=taehv || failed=1
+  bench 120 chunk configs/wan_1_3b.py:four --what=rollout || failed=1
+  return "$failed"
+}
+
+train() {
+  bench 150 train configs/wan_1_3b.py --what=train --config.stage.base.batch=1 \
+    --config.stage.base.accumulate=1
+}
+
+cudnn() {
+  limited 60 "$python" tests/models/attention_forms.py cudnn |
+    tee -a "$dir/cudnn.jsonl"
+  return "${PIPESTATUS[0]}"
+}
+
+status=0
+for part in "${parts[@]}"; do
+  case "$part" in
+  story | chunk | train | cudnn) ;;
+  *)
+    echo "error: there is no part $part; parts are story, chunk, train, cudnn" >&2
+    exit 2
+    ;;
+  esac
+  if [ -e "$dir/$part.done" ]; then
+    echo "$part: done before"
+    continue
+  fi
+  started=$SECONDS
+  if "$part"; then
+    touch "$dir/$part.done"
+    echo "$part: done in $((SECONDS - started)) s"
+  else
+    echo "$part: failed after $((SECONDS - started)) s; going on" >&2
+    status=1
+  fi
+done
+exit "$status"
