@@ -37,6 +37,15 @@ def get_config() -> ConfigDict:
   codec.width = 128  # features of patch; those of wan_vae at full size (96)
   # residual blocks in each half of patch, in a level of wan_vae (2)
   codec.blocks = 3
+  # linear | conv: the encoder of patch; linear is measured, conv is trained
+  codec.encoder = 'linear'
+  # features per frame from which the decoder of patch computes pixels; 0 =
+  # width
+  codec.head_features = 0
+  # largest standard deviation of the noise that training of patch adds to
+  # latents, whose own is 1
+  codec.noise = 0.3
+  codec.keep_latents = False  # train only the decoder of patch
   codec.tile = 0  # latent rows and columns wan_vae works on at once; 0 = all
   codec.tile_overlap = 8  # latent rows and columns of neighbours, at least
   codec.compute_dtype = 'float32'  # float32 | bfloat16, of wan_vae and taehv
@@ -185,6 +194,8 @@ def get_config() -> ConfigDict:
   config.stage.codec = _stage(
     steps=2500, batch=8, learning_rate=1e-2, optimizer='muon'
   )
+  # peak rate of the weights that muon leaves to AdamW; 0 = learning_rate
+  config.stage.codec.adam_learning_rate = 0.0
   config.stage.base = _stage(steps=1500, batch=8, learning_rate=2e-3)
   config.stage.base_bidirectional = _stage(
     steps=1500, batch=8, learning_rate=2e-3
@@ -235,7 +246,8 @@ def get_config() -> ConfigDict:
   serving.idle_secs = 600.0  # without viewers or requests: saved and freed
   serving.saved_sessions = 32  # on disk; the oldest is deleted
   serving.viewers = 8  # of one session
-  serving.prompt_chars = 500  # the longest prompt
+  # the longest prompt; a text encoder may read less and says what it cuts
+  serving.prompt_chars = 5000
   # from one client; ten times as many at once
   serving.messages_per_sec = 20.0
   return config
@@ -281,7 +293,7 @@ def _stage(
   # parts of a batch computed one after another, for their memory's sake; the
   # gradient is the mean of theirs, by how much of the films each holds
   stage.accumulate = 1
-  stage.optimizer = optimizer  # adamw | muon (matrices of blocks only)
+  stage.optimizer = optimizer  # adamw | muon (matrices of blocks and codecs)
   stage.learning_rate = learning_rate  # at its peak
   stage.warmup_steps = 100  # updates in which the rate rises
   stage.schedule = 'cosine'  # constant | cosine

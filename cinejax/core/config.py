@@ -37,10 +37,10 @@ def ruled(
   return dataclasses.field(default=default, metadata={_KEY: rule})
 
 
-def one_of(*choices: Any) -> Any:
+def one_of(*choices: Any, default: Any = dataclasses.MISSING) -> Any:
   """A field that takes one of `choices`."""
   listed = ', '.join(str(choice) for choice in choices)
-  return ruled(f'be one of {listed}', lambda value: value in choices)
+  return ruled(f'be one of {listed}', lambda value: value in choices, default)
 
 
 def positive(default: Any = dataclasses.MISSING) -> Any:
@@ -48,9 +48,9 @@ def positive(default: Any = dataclasses.MISSING) -> Any:
   return ruled('be more than 0', lambda value: value > 0, default)
 
 
-def non_negative() -> Any:
+def non_negative(default: Any = dataclasses.MISSING) -> Any:
   """A field that is 0 or more."""
-  return ruled('not be negative', lambda value: value >= 0)
+  return ruled('not be negative', lambda value: value >= 0, default)
 
 
 def share() -> Any:

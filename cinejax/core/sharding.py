@@ -55,7 +55,7 @@ PARAM_RULES = (
   ),
   ('embedding', (None, (*_FSDP, 'tensor'))),  # features of words
   # codecs are small, and splitting convolutions would gain nothing
-  (r'(encoder|decoder)/.+|mean_C|std_C', ()),
+  (r'(encoder|correction|decoder)/.+|mean_C|std_C', ()),
   (r'(read_\d+|logit)/(kernel|bias)', ()),  # the small head of an adversary
   (r'ns_coeffs', ()),  # constants in the optimizer state of Muon
 )

@@ -14,25 +14,32 @@ import os
 
 import jax
 import numpy as np
-import PIL
 from PIL import Image, ImageOps
 
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.film import media
+from cinejax.film.pictures import read_picture
 from cinejax.film.screenplay import Film, Segment
+
+_NARROW = 4  # pixels; a picture whose kept part is smaller is refused
 
 
 def from_image(director: Director, path: str | os.PathLike) -> jax.Array:
-  """The latent [1, 1, Y, X, C] of an image file; UserError if it is none."""
-  try:
-    with Image.open(path) as image:
-      frame_YXC = _fitted(director, image.convert('RGB'))
-  except (OSError, PIL.UnidentifiedImageError) as error:
+  """The latent [1, 1, Y, X, C] of an image file.
+
+  Raises UserError if it cannot be read (film/pictures.py) or is too narrow.
+  """
+  image = read_picture(path, f'--image={path}')
+  film = director.cfg.film
+  height = min(image.height, image.width * film.height / film.width)
+  width = min(image.width, image.height * film.width / film.height)
+  if height < _NARROW or width < _NARROW:
     raise UserError(
-      f'--image={path} is no image ({error}); give another file'
-    ) from error
-  return _encode(director, frame_YXC[None])
+      f'--image={path} of {image.width}x{image.height} pixels is too narrow '
+      f'for films of {film.width}x{film.height}; give a larger one'
+    )
+  return _encode(director, _fitted(director, image)[None])
 
 
 def from_video(director: Director, path: str | os.PathLike) -> jax.Array:

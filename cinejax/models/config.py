@@ -23,6 +23,10 @@ class CodecConfig:
   tile: int = non_negative()  # latent rows and columns; 0 = all
   tile_overlap: int = non_negative()  # latent rows and columns
   compute_dtype: str = one_of(*FLOATS)
+  encoder: str = one_of('linear', 'conv', default='linear')
+  head_features: int = non_negative(default=0)  # 0 = width
+  noise: float = non_negative(default=0.3)  # standard deviation, at most
+  keep_latents: bool = False
 
   def conflict(self, at: str) -> str:
     """Why tiles do not overlap as they should; '' if they do."""

@@ -68,6 +68,11 @@ class StageConfig:
   lora: LoraConfig
 
   @property
+  def adam_peak(self) -> float:
+    """The peak rate of weights that muon leaves to AdamW."""
+    return self.learning_rate
+
+  @property
   def phase_rows(self) -> tuple[Phase, ...]:
     """The phases with their updates, without those that have none."""
     steps = self.phase_steps or [steps for _, steps, _ in self.phases]
@@ -111,6 +116,17 @@ class StageConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class CodecStageConfig(StageConfig):
+  """The stage that trains a codec."""
+
+  adam_learning_rate: float = non_negative()  # 0 = learning_rate
+
+  @property
+  def adam_peak(self) -> float:
+    return self.adam_learning_rate or self.learning_rate
+
+
+@dataclasses.dataclass(frozen=True)
 class BaseStageConfig(StageConfig):
   """Of a stage whose network is sampled with guidance."""
 
@@ -119,7 +135,7 @@ class BaseStageConfig(StageConfig):
 
 @dataclasses.dataclass(frozen=True)
 class Stages:
-  codec: StageConfig
+  codec: CodecStageConfig
   base: BaseStageConfig
   base_bidirectional: BaseStageConfig
   init: StageConfig

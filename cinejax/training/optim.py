@@ -1,9 +1,10 @@
 """The optimizer: clip, Muon or AdamW on a schedule, a running average.
 
 Muon (Jordan et al., 2024) orthogonalises the momentum of each matrix of a
-transformer's blocks; AdamW, with Nesterov's momentum, does the rest: what
-embeds, what comes out, and all that is no matrix. From scratch the story base
-learns in about half the updates; weights that AdamW trained are tuned with it.
+transformer's blocks and of a codec's trained layers. AdamW, with Nesterov's
+momentum, updates all other weights: embeddings, heads, and all that is no
+matrix. From scratch the story base learns in about half the updates; weights
+that AdamW trained are tuned with AdamW.
 
 lr(n) = peak · min(1, (n + 1) / (w + 1))  while n < w, the warmup            (1)
 then constant, or a cosine from the peak to a share of it at the last step
@@ -88,6 +89,7 @@ def _adamw(cfg: StageConfig) -> optax.GradientTransformation:
 def _muon(cfg: StageConfig) -> optax.GradientTransformation:
   return optax.contrib.muon(
     make_schedule(cfg),
+    adam_learning_rate=make_schedule(cfg, beside_muon=True),
     weight_decay=cfg.weight_decay,
     adam_b1=cfg.beta1,
     adam_b2=cfg.beta2,
@@ -97,7 +99,7 @@ def _muon(cfg: StageConfig) -> optax.GradientTransformation:
 
 
 def _block_matrices(params: Any) -> Any:
-  """How Muon reads the kernels of blocks, None for the rest.
+  """How Muon reads the kernels of blocks and codecs, None for the rest.
 
   A transformer's `blocks` are stacked, [L, in, out]; those of a codec are
   not, and of their convolutions all but the last axis is `in`.
@@ -113,32 +115,38 @@ def _block_matrices(params: Any) -> Any:
   return jax.tree_util.tree_map_with_path(numbers, params)
 
 
-_BLOCK_KERNEL = re.compile(r'(^|/)((?P<stacked>blocks)|block_\d+)/.+/kernel$')
+_BLOCK_KERNEL = re.compile(
+  r'(^|/)((?P<stacked>blocks)|block_\d+)/.+/kernel$'
+  # a codec's other layers
+  r'|^(correction|decoder)/(in|out|frames|patch)/kernel$'
+)
 _OPTIMIZERS = {'adamw': _adamw, 'muon': _muon}
 
 
-def make_schedule(cfg: StageConfig) -> optax.Schedule:
+def make_schedule(
+  cfg: StageConfig, *, beside_muon: bool = False
+) -> optax.Schedule:
   """Learning rate by updates done, eq. (1), anew in each phase of the stage.
 
   A warmup longer than half of a phase is cut to that half, so that a short
-  trial of a long config still reaches its peak.
+  trial of a long config still reaches its peak. `beside_muon`: the rate of the
+  weights that Muon leaves to AdamW.
   """
   phases = cfg.of_phases()
   ends = list(itertools.accumulate(phase.steps for phase in phases))
-  return optax.join_schedules([_schedule(phase) for phase in phases], ends[:-1])
+  peaks = [
+    phase.adam_peak if beside_muon else phase.learning_rate for phase in phases
+  ]
+  return optax.join_schedules(list(map(_schedule, phases, peaks)), ends[:-1])
 
 
-def _schedule(cfg: StageConfig) -> optax.Schedule:
+def _schedule(cfg: StageConfig, peak: float) -> optax.Schedule:
   warmup = min(cfg.warmup_steps, cfg.steps // 2)
-  first = cfg.learning_rate / (warmup + 1)
+  first = peak / (warmup + 1)
   if cfg.schedule == 'constant':
-    return optax.warmup_constant_schedule(first, cfg.learning_rate, warmup)
+    return optax.warmup_constant_schedule(first, peak, warmup)
   return optax.warmup_cosine_decay_schedule(
-    first,
-    cfg.learning_rate,
-    warmup,
-    cfg.steps,
-    cfg.learning_rate * cfg.final_share,
+    first, peak, warmup, cfg.steps, peak * cfg.final_share
   )
 
 

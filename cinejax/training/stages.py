@@ -7,8 +7,11 @@ at its end; until then its checkpoints say how far it is.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import optax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
@@ -17,7 +20,8 @@ from cinejax.data.pipeline import make_clip_batches
 from cinejax.data.sources import LatentFilms
 from cinejax.interop.weights import codec_files, load_codec
 from cinejax.models import denoiser
-from cinejax.models.codec.patch import Components, PatchCodec
+from cinejax.models.codec.components import Components
+from cinejax.models.codec.patch import PatchCodec
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text.select import Text
 from cinejax.objectives.reconstruction import make_reconstruction_loss
@@ -25,6 +29,8 @@ from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.story.clips import StoryClips
 from cinejax.story.films import make_painter
 from cinejax.training import distillation, initialisation
+from cinejax.training.config import StageConfig
+from cinejax.training.optim import make_optimizer
 from cinejax.training.program import (
   BASES,
   Frozen,
@@ -43,9 +49,10 @@ from cinejax.training.samples import (
   make_film_sampler,
   make_whole_film_sampler,
 )
+from cinejax.training.state import Params
 from cinejax.training.steps import alone
 
-_FITTED_CLIPS = 256  # that a codec's encoder is measured on
+_FITTED_CLIPS = 256  # on which a codec's encoder and latents are measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,16 +113,26 @@ def _build_codec(cfg: Config, workdir: pathlib.Path) -> Program:
     )
 
   @functools.cache
+  def sample() -> np.ndarray:
+    batches = make_clip_batches(clips, batch=_FITTED_CLIPS, seed=cfg.seed)
+    return next(batches)['video']
+
+  @functools.cache
   def components() -> Components:
-    sample = make_clip_batches(clips, batch=_FITTED_CLIPS, seed=cfg.seed)
-    return codec.measure(next(sample)['video'])
+    return codec.measure(sample())
+
+  def ship(average: Params, frozen: Mapping[str, Params]) -> Params:
+    del frozen
+    if cfg.codec.keep_latents:
+      return average  # of the scale that existing latents have
+    return codec.standardise(average, sample())
 
   return dataclasses.replace(
     _describe_codec(cfg),
     init_fn=lambda key: codec.fit(codec.init(key), components()),
     batches_fn=batches,
     sample_fn=make_codec_sampler(codec, clips[0], cfg.film.fps),
-    # a new decoder for the same latents
+    ship_fn=ship,
     start=started(cfg.train.codec_weights),
   )
 
@@ -196,8 +213,22 @@ def describe(cfg: Config, name: str, text: Text) -> Program:
 
 def _describe_codec(cfg: Config) -> Program:
   codec = _patch_codec(cfg)
-  loss_fn = alone(make_reconstruction_loss(codec))
-  return Program(codec.init, loss_fn, start={'': None})
+  loss_fn = alone(make_reconstruction_loss(codec, cfg.codec.noise))
+  program = Program(codec.init, loss_fn, start={'': None})
+  if not cfg.codec.keep_latents:
+    return program
+  return dataclasses.replace(program, optimizer_fn=_decoder_alone)
+
+
+def _decoder_alone(cfg: StageConfig) -> optax.GradientTransformation:
+  """Updates a codec's decoder only; nothing else decays either."""
+
+  def labels(params: Params) -> dict[str, str]:
+    return {name: 'on' if name == 'decoder' else 'off' for name in params}
+
+  return optax.multi_transform(
+    {'on': make_optimizer(cfg), 'off': optax.set_to_zero()}, labels
+  )
 
 
 def _describe_base(cfg: Config, name: str, text: Text) -> Program:

@@ -1,14 +1,19 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from cinejax.models.codec.select import make_codec
 from cinejax.models.config import CodecConfig
 from cinejax.objectives import reconstruction
 
 PLAIN = {'tile': 0, 'tile_overlap': 0, 'compute_dtype': 'float32'}
-CODEC = make_codec(CodecConfig('patch', 4, 8, 4, width=32, blocks=1, **PLAIN))
+CFG = CodecConfig('patch', 4, 8, 4, width=32, blocks=1, **PLAIN)
+CODEC = make_codec(CFG)
+CONV = make_codec(dataclasses.replace(CFG, encoder='conv'))
 
 
 def _batch():
@@ -21,9 +26,9 @@ def _batch():
   return {'video': video_BTYXC}
 
 
-def _fitted():
-  measured = CODEC.measure(_batch()['video'])
-  return CODEC.fit(jax.jit(CODEC.init)(jax.random.key(0)), measured)
+def _fitted(codec=CODEC):
+  measured = codec.measure(_batch()['video'])
+  return codec.fit(jax.jit(codec.init)(jax.random.key(0)), measured)
 
 
 def test_psnr_is_that_of_bytes():
@@ -38,7 +43,7 @@ def test_psnr_is_that_of_bytes():
 
 def test_no_gradient_reaches_what_is_measured():
   params = _fitted()
-  loss_fn = reconstruction.make_reconstruction_loss(CODEC)
+  loss_fn = reconstruction.make_reconstruction_loss(CODEC, noise=0.1)
   grads, _ = jax.jit(jax.grad(loss_fn, has_aux=True))(
     params, _batch(), jax.random.key(1)
   )
@@ -48,9 +53,58 @@ def test_no_gradient_reaches_what_is_measured():
   assert np.abs(grads['decoder']['patch']['kernel']).max() > 0
 
 
-def test_a_short_training_brings_the_picture_back():
+def test_a_conv_encoder_is_trained_beside_what_is_measured():
+  params = _fitted(CONV)
+  loss_fn = reconstruction.make_reconstruction_loss(CONV, noise=0.1)
+  grads, _ = jax.jit(jax.grad(loss_fn, has_aux=True))(
+    params, _batch(), jax.random.key(1)
+  )
+  assert not grads['mean_C'].any() and not grads['std_C'].any()
+  assert not any(g.any() for g in jax.tree.leaves(grads['encoder']))
+  assert np.abs(grads['correction']['out']['kernel']).max() > 0
+
+
+def test_noise_is_drawn_anew_and_costs_some_of_the_picture():
   params = _fitted()
-  loss_fn = reconstruction.make_reconstruction_loss(CODEC)
+
+  @jax.jit
+  def seen(key):
+    """PSNR of latents with noise, and of the same without."""
+    noisy, clean = (
+      reconstruction.make_reconstruction_loss(CODEC, noise)(
+        params, _batch(), key
+      )[1]['psnr']
+      for noise in (0.5, 0.0)
+    )
+    return noisy, clean
+
+  noisy, clean = np.array([seen(jax.random.key(i)) for i in range(8)]).T
+  assert np.ptp(clean) < 1e-4 and (noisy < clean + 0.01).all()
+  assert np.ptp(noisy) > 0.5
+
+
+def test_latents_out_of_place_cost():
+  loss_fn = reconstruction.make_reconstruction_loss(CONV, noise=0.0)
+
+  @jax.jit
+  def loss(shift, scale):
+    params = _fitted_conv | {
+      'mean_C': jnp.full(4, -shift),
+      'std_C': jnp.full(4, 1.0 / scale),
+    }
+    return loss_fn(params, _batch(), jax.random.key(0))[0]
+
+  _fitted_conv = _fitted(CONV)
+  # what decodes the same, from latents that are not standard
+  right = loss(0.0, 1.0)
+  for wrong in (loss(1.0, 1.0), loss(0.0, 3.0)):
+    assert 0.05 < wrong - right < 0.6
+
+
+@pytest.mark.parametrize('codec', [CODEC, CONV], ids=['linear', 'conv'])
+def test_a_short_training_brings_the_picture_back(codec):
+  params = _fitted(codec)
+  loss_fn = reconstruction.make_reconstruction_loss(codec, noise=0.2)
   optimizer = optax.adam(5e-3)
 
   @jax.jit

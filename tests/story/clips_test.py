@@ -15,7 +15,7 @@ def test_a_clip_is_a_part_of_its_film():
   assert clip.shape == (FRAMES, 64, 64, 3)
   assert clip.dtype == np.uint8
   film = render.render(casting.cast('train', 1, 4 % 3))
-  starts = range(len(film) - FRAMES + 1)
+  starts = range(0, len(film) - FRAMES + 1, 4)  # cuts fall between latents
   # Another compiled shape may round a pixel the other way.
   apart = [
     np.abs(clip.astype(int) - film[s : s + FRAMES]).max() for s in starts

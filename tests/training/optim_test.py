@@ -104,6 +104,7 @@ def _gradients():
     'blocks': {'mlp_in': {'kernel': jax.random.normal(keys[0], (2, 8, 16))}},
     'block_0': {'conv': {'kernel': jax.random.normal(keys[1], (3, 3, 2, 8))}},
     'head': {'kernel': jax.random.normal(keys[1], (8, 16))},
+    'correction': {'in': {'kernel': jax.random.normal(keys[1], (16, 8))}},
   }
 
 
@@ -135,13 +136,45 @@ def test_muon_reads_a_convolution_as_one_matrix(settings):
   assert (lengths > 0.65).all() and (lengths < 1.25).all()
 
 
-def test_muon_leaves_the_rest_to_adamw(settings):
+def test_muon_updates_every_trained_layer_of_a_codec(settings):
   updates, rate = _first_update(settings)
+  matrix = updates['correction']['in']['kernel']
+  lengths = np.linalg.svd(matrix, compute_uv=False) / rate
+  assert (lengths > 0.65).all() and (lengths < 1.25).all()
+
+
+@pytest.mark.parametrize('share', [1.0, 0.1])
+def test_muon_leaves_the_rest_to_adamw(share):
+  settings = resolve(base.get_config()).stage.codec
+  own = 0.0 if share == 1.0 else share * settings.learning_rate
+  updates, rate = _first_update(
+    dataclasses.replace(settings, adam_learning_rate=own)
+  )
+  rate *= share
   # Adam's first update is the gradient's sign, and Nesterov's a little more
   step = updates['head']['kernel'] / rate
   sign = -np.sign(_gradients()['head']['kernel'])
   np.testing.assert_allclose(step, sign * np.abs(step).mean(), rtol=1e-3)
   assert 1.0 < np.abs(step).mean() < 1.5
+
+
+def test_each_phase_has_its_own_rate_beside_muon():
+  config = base.get_config()
+  config.stage.codec.update(
+    {'schedule': 'constant', 'warmup_steps': 0, 'adam_learning_rate': 1e-3}
+  )
+  config.stage.codec.phases = (
+    base.phase('a', 2, {'stage.learning_rate': 1e-1}),
+    base.phase('b', 2, {'stage.adam_learning_rate': 2e-3}),
+    base.phase('c', 2, {'stage.adam_learning_rate': 0.0}),
+  )
+  settings = resolve(config).stage.codec
+  muon, adam = (
+    [optim.make_schedule(settings, beside_muon=beside)(n) for n in (0, 2, 4)]
+    for beside in (False, True)
+  )
+  np.testing.assert_allclose(muon, [1e-1, 1e-2, 1e-2], rtol=1e-6)
+  np.testing.assert_allclose(adam, [1e-3, 2e-3, 1e-2], rtol=1e-6)
 
 
 @pytest.mark.parametrize('name', ['adamw', 'muon'])

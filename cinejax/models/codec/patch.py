@@ -1,32 +1,45 @@
 """A small causal video codec that trains on a CPU in minutes.
 
-Frames are cut into blocks of r frames and 8x8 pixels; a film's first frame
-stands still for the r frames of its own. The encoder is a block's C principal
-components, measured once and never trained (eqs. 1 and 2): near in latents is
-near in pixels, what a diffusion model gets slightly wrong looks slightly
-wrong, and a better decoder asks for no new data and no new model. Channels are
-scaled so that those with more variance stay louder, by its fourth root.
+Videos are split into blocks of r frames and 8x8 pixels; the first frame of a
+film is repeated r times to fill its blocks. The encoder `linear` projects each
+block onto its first C principal components, which are measured once and not
+trained (eqs. 1 and 2). Distances between latents are thus close to distances
+between pixels, a small error of a diffusion model is a small error in the
+picture, and a better decoder needs neither new data nor a new model. The
+standard deviation of a latent channel is the fourth root of its component's
+variance, so that components with more variance keep more weight.
 
     raw_f   = V' (block_f - mean),   V = the first C eigenvectors            (1)
     z_c     = raw_c / std_c,         std_c^2 proportional to deviation_c     (2)
 
-The decoder adds to the linear inverse what the surroundings tell, through
-residual blocks at latent resolution, cheap ones: a bottleneck of width / 2
-whose first quarter, k channels, is read one latent frame late (eq. 3; the
-shift of Lin et al., TSM, arXiv 1811.08383, made causal), then a 3x3
-convolution (eq. 4).
+The decoder adds to the linear inverse a correction that it computes from the
+neighbouring blocks, with cheap residual blocks at latent resolution: a
+bottleneck of width / 2 whose first quarter, k channels, is delayed by one
+latent frame (eq. 3; a causal form of the shift of Lin et al., TSM, arXiv
+1811.08383), then a 3x3 convolution (eq. 4).
 
     h_f     = down(norm(x_f)),   h_f <- [h_(f-1)[:k], h_f[k:]],   h_(-1) = 0
                                                                             (3)
     x_f    += up(silu(conv(silu(h_f))))                                     (4)
     block_f = linear(raw_f) + patch(silu(frames(x_f)))                      (5)
 
-A decoder's state is h_(f-1)[:k] of each block: what eq. (3) needs of the past,
-so decoding in chunks is decoding at once.
+The state of the decoder is h_(f-1)[:k] of each residual block, all that eq. (3)
+needs of earlier frames, so that decoding in chunks equals decoding at once.
+
+The encoder `conv` rotates the latents of eq. (2) so that all channels have the
+same variance (eq. 6) and adds a correction that is trained together with the
+decoder (eq. 7), computed by the same residual blocks without delay (k = 0). A
+latent frame therefore depends on its own r pixel frames only: a still film has
+constant latents, encoding in parts equals encoding at once, and a latent frame
+that is read from memory has the same meaning wherever it was stored.
+
+    lin_f   = R' (V' (block_f - mean) / std),   R a rotation                 (6)
+    raw_f   = lin_f + .1 out(norm(x_f)),   x_f of eq. (4) from the block    (7)
+    z       = (raw - mean_C) / std_C,   both measured after training         (8)
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import einops
 import jax
@@ -34,8 +47,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cinejax.models.codec import base
+from cinejax.models.codec import base, blocks
+from cinejax.models.codec.components import (
+  Components,
+  equal_variance_rotation,
+  principal_components,
+)
 from cinejax.models.config import CodecConfig
+
+_GAIN = 0.1  # of eq. (7): a decoder can follow latents that change slowly
 
 
 class Block(nn.Module):
@@ -83,23 +103,33 @@ class Decoder(nn.Module):
         x_BFYXD, late_BYXK
       )
       new_state.append(late_BYXK)
-    frames = (*x_BFYXD.shape[:-1], cfg.temporal_stride, cfg.width)
+    head = cfg.head_features or cfg.width
+    frames = (*x_BFYXD.shape[:-1], cfg.temporal_stride, head)
     h_BFYXRD = nn.Dense(frames[-2] * frames[-1], name='frames')(x_BFYXD)
     seen = nn.Dense(
       3 * cfg.spatial_stride**2,
       name='patch',
       kernel_init=nn.initializers.zeros,
     )(nn.silu(h_BFYXRD.reshape(frames)))
-    linear = nn.Dense(_block_size(cfg), name='linear')(raw_BFYXC)
+    linear = nn.Dense(blocks.size(cfg), name='linear')(raw_BFYXC)
     return linear + seen.reshape(linear.shape), tuple(new_state)
 
 
-class Components(NamedTuple):
-  """Of blocks of G numbers: what eq. (1) needs, largest variance first."""
+class Correction(nn.Module):
+  """The correction of eq. (7) before its gain, [B, F, Y, X, C]; 0 at first."""
 
-  mean_G: jax.Array
-  components_GC: jax.Array  # orthonormal columns
-  variance_C: jax.Array
+  cfg: CodecConfig
+
+  @nn.compact
+  def __call__(self, blocks_BFYXG: jax.Array) -> jax.Array:
+    cfg = self.cfg
+    x_BFYXD = nn.Dense(cfg.width, name='in')(blocks_BFYXG)
+    none_BYXK = jnp.zeros((*x_BFYXD[:, 0].shape[:-1], 0))
+    for i in range(cfg.blocks):
+      x_BFYXD, _ = Block(cfg.width, name=f'block_{i}')(x_BFYXD, none_BYXK)
+    return nn.Dense(
+      cfg.channels, name='out', kernel_init=nn.initializers.zeros
+    )(nn.RMSNorm(name='norm')(x_BFYXD))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +156,8 @@ class PatchCodec:
     encoder_key, decoder_key = jax.random.split(key)
     raw_BFYXC = jnp.zeros((1, 1, 1, 1, cfg.channels))
     state = self.init_decode({}, (1, 1, 1, cfg.channels))
-    shape_GC = (_block_size(cfg), cfg.channels)
-    return {
+    shape_GC = (blocks.size(cfg), cfg.channels)
+    params = {
       'encoder': {
         'components_GC': nn.initializers.orthogonal()(encoder_key, shape_GC),
         'mean_G': jnp.zeros(shape_GC[0]),
@@ -136,40 +166,95 @@ class PatchCodec:
       'mean_C': jnp.zeros(cfg.channels),
       'std_C': jnp.ones(cfg.channels),
     }
+    if cfg.encoder == 'conv':
+      blocks_BFYXG = jnp.zeros((1, 1, 1, 1, shape_GC[0]))
+      # a branch of its own, since no optimizer may change `encoder`
+      params['correction'] = Correction(cfg).init(
+        jax.random.fold_in(encoder_key, 1), blocks_BFYXG
+      )['params']
+    return params
 
   def measure(self, videos_NTYXC: np.ndarray) -> Components:
-    """Eq. (1) of uint8 videos; at once, also where jit is tracing."""
+    """The statistics of eq. (1) over uint8 videos; concrete under jit too."""
     with jax.ensure_compile_time_eval():
-      blocks_BFYXG = _blocks(self.cfg, base.from_bytes(videos_NTYXC))
-      return _principal(blocks_BFYXG, self.channels)
+      blocks_BFYXG = blocks.split(self.cfg, base.from_bytes(videos_NTYXC))
+      return principal_components(blocks_BFYXG, self.channels)
 
   def fit(self, params: base.Params, measured: Components) -> base.Params:
-    """`params` with the encoder of eqs. (1) and (2), and its inverse."""
-    std_C = measured.variance_C**0.25
-    unit = jnp.sqrt(jnp.mean(measured.variance_C / std_C**2))
+    """`params` with the linear map of eqs. (1) and (2), and its inverse."""
+    # numpy, so that the rotation is computed while jit is tracing
+    into_GC = np.asarray(measured.components_GC)
+    variance_C = np.asarray(measured.variance_C)
+    std_C = variance_C**0.25
+    std_C *= np.sqrt(np.mean(variance_C / std_C**2))
+    out_CG = into_GC.T
+    if self.cfg.encoder == 'conv':
+      rotation_CC = equal_variance_rotation(variance_C / std_C**2)
+      into_GC = into_GC / std_C[None] @ rotation_CC
+      out_CG = rotation_CC.T @ (out_CG * std_C[:, None])
+      std_C = np.ones_like(std_C)
     return {
       **params,
       'encoder': {
-        'components_GC': measured.components_GC,
+        'components_GC': jnp.asarray(into_GC),
         'mean_G': measured.mean_G,
       },
       'decoder': {
         **params['decoder'],
-        'linear': {
-          'kernel': measured.components_GC.T,
-          'bias': measured.mean_G,
-        },
+        'linear': {'kernel': jnp.asarray(out_CG), 'bias': measured.mean_G},
       },
-      'std_C': std_C * unit,
+      'std_C': jnp.asarray(std_C),
+    }
+
+  def standardise(
+    self, params: base.Params, videos_NTYXC: np.ndarray
+  ) -> base.Params:
+    """Returns `params` with mean_C and std_C measured on uint8 videos, eq. (8).
+
+    Videos decode as before, since encoder and decoder share both. A linear
+    encoder keeps the scales of eq. (2): its `params` are returned unchanged.
+    """
+    if self.cfg.encoder == 'linear':
+      return params
+    plain = {
+      **params,
+      'mean_C': jnp.zeros(self.channels),
+      'std_C': jnp.ones(self.channels),
+    }
+    raw_BFYXC = jax.lax.map(
+      lambda video: self.encode(plain, base.from_bytes(video[None]))[0],
+      jnp.asarray(videos_NTYXC),
+    )
+    return {
+      **params,
+      'mean_C': raw_BFYXC.mean((0, 1, 2, 3)),
+      'std_C': raw_BFYXC.std((0, 1, 2, 3)),
     }
 
   def encode(self, params: base.Params, video_BTYXC: jax.Array) -> jax.Array:
+    return self.encode_with_correction(params, video_BTYXC)[0]
+
+  def encode_with_correction(
+    self, params: base.Params, video_BTYXC: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns latents and the correction of eq. (7) that they contain.
+
+    Both are [B, F, Y, X, C]; the correction is not normalised, and is 0 of a
+    linear encoder.
+    """
     base.check_video(self, video_BTYXC)
     # measured, not learnt: an optimizer must leave them alone
     fitted = jax.lax.stop_gradient(params['encoder'])
     mean_BFYXG = fitted['mean_G'][None, None, None, None]
-    centred = _blocks(self.cfg, video_BTYXC) - mean_BFYXG
-    return base.normalise(params, centred @ fitted['components_GC'])
+    centred_BFYXG = blocks.split(self.cfg, video_BTYXC) - mean_BFYXG
+    raw_BFYXC = centred_BFYXG @ fitted['components_GC']
+    if self.cfg.encoder == 'linear':
+      return base.normalise(params, raw_BFYXC), jnp.zeros_like(raw_BFYXC)
+    correction_BFYXC = _GAIN * Correction(self.cfg).apply(
+      {'params': params['correction']}, centred_BFYXG
+    )
+    z_BFYXC = base.normalise(params, raw_BFYXC + correction_BFYXC)
+    return z_BFYXC, correction_BFYXC
 
   def decode(self, params: base.Params, z_BFYXC: jax.Array) -> jax.Array:
     return base.decode_as_chunk(self, params, z_BFYXC)
@@ -192,57 +277,7 @@ class PatchCodec:
     blocks_BFYXG, state = Decoder(self.cfg).apply(
       {'params': params['decoder']}, base.denormalise(params, z_BFYXC), state
     )
-    return _frames(self.cfg, blocks_BFYXG, first), state
-
-
-def _blocks(cfg: CodecConfig, video_BTYXC: jax.Array) -> jax.Array:
-  """[B, F, Y, X, r s s 3], the first frame r times."""
-  first_BTYXC = jnp.repeat(video_BTYXC[:, :1], cfg.temporal_stride - 1, 1)
-  return einops.rearrange(
-    jnp.concatenate([first_BTYXC, video_BTYXC], 1),
-    'B (F r) (Y y) (X x) C -> B F Y X (r y x C)',
-    r=cfg.temporal_stride,
-    y=cfg.spatial_stride,
-    x=cfg.spatial_stride,
-  )
-
-
-def _frames(
-  cfg: CodecConfig, blocks_BFYXG: jax.Array, first: bool
-) -> jax.Array:
-  """The inverse of `_blocks`; of a film's `first`, the last frame alone."""
-  video_BTYXC = einops.rearrange(
-    blocks_BFYXG,
-    'B F Y X (r y x C) -> B (F r) (Y y) (X x) C',
-    r=cfg.temporal_stride,
-    y=cfg.spatial_stride,
-    x=cfg.spatial_stride,
-  )
-  return video_BTYXC[:, cfg.temporal_stride - 1 :] if first else video_BTYXC
-
-
-def _principal(blocks_BFYXG: jax.Array, channels: int) -> Components:
-  blocks_NG = blocks_BFYXG.reshape(-1, blocks_BFYXG.shape[-1])
-  mean_G = blocks_NG.mean(0)
-  centred_NG = blocks_NG - mean_G[None]
-  variance_G, vectors_GG = jnp.linalg.eigh(
-    centred_NG.T @ centred_NG / len(blocks_NG)
-  )
-  largest = slice(None, -channels - 1, -1)  # eigh counts upwards
-  components_GC = vectors_GG[:, largest]
-  # eigenvectors have no sign of their own: the largest number is positive
-  top_C = jnp.argmax(jnp.abs(components_GC), 0)
-  sign_C = jnp.sign(components_GC[top_C, jnp.arange(channels)])
-  return Components(
-    mean_G=mean_G,
-    components_GC=components_GC * sign_C[None],
-    variance_C=jnp.maximum(variance_G[largest], 1e-6),
-  )
-
-
-def _block_size(cfg: CodecConfig) -> int:
-  """G, the numbers of a block."""
-  return 3 * cfg.temporal_stride * cfg.spatial_stride**2
+    return blocks.merge(self.cfg, blocks_BFYXG, first), state
 
 
 def _late(cfg: CodecConfig) -> int:
