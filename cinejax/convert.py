@@ -41,7 +41,7 @@ from rich.progress import (
 from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
-from cinejax.interop import names, sizes, views
+from cinejax.interop import foreign, names, sizes, views
 from cinejax.interop.adapters import with_adapter
 from cinejax.interop.archive import PUBLISHED_NAME, locate, open_archive
 from cinejax.interop.mapped import Tensor, tensor_bytes
@@ -81,8 +81,10 @@ def main() -> None:
   archive = open_archive(source, args.network)
   layout = names.layout_of(archive.tensors)
   if layout is None:
+    what = foreign.describe(archive.tensors)
     raise UserError(
-      f'{source} holds no DiT of Wan 2.1 or of cinejax; give the weights of one'
+      f'{source} holds no DiT of Wan 2.1 or of cinejax'
+      f'{f": {what}" if what else "; give the weights of one"}'
     )
   cfg = sizes.read_sizes(archive, layout)
   try:

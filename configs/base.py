@@ -246,7 +246,8 @@ def get_config() -> ConfigDict:
   serving.idle_secs = 600.0  # without viewers or requests: saved and freed
   serving.saved_sessions = 32  # on disk; the oldest is deleted
   serving.viewers = 8  # of one session
-  serving.prompt_chars = 500  # the longest prompt
+  # the longest prompt; a text encoder may read less and says what it cuts
+  serving.prompt_chars = 5000
   # from one client; ten times as many at once
   serving.messages_per_sec = 20.0
   return config

@@ -19,6 +19,12 @@ from PIL import Image
 
 from cinejax.core.errors import UserError
 from cinejax.film.media import read_frames, save_image
+from cinejax.film.texts import (
+  composed,
+  json_kind,
+  numbered_lines,
+  read_text,
+)
 from data_prep.shots import ShotExcerpt
 
 Captions = Mapping[tuple[str, int], str]  # (file, shot) -> caption
@@ -29,26 +35,44 @@ _COMMAND_SECS = 600  # after which the command is stopped
 def load(path: pathlib.Path) -> Captions:
   """Reads a JSONL file of captions.
 
-  Raises UserError if it cannot be read, or for a line that is not a caption.
+  Raises UserError if it cannot be read, for a line that is not a caption, and
+  for a second caption of a shot that differs from the first.
   """
-  try:
-    lines = path.read_text(encoding='utf-8').splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f'--captions={path} cannot be read ({error})') from error
-  captions = {}
-  for number, line in enumerate(lines, 1):
-    if not line.strip():
-      continue
-    try:
-      row = json.loads(line)
-      key = str(row['file']), int(row['shot'])
-      captions[key] = str(row['caption']).strip()
-    except (ValueError, TypeError, KeyError) as error:
+  captions: dict[tuple[str, int], str] = {}
+  lines: dict[tuple[str, int], int] = {}
+  for number, line in numbered_lines(read_text(path)):
+    key, caption = _row(line, f'{path} line {number}')
+    if captions.get(key, caption) != caption:
       raise UserError(
-        f'{path} line {number} is not {{"file": …, "shot": 0, "caption": …}} '
-        f'({error!r})'
-      ) from error
+        f'{path} line {number}: captions shot {key[1]} of {key[0]} otherwise '
+        f'than line {lines[key]}; remove one of them'
+      )
+    captions[key], lines[key] = caption, number
   return captions
+
+
+def _row(line: str, where: str) -> tuple[tuple[str, int], str]:
+  """The file and shot of a line, and their caption."""
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError) as error:
+    raise UserError(f'{where}: is not JSON ({error})') from error
+  if not isinstance(row, dict) or not {'file', 'shot', 'caption'} <= row.keys():
+    raise UserError(
+      f'{where}: is not {{"file": …, "shot": 0, "caption": …}}; correct it'
+    )
+  for field in ('file', 'caption'):
+    if not isinstance(row[field], str):
+      raise UserError(
+        f'{where}: {field} is {json_kind(row[field])}; it must be text'
+      )
+  try:
+    shot = int(str(row['shot']))
+  except ValueError as error:
+    raise UserError(
+      f'{where}: shot is {json_kind(row["shot"])}; it must be a whole number'
+    ) from error
+  return (composed(row['file']), shot), row['caption'].strip()
 
 
 def parse_command(command: str) -> tuple[str, ...]:
@@ -86,7 +110,7 @@ def caption(
   """
   found, problems = {}, []
   for excerpt in excerpts:
-    for file in (name, clip.name):
+    for file in (composed(name), composed(clip.name)):
       if (file, excerpt.shot) in captions:
         found[excerpt.shot] = captions[file, excerpt.shot]
   missing = [excerpt for excerpt in excerpts if not found.get(excerpt.shot)]

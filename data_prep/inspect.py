@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 from cinejax import command
-from cinejax.data.sources import LatentFilm, LatentFilms, made_with
+from cinejax.data.sources import LatentFilm, LatentFilms, read_settings
 
 
 def define_flags() -> None:
@@ -39,7 +39,7 @@ def describe(source: LatentFilms, sample: int, show: int) -> Iterator[str]:
 def main() -> None:
   args = flags.FLAGS
   source = LatentFilms(args.films)
-  for name, value in made_with(args.films).items():
+  for name, value in read_settings(args.films).items():
     print(f'{name:18}{value}')
   for line in describe(source, args.sample, args.show):
     print(line)

@@ -78,7 +78,7 @@ def encode(
   Yields:
     The number of prompts in each file that was written.
   """
-  stored = texts.StoredText(path, 1, 1)
+  stored = texts.TextTable(path, 1, 1)
   missing = [prompt for prompt in prompts if prompt not in stored]
   named = (
     texts.folder(path) / f'{name}-{number:05d}.safetensors'

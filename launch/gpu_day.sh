@@ -19,7 +19,8 @@
 #   cudnn    cuDNN's attention against float32
 #
 # DIR/environment.json names the device and the versions. The active Python is
-# used ($PYTHON if it is set). TINY=1 takes tiny shapes, for a trial on a CPU.
+# used ($PYTHON if it is set). TINY=1 takes tiny shapes, for a trial on a CPU,
+# and LIMIT_SCALE=5 limits five times as long, for a slow one.
 set -uo pipefail
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." || exit
 
@@ -59,9 +60,9 @@ if [ -n "${TINY:-}" ]; then
     --config.dit.head_features=8 --config.dit.mlp_features=16)
 fi
 
-# Runs what follows for at most $1 seconds.
+# Runs what follows for at most $1 seconds, times LIMIT_SCALE.
 limited() {
-  timeout --signal=TERM --kill-after=20 "$@"
+  timeout --signal=TERM --kill-after=20 "$(($1 * ${LIMIT_SCALE:-1}))" "${@:2}"
 }
 
 bench() { # seconds, part, config, flags of cinejax.bench

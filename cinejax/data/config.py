@@ -1,4 +1,4 @@
-"""Where training films come from; configs/base.py says what each key means."""
+"""Settings of the training data; configs/base.py explains them."""
 
 import dataclasses
 
@@ -7,6 +7,6 @@ from cinejax.core.config import non_negative, positive
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  films: str
+  films: str  # folder of a data set
   chunks: int = positive()  # N of a training batch
-  workers: int = non_negative()
+  workers: int = non_negative()  # processes that cast story films; 0: threads

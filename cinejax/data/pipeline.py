@@ -2,14 +2,15 @@
 
 The order of films is one infinite sequence, fixed by source and seed:
 
-  source -> shuffle (anew each epoch) -> repeat                            (1)
+  source -> shuffle (anew in each epoch) -> repeat                         (1)
 
-An update at `consumed` takes the films [consumed, consumed + batch) of (1);
-process p of n takes the p-th n-th of them. So the number of films consumed
-so far is the only state of the data, and it means the same on every number
-of processes: restart with it, and the next batch is exactly the next batch.
+An update after `consumed` films takes the films [consumed, consumed + batch) of
+(1), and process p of n takes the p-th of n equal parts. So the number of films
+consumed is the only state of the data, and it means the same for every number
+of processes: after a restart with it, the next batch is the one that would have
+followed.
 
-Batches are made by threads a few updates ahead (Grain).
+Threads or processes of Grain prepare batches a few updates ahead.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,28 +41,30 @@ def make_batches(
   process_index: int = 0,
   process_count: int = 1,
 ) -> Iterator[Batch]:
-  """Endless training batches of latent films: this process's part of each.
+  """Endless training batches of latent films; this process's rows of each.
 
   Args:
     source: films, by number.
     encode_text: n prompts -> float32 [n, W, text features].
-    chunks: N; longer films lose their end, shorter ones are padded with
-      zeros (they end early; what comes first stays first).
+    chunks: N; longer films lose their end, shorter ones are padded with zeros
+      at the end.
     frames_per_chunk: F of every film.
-    batch: films an update, over all processes.
+    batch: films of an update, over all processes.
     seed: of the order.
     films_consumed: films of earlier updates, over all processes.
-    process_index: which process this is.
-    process_count: of how many.
+    process_index: the number of this process.
+    process_count: the number of processes.
 
   Yields:
     `latents` float32 [B, N F, Y, X, C], `text` float32 [B, N, W, features],
-    `mask` float32 [B, N] with 1 where a chunk is real, `shots` int32 [B, N],
-    -1 where it is not; B is batch divided by process_count. Of trajectories
-    also `points` [B, N F, 4, Y, X, C] and `end` [B, N F, Y, X, C], float32.
+    `mask` float32 [B, N], 1 where a chunk is real and 0 where it is padding,
+    and `shots` int32 [B, N], -1 in padding; B is batch divided by
+    process_count. Trajectories also have `points` [B, N F, 4, Y, X, C] and
+    `end` [B, N F, Y, X, C], float32.
 
   Raises:
-    UserError: if the batch does not divide, or a film has another F.
+    UserError: if the batch does not divide over the processes, or a film has
+      another F.
   """
 
   def example(film: LatentFilm) -> Batch:
@@ -103,11 +106,11 @@ def make_endless_batches(
   process_count: int = 1,
   workers: int = 0,
 ) -> Iterator[Batch]:
-  """Batches of a source whose rows are made when asked for, in its own order.
+  """Batches of an endless source of rows (story/films.py), in its own order.
 
   Arguments are those of `make_batches`; rows may be nested dicts of arrays.
-  `workers` processes make the rows, for which the source must pickle; 0 means
-  threads of this process. The batches are the same.
+  The rows are computed by `workers` processes, which requires a source that can
+  be pickled, or by threads of this process if it is 0; they are the same.
   """
   rows = _rows(batch, process_count)
   order = grain.MapDataset.source(source)
@@ -143,7 +146,7 @@ def fit_film(
 
 
 def check_frames(film: LatentFilm, frames_per_chunk: int) -> None:
-  """Raises UserError unless that many latent frames are a chunk of the film."""
+  """Raises UserError unless the film has chunks of `frames_per_chunk`."""
   frames = len(film.prompts) * frames_per_chunk
   if film.latents.shape[0] != frames:
     raise UserError(
@@ -154,7 +157,7 @@ def check_frames(film: LatentFilm, frames_per_chunk: int) -> None:
 
 
 def _pad(array: np.ndarray, length: int, value: int = 0) -> np.ndarray:
-  """`value` after `array` along its first axis."""
+  """`array`, padded with `value` at the end of its first axis."""
   missing = length - array.shape[0]
   widths = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
   return np.pad(array, widths, constant_values=value)
@@ -169,6 +172,7 @@ def _batches(
   process_index: int,
   process_count: int,
 ) -> Iterator[Batch]:
+  """Endless batches of example_fn(item), in the order of (1)."""
   rows = _rows(batch, process_count)
   order = grain.MapDataset.source(source).shuffle(seed).repeat()
   # Slices of blocks, not of films: a batch's rows keep their order on any
@@ -179,7 +183,7 @@ def _batches(
 
 
 def _rows(batch: int, process_count: int) -> int:
-  """Rows of a batch that each process makes; UserError unless it divides."""
+  """Rows of a batch in each process; UserError unless they are equally many."""
   rows, rest = divmod(batch, process_count)
   if rest or not rows:
     raise UserError(

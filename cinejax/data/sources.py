@@ -1,10 +1,10 @@
-"""Films by number: what a training run reads, whoever wrote it.
+"""Data sets of latent films, which are read by number.
 
-A source has a length and gives one example for each index, in any order and
-from any thread, so that Grain can shuffle it without holding it.
+A source has a length and returns the example of any index, in any order and
+from any thread, so that Grain can shuffle it without loading it.
 
-`LatentFilms` reads the TensorFlow Datasets written by `data_prep` (story
-films and real clips alike) without TensorFlow.
+`LatentFilms` reads the TensorFlow Datasets that `data_prep` writes, of story
+films and of real clips alike, without TensorFlow.
 """
 
 import dataclasses
@@ -22,34 +22,34 @@ from cinejax.core.files import read_json
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LatentFilm:
-  """One film as the model sees it: N chunks of F latent frames."""
+  """A film of N chunks of F latent frames, with a prompt for each chunk."""
 
   latents: np.ndarray  # [N F, Y, X, C], float16, about zero mean and unit std
   prompts: tuple[str, ...]  # of each chunk, cut prefix included
   cuts: np.ndarray  # [N], bool: True at the first chunk of a cut shot
   shots: np.ndarray  # [N], int32: the shot that a chunk belongs to
-  film: int  # its number, unique within a data set
+  film: int  # the film's number, unique within a data set
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrajectoryFilm(LatentFilm):
-  """A film with a teacher's ODE over it (data_prep/trajectories.py).
+  """A film with a teacher's ODE trajectories (data_prep/trajectories.py).
 
-  `latents` are the past that a student sees.
+  `latents` are the past that a student reads.
   """
 
   points: np.ndarray  # [N F, 4, Y, X, C], float16: at the student's times
-  end: np.ndarray  # [N F, Y, X, C], float16
+  end: np.ndarray  # [N F, Y, X, C], float16: at t = 0
 
 
 class LatentFilms:
-  """The films of every TFDS data set below a folder, in order of path.
+  """The films of every TFDS data set below a folder, in the order of paths.
 
-  A data set may be written in parts (see data_prep/films.py); they are read
-  as one. Raises UserError when the folder holds no finished part.
+  A data set may be written in parts (data_prep/films.py); they are read as one.
   """
 
   def __init__(self, path: str | os.PathLike):
+    """Opens the folder `path`; UserError if it holds no finished part."""
     self.path = pathlib.Path(path)
     parts = _finished_parts(self.path)
     if not parts:
@@ -70,7 +70,7 @@ class LatentFilms:
     return (self[index] for index in range(len(self)))
 
   def prompts(self) -> frozenset[str]:
-    """All that is said in them; latents are not decoded for it."""
+    """All prompts of the films; latents are not decoded."""
     skip = {'latents': tfds.decode.SkipDecoding()}
     records = self._builder.as_data_source('train', decoders=skip)
     return frozenset(
@@ -81,19 +81,19 @@ class LatentFilms:
     return f'LatentFilms({str(self.path)!r}, films={len(self)})'
 
 
-def made_with(folder: str | os.PathLike) -> dict[str, Any]:
-  """How the films in it were made, as `data_prep` noted; {} if it did not."""
+def read_settings(folder: str | os.PathLike) -> dict[str, Any]:
+  """The settings that `data_prep` wrote the films with; {} if not noted."""
   return read_json(pathlib.Path(folder) / 'settings.json')
 
 
-def seeds_below(folder: str | os.PathLike) -> set[int]:
-  """Those that the films in it and below were cast with, where noted."""
+def casting_seeds(folder: str | os.PathLike) -> set[int]:
+  """The seeds noted for the story films in `folder` and below it."""
   noted = map(read_json, pathlib.Path(folder).rglob('settings.json'))
   return {settings['seed'] for settings in noted if 'seed' in settings}
 
 
 def film_from_record(record: dict[str, Any]) -> LatentFilm:
-  """A decoded TFDS example (text as bytes) as a film."""
+  """The film of a decoded TFDS example, whose texts are bytes."""
   fields = {
     'latents': record['latents'],
     'prompts': tuple(prompt.decode() for prompt in record['prompts']),
@@ -107,6 +107,6 @@ def film_from_record(record: dict[str, Any]) -> LatentFilm:
 
 
 def _finished_parts(path: pathlib.Path) -> list[pathlib.Path]:
-  """Folders with a data set, less those of a writer that was stopped."""
+  """The folders of data sets, without those that are still being written."""
   found = sorted(info.parent for info in path.rglob('dataset_info.json'))
   return [part for part in found if '.incomplete' not in part.name]

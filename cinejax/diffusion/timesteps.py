@@ -1,8 +1,8 @@
-"""Where on the way from noise to film: samplers and grids of t.
+"""Diffusion times t, from 1 (noise) to 0 (clean): samplers and grids.
 
   tau(u) = s u / (1 + (s - 1) u)                                            (3)
 
-moves a uniform u towards noise (Esser et al. 2024; Wan 2.1 takes s = 5).
+shifts a uniform u towards noise (Esser et al. 2024; s = 5 in Wan 2.1).
 """
 
 import jax
@@ -16,7 +16,7 @@ STUDENT_STEPS = {1: (1.0,), 2: (1.0, 0.5), 4: (1.0, 0.75, 0.5, 0.25)}
 
 
 def shifted(u, shift: float):
-  """tau(u) of eq. (3); for arrays of JAX or NumPy."""
+  """tau(u) of eq. (3) with s = `shift`, for arrays of JAX or NumPy."""
   return shift * u / (1 + (shift - 1) * u)
 
 
@@ -28,9 +28,9 @@ def sample_times(key: jax.Array, shape: tuple[int, ...], shift: float):
 def film_times(
   key: jax.Array, shape_BNF: tuple[int, int, int], cfg: DiffusionConfig
 ) -> jax.Array:
-  """Training times t_BNF: one for each chunk, or for each film.
+  """Training times t_BNF, one for each chunk or one for each film.
 
-  A share `cfg.pure_noise` of them, drawn by chunk or film too, is 1.
+  A share `cfg.pure_noise` of the chunks or films has t = 1.
   """
   batch, chunks, _ = shape_BNF
   drawn = (batch, chunks if cfg.time_per == 'chunk' else 1, 1)
@@ -41,14 +41,15 @@ def film_times(
 
 
 def euler_grid(steps: int, shift: float) -> np.ndarray:
-  """[J + 1] descending times from 1 to 0, float32."""
+  """Descending times from 1 to 0 of J = `steps` steps, float32 [J + 1]."""
   return shifted(np.linspace(1, 0, steps + 1), shift).astype(np.float32)
 
 
 def student_grid(steps: int, shift: float) -> np.ndarray:
-  """[J + 1] times of a 1-, 2- or 4-step student, and the final 0.
+  """Times of a student of J = `steps` steps and the final 0, float32 [J + 1].
 
-  With s = 5: 1, .9375, .8333, .625 (four steps), 1, .8333 (two), 1 (one).
+  With s = 5 they are 1, .9375, .8333, .625 for four steps, 1, .8333 for two and
+  1 for one (Self Forcing, Causal Forcing++). Raises KeyError for other numbers.
   """
   grid = shifted(np.array(STUDENT_STEPS[steps]), shift)
   return np.append(grid, 0).astype(np.float32)

@@ -24,19 +24,13 @@ import reprlib
 from typing import Any
 
 from cinejax.core.errors import UserError
+from cinejax.film.texts import read_text
 
 PROMPT_SECS = 10.0
 FILM_SECS = 15.0
 DURATIONS = 'shot_durations.txt'
 
 Document = dict[str, Any]
-
-
-def read_text(path: pathlib.Path) -> str:
-  try:
-    return path.read_text(encoding='utf-8-sig')
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f'{path}: cannot be read as text ({error})') from error
 
 
 def parse_json(text: str, where: str) -> Any:

@@ -40,6 +40,7 @@ from cinejax.core.files import atomic_path
 from cinejax.film import foreign
 from cinejax.film.config import MAX_CHUNKS
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment, too_long
+from cinejax.film.texts import numbered_lines, read_text
 from cinejax.film.timeline import whole_chunks
 
 # One half of a surrogate pair, which JSON can hold and UTF-8 cannot.
@@ -95,7 +96,7 @@ def load(
   path = pathlib.Path(path)
   if path.is_dir():
     return _load_folder(path, chunks)
-  text = foreign.read_text(path)
+  text = read_text(path)
   if path.suffix == '.json':
     documents = [(str(path), foreign.parse_json(text, str(path)))]
   elif path.suffix == '.jsonl':
@@ -148,8 +149,8 @@ def _load_folder(path: pathlib.Path, chunks: int | None) -> tuple[Film, ...]:
 
 
 def _lines(path: pathlib.Path) -> list[tuple[str, str]]:
-  lines = enumerate(foreign.read_text(path).splitlines(), 1)
-  return [(f'{path} line {number}', line) for number, line in lines if line]
+  lines = numbered_lines(read_text(path))
+  return [(f'{path} line {number}', line) for number, line in lines]
 
 
 def parse(document: Any, where: str) -> Film:
@@ -233,9 +234,8 @@ def check_object(document: Any, fields: dict[str, Any], location: str) -> None:
     wrong = not isinstance(value, fields[key])
     # To Python, a bool is an int.
     if wrong or (isinstance(value, bool) and fields[key] is not bool):
-      raise UserError(
-        f'{location}.{key} has a wrong type: {reprlib.repr(value)}'
-      )
+      shown = 'null' if value is None else reprlib.repr(value)
+      raise UserError(f'{location}.{key} has a wrong type: {shown}')
     if isinstance(value, str) and _SURROGATE.search(value):
       raise UserError(
         f'{location}.{key} holds half a character; write all of it'

@@ -3,12 +3,17 @@
   FILE.safetensors               one file
   NAME.safetensors.index.json    shards, as diffusers and Wan write them
   FILE.pth, .pt                  checkpoints of PyTorch (interop/pickled.py)
+  FILE.gguf                      quantized weights (interop/ggml.py)
   a folder with one of these     Wan's, or a pipeline of diffusers
 
-Checkpoints of Self Forcing and Causal Forcing hold several networks,
-`generator`, `generator_ema` and `critic`; the averaged one is taken unless
-another is named. Prefixes that wrappers put into names (`model.`, those of FSDP
-and of the compiler) are removed.
+A file is read by what it holds, whatever its name (interop/contents.py), and
+weights of eight bits by their scales (interop/scaled.py).
+
+Checkpoints may hold several networks, such as `generator`, `generator_ema` and
+`critic` of Self Forcing, as dicts or as prefixes of names; the averaged one is
+taken unless another is named. Prefixes that wrappers put into names (`model.`,
+`model.diffusion_model.` of ComfyUI, those of FSDP and of the compiler) are
+removed.
 """
 
 import dataclasses
@@ -16,19 +21,19 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from cinejax.core.errors import UserError
+from cinejax.interop import contents
+from cinejax.interop.ggml import read_gguf
 from cinejax.interop.mapped import MappedTensor, Tensor, read_safetensors
 from cinejax.interop.pickled import read_torch
+from cinejax.interop.scaled import dequantized
+from cinejax.interop.wrappers import bare, choose, of_prefix
 
 INDEX = '.safetensors.index.json'
 PUBLISHED_NAME = 'diffusion_pytorch_model'  # of any network of Wan, diffusers
 TORCH = ('.pth', '.pt')
-_NETWORKS = ('generator_ema', 'generator', 'model', 'state_dict')
-_WRAPPERS = {'_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_orig_mod'}
-_OUTER = {'base_model', 'model', 'module', 'diffusion_model', 'transformer'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,17 +73,20 @@ def open_archive(path: str | os.PathLike, network: str = '') -> Archive:
     UserError: the file is missing or broken, or has no such network.
   """
   path, metadata = pathlib.Path(path), {}
-  if path.name.endswith(TORCH):
-    tensors = _choose(path, read_torch(path), network)
-  elif network:
-    raise UserError(
-      f'{path} holds one network, not {network} among several; name no network'
-    )
-  elif path.name.endswith(INDEX):
+  index = path.name.endswith(INDEX)
+  kind = 'safetensors' if index else contents.kind_of(path)
+  if kind == 'torch' or (not kind and path.name.endswith(TORCH)):
+    tensors = choose(path, read_torch(path), network)
+  elif kind == 'gguf':
+    tensors = read_gguf(path)
+  elif index:
     tensors, metadata = _read_shards(path)
   else:
     tensors, metadata = read_safetensors(path)
-  return Archive(path, _bare(path, tensors), metadata)
+  if kind != 'torch' or not network:
+    tensors = of_prefix(path, tensors, network)
+  tensors = dequantized(path, bare(path, tensors), metadata)
+  return Archive(path, tensors, metadata)
 
 
 def find_archive(folder: str | os.PathLike, *names: str) -> pathlib.Path | None:
@@ -88,7 +96,7 @@ def find_archive(folder: str | os.PathLike, *names: str) -> pathlib.Path | None:
   base.safetensors, base.pth or base.pt.
   """
   for name in names:
-    for suffix in (INDEX, '.safetensors', *TORCH):
+    for suffix in (INDEX, '.safetensors', *TORCH, '.gguf'):
       path = pathlib.Path(folder) / f'{name}{suffix}'
       if path.is_file():
         return path
@@ -104,6 +112,7 @@ def locate(path: str | os.PathLike, name: str) -> pathlib.Path:
   path = pathlib.Path(path)
   if path.is_file():
     return path
+  _check_experts(path)
   found = find_archive(path, name, PUBLISHED_NAME)
   found = found or find_archive(path / 'transformer', PUBLISHED_NAME)
   if found is None:
@@ -115,6 +124,21 @@ def locate(path: str | os.PathLike, name: str) -> pathlib.Path:
   return found
 
 
+def _check_experts(folder: pathlib.Path) -> None:
+  """Raises UserError for a folder with the two networks of Wan 2.2 14B."""
+  for experts in (
+    ('high_noise_model', 'low_noise_model'),
+    ('transformer', 'transformer_2'),
+  ):
+    if all((folder / name).is_dir() for name in experts):
+      raise UserError(
+        f'{folder} is Wan 2.2 14B, which has two networks, '
+        f'{" and ".join(experts)}, for different levels of noise, and cinejax '
+        'directs with one; give Wan 2.1 14B, or the folder '
+        f'{folder / experts[1]} to train from that one'
+      )
+
+
 def _present(folder: pathlib.Path) -> str:
   """A clause on the weights that are in `folder` instead; '' if none are."""
   files = [path for path in sorted(folder.glob('*')) if path.is_file()]
@@ -123,7 +147,8 @@ def _present(folder: pathlib.Path) -> str:
       f'; {folder} has shards without their index, {PUBLISHED_NAME}{INDEX}, '
       'which must be fetched too'
     )
-  others = [x.name for x in files if x.suffix in ('.safetensors', *TORCH)]
+  suffixes = ('.safetensors', '.gguf', *TORCH)
+  others = [x.name for x in files if x.suffix in suffixes]
   return f'; {folder} has {", ".join(others)}' if others else ''
 
 
@@ -143,52 +168,6 @@ def files_of(path: str | os.PathLike) -> list[pathlib.Path]:
       'what is missing'
     )
   return shards
-
-
-def bare_name(name: str) -> str:
-  """A tensor's name without the prefixes of wrappers."""
-  parts = [part for part in name.split('.') if part not in _WRAPPERS]
-  while len(parts) > 1 and parts[0] in _OUTER:
-    parts = parts[1:]
-  return '.'.join(parts)
-
-
-def _bare(
-  path: pathlib.Path, tensors: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-  bare = {bare_name(name): tensor for name, tensor in tensors.items()}
-  if len(bare) != len(tensors):
-    raise UserError(
-      f'{path} has several tensors of one name, if wrappers such as model. are '
-      'left out of names; save one network alone'
-    )
-  return bare
-
-
-def _choose(
-  path: pathlib.Path, found: Mapping[str, Any], network: str
-) -> dict[str, MappedTensor]:
-  """The state dict of one network of a checkpoint."""
-  networks = [name for name, x in found.items() if isinstance(x, Mapping)]
-  if network and network not in networks:
-    raise UserError(
-      f'{path} has no network {network}; it has {", ".join(networks) or "one"}'
-    )
-  if networks:
-    known = [name for name in _NETWORKS if name in networks]
-    if not network and not known and len(networks) > 1:
-      raise UserError(
-        f'{path} holds the networks {", ".join(networks)}; name one'
-      )
-    network = network or (known or networks)[0]
-    found = found[network]
-  for name, x in found.items():
-    if not isinstance(x, MappedTensor):
-      raise UserError(
-        f'{path} holds {name}, a {type(x).__name__}, among its tensors; save '
-        'a state dict'
-      )
-  return dict(found)
 
 
 def _weight_map(index: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -31,6 +31,8 @@ DTYPES = {
   'BF16': np.dtype(jnp.bfloat16),
   'F32': np.dtype(np.float32),
   'F64': np.dtype(np.float64),
+  'F8_E4M3': np.dtype(jnp.float8_e4m3fn),
+  'F8_E5M2': np.dtype(jnp.float8_e5m2),
 }
 _SLAB = 2**25  # bytes of a piece
 _LONGEST_HEADER = 100_000_000  # bytes; the bound of the format
@@ -173,6 +175,11 @@ def _places(
 ) -> Iterator[tuple[str, MappedTensor]]:
   size = path.stat().st_size
   for name, entry in header.items():
+    if entry['dtype'] not in DTYPES:
+      raise UserError(
+        f'{path} holds {name} in the type {entry["dtype"]}, which is not read; '
+        'give the weights in bfloat16, or in float8 with scales'
+      )
     dtype, shape = DTYPES[entry['dtype']], tuple(entry['shape'])
     first, end = entry['data_offsets']
     if not 0 <= first <= end <= size - start:

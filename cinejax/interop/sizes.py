@@ -59,6 +59,7 @@ def read_sizes(archive: Archive, layout: str) -> DiTConfig:
     compute_dtype='float32',
     remat='none',
     attention='auto',
+    unroll='none',
   )
 
 

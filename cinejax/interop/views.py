@@ -5,20 +5,16 @@ files can be read as cinejax's leaves, and these as diffusers' tensors.
 """
 
 import dataclasses
-import re
+import functools
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from cinejax.core.errors import UserError
-from cinejax.interop import names
+from cinejax.interop import foreign, names
 from cinejax.interop.mapped import Tensor
-
-# names, in Wan and diffusers, that only image-to-video networks have
-_OF_IMAGES = re.compile(
-  r'(^|\.)(img_emb|k_img|v_img|image_embedder|add_[kv]_proj)\.'
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +33,8 @@ class LeafView:
 
   @property
   def dtype(self) -> np.dtype:
-    return np.result_type(*{part.dtype for part in self.parts})
+    # numpy alone knows no common type of bfloat16 and float16
+    return functools.reduce(jnp.promote_types, [x.dtype for x in self.parts])
 
   def __getitem__(self, index: Any) -> np.ndarray:
     """`index` is a slice or a tuple of slices."""
@@ -46,7 +43,7 @@ class LeafView:
       return self._one(self.parts[0], index)
     layers = self.parts[index[0]] if index else self.parts
     made = [self._one(part, index[1:]) for part in layers]
-    return np.stack(made).astype(self.dtype, copy=False)
+    return np.stack([x.astype(self.dtype, copy=False) for x in made])
 
   def _one(self, part: Tensor, index: tuple[slice, ...]) -> np.ndarray:
     if self.how == 'patch':
@@ -101,16 +98,15 @@ def to_leaves(
   `shapes` are those of our leaves. Raises UserError, which lists all missing,
   extra and misshapen tensors.
   """
-  of_images = [name for name in tensors if _OF_IMAGES.search(name)]
-  if of_images:
-    raise UserError(
-      f'it is an image-to-video network: it has {of_images[0]}; use the '
-      'text-to-video network, whose films can begin with an image by --image'
-    )
   wanted = dict(shapes)
   if layout != 'cinejax':
     wanted = layout_shapes(shapes, layout)
-  check(tensors, wanted)
+  try:
+    check(tensors, wanted)
+  except UserError as error:
+    if what := foreign.describe(tensors):
+      raise UserError(what) from error
+    raise
   if layout == 'cinejax':
     return dict(tensors)
   layers = _layers(shapes)

@@ -1,18 +1,18 @@
-"""One attention function; the implementation is the platform's business.
+"""Attention, with an implementation for each platform.
 
   auto    splash on TPU; cuDNN on NVIDIA in half precision; else XLA
   xla     everywhere
   cudnn   NVIDIA, bfloat16 or float16
   splash  TPU; interpreted elsewhere, for tests
 
-Instead of a mask there is a length: valid keys come first. A mask would be
-materialised by cuDNN as a dense bias. What cannot be said so, the history of
-a film, has a function of its own, `attend_film`.
+`attend` takes a number of valid keys, which come first, instead of a mask:
+cuDNN would materialise a mask as a dense bias. The history of a film needs a
+mask that no such number expresses, so `attend_film` computes it.
 
-On a mesh each device attends for its films and heads alone: `tensor` and
-`sequence` together split the heads here, while outside of attention
-`sequence` splits tokens (models/dit.py); XLA puts the exchange between the
-two (DeepSpeed-Ulysses, Jacobs et al. 2023).
+On a mesh each device computes its own films and heads. `tensor` and `sequence`
+together split the heads here, while outside of attention `sequence` splits
+tokens (models/block.py); XLA inserts the exchange between the two
+(DeepSpeed-Ulysses, Jacobs et al. 2023).
 """
 
 import functools
@@ -25,7 +25,7 @@ from absl import logging
 from cinejax.core import sharding
 from cinejax.models import film_attention, splash
 
-# of [B, T, H, K], by what `sequence` splits
+# Splits of [B, T, H, K] over devices; `sequence` splits heads or queries.
 _HEADS = (sharding.BATCH_AXES, None, sharding.HEAD_AXES, None)
 _QUERIES = (sharding.BATCH_AXES, 'sequence', 'tensor', None)
 _KEYS = (sharding.BATCH_AXES, None, 'tensor', None)
@@ -42,10 +42,20 @@ def attend(
   implementation: str = 'auto',
   by_query: bool = False,
 ) -> jax.Array:
-  """softmax(q k^T / sqrt(K)) v over the first length_B keys: [B, T, H, K].
+  """softmax(q k^T / sqrt(K)) v.
 
-  With `by_query` the axis `sequence` splits queries, not heads: cheaper where
-  keys are few and on every device anyway, as a caption's.
+  Args:
+    q_BTHK: queries.
+    k_BMHK: keys.
+    v_BMHK: values.
+    length_B: how many keys are valid, the first ones; None: all.
+    implementation: auto, xla, cudnn or splash.
+    by_query: whether the mesh axis `sequence` splits queries instead of heads,
+      which is cheaper if there are few keys and every device has them all, as
+      those of a caption.
+
+  Returns:
+    [B, T, H, K] in the type of the queries.
   """
   queries, keys = (_QUERIES, _KEYS) if by_query else (_HEADS, _HEADS)
   arrays = [(q_BTHK, queries), (k_BMHK, keys), (v_BMHK, keys)]
@@ -63,17 +73,20 @@ def attend_film(
 ) -> jax.Array:
   """Attention within the segments [clean 1..N | noisy 1..N ...], eq. (4).
 
-  Segment i of any copy sees the clean segments before i, and itself. On TPU it
-  is one call with a computed mask, with cuDNN one dense call a segment,
-  elsewhere film_attention.py: no mask, and no array of the film's length
-  squared, anywhere.
+  Segment i of any copy sees the clean segments before i, and itself. A TPU
+  computes it in one call whose kernel derives the mask, cuDNN in one dense call
+  for each segment, and XLA by film_attention.py. None of them stores a mask or
+  an array of the film's length squared.
 
   Args:
     q_BSTHK: queries of the last S segments, whole copies of the film.
     k_BSTHK: keys of all segments.
     v_BSTHK: values of all segments.
     chunks: N, segments of a copy.
-    implementation: as of `attend`.
+    implementation: as in `attend`.
+
+  Returns:
+    The shape and type of the queries.
   """
   chosen = choose(
     implementation, q_BSTHK.dtype, q_BSTHK[:, 0].shape, q_BSTHK[:, 0].shape
@@ -95,12 +108,19 @@ def choose(
   q_shape: tuple[int, ...],
   k_shape: tuple[int, ...],
 ) -> str:
-  """What `auto` means for such arrays on the devices in use."""
+  """The implementation that is used for such arrays on the devices in use.
+
+  Args:
+    implementation: what the config asks for; all but `auto` is returned as is.
+    dtype: of queries and keys.
+    q_shape: [B, T, H, K].
+    k_shape: [B, M, H, K].
+  """
   platform, chosen = _platform(), implementation
   if implementation == 'auto':
     chosen = 'xla'
     half = dtype in (jnp.bfloat16, jnp.float16)
-    # cuDNN's backward pass wants even lengths, and rows of 16 bytes
+    # cuDNN's backward pass needs even lengths, and rows of 16 bytes.
     even = not (q_shape[1] % 2 or k_shape[1] % 2 or q_shape[-1] % 8)
     if platform == 'gpu' and half and even:
       chosen = 'cudnn'
@@ -111,24 +131,24 @@ def choose(
 
 
 def announced() -> tuple[str, ...]:
-  """What this process has attended by so far, `xla on cpu`, for reports."""
+  """The implementations that this process has used so far, as `xla on cpu`."""
   return tuple(_announced)
 
 
 def _announce(chosen: str, platform: str) -> None:
-  """Once, however often attention is traced."""
-  told = f'{chosen} on {platform}'
-  if told not in _announced:
-    _announced.append(told)
-    # where there is a choice, all should see it
+  """Logs an implementation once, however often attention is traced."""
+  line = f'{chosen} on {platform}'
+  if line not in _announced:
+    _announced.append(line)
+    # On accelerators there is a choice, so the line is shown by default.
     level = logging.INFO if platform == 'cpu' else logging.WARNING
-    logging.log(level, 'attention: %s', told)
+    logging.log(level, 'attention: %s', line)
 
 
 def _platform() -> str:
   """cpu, gpu or tpu: of the mesh in use, else of this process's devices.
 
-  The mesh may be of devices that are not here (cinejax.plan).
+  cinejax.plan compiles for a mesh of devices that this process does not have.
   """
   device = sharding.mesh_in_use().abstract_device
   platform = device.platform if device else jax.default_backend()
@@ -136,7 +156,7 @@ def _platform() -> str:
 
 
 def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
-  # by the shapes of one device: a part of a film's queries may be odd
+  # Chosen by the shapes on one device, where the number of queries may be odd.
   chosen = choose(implementation, q_BTHK.dtype, q_BTHK.shape, k_BMHK.shape)
   if chosen == 'splash':
     interpret = _platform() != 'tpu'
@@ -144,7 +164,7 @@ def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
   query_length_B = None
   if length_B is not None and chosen == 'cudnn':
     query_length_B = jnp.full_like(length_B, q_BTHK.shape[1])
-    length_B = jnp.maximum(length_B, 1)  # of no keys it would make NaN
+    length_B = jnp.maximum(length_B, 1)  # no valid key would give NaN
   return jax.nn.dot_product_attention(
     q_BTHK,
     k_BMHK,
@@ -156,6 +176,7 @@ def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
 
 
 def _rectangles(chosen, chunks, q_BSTHK, k_BSTHK, v_BSTHK):
+  """`attend_film` in one dense call for each segment that has queries."""
   tokens, skipped = q_BSTHK.shape[2], k_BSTHK.shape[1] - q_BSTHK.shape[1]
   past_k, past_v = (
     x[:, :chunks].reshape(x.shape[0], chunks * tokens, *x.shape[3:])
@@ -176,7 +197,7 @@ def _on_mesh(
   local: Callable[..., jax.Array],
   arrays: list[tuple[jax.Array, tuple[object, ...]]],
 ) -> jax.Array:
-  """local(*arrays), each device with its part; the result is split as q."""
+  """local(*arrays) on each device's part; the result is split like queries."""
   xs = [x for x, _ in arrays]
   if sharding.mesh_in_use().size <= 1:
     return local(*xs)
@@ -185,5 +206,5 @@ def _on_mesh(
     local,
     in_specs=tuple(specs),
     out_specs=specs[0],
-    check_vma=False,  # kernels do not say how their results vary
+    check_vma=False,  # kernels do not declare over which axes results vary
   )(*xs)

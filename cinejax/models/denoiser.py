@@ -1,9 +1,9 @@
 """The DiT as pure functions of its parameters, one for each use.
 
-film_fn           [clean 1..N | noisy 1..N]: training by teacher forcing
-bidirectional_fn  a whole film at once, every frame sees every frame
-values_fn         either pass, for what its layers compute on the way
-denoise_fn        a chunk over a memory bank: one pass of a rollout
+film_fn           [clean 1..N | noisy 1..N], to train by teacher forcing
+bidirectional_fn  a whole film at once, in which every frame sees every frame
+values_fn         either of these, returning attention values of some layers
+denoise_fn        a chunk over a memory bank, one pass of a rollout
 """
 
 from collections.abc import Callable
@@ -23,23 +23,23 @@ from cinejax.models.config import DiTConfig
 from cinejax.models.dit import DiT
 
 Params = Any
-# a film_fn: -> (velocity_BNFYXC, ranks_LBSR)
+# See make_film_fn; returns (velocity_BSFYXC, ranks_LBSR).
 FilmFn = Callable[..., tuple[jax.Array, jax.Array | None]]
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
-class Denoised:
-  """One pass over a bank."""
+class DenoiserOutput:
+  """The result of one pass over a bank."""
 
   velocity_BFYXC: jax.Array  # of the last segment, float32
-  key_LBSTHK: jax.Array  # of every segment, not rotated
-  value_LBSTHK: jax.Array
-  rank_LBSR: jax.Array  # what was routed, by rank in the pass's view
+  key_LBSTHK: jax.Array  # new keys of every segment, not rotated
+  value_LBSTHK: jax.Array  # new values of every segment
+  rank_LBSR: jax.Array  # int32, routed frames by their rank in the pass's view
 
 
-def _grid(cfg: DiTConfig, x: jax.Array) -> mixing.Grid:
+def _grid(cfg: DiTConfig, x: jax.Array) -> mixing.TokenGrid:
   _, rows, columns = cfg.patch
-  return mixing.Grid(
+  return mixing.TokenGrid(
     frames=x.shape[-4],
     rows=x.shape[-3] // rows,
     columns=x.shape[-2] // columns,
@@ -48,6 +48,7 @@ def _grid(cfg: DiTConfig, x: jax.Array) -> mixing.Grid:
 
 
 def _context(memory: MemoryConfig) -> dict[str, Any]:
+  """The fields of a mixer with a context."""
   return {
     'routed': memory.context_frames,
     'by_content': memory.policy == 'camr',
@@ -57,30 +58,31 @@ def _context(memory: MemoryConfig) -> dict[str, Any]:
   }
 
 
-# what begins at zero: a network that has it does at first as one that has not
+# Parameters that start at zero, so that adding them changes nothing at first.
 FROM_ZERO = ('action_embedding/kernel',)
 
 
 def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
-  """Fresh float32 parameters; leaves under `blocks` have a leading L."""
-  # the least that a table of positions allows
+  """New float32 parameters; leaves under `blocks` have a leading L."""
+  # The smallest frame that the table of positions fits.
   rows, columns = (
     patch * max(1, places)
     for patch, places in zip(cfg.patch[1:], cfg.positions, strict=True)
   )
   x = jnp.zeros((1, 1, 1, rows, columns, cfg.channels))
   text = jnp.zeros((1, 1, 1 + bool(cfg.actions), cfg.text_features))
-  model = DiT(cfg, mixing.Bidirectional(_grid(cfg, x)))
+  model = DiT(cfg, mixing.BidirectionalMixer(_grid(cfg, x)))
   arguments = (x, jnp.zeros((1, 1, 1)), text, None, None, None)
   return jax.jit(model.init)(key, *arguments)['params']
 
 
 def resting_types(cfg: DiTConfig, params: Params) -> Params:
-  """The types in which parameters that are not trained may be held.
+  """The types in which parameters can be stored when they are not trained.
 
-  Kernels and biases that every pass would cast to the compute type are held
-  in it, at half the memory and with the same result; norms, modulation and
-  time stay float32. `params` are arrays or their shapes.
+  Kernels and biases that every pass would cast to the compute type are stored
+  in it, which halves their memory and changes no result; norms, modulation and
+  time stay float32. `params` are arrays or their shapes; the result is a tree
+  like it.
   """
   flat = tree_lib.paths(params)
 
@@ -94,14 +96,14 @@ def resting_types(cfg: DiTConfig, params: Params) -> Params:
 
 
 def make_bidirectional_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
-  """-> fn(params, x_BSFYXC, t_BSF, text_BNWD, real_B) -> velocity_BSFYXC.
+  """Makes fn(params, x_BSFYXC, t_BSF, text_BNWD, real_B=None).
 
-  real_B: how many segments of a film are no padding, its first ones; None
-  (default): all.
+  It returns velocity_BSFYXC. `real_B` is the number of segments of each film
+  that are not padding, its first ones; None: all.
   """
 
   def bidirectional_fn(params, x_BSFYXC, t_BSF, text_BNWD, real_B=None):
-    model = DiT(cfg, mixing.Bidirectional(_grid(cfg, x_BSFYXC)))
+    model = DiT(cfg, mixing.BidirectionalMixer(_grid(cfg, x_BSFYXC)))
     velocity, _, _ = model.apply(
       {'params': params}, x_BSFYXC, t_BSF, text_BNWD, real_B, None, None
     )
@@ -111,8 +113,9 @@ def make_bidirectional_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
 
 
 def make_bidirectional_film_fn(cfg: DiTConfig) -> FilmFn:
-  """The same as a film_fn: it reads no clean film, key or ranks, gives None.
+  """Makes bidirectional_fn with the signature of make_film_fn's result.
 
+  It ignores the clean film, the key and the ranks, and returns None for ranks.
   Chunks of shot -1 are padding, which no other chunk sees.
   """
   whole_pass = _whole_pass(cfg, lambda mixer: mixer)
@@ -126,16 +129,21 @@ def make_bidirectional_film_fn(cfg: DiTConfig) -> FilmFn:
 
 
 def make_film_fn(cfg: DiTConfig, memory: MemoryConfig) -> FilmFn:
-  """-> fn(params, clean, noisy, t_BSF, text_BNWD, shot_BN, key, ranks=None)
-  -> (velocity, ranks_LBSR).
+  """Makes the network of teacher forcing.
 
-  clean is [B, N, F, Y, X, C], noisy [B, S, F, Y, X, C] with S = N or a multiple
-  of it: several noisy copies of the film, one after another, which read one
-  clean copy and not each other. All share frame positions; clean segments
-  have t = 0; the velocity is that of the noisy segments. `key` draws what
-  policy `random` routes. Ranks are what each layer has routed (None where it
-  reads all); those that are given, of the prompted branch, are taken instead of
-  routing anew, unless `memory.cfg_routing` is `own`.
+  fn(params, clean_BNFYXC, noisy_BSFYXC, t_BSF, text_BNWD, shot_BN, key,
+  ranks=None) -> (velocity_BSFYXC, ranks_LBSR), where
+
+    clean   the film; its segments have t = 0
+    noisy   S / N noisy copies of it, one after another, which read the clean
+            copy and not each other; all copies share frame positions
+    shot    the shot of each chunk, -1 where it is padding
+    key     draws the frames that policy `random` routes
+    ranks   those of the prompted branch: they are read instead of routing
+            anew, unless `memory.cfg_routing` is `own`
+
+  The velocity is that of the noisy segments. The returned ranks are the frames
+  that each layer has routed; None if memory.training is `full`.
   """
   film_pass = _film_pass(cfg, memory, lambda mixer: mixer)
 
@@ -150,33 +158,36 @@ def make_film_fn(cfg: DiTConfig, memory: MemoryConfig) -> FilmFn:
 def make_values_fn(
   cfg: DiTConfig, memory: MemoryConfig | None, layers: tuple[int, ...]
 ) -> Callable[..., jax.Array]:
-  """-> fn of film_fn's arguments -> value_LBNTD of the noisy half's layers.
+  """Makes fn(film_fn's arguments) -> value_LBNTD of the last noisy copy.
 
-  memory: of film_fn's pass; None: the pass is bidirectional_film_fn's. All
-  layers' values pass through the device's memory, `layers` of them come out.
+  Args:
+    cfg: of the network.
+    memory: that of make_film_fn; None: the pass is bidirectional.
+    layers: numbers of the layers whose values are returned. The values of all
+      layers are in memory during the pass.
   """
   if memory is None:
-    film_pass = _whole_pass(cfg, mixing.Watched)
+    film_pass = _whole_pass(cfg, mixing.ValueRecorder)
   else:
-    film_pass = _film_pass(cfg, memory, mixing.Watched)
+    film_pass = _film_pass(cfg, memory, mixing.ValueRecorder)
 
   def values_fn(params, clean_BNFYXC, noisy_BNFYXC, *others):
     _, _, value_LBSTHK = film_pass(params, clean_BNFYXC, noisy_BNFYXC, *others)
-    chunks = noisy_BNFYXC.shape[1]  # the last of S, or all
+    chunks = noisy_BNFYXC.shape[1]  # behind the clean half, if there is one
     value_LBNTHK = value_LBSTHK[np.array(layers), :, -chunks:]
     return value_LBNTHK.reshape(*value_LBNTHK.shape[:-2], cfg.features)
 
   return values_fn
 
 
-def _whole_pass(cfg, watch: Callable):
-  """bidirectional_film_fn with all that the DiT returns; `watch` as below."""
+def _whole_pass(cfg, wrap: Callable):
+  """bidirectional_film_fn with all results of the DiT; `wrap` as below."""
 
   def whole_pass(
     params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
   ):
     del clean_BNFYXC, key
-    mixer = watch(mixing.Bidirectional(_grid(cfg, noisy_BNFYXC)))
+    mixer = wrap(mixing.BidirectionalMixer(_grid(cfg, noisy_BNFYXC)))
     real_B = (shot_BN >= 0).sum(1)
     return DiT(cfg, mixer).apply(
       {'params': params}, noisy_BNFYXC, t_BNF, text_BNWD, real_B, None, None
@@ -185,8 +196,8 @@ def _whole_pass(cfg, watch: Callable):
   return whole_pass
 
 
-def _film_pass(cfg, memory, watch: Callable):
-  """film_fn with all that the DiT returns; `watch` wraps the mixer."""
+def _film_pass(cfg, memory, wrap: Callable):
+  """film_fn with all results of the DiT; wrap(mixer) is the mixer it uses."""
 
   def film_pass(
     params,
@@ -205,9 +216,9 @@ def _film_pass(cfg, memory, watch: Callable):
     grid = _grid(cfg, clean_BNFYXC)
     layer = jnp.arange(cfg.layers)
     if memory.training == 'full':
-      mixer, shared, rank = mixing.FullHistory(grid, chunks), None, None
+      mixer, shared, rank = mixing.FullHistoryMixer(grid, chunks), None, None
     else:
-      mixer = mixing.RoutedHistory(grid, **_context(memory), chunks=chunks)
+      mixer = mixing.RoutedHistoryMixer(grid, **_context(memory), chunks=chunks)
       view = router.film_view(
         shot_BN,
         frames=frames,
@@ -223,7 +234,7 @@ def _film_pass(cfg, memory, watch: Callable):
       rank = router.none_routed(view, memory.context_frames)
     layers = mixing.LayerMemory(index=layer, memory=None, given_BSR=given_LBSR)
     unroll = cfg.unroll == 'training'
-    return DiT(cfg, watch(mixer), skip=chunks, unroll=unroll).apply(
+    return DiT(cfg, wrap(mixer), skip=chunks, unroll=unroll).apply(
       {'params': params},
       jnp.concatenate([clean_BNFYXC, noisy_BSFYXC], 1),
       jnp.concatenate([jnp.zeros_like(t_BSF[:, :chunks]), t_BSF], 1),
@@ -238,12 +249,17 @@ def _film_pass(cfg, memory, watch: Callable):
 
 def make_denoise_fn(
   cfg: DiTConfig, memory: MemoryConfig
-) -> Callable[..., Denoised]:
-  """-> fn(params, x_BSFYXC, t_BSF, text_BSWD, bank, view, given, decide).
+) -> Callable[..., DenoiserOutput]:
+  """Makes one pass of a rollout.
 
-  S = 1: a chunk; S = 2: [clean i | noisy i+1], the commit of one chunk and
-  the first step of the next. `given` [L, B, S, R] are the ranks to take
-  where `decide` is False (None: always decide).
+  fn(params, x_BSFYXC, t_BSF, text_BSWD, bank, view, given_LBSR=None,
+  decide=True) -> DenoiserOutput, where
+
+    S        1: a chunk; 2: [clean i | noisy i+1], the commit of one chunk and
+             the first step of the next
+    bank     the memory that is read; leaves have a leading L
+    view     the frames of the bank that each segment may read
+    given    ranks to take where `decide` is False; None: always decide
   """
 
   def denoise_fn(
@@ -255,11 +271,11 @@ def make_denoise_fn(
     view: router.View,
     given_LBSR: jax.Array | None = None,
     decide: jax.Array | bool = True,
-  ) -> Denoised:
+  ) -> DenoiserOutput:
     grid = _grid(cfg, x_BSFYXC)
     last = x_BSFYXC.shape[1] - 1
-    velocity, _, kept = DiT(
-      cfg, mixing.Banked(grid, **_context(memory)), skip=last
+    velocity, _, output = DiT(
+      cfg, mixing.BankMixer(grid, **_context(memory)), skip=last
     ).apply(
       {'params': params},
       x_BSFYXC,
@@ -271,11 +287,11 @@ def make_denoise_fn(
       ),
       router.none_routed(view, memory.context_frames),
     )
-    return Denoised(
+    return DenoiserOutput(
       velocity_BFYXC=velocity[:, 0],
-      key_LBSTHK=kept.key_BSTHK,
-      value_LBSTHK=kept.value_BSTHK,
-      rank_LBSR=kept.rank_BSR,
+      key_LBSTHK=output.key_BSTHK,
+      value_LBSTHK=output.value_BSTHK,
+      rank_LBSR=output.rank_BSR,
     )
 
   return denoise_fn

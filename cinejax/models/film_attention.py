@@ -1,4 +1,4 @@
-"""Attention within a film, in rectangles, with a gradient of its own.
+"""Attention within a film as rectangles of scores, with a custom gradient.
 
 The segments of a film are [clean 1..N | noisy 1..N | noisy 1..N ...]: one
 clean copy and U noisy ones. Segment i of any copy sees the clean segments
@@ -6,14 +6,16 @@ before i, and itself,
 
   out_i = softmax(q_i [k_1 .. k_(i-1), k_i]^T / sqrt(K)) [v_1 .. v_i]      (1)
 
-with k_1 .. k_(i-1) of the clean copy and k_i its own, which is eq. (4) of the
-method. All copies of chunk i share their past, so that a chunk costs two matrix
-products, one with the past and one with itself, and no mask is ever made.
+with k_1 .. k_(i-1) of the clean copy and k_i of the segment's own copy, which
+is eq. (4) of CausalCine. All copies of chunk i share their past, so a chunk
+costs two products of matrices, one with the past and one with itself, and needs
+no mask.
 
 The gradient recomputes the probabilities from the log-sum-exp of each row
-(Dao et al. 2022, section 3.1) and adds what each chunk sends into the past in
-place. Automatic differentiation would keep every probability, and would pad
-the gradient of every slice of the past to the length of the film.
+(Dao et al. 2022, section 3.1) and adds each chunk's contribution to the
+gradient of the past in place. Automatic differentiation would store every
+probability, and would pad the gradient of every slice of the past to the length
+of the film.
 """
 
 import math
@@ -25,13 +27,16 @@ import jax.numpy as jnp
 def attend(
   q_BSTHK: jax.Array, k_BSTHK: jax.Array, v_BSTHK: jax.Array, chunks: int
 ) -> jax.Array:
-  """Equation (1): values for the queries, [B, S, T, H, K].
+  """Equation (1).
 
   Args:
     q_BSTHK: queries of the last S segments, whole copies of the film.
     k_BSTHK: keys of all segments, the clean copy first.
     v_BSTHK: values of all segments.
     chunks: N, segments of a copy.
+
+  Returns:
+    The shape and type of the queries.
   """
   copies = q_BSTHK.shape[1] // chunks
   q = _by_chunk(q_BSTHK, chunks) * (1 / math.sqrt(q_BSTHK.shape[-1]))
@@ -47,7 +52,7 @@ def attend(
 
 
 def _by_chunk(x_BSTHK: jax.Array, chunks: int) -> jax.Array:
-  """[B, U N, T, H, K] -> [B, H, N, U, T, K]: the copies of a chunk together."""
+  """[B, U N, T, H, K] -> [B, H, N, U, T, K]: U copies of a chunk adjoin."""
   batch, _, tokens, heads, features = x_BSTHK.shape
   x = x_BSTHK.reshape(batch, -1, chunks, tokens, heads, features)
   return x.transpose(0, 4, 2, 1, 3, 5)
@@ -55,7 +60,7 @@ def _by_chunk(x_BSTHK: jax.Array, chunks: int) -> jax.Array:
 
 @jax.custom_vjp
 def _film(q_BHNUTK, past_k_BHNTK, past_v_BHNTK, own_k_BHNUTK, own_v_BHNUTK):
-  """Queries are scaled; the result has their shape, float32."""
+  """Equation (1) for scaled queries, in their shape and float32."""
   return _forward(
     q_BHNUTK, past_k_BHNTK, past_v_BHNTK, own_k_BHNUTK, own_v_BHNUTK
   )[0]
@@ -81,7 +86,7 @@ def _forward(q, past_k, past_v, own_k, own_v):
 
 def _backward(residuals, g):
   q, past_k, past_v, own_k, own_v, out, log_sum = residuals
-  # Rows are keys here, so that two of three products need no transposed copy.
+  # Rows are keys here, so that two of the three products need no transposition.
   shift, log_sum = (
     x[..., 0][..., None, :] for x in ((g * out).sum(-1, keepdims=True), log_sum)
   )
@@ -111,7 +116,7 @@ def _backward(residuals, g):
       past_gk = past_gk.at[:, :, :chunk].add(gk_past.reshape(shape))
       past_gv = past_gv.at[:, :, :chunk].add(gv_past.reshape(shape))
     gq.append(gq_i)
-  found = (
+  gradients = (
     jnp.stack(gq, 2),
     past_gk,
     past_gv,
@@ -119,7 +124,8 @@ def _backward(residuals, g):
     jnp.stack(own_gv, 2),
   )
   return tuple(
-    x.astype(like.dtype) for x, like in zip(found, residuals[:5], strict=True)
+    x.astype(like.dtype)
+    for x, like in zip(gradients, residuals[:5], strict=True)
   )
 
 
@@ -136,7 +142,7 @@ _film.defvjp(_forward, _backward)
 
 
 def _scores(q, past_k, own_k, chunk: int):
-  """Scores of chunk's queries with the past and with themselves."""
+  """Scores of a chunk's queries with the past and with their own segment."""
   q_BHUTK = q[:, :, chunk]
   past = _product(q_BHUTK, _before(past_k, chunk), 'bhutk,bhmk->bhutm')
   own = _product(q_BHUTK, own_k[:, :, chunk], 'bhutk,bhumk->bhutm')
@@ -144,7 +150,7 @@ def _scores(q, past_k, own_k, chunk: int):
 
 
 def _before(x_BHNTK: jax.Array, chunk: int) -> jax.Array:
-  """[B, H, chunk T, K]: of the clean chunks before `chunk`."""
+  """[B, H, chunk T, K], those of the clean chunks before `chunk`."""
   batch, heads, _, tokens, features = x_BHNTK.shape
   return x_BHNTK[:, :, :chunk].reshape(batch, heads, chunk * tokens, features)
 

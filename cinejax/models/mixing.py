@@ -1,21 +1,26 @@
-"""How the tokens of S segments see one another: the forms of self-attention.
+"""The forms of self-attention: which of the S segments see which.
 
-A mixer is called once a layer inside the DiT's layer scan,
+The DiT calls a mixer once in each layer of its scan,
 
-  mixer(q, k, v, shared, layer, rank) -> (out, rank, kept)
+  mixer(q, k, v, shared, layer, rank) -> (out, rank, output)
 
-with un-rotated q, k, v [B, S, T, H, K]; `shared` is the same for all layers,
-`layer` is one layer's share of what is scanned over, `rank` carries a routing
-decision upwards when layers share one, and `kept` is collected over layers.
+  q, k, v   [B, S, T, H, K], not rotated
+  shared    inputs that are the same for all layers
+  layer     one layer's slice of the inputs that the scan runs over
+  rank      carry: a routing decision that later layers may take over
+  out       the attention's result, in the shape of q
+  output    what the scan stacks over layers and the DiT returns
 
-  Bidirectional   every token sees every token, absolute positions
-  FullHistory     eq. (4) on [clean 1..N | noisy 1..N], absolute positions
-  RoutedHistory   eq. (4) with the context of eq. (8) over the clean half
-  Banked          the same over a memory bank, in a rollout
-  Watched         one of these, with its values kept
+The equations are those of CausalCine:
 
-RoutedHistory and Banked are one computation over two sources: what training
-sees is what generation sees.
+  BidirectionalMixer   every token sees every token, absolute positions
+  FullHistoryMixer     eq. (4) on [clean 1..N | noisy 1..N], absolute positions
+  RoutedHistoryMixer   eq. (4) with the context of eq. (8) from the clean half
+  BankMixer            the same context from a memory bank, in a rollout
+  ValueRecorder        one of these, whose `output` is the layer's values
+
+RoutedHistoryMixer and BankMixer share one computation over two sources, so a
+rollout reads the context that training has read.
 """
 
 import dataclasses
@@ -33,30 +38,37 @@ from cinejax.models.attention import attend, attend_film
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
-  """What every mixer knows of tokens."""
+class TokenGrid:
+  """The layout of the tokens of a segment, and how attention is computed."""
 
-  frames: int  # F
+  frames: int  # F, latent frames of a segment
   rows: int  # of tokens in a frame
   columns: int  # of tokens in a frame
-  implementation: str  # of attention
+  implementation: str  # of attention, as in attention.attend
 
   @property
   def tokens(self) -> int:
-    """P, of one frame."""
+    """P, the tokens of one frame."""
     return self.rows * self.columns
 
   def rotate(self, x: jax.Array, frame: jax.Array) -> jax.Array:
-    """Rotates [..., M, H, K], tokens of frames at positions [..., M / P]."""
+    """Rotary positions for x [..., M, H, K].
+
+    Its tokens belong to frames at positions `frame` [..., M / P].
+    """
     table = rope.angles(frame, self.rows, self.columns, x.shape[-1])
     return rope.rotate(x, table)
 
 
 @dataclasses.dataclass(frozen=True)
-class Bidirectional:
-  """`shared` is how many segments are real, [B]; None: all. Padding is last."""
+class BidirectionalMixer:
+  """Every token of the real segments is seen by every token.
 
-  grid: Grid
+  `shared` [B] is the number of real segments of each film, its first ones;
+  None: all.
+  """
+
+  grid: TokenGrid
   outputs_noisy_only = False
 
   def __call__(self, q, k, v, shared, layer, rank):
@@ -76,8 +88,8 @@ class Bidirectional:
 
 
 @dataclasses.dataclass(frozen=True)
-class Watched:
-  """`mixer`, keeping the values of every segment: a network's features."""
+class ValueRecorder:
+  """Calls `mixer` and returns the values of every segment as its `output`."""
 
   mixer: Callable
   outputs_noisy_only = False
@@ -88,13 +100,13 @@ class Watched:
 
 
 @dataclasses.dataclass(frozen=True)
-class FullHistory:
+class FullHistoryMixer:
   """Equation (4) on [clean 1..N | noisy 1..N ...], absolute positions.
 
-  Queries may be those of the last segments only.
+  The queries may be those of the last segments only.
   """
 
-  grid: Grid
+  grid: TokenGrid
   chunks: int  # N
   outputs_noisy_only = True
 
@@ -112,7 +124,7 @@ class FullHistory:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Routing:
-  """What the layers of one pass share about routing."""
+  """The routing inputs that all layers of one pass share."""
 
   view: router.View
   decide: jax.Array  # bool: route anew; else take the given ranks
@@ -120,36 +132,37 @@ class Routing:
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class LayerMemory:
-  """One layer's share of a pass over a bank."""
+  """The memory that one layer reads, and the ranks it is given."""
 
-  index: jax.Array  # int32, of the layer
-  memory: bank_lib.Memory | None  # of this layer; None = the clean half
-  given_BSR: jax.Array | None  # ranks to take when not deciding
+  index: jax.Array  # int32, the layer's number from 0
+  memory: bank_lib.Memory | None  # of this layer; None: it is the clean half
+  given_BSR: jax.Array | None  # int32, ranks to take when not deciding
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
-class Kept:
-  """What a pass over a bank leaves behind, stacked over layers."""
+class LayerOutput:
+  """The new keys and values of one layer, and the frames that it has routed."""
 
   key_BSTHK: jax.Array  # not rotated
   value_BSTHK: jax.Array
-  rank_BSR: jax.Array
+  rank_BSR: jax.Array  # int32
 
 
 @dataclasses.dataclass(frozen=True)
-class _Contextual:
+class _ContextMixer:
   """Attention to own chunk, window and routed frames, eq. (8) and (9)."""
 
   outputs_noisy_only = False
 
-  grid: Grid
-  routed: int  # R
-  by_content: bool  # policy camr
-  absolute: bool  # policy full: positions are frame indices
+  grid: TokenGrid
+  routed: int  # R, frames
+  by_content: bool  # whether to score frames by content: policy camr
+  absolute: bool  # whether positions are frame indices: policy full
   scope: str  # layer | shared
-  route_layer: int  # that decides when shared
+  route_layer: int  # the layer that decides for those after it, if shared
 
   def _decide(self, q, descriptor_BEHK, shared, layer, rank):
+    """The ranks [B, S, R] of the frames that this layer reads."""
     q_BSHK = jnp.mean(q, 2, dtype=jnp.float32)  # eq. (6)
     own = router.route(
       shared.view,
@@ -167,17 +180,17 @@ class _Contextual:
     return jnp.where(shared.decide, own, layer.given_BSR)
 
   def _attend(self, q, k, v, memory, view, rank, overlay=None):
-    """q of every segment against [own | window | routed], rotated here.
+    """Attention of every segment to [own | window | routed], rotated here.
 
-    `overlay(past, own)` puts own keys or values in the place of stored ones.
+    `overlay(past, own)` replaces stored keys or values by own ones.
     """
     slot_BSM = router.context_slots(view, rank)
     batch, segments = q.shape[:2]
 
     def context(own_BSTHK, stored):
       picked = jax.vmap(lambda rows, slots: rows[slots])
-      taken = jax.tree.map(lambda rows: picked(rows, slot_BSM), stored)
-      past = bank_lib.load(taken, own_BSTHK.dtype)
+      rows = jax.tree.map(lambda rows: picked(rows, slot_BSM), stored)
+      past = bank_lib.load(rows, own_BSTHK.dtype)
       past = past if overlay is None else overlay(past, own_BSTHK)
       past = einops.rearrange(past, 'b s m p h k -> b s (m p) h k')
       return jnp.concatenate([own_BSTHK, past], 2)
@@ -198,8 +211,11 @@ class _Contextual:
 
 
 @dataclasses.dataclass(frozen=True)
-class RoutedHistory(_Contextual):
-  """Teacher forcing with the context that a rollout will have."""
+class RoutedHistoryMixer(_ContextMixer):
+  """Teacher forcing with the context that a rollout will have.
+
+  The clean half is read as a bank would be; its frames are never evicted.
+  """
 
   chunks: int  # N
 
@@ -223,12 +239,12 @@ class RoutedHistory(_Contextual):
 
 
 @dataclasses.dataclass(frozen=True)
-class Banked(_Contextual):
-  """A chunk over a bank; or [clean i | noisy i+1] in one pass.
+class BankMixer(_ContextMixer):
+  """One chunk over a bank, or [clean i | noisy i+1] packed into one pass.
 
-  In the packed pass chunk i is not in the bank yet: the noisy half takes its
-  keys and values, the last F of its window, from the clean half, as the bank
-  will hold them.
+  In the packed pass chunk i is not in the bank yet. The noisy half takes its
+  keys and values, the last F frames of its window, from the clean half, in the
+  precision in which the bank will store them.
   """
 
   def __call__(self, q, k, v, shared, layer, rank):
@@ -237,9 +253,11 @@ class Banked(_Contextual):
     storage, packed = memory.key.storage, q.shape[1] == 2
     overlay = self._pending(shared.view, storage) if packed else None
     out = self._attend(q, k, v, memory, shared.view, rank, overlay)
-    return out, rank, Kept(key_BSTHK=k, value_BSTHK=v, rank_BSR=rank)
+    output = LayerOutput(key_BSTHK=k, value_BSTHK=v, rank_BSR=rank)
+    return out, rank, output
 
   def _pending(self, view, storage):
+    """An `overlay` that puts the clean chunk into the noisy half's window."""
     frames = self.grid.frames
     place_BM = jnp.arange(view.window_BSV.shape[-1] + self.routed)[None]
     first_B1 = view.valid_BS[:, 1:] - frames  # in the noisy half's window

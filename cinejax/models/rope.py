@@ -1,9 +1,12 @@
-"""Rotary positions on three axes, as Wan 2.1 splits them.
+"""Rotary positions on three axes, split as in Wan 2.1.
 
-Of K features h and w take 2 (K // 6) each and t the rest, in the order
-[t | h | w]; neighbouring features are a pair, rotated by
-position / 10000^(2 i / size of the axis). Angles are float32. (Wan 2.1,
-section 4; Su et al. 2021.)
+Of the K features of a head, rows and columns take 2 (K // 6) each and time the
+rest, in the order [time | rows | columns]. Pair i of an axis with k features is
+rotated by
+
+  position / 10000^(2 i / k)                                               (1)
+
+in float32. (Wan 2.1, section 4; Su et al. 2021.)
 """
 
 import jax
@@ -14,6 +17,7 @@ THETA = 10_000.0
 
 
 def _frequencies(features: int) -> np.ndarray:
+  """The angle per position of eq. (1), [features / 2]."""
   exponent = np.arange(0, features, 2, dtype=np.float64) / features
   return (THETA**-exponent).astype(np.float32)
 
@@ -21,9 +25,16 @@ def _frequencies(features: int) -> np.ndarray:
 def angles(
   frame: jax.Array, rows: int, columns: int, features: int
 ) -> jax.Array:
-  """Angles [..., frames * P, K / 2] of the tokens of frames [..., frames].
+  """The angles of all tokens of some frames.
 
-  P = rows * columns; rows and columns keep their places.
+  Args:
+    frame: positions in time [..., M].
+    rows: of tokens in a frame.
+    columns: of tokens in a frame.
+    features: K, of a head.
+
+  Returns:
+    float32 [..., M P, K / 2] with P = rows * columns.
   """
   side = 2 * (features // 6)
   t = jnp.multiply.outer(
@@ -42,9 +53,9 @@ def angles(
 
 
 def rotate(x: jax.Array, angle: jax.Array) -> jax.Array:
-  """Rotates x [..., M, H, K] by angles [..., M, K / 2]."""
+  """Rotates x [..., M, H, K] by `angle` [..., M, K / 2], in x's type."""
   cos, sin = jnp.cos(angle)[..., None, :], jnp.sin(angle)[..., None, :]
   pair = x.astype(jnp.float32).reshape(*x.shape[:-1], -1, 2)
   even, odd = pair[..., 0], pair[..., 1]
-  turned = jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1)
-  return turned.reshape(x.shape).astype(x.dtype)
+  rotated = jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1)
+  return rotated.reshape(x.shape).astype(x.dtype)

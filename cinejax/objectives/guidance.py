@@ -1,8 +1,9 @@
-"""A frozen teacher of whole films, with clean history and guidance.
+"""The velocity of whole films given their clean history, with guidance.
 
-  v = u + w (c - u)
+  v = u + w (c - u)                                                        (1)
 
-c reads the film's prompts, u the negative one (Ho and Salimans 2022).
+where c is the velocity under the film's prompts and u under the negative one
+(Ho and Salimans 2022).
 """
 
 from collections.abc import Callable
@@ -23,15 +24,16 @@ VelocityFn = Callable[[Any, jax.Array, jax.Array], jax.Array]
 class Films:
   """A batch of films, cut into chunks."""
 
-  clean_BNFYXC: jax.Array
-  text_BNWD: jax.Array
-  shots_BN: jax.Array
-  mask_BN: jax.Array  # 0 = padding
-  # what an error counts, [B, N, F, Y, X, 1]; None: all the same
+  clean_BNFYXC: jax.Array  # float32 latents
+  text_BNWD: jax.Array  # encoded prompts
+  shots_BN: jax.Array  # int32, -1 in padding
+  mask_BN: jax.Array  # 1 = valid, 0 = padding
+  # Weights of errors, [B, N, F, Y, X, 1]; None: all are 1.
   weight_BNFYXC: jax.Array | None = None
 
   @property
   def shape_BNF(self) -> tuple[int, int, int]:
+    """(B, N, F)."""
     return self.clean_BNFYXC.shape[:3]
 
   def mean(self, error: jax.Array) -> jax.Array:
@@ -46,15 +48,17 @@ class Films:
     copies = error.shape[1] // weight.shape[1]
     weight = jnp.tile(weight, (1, copies) + (1,) * (error.ndim - 2))
     weight = jnp.broadcast_to(weight, error.shape)
-    # a window may hold nothing but padding
+    # A window may hold nothing but padding.
     return (error * weight).sum() / jnp.maximum(weight.sum(), 1)
 
 
 def films(batch: Batch, frames: int) -> Films:
-  """Reads latents [B, N F, Y, X, C], text [B, N, W, D], mask and shots [B, N],
-  and `weight` [B, N F, Y, X, 1] where there is one.
+  """Cuts a batch into chunks.
 
-  `frames` = F.
+  Args:
+    batch: latents [B, N F, Y, X, C], text [B, N, W, D], mask and shots [B, N];
+      optionally weight [B, N F, Y, X, 1].
+    frames: F.
   """
 
   def chunked(x: jax.Array) -> jax.Array:
@@ -70,10 +74,13 @@ def films(batch: Batch, frames: int) -> Films:
 
 
 def conditional(film_fn: FilmFn, given: Films, key: jax.Array) -> VelocityFn:
-  """The velocity given the clean past and the prompts."""
+  """Makes the velocity given the clean past and the prompts of `given`.
+
+  `key` draws the frames that policy `random` routes.
+  """
 
   def velocity(params, x_BNFYXC, t_BNF):
-    v, _ = _told(film_fn, given, key, params, x_BNFYXC, t_BNF)
+    v, _ = _apply(film_fn, given, key, params, x_BNFYXC, t_BNF)
     return v
 
   return velocity
@@ -86,9 +93,10 @@ def guided(
   negative_text_WD: jax.Array,
   weight: float,
 ) -> VelocityFn:
-  """The same with guidance w = `weight`; 1 costs one pass, others two.
+  """Makes the velocity of eq. (1) with w = `weight`.
 
-  The second reads the frames that the first has routed, as a rollout's does.
+  It costs one pass if w is 1, else two. The second pass reads the frames that
+  the first has routed, as in a rollout.
   """
   if weight == 1:
     return conditional(film_fn, given, key)
@@ -98,16 +106,17 @@ def guided(
   negative = given.replace(text_BNWD=text)
 
   def velocity(params, x_BNFYXC, t_BNF):
-    c, ranks = _told(film_fn, given, key, params, x_BNFYXC, t_BNF)
-    u, _ = _told(film_fn, negative, key, params, x_BNFYXC, t_BNF, ranks=ranks)
+    c, ranks = _apply(film_fn, given, key, params, x_BNFYXC, t_BNF)
+    u, _ = _apply(film_fn, negative, key, params, x_BNFYXC, t_BNF, ranks=ranks)
     return u + weight * (c - u)
 
   return velocity
 
 
-def _told(
+def _apply(
   film_fn: FilmFn, given: Films, key, params, x_BNFYXC, t_BNF, **routed
 ):
+  """film_fn with the history, prompts and shots of `given`."""
   return film_fn(
     params,
     given.clean_BNFYXC,

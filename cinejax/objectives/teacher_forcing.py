@@ -1,12 +1,13 @@
 """Teacher forcing on whole multi-shot films: the base model's objective.
 
-  L = E || v_theta(x_t^(i); x_0^(<i), c_pi(i), t_i) - (e - x_0^(i)) ||^2
+  L = E || v_theta(x_t^(i); x_0^(<i), c_pi(i), t_i) - (e - x_0^(i)) ||^2   (1)
 
-over the chunks i of a film, each noised at its own t (Causal Forcing) or all
-at one (CausalCine), `diffusion.time_per`. One pass over the segments of eq.
-(4): clean 1..N at t = 0, and `diffusion.copies` times noisy 1..N, on which
-alone the loss stands. The loss of several copies is the mean of what they would
-have alone; they share the pass of the clean one.
+over the chunks i of a film with captions c_pi(i) and noise e. Each chunk has a
+time of its own (Causal Forcing) or all share one (CausalCine), according to
+`diffusion.time_per`. One pass computes the segments of eq. (4) of CausalCine:
+clean 1..N at t = 0, and `diffusion.copies` times noisy 1..N. The loss is taken
+on the noisy segments alone. That of several copies is the mean of the losses
+that each would have alone; they share the pass over the clean copy.
 """
 
 from collections.abc import Callable
@@ -32,11 +33,18 @@ def make_teacher_forcing_loss(
   negative_text_WD: jax.Array,
   drop_text: float,
 ) -> Callable[[Any, Batch, jax.Array], tuple[jax.Array, Batch]]:
-  """-> loss_fn(params, batch, key) -> (loss, metrics).
+  """Makes loss_fn(params, batch, key) -> (loss, metrics).
 
-  batch: latents [B, N F, Y, X, C], text [B, N, W, D], mask [B, N] (0 where a
-  chunk is padding), shots int32 [B, N]. `frames` = F. A fraction `drop_text`
-  of the films reads the negative prompt throughout, for guidance.
+  The batch holds latents [B, N F, Y, X, C], text [B, N, W, D], mask [B, N] (0
+  where a chunk is padding) and shots int32 [B, N].
+
+  Args:
+    film_fn: the network (denoiser.make_film_fn).
+    diffusion: times, noisy copies and the noise of the history.
+    frames: F.
+    negative_text_WD: the encoded negative prompt.
+    drop_text: the share of films that read the negative prompt throughout,
+      which guidance needs.
   """
 
   def loss_fn(params, batch, key):
@@ -62,7 +70,15 @@ def velocity_loss(
   diffusion: DiffusionConfig,
   key: jax.Array,
 ) -> jax.Array:
-  """L of these films, averaged over valid chunks and noisy copies."""
+  """L of eq. (1), averaged over valid chunks and noisy copies.
+
+  Args:
+    film_fn: the network.
+    params: its parameters.
+    films: the batch.
+    diffusion: as in make_teacher_forcing_loss.
+    key: draws noise, times and the frames of policy `random`.
+  """
   for_noise, for_times, for_routing = jax.random.split(key, 3)
   copies = diffusion.copies
   clean = jnp.tile(films.clean_BNFYXC, (1, copies, 1, 1, 1, 1))
@@ -81,13 +97,18 @@ def velocity_loss(
   return films.mean(jnp.square(v - flow.velocity(clean, noise)))
 
 
-def _corrupted(key: jax.Array, x_BNFYXC: jax.Array, most: float) -> jax.Array:
-  """The history with noise of a deviation drawn for each film, up to `most`.
+def _corrupted(
+  key: jax.Array, x_BNFYXC: jax.Array, max_std: float
+) -> jax.Array:
+  """The history plus noise; each film draws its deviation from [0, max_std].
 
-  A rollout reads its own films, which are not quite those it was trained on.
+  A rollout reads chunks that it has generated, which differ a little from those
+  that it was trained on.
   """
-  if not most:
+  if not max_std:
     return x_BNFYXC
   for_share, for_noise = jax.random.split(key)
   share = jax.random.uniform(for_share, (len(x_BNFYXC), 1, 1, 1, 1, 1))
-  return x_BNFYXC + most * share * jax.random.normal(for_noise, x_BNFYXC.shape)
+  return x_BNFYXC + max_std * share * jax.random.normal(
+    for_noise, x_BNFYXC.shape
+  )

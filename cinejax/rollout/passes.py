@@ -17,12 +17,12 @@ import numpy as np
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict, router
 from cinejax.memory.config import SINKS, MemoryConfig
-from cinejax.models.denoiser import Denoised
+from cinejax.models.denoiser import DenoiserOutput
 from cinejax.rollout.state import RolloutState
 
 # what the network returns for the conditional branch and, with guidance, for
 # the negative one
-Branches = tuple[Denoised, ...]
+Branches = tuple[DenoiserOutput, ...]
 
 
 class PassOutput(NamedTuple):
@@ -41,7 +41,9 @@ class PassOutput(NamedTuple):
 class Passes:
   """Runs the network over the state of a rollout, and updates its banks."""
 
-  denoise_fn: Callable[..., Denoised]  # with the signature of models.denoiser's
+  denoise_fn: Callable[
+    ..., DenoiserOutput
+  ]  # with the signature of models.denoiser's
   memory: MemoryConfig
   frames: int  # F
   guidance: float  # w

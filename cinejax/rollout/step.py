@@ -34,7 +34,7 @@ from cinejax.diffusion import flow
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.memory import bank as bank_lib
 from cinejax.memory.config import MemoryConfig
-from cinejax.models.denoiser import Denoised
+from cinejax.models.denoiser import DenoiserOutput
 from cinejax.rollout.config import RolloutConfig
 from cinejax.rollout.denoising import DenoisingLoop
 from cinejax.rollout.passes import Branches, Passes
@@ -52,7 +52,9 @@ from cinejax.rollout.state import (
 class Step:
   """step(params, state, chunk) -> (state, output), pure and scannable."""
 
-  denoise_fn: Callable[..., Denoised]  # with the signature of models.denoiser's
+  denoise_fn: Callable[
+    ..., DenoiserOutput
+  ]  # with the signature of models.denoiser's
   memory: MemoryConfig
   diffusion: DiffusionConfig
   rollout: RolloutConfig

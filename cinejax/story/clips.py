@@ -1,9 +1,9 @@
 """Short clips of story films, painted on demand, to train a codec on.
 
 A clip takes about a millisecond, since only its own frames are painted, so
-nothing is stored. Clip i is from film i mod n and starts at a frame drawn from
-i. That frame is always the last of a latent, so that a cut to another shot
-falls between two latents, as in a whole film.
+nothing is stored. Clip i is cut from film i mod n and starts at a frame drawn
+from the seed and i. That frame is always the last of a latent frame, so that a
+cut to another shot falls between two latent frames, as in a whole film.
 """
 
 from typing import SupportsIndex
@@ -13,11 +13,11 @@ import numpy as np
 
 from cinejax.story import casting, motion, render
 
-_CLIPS_PER_FILM = 8  # different starts in an epoch
+_CLIPS_PER_FILM = 8  # clips with different starts in an epoch
 
 
 class StoryClips:
-  """A sequence of uint8 video_TYXC clips, 64x64, of `clip_frames` frames."""
+  """A sequence of clips, uint8 [clip_frames, 64, 64, 3]."""
 
   def __init__(
     self,
@@ -29,7 +29,16 @@ class StoryClips:
     frames_per_chunk: int = 3,
     stride: int = 4,
   ):
-    """Of the first `films` films of `casting.cast(kind, seed, index)`."""
+    """Clips of the first `films` films of `casting.cast(kind, seed, index)`.
+
+    Args:
+      seed: of the films and of the clips' starts.
+      films: how many films clips are cut from.
+      clip_frames: pixel frames of a clip. A shorter film holds its last frame.
+      kind: of films, one of casting.KINDS.
+      frames_per_chunk: F, latent frames of a chunk.
+      stride: pixel frames of a latent frame.
+    """
     self._seed, self._films, self._kind = seed, films, kind
     self._clip_frames = clip_frames
     self._timing = frames_per_chunk, stride
@@ -41,7 +50,6 @@ class StoryClips:
   def __getitem__(self, index: SupportsIndex) -> np.ndarray:
     index = index.__index__()
     film = casting.cast(self._kind, self._seed, index % self._films)
-    # A film shorter than a clip holds its last frame.
     states = motion.describe(film, *self._timing)
     missing = max(0, self._clip_frames - len(states.x))
     rng = np.random.default_rng([self._seed, index])

@@ -1,9 +1,9 @@
-"""Story films without end, cast when they are asked for.
+"""An endless sequence of story films, cast on request.
 
-A film is handed out as the states of its pixel frames, a few numbers each, and
-painted and encoded on the device inside the update that trains on it
-(`make_painter`). So nothing is stored, no film is seen twice, and the stream is
-a pure function of its seed and of how many films came before.
+A film is delivered as the states of its pixel frames, a few numbers each. The
+update that trains on it paints and encodes it on the device (`make_painter`).
+So nothing is stored, no film is seen twice, and the sequence is a pure function
+of its seed and of the number of films before.
 """
 
 import dataclasses
@@ -27,10 +27,9 @@ Batch = dict[str, Any]
 class StoryFilms:
   """The films numbered 0, 1, 2 ... of a mixture of kinds.
 
-  Film i is of a kind that is drawn for it, and has the number i within its
-  kind. In chunks of fewer latent frames than story films are cast in, a chunk
-  of the cast is a chunk of the film: its shots are shorter, not its chunks
-  more.
+  The kind of film i is drawn from the seed and i, and its number within the
+  kind is i. A film keeps its number of chunks if chunks have fewer latent
+  frames than in casting.py: its shots become shorter.
   """
 
   kinds: tuple[tuple[str, float], ...]  # (kind of casting.KINDS, share)
@@ -48,8 +47,12 @@ class StoryFilms:
     return casting.cast(kind, self.seed, index)
 
   def __getitem__(self, index: int) -> Batch:
-    """One row of a batch: `text`, `mask` and `shots` as of the other films
-    (data/pipeline.py), and `states`, of motion.Frames, [pixel frames]."""
+    """One row of a batch.
+
+    Returns:
+      `text`, `mask` and `shots` as data/pipeline.py describes, and `states`,
+      the fields of motion.Frames with a leading axis of pixel frames.
+    """
     cast = self.cast(index)
     timeline = Timeline(self.film.frames_per_chunk, self.stride, self.film.fps)
     prompts = chunk_prompts(
@@ -73,20 +76,23 @@ class StoryFilms:
     }
 
   def __len__(self) -> int:
-    """More than will ever be asked for."""
+    """A number that no training reaches; Grain needs one."""
     return 2**50
 
 
 def make_painter(
   codec: Codec, appearance_weight: float
 ) -> Callable[[Any, Batch], Batch]:
-  """-> paint(codec params, batch) -> the batch with `latents` and `weight` in
-  the place of `states`; traceable.
+  """Makes paint(codec_params, batch) -> batch, which can be traced.
 
-  `latents` are float32 [B, N F, Y, X, C]. `weight` [B, N F, Y, X, 1] is the
-  weight of the loss in a latent cell: `appearance_weight` where a character
-  covers all of its pixels, 1 where none. Appearances are a small share of the
-  picture, and all that recall is about.
+  It replaces `states` by `latents`, float32 [B, N F, Y, X, C], and `weight`
+  [B, N F, Y, X, 1], the weight of the loss in a latent cell.
+
+  Args:
+    codec: encodes the painted frames.
+    appearance_weight: the weight of a cell whose pixels are all covered by a
+      character; it is 1 if none is. Recall depends on appearances alone, which
+      cover a small share of the picture.
   """
 
   def one(params, states):
@@ -105,7 +111,10 @@ def make_painter(
 
 
 def _pooled(cover_TYX: jax.Array, codec: Codec) -> jax.Array:
-  """Means over the pixels of latent cells, the first frame's alone."""
+  """Means over the pixels of latent cells, [frames, rows, columns].
+
+  The first latent frame is one pixel frame, every other `temporal_stride`.
+  """
   time, space = codec.temporal_stride, codec.spatial_stride
   first, rest = cover_TYX[:1], cover_TYX[1:]
   rows, columns = (size // space for size in cover_TYX.shape[1:])

@@ -12,7 +12,7 @@ import pathlib
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.data.sources import LatentFilms, TrajectoryFilm, made_with
+from cinejax.data.sources import LatentFilms, TrajectoryFilm, read_settings
 from cinejax.models import denoiser
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import (
@@ -150,7 +150,7 @@ def _trajectories(cfg: Config) -> LatentFilms:
       f'config.init.trajectories is {folder}, which holds films without '
       'trajectories; write some with python -m data_prep.trajectories'
     )
-  found = made_with(folder)
+  found = read_settings(folder)
   for name, value in trajectory_settings(cfg).items():
     if found.get(name) != value:
       raise UserError(

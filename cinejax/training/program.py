@@ -19,7 +19,7 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_part
 from cinejax.data import texts
 from cinejax.data.pipeline import make_batches, make_endless_batches
-from cinejax.data.sources import LatentFilms, seeds_below
+from cinejax.data.sources import LatentFilms, casting_seeds
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
@@ -172,8 +172,8 @@ def story_batches(
 def captions(cfg: Config) -> Text:
   """Those encoded ahead (data_prep/texts.py), or else the encoder."""
   large = cfg.text.name != 'hashed' and not cfg.text.actions
-  if large and texts.is_stored(cfg.data.films):
-    return texts.StoredText(cfg.data.films, cfg.text.words, cfg.text.features)
+  if large and texts.has_table(cfg.data.films):
+    return texts.TextTable(cfg.data.films, cfg.text.words, cfg.text.features)
   return load_text(cfg.text)
 
 
@@ -185,7 +185,7 @@ def latent_films(cfg: Config) -> LatentFilms:
       '--config=FILE --weights=CODEC --out=FILMS` and give '
       '--config.data.films=FILMS'
     )
-  if cfg.eval.seed in seeds_below(cfg.data.films):
+  if cfg.eval.seed in casting_seeds(cfg.data.films):
     raise UserError(
       f'{cfg.data.films} holds films of config.eval.seed, {cfg.eval.seed}, '
       'which no training may see; write others, say with --seed=1'

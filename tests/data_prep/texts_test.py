@@ -27,18 +27,18 @@ class Counted:
 
 def test_a_prompt_is_encoded_once_and_read_back(tmp_path):
   text = Counted()
-  assert not texts.is_stored(tmp_path)
+  assert not texts.has_table(tmp_path)
   assert list(encode(tmp_path, PROMPTS, text, 'one')) == [3]
   more = [*PROMPTS, 'new']
   assert list(encode(tmp_path, more, text, 'one')) == [1]
   assert list(encode(tmp_path, more, text, 'two')) == []
-  assert text.asked == more and texts.is_stored(tmp_path)
-  stored = texts.StoredText(tmp_path, 8, 16)
+  assert text.asked == more and texts.has_table(tmp_path)
+  stored = texts.TextTable(tmp_path, 8, 16)
   assert len(stored) == 4 and 'new' in stored
   np.testing.assert_allclose(
     stored.encode(more), HashedText(8, 16).encode(more), atol=2e-3
   )
-  short = texts.StoredText(tmp_path, 1, 16).encode(['ada walks'])
+  short = texts.TextTable(tmp_path, 1, 16).encode(['ada walks'])
   assert short.shape == (1, 1, 16) and short.dtype == np.float32
 
 
@@ -52,15 +52,15 @@ def test_many_prompts_are_many_files(tmp_path, monkeypatch):
 def test_mistakes_are_named(tmp_path):
   list(encode(tmp_path, PROMPTS, Counted(), 'one'))
   with pytest.raises(UserError, match=r"lacks the prompt 'new'.*data_prep"):
-    texts.StoredText(tmp_path, 8, 16).encode(['new'])
+    texts.TextTable(tmp_path, 8, 16).encode(['new'])
   with pytest.raises(
     UserError, match=r'16 features; config\.text\.features is 4'
   ):
-    texts.StoredText(tmp_path, 8, 4).encode(['ada walks'])
+    texts.TextTable(tmp_path, 8, 4).encode(['ada walks'])
   broken = texts.folder(tmp_path) / 'two-00000.safetensors'
   broken.write_bytes(b'no')
   with pytest.raises(UserError, match=r'two-00000.* is not a whole'):
-    texts.StoredText(tmp_path, 8, 16)
+    texts.TextTable(tmp_path, 8, 16)
 
 
 def test_films_list_their_prompts(tmp_path):

@@ -16,12 +16,12 @@ from safetensors.numpy import save_file
 from cinejax.core.errors import UserError
 from cinejax.interop.archive import (
   PUBLISHED_NAME,
-  bare_name,
   find_archive,
   locate,
   open_archive,
 )
 from cinejax.interop.mapped import read_safetensors
+from cinejax.interop.wrappers import bare_name
 
 TORCH = (
   pathlib.Path(__file__).resolve().parents[1]

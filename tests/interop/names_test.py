@@ -51,6 +51,7 @@ def fixture():
     compute_dtype='float32',
     remat='none',
     attention='xla',
+    unroll='none',
   )
   tensors = load_file(FIXTURE)
   weights = {k[2:]: x for k, x in tensors.items() if k.startswith('w.')}

@@ -31,6 +31,7 @@ DIT = DiTConfig(
   compute_dtype='float32',
   remat='none',
   attention='xla',
+  unroll='none',
 )
 # Each program prints the growth of its peak resident memory, and the size of
 # the arrays that it returns.

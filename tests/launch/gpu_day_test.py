@@ -16,7 +16,13 @@ def _run(*args, **env):
   return subprocess.run(
     ['bash', 'launch/gpu_day.sh', *map(str, args)],
     cwd=ROOT,
-    env={**os.environ, 'PYTHON': sys.executable, 'TINY': '1', **env},
+    env={
+      **os.environ,
+      'PYTHON': sys.executable,
+      'TINY': '1',
+      'LIMIT_SCALE': '5',
+      **env,
+    },
     capture_output=True,
     text=True,
   )

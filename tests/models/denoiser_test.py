@@ -16,7 +16,7 @@ from cinejax.models import denoiser, mixing
 from configs import tiny
 
 CHUNKS, FRAMES, TOKENS, HEADS, FEATURES = 4, 3, 4, 2, 8
-GRID = mixing.Grid(frames=FRAMES, rows=2, columns=2, implementation='xla')
+GRID = mixing.TokenGrid(frames=FRAMES, rows=2, columns=2, implementation='xla')
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +69,7 @@ def _history():
 
 
 def _routed_form(window, routed, policy):
-  mixer = mixing.RoutedHistory(
+  mixer = mixing.RoutedHistoryMixer(
     GRID,
     routed=routed,
     by_content=policy == 'camr',
@@ -145,7 +145,7 @@ def test_padding_is_seen_by_no_frame_of_a_bidirectional_film(cfg, params):
 
 
 def test_full_form_is_the_masked_dense_one():
-  mixer = mixing.FullHistory(GRID, CHUNKS)
+  mixer = mixing.FullHistoryMixer(GRID, CHUNKS)
   _agree(
     lambda q, k, v: mixer(q, k, v, None, None, None)[0],
     lambda q, k, v: _dense(q, k, v, _history()),

@@ -10,12 +10,12 @@ from cinejax.memory import router
 from cinejax.models import mixing
 
 FRAMES, WINDOW, ROUTED, SLOTS, TOKENS, HEADS, FEATURES = 3, 3, 2, 9, 4, 2, 8
-GRID = mixing.Grid(frames=FRAMES, rows=2, columns=2, implementation='xla')
+GRID = mixing.TokenGrid(frames=FRAMES, rows=2, columns=2, implementation='xla')
 
 
 @pytest.mark.parametrize('storage', ['compute', 'int8'])
 def test_a_pending_chunk_is_read_as_it_will_be_stored(storage):
-  mixer = mixing.Banked(
+  mixer = mixing.BankMixer(
     GRID,
     routed=ROUTED,
     by_content=True,

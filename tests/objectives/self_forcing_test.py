@@ -139,7 +139,7 @@ def test_without_a_cotangent_nothing_is_replayed(studio):
     jax.debug.callback(lambda: passes.append(1))
     shape = (cfg.layers, 2, 1, 3, cfg.heads, cfg.head_features)
     none = jnp.zeros((cfg.layers, 2, 1, one.cfg.memory.routed_frames), int)
-    return denoiser.Denoised(
+    return denoiser.DenoiserOutput(
       velocity_BFYXC=params * x_BSFYXC[:, 0],
       key_LBSTHK=jnp.zeros(shape),
       value_LBSTHK=jnp.zeros(shape),

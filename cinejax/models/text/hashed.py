@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cinejax.core.errors import UserError
+from cinejax.models.text.prompts import note_cut
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _PERIOD_RATIO = 100.0  # longest to shortest period of eq. (3)
@@ -45,7 +46,9 @@ class HashedText:
     text_nWD = np.zeros((len(prompts), self._words, self._features), np.float32)
     order_WD = _waves(self._words, self._features)
     for text_WD, prompt in zip(text_nWD, prompts, strict=True):
-      for w, word in enumerate(tokenise(prompt)[: self._words]):
+      words = tokenise(prompt)
+      note_cut(prompt, max(0, len(words) - self._words))
+      for w, word in enumerate(words[: self._words]):
         code_D = _code(word, self._features)
         text_WD[w] = np.sqrt(0.5) * code_D + order_WD[w]
     return text_nWD

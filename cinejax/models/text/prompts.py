@@ -5,12 +5,14 @@ import html
 import importlib.util
 import pathlib
 import re
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from cinejax.core.errors import UserError
+from cinejax.core.notes import note
 
 _CACHED = 256  # prompts; one of Wan takes a megabyte or two
 
@@ -28,6 +30,15 @@ def clean(prompt: str) -> str:
   # twice, for pages that quote pages
   prompt = html.unescape(html.unescape(prompt))
   return re.sub(r'\s+', ' ', prompt).strip()
+
+
+def note_cut(prompt: str, unread: int) -> None:
+  """Says, once for a prompt, that its last `unread` tokens are not read."""
+  if unread:
+    note(
+      f'the prompt "{textwrap.shorten(prompt, 60, placeholder=" …")}" is '
+      f'longer than the text encoder reads; its last {unread} tokens are cut'
+    )
 
 
 class Tokens:
@@ -65,7 +76,10 @@ class Tokens:
     ids_nW = np.zeros((len(prompts), self._words), np.int32)  # 0 is padding
     mask_nW = np.zeros_like(ids_nW)
     for ids_W, mask_W, prompt in zip(ids_nW, mask_nW, prompts, strict=True):
-      ids = self._tokenizer.encode(clean(prompt)).ids
+      encoding = self._tokenizer.encode(clean(prompt))
+      masks = (part.special_tokens_mask for part in encoding.overflowing)
+      note_cut(clean(prompt), sum(mask.count(0) for mask in masks))
+      ids = encoding.ids
       ids_W[: len(ids)], mask_W[: len(ids)] = ids, 1
     return ids_nW, mask_nW
 

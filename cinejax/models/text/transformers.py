@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cinejax.core.errors import UserError
-from cinejax.models.text.prompts import clean
+from cinejax.models.text.prompts import clean, note_cut
 
 
 def make_encode_fn(
@@ -48,6 +48,8 @@ def make_encode_fn(
     ) from error
 
   def encode_fn(prompt: str) -> np.ndarray:
+    whole = tokenizer(clean(prompt), verbose=False).input_ids
+    note_cut(prompt, max(0, len(whole) - words))
     tokens = tokenizer(
       clean(prompt), truncation=True, max_length=words, return_tensors='pt'
     )

@@ -56,3 +56,11 @@ def test_padding_is_zero_and_long_prompts_are_cut():
   assert short[:2].any(axis=1).all() and not short[2].any()
   np.testing.assert_array_equal(long[:2], short[:2])
   assert long.shape == (3, 64) and long.dtype == np.float32
+
+
+def test_what_is_cut_of_a_prompt_is_said_once(capsys):
+  text = hashed.HashedText(3, 4)
+  for _ in range(2):
+    text.encode(['one two three', 'one two three four five'])
+  said = capsys.readouterr().err
+  assert said.count('note: ') == 1 and 'its last 2 tokens are cut' in said

@@ -39,6 +39,14 @@ def test_prompts_become_padded_tokens_that_end(folder):
   np.testing.assert_array_equal(mask, ids != 0)
 
 
+def test_what_is_cut_of_a_prompt_is_said_once(folder, capsys):
+  tokens = Tokens(folder, 4)
+  for _ in range(2):
+    tokens(['ada walks left', 'walks walks left ada ada'])
+  said = capsys.readouterr().err
+  assert said.count('note: ') == 1 and 'its last 2 tokens are cut' in said
+
+
 def test_a_missing_tokenizer_is_named(tmp_path):
   pytest.importorskip('tokenizers')
   with pytest.raises(UserError, match=r'tokenizer\.json'):
