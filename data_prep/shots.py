@@ -4,7 +4,7 @@ One pass over the file finds the cuts (in the original frames) and the bars
 around the picture. Then every shot is resampled by itself, so that it contains
 no frame of another shot,
 
-  frame k of a shot is its original frame floor(k rate / fps),            (1)
+  frame k of a shot is what the file shows k / fps seconds after its start, (1)
 
 and shortened at its end to whole chunks: 1 + s (n F - 1) frames for the first
 shot of a film, s n F for later ones (cinejax.film.timeline). A clip that is too
@@ -14,18 +14,21 @@ long for one film becomes several films, each of which begins with a shot.
 import dataclasses
 import fractions
 import itertools
+import math
 import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from cinejax.core.errors import UserError
 from cinejax.evaluation.metrics.cuts import detect_cuts
-from cinejax.film.media import probe, read_frames
+from cinejax.film.media import TimedImage, probe, read_frames, read_timed
 from cinejax.film.timeline import Timeline
 
 Box = tuple[int, int, int, int]  # (top, bottom, left, right), in pixels
 
 _BAR = 32.0  # of 255; the mean of a row or column in a bar is never more
+_ROUNDING = 1e-6  # of a frame
 _SAMPLE = 5  # one in so many frames is searched for bars
 
 
@@ -38,6 +41,9 @@ class Survey:
   height: int  # pixels, bars included
   cuts: tuple[int, ...]  # original frames at which a new shot starts
   picture: Box  # without bars
+  # seconds at which each frame appears and the last one ends, if the rate
+  # varies; () = constant
+  times: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +71,13 @@ def survey(path: str | os.PathLike) -> Survey:
   Raises UserError if the file is damaged.
   """
   info = probe(path)
-  bars = _Bars()
-  cuts = detect_cuts(bars.watch(read_frames(path)))
-  return Survey(bars.count, info.fps, info.height, cuts, bars.picture())
+  bars, clock = _Bars(), _Clock(info.fps)
+  cuts = detect_cuts(bars.watch(clock.watch(read_timed(path))))
+  if not bars.count:
+    raise UserError(f'{path}: has no frames')
+  return Survey(
+    bars.count, info.fps, info.height, cuts, bars.picture(), clock.times()
+  )
 
 
 def plan_films(
@@ -86,7 +96,7 @@ def plan_films(
   dropped = []
   bounds = itertools.pairwise((0, *found.cuts, found.frames))
   for shot, (start, stop) in enumerate(bounds):
-    frames = _resample(start, stop, found.rate, timeline.fps)
+    frames = _resample(start, stop, found, timeline.fps)
     room = film_chunks - sum(excerpt.chunks for excerpt in films[-1])
     wanted = min(most, timeline.shot_chunks(len(frames), opens=False))
     if films[-1] and wanted > room:
@@ -128,12 +138,37 @@ def read_films(
 
 
 def _resample(
-  start: int, stop: int, rate: fractions.Fraction, fps: float
+  start: int, stop: int, found: Survey, fps: float
 ) -> tuple[int, ...]:
-  """Eq. (1)."""
-  step = rate / fractions.Fraction(fps)
+  """Eq. (1), in original frames."""
+  if found.times:
+    secs = found.times[stop] - found.times[start]
+    count = max(1, math.ceil(secs * fps - _ROUNDING))
+    shown = np.array(found.times[start:stop]) - _ROUNDING / fps
+    wanted = found.times[start] + np.arange(count) / fps
+    frames = start - 1 + np.searchsorted(shown, wanted, 'right')
+    return tuple(frames.tolist())
+  step = found.rate / fractions.Fraction(fps)
   frames = (start + int(k * step) for k in itertools.count())
   return tuple(itertools.takewhile(lambda frame: frame < stop, frames))
+
+
+class _Clock:
+  """Keeps the times of frames, if their rate varies."""
+
+  def __init__(self, rate: fractions.Fraction) -> None:
+    self._rate, self._varies = fractions.Fraction(rate), False
+    self._times, self._end = [], 0.0
+
+  def watch(self, timed: Iterator[TimedImage]) -> Iterator[np.ndarray]:
+    for image_YXC, start, stop in timed:
+      self._varies |= start != len(self._times) / self._rate
+      self._times.append(float(start))
+      self._end = float(stop)
+      yield image_YXC
+
+  def times(self) -> tuple[float, ...]:
+    return (*self._times, self._end) if self._varies else ()
 
 
 class _Bars:

@@ -1,13 +1,13 @@
 """Video files and image bytes.
 
 Films are written as H.264, yuv420p, BT.709, which all browsers and players
-show. Pixel frames are uint8 RGB. A file that is read is assumed to have a
-constant frame rate: frame i is on screen from i / rate seconds on.
+show. Pixel frames are uint8 RGB. Frames that are read are those that a player
+shows (film/showing.py), at the times that the file gives (film/footage.py).
 """
 
-import contextlib
 import fractions
 import io
+import math
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -19,10 +19,8 @@ from PIL import Image
 
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
-
-# A file is truncated if it has fewer frames than this share of its stated
-# length, which is rounded and may be the length of the sound.
-_COMPLETE = 0.9
+from cinejax.film import footage
+from cinejax.film.showing import resized, shown
 
 _MIN_HEIGHT = 256  # pixels; `watchable_scale` enlarges smaller films
 
@@ -85,11 +83,33 @@ def watchable_scale(height: int) -> int:
 
 
 def probe(path: str | os.PathLike) -> VideoInfo:
-  """What the file states; UserError if it holds no video."""
-  with _open(path) as (_, stream):
-    return VideoInfo(
-      stream.height, stream.width, stream.average_rate, stream.frames
-    )
+  """What the file states, in the size that is shown.
+
+  Raises UserError if it holds no video.
+  """
+  with footage.open_video(path) as (container, stream):
+    rate, frames = footage.frame_rate(stream), stream.frames
+    frame = next(container.decode(stream), None)
+    if frame is None:
+      return VideoInfo(stream.height, stream.width, rate, frames)
+    image_YXC = shown(frame, stream.sample_aspect_ratio, str(path))
+    return VideoInfo(*image_YXC.shape[:2], rate, frames)
+
+
+class TimedImage(NamedTuple):
+  image_YXC: np.ndarray  # uint8, RGB
+  start: fractions.Fraction  # seconds after the first frame
+  stop: fractions.Fraction  # when the next frame replaces it
+
+
+def read_timed(path: str | os.PathLike) -> Iterator[TimedImage]:
+  """Yields every frame with the times at which it is shown.
+
+  All frames have the size of the first one. Raises UserError for a file that
+  is missing, broken, empty or truncated.
+  """
+  for timed, screen in _decoded(path):
+    yield TimedImage(screen.show(timed.frame), timed.start, timed.stop)
 
 
 def read_frames(
@@ -115,22 +135,53 @@ def read_frames(
     UserError: for a file that is missing, broken, empty, truncated, or
       smaller than `crop`.
   """
-  decoded, yielded = 0, 0
-  with _open(path) as (container, stream):
-    rate = stream.average_rate
-    step = rate / fractions.Fraction(fps) if fps else fractions.Fraction(1)
-    for frame in container.decode(stream):
-      if stop is not None and decoded >= stop:
-        return
-      while start + int(yielded * step) == decoded:
-        yield _shape(frame, crop, size, path)
+  decoded = yielded = 0
+  origin = None  # when frame `start` is shown
+  for timed, screen in _decoded(path):
+    if stop is not None and decoded >= stop:
+      return
+    if decoded >= start:
+      origin = timed.start if origin is None else origin
+      repeats = 1
+      if fps is not None:
+        secs = timed.stop - origin
+        repeats = math.ceil(secs * fractions.Fraction(fps)) - yielded
+      if repeats > 0:
+        image_YXC = _shape(screen.show(timed.frame), crop, size, path)
+      for _ in range(repeats):
+        yield image_YXC
         yielded += 1
-      decoded += 1
-    stated = _stated_frames(container, stream)
-  if decoded < _COMPLETE * stated:
-    raise UserError(f'{path}: ends at frame {decoded} of {stated}; truncated?')
+    decoded += 1
   if not yielded:
     raise UserError(f'{path}: has {decoded} frames, none from {start} on')
+
+
+class _Screen:
+  """Shows the frames of a file in the size of the first one."""
+
+  def __init__(self, path: str | os.PathLike, stream: av.VideoStream):
+    self._name, self._stream = str(path), stream
+    self._size: tuple[int, int] | None = None
+
+  def show(self, frame: av.VideoFrame) -> np.ndarray:
+    aspect = self._stream.sample_aspect_ratio
+    image_YXC = shown(frame, aspect, self._name)
+    height, width = image_YXC.shape[:2]
+    self._size = self._size or (height, width)
+    if self._size == (height, width):
+      return image_YXC
+    return resized(image_YXC, self._size)
+
+
+def _decoded(
+  path: str | os.PathLike,
+) -> Iterator[tuple[footage.TimedFrame, _Screen]]:
+  with footage.open_video(path) as (container, stream):
+    screen, decoded = _Screen(path, stream), 0
+    for timed in footage.timed_frames(container, stream):
+      yield timed, screen
+      decoded += 1
+    footage.check_complete(path, container, stream, decoded)
 
 
 def encode_frame(
@@ -148,43 +199,13 @@ def save_image(path: str | os.PathLike, image: Image.Image) -> None:
     image.save(partial)
 
 
-@contextlib.contextmanager
-def _open(
-  path: str | os.PathLike,
-) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-  try:
-    with av.open(str(path)) as container:
-      if not container.streams.video:
-        raise UserError(f'{path}: holds no video')
-      stream = container.streams.video[0]
-      if not stream.average_rate:
-        raise UserError(f'{path}: states no frame rate, so it has no frames')
-      stream.thread_type = 'AUTO'
-      yield container, stream
-  except av.error.FFmpegError as error:
-    reason = error.strerror or error
-    raise UserError(f'{path}: cannot be read as video ({reason})') from error
-
-
-def _stated_frames(
-  container: av.container.InputContainer, stream: av.VideoStream
-) -> int:
-  """The frames that the file states, or that follow from its length."""
-  if stream.frames:
-    return stream.frames
-  if stream.duration:
-    return int(stream.duration * stream.time_base * stream.average_rate)
-  return int((container.duration or 0) / av.time_base * stream.average_rate)
-
-
 def _shape(
-  frame: av.VideoFrame,
+  image_YXC: np.ndarray,
   crop: tuple[int, int, int, int] | None,
   size: tuple[int, int] | None,
   path: str | os.PathLike,
 ) -> np.ndarray:
-  """The frame as uint8 [Y, X, 3], cropped and then resized."""
-  image_YXC = frame.to_ndarray(format='rgb24')
+  """The frame cropped and then resized."""
   if crop:
     top, bottom, left, right = crop
     height, width = image_YXC.shape[:2]
@@ -194,8 +215,7 @@ def _shape(
       )
     image_YXC = image_YXC[top:bottom, left:right]
   if size:
-    image = Image.fromarray(image_YXC)
-    image_YXC = np.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS))
+    image_YXC = resized(image_YXC, size)
   return image_YXC
 
 

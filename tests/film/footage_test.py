@@ -1,0 +1,363 @@
+"""Clips are shown upright, in their colours and at their times."""
+
+import fractions
+import io
+import struct
+import types
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorRange, Colorspace
+
+from cinejax.core.errors import UserError
+from cinejax.film import media, showing
+from cinejax.film.timeline import Timeline
+from data_prep import shots
+
+EXACT = {'qp': '0', 'bf': '0'}  # of libx264
+RED, BLUE = (200, 30, 30), (30, 40, 200)
+MS = fractions.Fraction(1, 1000)
+
+
+def _grey(number, height=32, width=48):
+  return np.full((height, width, 3), 20 + 5 * number, np.uint8)
+
+
+def _write(path, frames, times=None, rate=24, tick=MS, codec='libx264', **is_):
+  """A file with frames at `times` in ticks; `is_` sets the stream."""
+  pixels = is_.pop('pixels', 'yuv420p')
+  options = {'qp': '0'} if codec == 'libx264' else {}
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream(codec, rate=rate, options=options)
+    stream.height, stream.width = frames[0].shape[:2]
+    stream.pix_fmt = pixels
+    for name, value in is_.items():
+      if name == 'rotation':
+        stream.set_display_rotation(value)
+      elif name == 'matrix':
+        stream.set_display_matrix(value)
+      else:
+        setattr(stream.codec_context, name, value)
+    if times:
+      stream.time_base = stream.codec_context.time_base = tick
+    for index, image_YXC in enumerate(frames):
+      has_alpha = image_YXC.shape[2] == 4
+      frame = av.VideoFrame.from_ndarray(
+        image_YXC, 'rgba' if has_alpha else 'rgb24'
+      ).reformat(
+        format=pixels,
+        dst_colorspace=is_.get('colorspace'),
+        dst_color_range=is_.get('color_range'),
+      )
+      frame.pts = times[index] if times else index
+      frame.time_base = tick if times else fractions.Fraction(1, rate)
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  return path
+
+
+def _numbers(frames):
+  return [round((float(frame.mean()) - 20) / 5) for frame in frames]
+
+
+def _sides():
+  """Red at the left, blue at the right, white at the top left."""
+  image_YXC = np.empty((32, 48, 3), np.uint8)
+  image_YXC[:, :24], image_YXC[:, 24:] = RED, BLUE
+  image_YXC[:16, :16] = 255
+  return image_YXC
+
+
+@pytest.mark.parametrize('degrees', [0, 90, 180, 270])
+def test_rotation(tmp_path, degrees):
+  path = _write(tmp_path / 'a.mp4', [_sides()] * 3, rotation=degrees)
+  found = next(media.read_frames(path))
+  want = np.rot90(_sides(), degrees // 90)
+  assert found.shape == want.shape
+  assert np.abs(found.astype(int) - want).mean() < 8
+  assert media.probe(path)[:2] == want.shape[:2]
+
+
+@pytest.mark.parametrize(
+  ('cells', 'mirror'),
+  [
+    ((-1, 0, 0, 1), lambda x: x[:, ::-1]),
+    ((1, 0, 0, -1), lambda x: x[::-1]),
+    ((0, 1, 1, 0), lambda x: x.swapaxes(0, 1)),
+    ((0, -1, -1, 0), lambda x: x[::-1, ::-1].swapaxes(0, 1)),
+  ],
+)
+def test_mirroring(cells, mirror):
+  a, b, c, d = (cell * 2**16 for cell in cells)
+  matrix = struct.pack('9i', a, b, 0, c, d, 0, 0, 0, 2**30)
+
+  side_data = {av.sidedata.sidedata.Type.DISPLAYMATRIX: matrix}
+  found = showing._turned(_sides(), types.SimpleNamespace(side_data=side_data))
+  np.testing.assert_array_equal(found, mirror(_sides()))
+
+
+@pytest.mark.parametrize(
+  ('aspect', 'size'), [((2, 1), (32, 96)), ((1, 2), (64, 48))]
+)
+def test_pixels_become_square(tmp_path, aspect, size):
+  path = _write(
+    tmp_path / 'a.mp4',
+    [_sides()] * 3,
+    sample_aspect_ratio=fractions.Fraction(*aspect),
+  )
+  found = next(media.read_frames(path))
+  assert found.shape[:2] == size == media.probe(path)[:2]
+  assert np.abs(found[-4, 4].astype(int) - RED).max() < 12
+
+
+@pytest.mark.parametrize('matrix', [Colorspace.ITU601, Colorspace.ITU709])
+@pytest.mark.parametrize('scale', [ColorRange.MPEG, ColorRange.JPEG])
+def test_matrix_and_range(tmp_path, matrix, scale):
+  path = _write(
+    tmp_path / 'a.mp4',
+    [_sides()] * 3,
+    colorspace=matrix,
+    color_range=scale,
+  )
+  found = next(media.read_frames(path))
+  assert np.abs(found[-4, 4].astype(int) - RED).max() < 8
+  assert np.abs(found[-4, -4].astype(int) - BLUE).max() < 8
+
+
+@pytest.mark.parametrize(
+  ('height', 'matrix'), [(64, Colorspace.ITU601), (720, Colorspace.ITU709)]
+)
+def test_untagged_colours_are_those_of_their_size(height, matrix):
+  image_YXC = np.full((height, 64, 3), RED, np.uint8)
+  frame = av.VideoFrame.from_ndarray(image_YXC, 'rgb24').reformat(
+    format='yuv444p', dst_colorspace=matrix, dst_color_range=ColorRange.MPEG
+  )
+  frame.colorspace = 2  # unspecified
+  np.testing.assert_allclose(showing.shown(frame, None, 'a')[9, 9], RED, atol=3)
+
+
+def test_ten_bits(tmp_path):
+  path = _write(tmp_path / 'a.mp4', [_sides()] * 3, pixels='yuv420p10le')
+  assert (
+    np.abs(next(media.read_frames(path))[-4, 4].astype(int) - RED).max() < 8
+  )
+
+
+def _pq(nits):
+  """SMPTE ST 2084: luminance -> signal, 0 to 1."""
+  power = (nits / 10_000) ** 0.1593017578125
+  return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def _hdr_frame(signal, transfer):
+  frame = av.VideoFrame(64, 64, 'yuv420p10le')
+  for plane, value in zip(
+    frame.planes, (64 + 876 * signal, 512, 512), strict=True
+  ):
+    samples = np.full(plane.buffer_size // 2, round(value), np.uint16)
+    plane.update(samples.tobytes())
+  frame.color_trc, frame.color_primaries, frame.colorspace = transfer, 9, 9
+  frame.color_range = ColorRange.MPEG
+  return frame
+
+
+def test_hdr_is_converted_and_said(capsys):
+  white = showing.shown(_hdr_frame(_pq(203), 16), None, 'pq.mkv')[9, 9]
+  grey = showing.shown(_hdr_frame(_pq(203 * 0.18), 16), None, 'pq.mkv')[9, 9]
+  assert white.min() >= 250
+  np.testing.assert_allclose(grey, 105, atol=25)
+  hlg = showing.shown(_hdr_frame(0.75, 18), None, 'hlg.mov')[9, 9]
+  assert hlg.min() >= 245
+  said = capsys.readouterr().err
+  assert said.count('pq.mkv is HDR') == said.count('hlg.mov is HDR') == 1
+
+
+def test_transparent_clips_are_on_white_and_said(tmp_path, capsys):
+  rgba_YXC = np.zeros((32, 48, 4), np.uint8)
+  rgba_YXC[:, 24:] = (*BLUE, 255)
+  path = _write(
+    tmp_path / 'a.mov', [rgba_YXC] * 3, codec='qtrle', pixels='argb'
+  )
+  found = next(media.read_frames(path))
+  assert found[9, 4].tolist() == [255] * 3
+  np.testing.assert_array_equal(found[9, 40], BLUE)
+  assert 'transparent parts' in capsys.readouterr().err
+
+
+def test_fields_are_not_mixed():
+  image_YXC = np.zeros((9, 4, 3), np.uint8)
+  image_YXC[1::2] = 255  # the other field shows another moment
+  np.testing.assert_array_equal(showing._first_field(image_YXC), 0)
+
+
+def test_an_interlaced_clip_is_said(tmp_path, capsys):
+  path = tmp_path / 'a.mp4'
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream(
+      'libx264', rate=25, options={'x264-params': 'interlaced=1:qp=0'}
+    )
+    stream.height, stream.width, stream.pix_fmt = 64, 64, 'yuv420p'
+    for number in range(4):
+      image_YXC = _grey(number, 64, 64)
+      image_YXC[1::2] = 250
+      frame = av.VideoFrame.from_ndarray(image_YXC, 'rgb24')
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  frames = list(media.read_frames(path))
+  assert 'is interlaced' in capsys.readouterr().err
+  assert max(int(frame.std()) for frame in frames) < 40
+
+
+def test_frames_are_shown_at_their_times(tmp_path):
+  times = [0, 100, 200, 300, 1300, 2300, 2400, 2500]  # ms
+  frames = [_grey(number) for number in range(8)]
+  path = _write(tmp_path / 'a.mp4', frames, times)
+  found = _numbers(media.read_frames(path, fps=10))
+  assert found == [0, 1, 2, *[3] * 10, *[4] * 10, 5, 6, 7]
+  assert _numbers(media.read_frames(path)) == list(range(8))
+  assert _numbers(media.read_frames(path, start=3, stop=5, fps=2)) == [
+    3,
+    3,
+    4,
+    4,
+  ]
+
+
+def test_training_films_follow_times(tmp_path):
+  times = [0, 100, 200, 300, 1300, 2300, 2400, 2500]
+  frames = [_grey(number) for number in range(8)]
+  path = _write(tmp_path / 'a.mp4', frames, times)
+  found = shots.survey(path)
+  plan = shots.plan_films(found, Timeline(1, 1, 10.0), 100)
+  kept = plan.films[0][0].frames
+  assert kept[:24] == (0, 1, 2, *[3] * 10, *[4] * 10, 5)
+  (video,) = shots.read_films(path, plan, found.picture, (32, 48))
+  assert tuple(_numbers(video)) == kept
+
+
+@pytest.mark.parametrize('rate', [24, fractions.Fraction(30_000, 1001), 60])
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv', 'mov', 'avi', 'ts'])
+def test_rounded_times_of_constant_rates_are_constant(tmp_path, rate, suffix):
+  frames = [_grey(number) for number in range(40)]
+  path = tmp_path / f'a.{suffix}'
+  media_rate = fractions.Fraction(rate)
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream('libx264', rate=media_rate, options=EXACT)
+    stream.height, stream.width, stream.pix_fmt = 32, 48, 'yuv420p'
+    for image_YXC in frames:
+      frame = av.VideoFrame.from_ndarray(image_YXC, 'rgb24')
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  assert _numbers(media.read_frames(path, fps=rate)) == list(range(40))
+  if suffix != 'ts':
+    assert not shots.survey(path).times
+
+
+def test_a_stream_that_starts_late_begins_with_its_first_frame(tmp_path):
+  frames = [_grey(number) for number in range(4)]
+  path = _write(tmp_path / 'a.mkv', frames, [5000, 5100, 5200, 5300])
+  assert _numbers(media.read_frames(path, fps=10)) == [0, 1, 2, 3]
+
+
+def test_what_an_edit_list_removes_is_not_shown(tmp_path):
+  path = _write(tmp_path / 'a.mp4', [_grey(n) for n in range(12)], rate=10)
+  data = bytearray(path.read_bytes())
+  at = data.index(b'elst')
+  version, count = data[at + 4], int.from_bytes(data[at + 8 : at + 12], 'big')
+  assert (version, count) == (0, 1)
+  ticks = fractions.Fraction(10_240)  # of the media, a second
+  begin = int.from_bytes(data[at + 16 : at + 20], 'big') + int(ticks * 4 / 10)
+  data[at + 12 : at + 20] = struct.pack('>Ii', 800, begin)
+  path.write_bytes(data)
+  assert _numbers(media.read_frames(path))[0] == 4
+
+
+def _with_cover(path, cover_first):
+  jpeg = io.BytesIO()
+  media.Image.fromarray(np.full((64, 64, 3), 9, np.uint8)).save(jpeg, 'jpeg')
+  with av.open(str(path), 'w') as container:
+
+    def add_film():
+      film = container.add_stream('libx264', rate=24, options=EXACT)
+      film.height, film.width, film.pix_fmt = 32, 48, 'yuv420p'
+      return film
+
+    if not cover_first:
+      film = add_film()
+    cover = container.add_stream('mjpeg', rate=1)
+    cover.height = cover.width = 64
+    cover.pix_fmt = 'yuvj420p'
+    cover.disposition = 0x400
+    if cover_first:
+      film = add_film()
+    packet = av.Packet(jpeg.getvalue())
+    packet.stream, packet.pts, packet.dts = cover, 0, 0
+    packet.is_keyframe = True
+    container.start_encoding()
+    container.mux(packet)
+    for number in range(6):
+      frame = av.VideoFrame.from_ndarray(_grey(number), 'rgb24')
+      container.mux(film.encode(frame))
+    container.mux(film.encode(None))
+
+
+@pytest.mark.parametrize('cover_first', [False, True])
+def test_cover_art_is_not_the_film(tmp_path, cover_first):
+  _with_cover(tmp_path / 'a.mp4', cover_first)
+  assert _numbers(media.read_frames(tmp_path / 'a.mp4')) == list(range(6))
+
+
+def test_of_several_streams_one_is_said(tmp_path, capsys):
+  path = tmp_path / 'a.mkv'
+  with av.open(str(path), 'w') as container:
+    streams = [
+      container.add_stream('libx264', rate=24, options=EXACT) for _ in range(2)
+    ]
+    for stream in streams:
+      stream.height, stream.width, stream.pix_fmt = 32, 48, 'yuv420p'
+    for number in range(4):
+      for stream in streams:
+        frame = av.VideoFrame.from_ndarray(_grey(number), 'rgb24')
+        frame.pts = number
+        container.mux(stream.encode(frame))
+    for stream in streams:
+      container.mux(stream.encode(None))
+  assert _numbers(media.read_frames(path)) == [0, 1, 2, 3]
+  assert 'has 2 video streams; stream 0 is used' in capsys.readouterr().err
+
+
+def test_a_wrong_length_is_no_truncation(tmp_path):
+  """The sound is longer than the picture, and the file states its length."""
+  path = tmp_path / 'a.mkv'
+  with av.open(str(path), 'w') as container:
+    film = container.add_stream('libx264', rate=24, options=EXACT)
+    film.height, film.width, film.pix_fmt = 32, 48, 'yuv420p'
+    sound = container.add_stream('pcm_s16le', rate=8000, layout='mono')
+    for number in range(12):
+      frame = av.VideoFrame.from_ndarray(_grey(number), 'rgb24')
+      container.mux(film.encode(frame))
+    container.mux(film.encode(None))
+    samples = av.AudioFrame.from_ndarray(
+      np.zeros((1, 80_000), np.int16), 's16', 'mono'
+    )
+    samples.sample_rate, samples.pts = 8000, 0
+    container.mux(sound.encode(samples))
+    container.mux(sound.encode(None))
+  assert _numbers(media.read_frames(path)) == list(range(12))
+  data = path.read_bytes()
+  path.write_bytes(data[: len(data) // 50])
+  with pytest.raises(UserError, match=r'a\.mkv'):
+    list(media.read_frames(path))
+
+
+def test_frames_of_another_size_get_that_of_the_first(tmp_path):
+  path = tmp_path / 'a.mjpeg'
+  data = b''
+  for size in ((32, 48), (64, 96)):
+    buffer = io.BytesIO()
+    media.Image.fromarray(_grey(3, *size)).save(buffer, 'jpeg')
+    data += buffer.getvalue()
+  path.write_bytes(data)
+  frames = list(media.read_frames(path))
+  assert [frame.shape for frame in frames] == [(32, 48, 3)] * 2
