@@ -3,7 +3,6 @@
 import fractions
 import io
 import struct
-import types
 
 import av
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
 from cinejax.core.errors import UserError
-from cinejax.film import media, showing
+from cinejax.film import media
 from cinejax.film.timeline import Timeline
 from data_prep import shots
 
@@ -80,24 +79,6 @@ def test_rotation(tmp_path, degrees):
 
 
 @pytest.mark.parametrize(
-  ('cells', 'mirror'),
-  [
-    ((-1, 0, 0, 1), lambda x: x[:, ::-1]),
-    ((1, 0, 0, -1), lambda x: x[::-1]),
-    ((0, 1, 1, 0), lambda x: x.swapaxes(0, 1)),
-    ((0, -1, -1, 0), lambda x: x[::-1, ::-1].swapaxes(0, 1)),
-  ],
-)
-def test_mirroring(cells, mirror):
-  a, b, c, d = (cell * 2**16 for cell in cells)
-  matrix = struct.pack('9i', a, b, 0, c, d, 0, 0, 0, 2**30)
-
-  side_data = {av.sidedata.sidedata.Type.DISPLAYMATRIX: matrix}
-  found = showing._turned(_sides(), types.SimpleNamespace(side_data=side_data))
-  np.testing.assert_array_equal(found, mirror(_sides()))
-
-
-@pytest.mark.parametrize(
   ('aspect', 'size'), [((2, 1), (32, 96)), ((1, 2), (64, 48))]
 )
 def test_pixels_become_square(tmp_path, aspect, size):
@@ -125,52 +106,11 @@ def test_matrix_and_range(tmp_path, matrix, scale):
   assert np.abs(found[-4, -4].astype(int) - BLUE).max() < 8
 
 
-@pytest.mark.parametrize(
-  ('height', 'matrix'), [(64, Colorspace.ITU601), (720, Colorspace.ITU709)]
-)
-def test_untagged_colours_are_those_of_their_size(height, matrix):
-  image_YXC = np.full((height, 64, 3), RED, np.uint8)
-  frame = av.VideoFrame.from_ndarray(image_YXC, 'rgb24').reformat(
-    format='yuv444p', dst_colorspace=matrix, dst_color_range=ColorRange.MPEG
-  )
-  frame.colorspace = 2  # unspecified
-  np.testing.assert_allclose(showing.shown(frame, None, 'a')[9, 9], RED, atol=3)
-
-
 def test_ten_bits(tmp_path):
   path = _write(tmp_path / 'a.mp4', [_sides()] * 3, pixels='yuv420p10le')
   assert (
     np.abs(next(media.read_frames(path))[-4, 4].astype(int) - RED).max() < 8
   )
-
-
-def _pq(nits):
-  """SMPTE ST 2084: luminance -> signal, 0 to 1."""
-  power = (nits / 10_000) ** 0.1593017578125
-  return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
-
-
-def _hdr_frame(signal, transfer):
-  frame = av.VideoFrame(64, 64, 'yuv420p10le')
-  for plane, value in zip(
-    frame.planes, (64 + 876 * signal, 512, 512), strict=True
-  ):
-    samples = np.full(plane.buffer_size // 2, round(value), np.uint16)
-    plane.update(samples.tobytes())
-  frame.color_trc, frame.color_primaries, frame.colorspace = transfer, 9, 9
-  frame.color_range = ColorRange.MPEG
-  return frame
-
-
-def test_hdr_is_converted_and_said(capsys):
-  white = showing.shown(_hdr_frame(_pq(203), 16), None, 'pq.mkv')[9, 9]
-  grey = showing.shown(_hdr_frame(_pq(203 * 0.18), 16), None, 'pq.mkv')[9, 9]
-  assert white.min() >= 250
-  np.testing.assert_allclose(grey, 105, atol=25)
-  hlg = showing.shown(_hdr_frame(0.75, 18), None, 'hlg.mov')[9, 9]
-  assert hlg.min() >= 245
-  said = capsys.readouterr().err
-  assert said.count('pq.mkv is HDR') == said.count('hlg.mov is HDR') == 1
 
 
 def test_transparent_clips_are_on_white_and_said(tmp_path, capsys):
@@ -183,12 +123,6 @@ def test_transparent_clips_are_on_white_and_said(tmp_path, capsys):
   assert found[9, 4].tolist() == [255] * 3
   np.testing.assert_array_equal(found[9, 40], BLUE)
   assert 'transparent parts' in capsys.readouterr().err
-
-
-def test_fields_are_not_mixed():
-  image_YXC = np.zeros((9, 4, 3), np.uint8)
-  image_YXC[1::2] = 255  # the other field shows another moment
-  np.testing.assert_array_equal(showing._first_field(image_YXC), 0)
 
 
 def test_an_interlaced_clip_is_said(tmp_path, capsys):

@@ -1,0 +1,86 @@
+"""Single frames become the pixels that a player shows."""
+
+import struct
+import types
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorRange, Colorspace
+
+from cinejax.film import showing
+
+RED, BLUE = (200, 30, 30), (30, 40, 200)
+
+
+def _sides():
+  """Red at the left, blue at the right, white at the top left."""
+  image_YXC = np.empty((32, 48, 3), np.uint8)
+  image_YXC[:, :24], image_YXC[:, 24:] = RED, BLUE
+  image_YXC[:16, :16] = 255
+  return image_YXC
+
+
+@pytest.mark.parametrize(
+  ('cells', 'mirror'),
+  [
+    ((-1, 0, 0, 1), lambda x: x[:, ::-1]),
+    ((1, 0, 0, -1), lambda x: x[::-1]),
+    ((0, 1, 1, 0), lambda x: x.swapaxes(0, 1)),
+    ((0, -1, -1, 0), lambda x: x[::-1, ::-1].swapaxes(0, 1)),
+  ],
+)
+def test_mirroring(cells, mirror):
+  a, b, c, d = (cell * 2**16 for cell in cells)
+  matrix = struct.pack('9i', a, b, 0, c, d, 0, 0, 0, 2**30)
+
+  side_data = {av.sidedata.sidedata.Type.DISPLAYMATRIX: matrix}
+  found = showing._turned(_sides(), types.SimpleNamespace(side_data=side_data))
+  np.testing.assert_array_equal(found, mirror(_sides()))
+
+
+@pytest.mark.parametrize(
+  ('height', 'matrix'), [(64, Colorspace.ITU601), (720, Colorspace.ITU709)]
+)
+def test_untagged_colours_are_those_of_their_size(height, matrix):
+  image_YXC = np.full((height, 64, 3), RED, np.uint8)
+  frame = av.VideoFrame.from_ndarray(image_YXC, 'rgb24').reformat(
+    format='yuv444p', dst_colorspace=matrix, dst_color_range=ColorRange.MPEG
+  )
+  frame.colorspace = 2  # unspecified
+  np.testing.assert_allclose(showing.shown(frame, None, 'a')[9, 9], RED, atol=3)
+
+
+def _pq(nits):
+  """SMPTE ST 2084: luminance -> signal, 0 to 1."""
+  power = (nits / 10_000) ** 0.1593017578125
+  return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def _hdr_frame(signal, transfer):
+  frame = av.VideoFrame(64, 64, 'yuv420p10le')
+  for plane, value in zip(
+    frame.planes, (64 + 876 * signal, 512, 512), strict=True
+  ):
+    samples = np.full(plane.buffer_size // 2, round(value), np.uint16)
+    plane.update(samples.tobytes())
+  frame.color_trc, frame.color_primaries, frame.colorspace = transfer, 9, 9
+  frame.color_range = ColorRange.MPEG
+  return frame
+
+
+def test_hdr_is_converted_and_said(capsys):
+  white = showing.shown(_hdr_frame(_pq(203), 16), None, 'pq.mkv')[9, 9]
+  grey = showing.shown(_hdr_frame(_pq(203 * 0.18), 16), None, 'pq.mkv')[9, 9]
+  assert white.min() >= 250
+  np.testing.assert_allclose(grey, 105, atol=25)
+  hlg = showing.shown(_hdr_frame(0.75, 18), None, 'hlg.mov')[9, 9]
+  assert hlg.min() >= 245
+  said = capsys.readouterr().err
+  assert said.count('pq.mkv is HDR') == said.count('hlg.mov is HDR') == 1
+
+
+def test_fields_are_not_mixed():
+  image_YXC = np.zeros((9, 4, 3), np.uint8)
+  image_YXC[1::2] = 255  # the other field shows another moment
+  np.testing.assert_array_equal(showing._first_field(image_YXC), 0)
