@@ -8,7 +8,7 @@ its transformer, a checkpoint of Self Forcing or Causal Forcing (.pt; --network
 names one of its networks, by default the averaged one), or weights of cinejax.
 Numbers and their types stay as they are, so that a round trip is bit-equal.
 Tensors are read and written in pieces, so that the host needs little memory,
-however large the model is. --lora merges LoRA files for Wan.
+however large the model is. --lora merges adapters for Wan.
 
 The layouts that --to names are written as
 
@@ -42,7 +42,7 @@ from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.interop import foreign, names, sizes, views
-from cinejax.interop.adapters import with_adapter
+from cinejax.interop.adapters import parse, with_adapter
 from cinejax.interop.archive import PUBLISHED_NAME, locate, open_archive
 from cinejax.interop.mapped import Tensor, tensor_bytes
 from cinejax.interop.pickling import write_torch
@@ -63,7 +63,11 @@ def define_flags() -> None:
     'base',
     "Name of cinejax's and self_forcing's files, without suffix.",
   )
-  flags.DEFINE_multi_string('lora', [], 'LoRA file to merge; may be repeated.')
+  flags.DEFINE_multi_string(
+    'lora',
+    [],
+    'Adapter to merge, FILE or FILE:STRENGTH; may be repeated.',
+  )
   flags.DEFINE_string(
     'network', '', 'Network to read, of a checkpoint with several.'
   )
@@ -90,7 +94,7 @@ def main() -> None:
   try:
     leaves = views.to_leaves(archive.tensors, layout, sizes.leaf_shapes(cfg))
     for file in args.lora:
-      leaves = with_adapter(leaves, file)
+      leaves = with_adapter(leaves, *parse(file))
     summary = _WRITERS[args.to](out, args.name, leaves, cfg, archive.metadata)
   except UserError as error:
     raise UserError(f'{source}: {error}') from error

@@ -54,7 +54,11 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'weights', None, 'File or folder of the weights.', required=True
   )
-  flags.DEFINE_multi_string('lora', [], 'LoRA file to merge; may be repeated.')
+  flags.DEFINE_multi_string(
+    'lora',
+    [],
+    'Adapter to merge, FILE or FILE:STRENGTH; may be repeated.',
+  )
   flags.DEFINE_string('screenplay', None, 'File or folder of screenplays.')
   flags.DEFINE_string(
     'image', None, 'Image file, the first frame of every film.'

@@ -32,7 +32,7 @@ def load_director(
       config.rollout.weights or under its name in Wan 2.1 or diffusers. The
       folder also holds the codec (interop/weights.py), unless
       config.train.codec_weights names another place.
-    adapters: LoRA files to merge.
+    adapters: files of adapters to merge, `FILE` or `FILE:STRENGTH`.
 
   Raises:
     UserError: if a file is missing or does not fit the config.

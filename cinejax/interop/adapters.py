@@ -1,103 +1,91 @@
-"""LoRA files for Wan, as diffusers and others write them.
+"""Adapters for Wan: LoRA, LoHa, LoKr, DoRA and differences, merged when read.
 
-Each layer has A [r, in], named `….lora_A.weight` or `….lora_down.weight`, and
-B [out, r], named `….lora_B.weight` or `….lora_up.weight`. The layer has Wan's
-name, diffusers' name or kohya's: `lora_unet_` and the name with `_` for `.`.
-The change of a kernel is the transpose of (alpha / r) B A. alpha is a scalar
-`….alpha`, or stands in diffusers' metadata or in peft's adapter_config.json
-(where `use_rslora` makes the factor alpha / sqrt(r)); otherwise it is r.
+interop/adapter_names.py has the names of their tensors, interop/changes.py the
+equations and interop/deltas.py the rules of alpha and rank. Adapters are merged
+in the order in which they are given.
 
 Files are written with alpha = r and without metadata: diffusers would need a
 whole LoraConfig there.
 """
 
-import dataclasses
-import functools
-import json
 import os
-import re
-from collections.abc import Mapping
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from safetensors.numpy import save_file
 
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
-from cinejax.interop import names
+from cinejax.interop import adapter_names, names
 from cinejax.interop.archive import Archive, open_archive
-from cinejax.interop.mapped import Tensor, read
+from cinejax.interop.changes import Change, ChangedLeaf
+from cinejax.interop.deltas import Delta, deltas
+from cinejax.interop.mapped import Tensor
 from cinejax.models import lora
 
-_PART = re.compile(
-  r'(?P<layer>.+)\.(?:(?P<down>lora_A|lora_down)|(?P<up>lora_B|lora_up))'
-  r'(?:\.default)?\.weight|(?P<scaled>.+)\.alpha'
-)
-_METADATA = 'lora_adapter_metadata'  # diffusers' key
-_FLAT = 'lora_unet_'  # before kohya's names
-_NUMBER = re.compile(rf'(?<=^blocks\.)\d+|(?<=^{_FLAT}blocks_)\d+')
+_NAMED = 5  # names of what was not applied that are printed
 
 
-@dataclasses.dataclass(frozen=True)
-class MergedKernel:
-  """A kernel with an adapter merged into it, a `Tensor`."""
+def parse(text: str) -> tuple[str, float]:
+  """The file and the strength of `FILE` or `FILE:STRENGTH`, as in --lora.
 
-  kernel: Tensor
-  stacked: bool  # whether its first axis is that of layers
-  # by layer (0 if not stacked): A [in, r] and B [r, out], scaled
-  change: Mapping[int, tuple[np.ndarray, np.ndarray]]
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    return tuple(self.kernel.shape)
-
-  @property
-  def dtype(self) -> np.dtype:
-    return self.kernel.dtype
-
-  def __getitem__(self, index: Any) -> np.ndarray:
-    """`index` is a slice or a tuple of slices."""
-    index = index if isinstance(index, tuple) else (index,)
-    index = (*index, *(slice(None),) * (len(self.shape) - len(index)))
-    *layers, rows, columns = index
-    made = np.array(self.kernel[index])
-    parts = made if self.stacked else made[None]
-    numbers = range(self.shape[0])[layers[0]] if self.stacked else [0]
-    for part, number in zip(parts, numbers, strict=True):
-      if number in self.change:
-        down, up = self.change[number]
-        part[:] = part.astype(np.float32) + down[rows] @ up[:, columns]
-    return made
+  Raises UserError if the strength is no number.
+  """
+  path, colon, strength = text.rpartition(':')
+  if not colon or os.path.exists(text):
+    return text, 1.0
+  try:
+    number = float(strength)
+  except ValueError:
+    number = None
+  if number is None or not np.isfinite(number):
+    if os.path.exists(path):
+      raise UserError(
+        f'--lora={text}: {strength} is no strength; give a number, as in '
+        f'{path}:0.8'
+      )
+    return text, 1.0
+  return path, number
 
 
 def with_adapter(
-  leaves: Mapping[str, Tensor], path: str | os.PathLike
+  leaves: Mapping[str, Tensor],
+  path: str | os.PathLike,
+  strength: float = 1.0,
 ) -> dict[str, Tensor]:
-  """The leaves of a DiT, by path, with a LoRA file merged when they are read.
+  """The leaves of a DiT, by path, with an adapter merged when they are read.
 
-  Raises UserError if the file has no LoRA, or that of another network.
+  Tensors of the file that change nothing in a DiT of Wan 2.1 are counted and
+  named on standard error. Raises UserError if the file has no adapter, or that
+  of another network.
   """
   archive = open_archive(path)
-  changes: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
-  for layer, parts in _layers(archive).items():
-    kernel, number = _kernel(archive, layer)
-    changes.setdefault(kernel, {})[number] = _change(archive, layer, parts)
+  layers, skipped = _layers(archive)
+  changes: dict[str, dict[int, Change]] = {}
+  for layer, parts in layers.items():
+    for kind, delta in deltas(archive, layer, parts).items():
+      if (found := adapter_names.target(layer, kind)) is None:
+        skipped.append(f'{layer} ({kind})')
+        continue
+      rule, number = found
+      _check(archive.path, rule, number, delta, leaves[rule.ours])
+      leaf = changes.setdefault(rule.ours, {})
+      if number in leaf:
+        raise UserError(
+          f'{archive.path} changes {layer} under two names; save one adapter '
+          'alone'
+        )
+      leaf[number] = delta.change(rule.how, strength)
+  _say_skipped(archive.path, skipped, sum(map(len, changes.values())))
   made = dict(leaves)
   for name, change in changes.items():
-    kernel, stacked = leaves[name], name.startswith('blocks/')
-    *layers, rows, columns = kernel.shape
-    for number, (down, up) in change.items():
-      if number >= (layers or [1])[0] or (len(down), up.shape[1]) != (
-        rows,
-        columns,
-      ):
-        raise UserError(
-          f'{path} changes layer {number} of {name} by a matrix of '
-          f'{len(down)}x{up.shape[1]}, and the network has {kernel.shape}; '
-          'use the network that it was made for'
-        )
-    made[name] = MergedKernel(kernel, stacked, change)
+    stacked = name.startswith('blocks/')
+    made[name] = ChangedLeaf(leaves[name], stacked, change)
   return made
 
 
@@ -120,85 +108,60 @@ def save_adapter(path: str | os.PathLike, adapter: Any, scale: float) -> None:
     save_file(tensors, partial, {'format': 'pt'})
 
 
-def _layers(archive: Archive) -> dict[str, dict[str, Tensor]]:
-  """The tensors `down`, `up` and perhaps `alpha` of each layer, by name."""
+def _layers(
+  archive: Archive,
+) -> tuple[dict[str, dict[str, Tensor]], list[str]]:
+  """The parts of each layer, by name, and names that are no parts."""
   layers: dict[str, dict[str, Tensor]] = {}
   alien = []
   for name, tensor in archive.tensors.items():
-    found = _PART.fullmatch(name)
+    found = adapter_names.split(name)
     if found is None:
       alien.append(name)
-    elif found['scaled']:
-      layers.setdefault(found['scaled'], {})['alpha'] = tensor
     else:
-      kind = 'down' if found['down'] else 'up'
-      layers.setdefault(found['layer'], {})[kind] = tensor
-  alien += [
-    name for name, x in layers.items() if not {'down', 'up'} <= x.keys()
-  ]
-  if alien or not layers:
-    what = ', '.join(sorted(alien)) or 'no tensor'
+      layer, part = found
+      layers.setdefault(layer, {})[part] = tensor
+  if not layers:
+    what = ', '.join(sorted(alien)[:_NAMED]) or 'no tensor'
     raise UserError(
-      f'{archive.path} is no LoRA of two matrices a layer: it holds {what}; '
-      'give a LoRA file for Wan 2.1'
+      f'{archive.path} is no LoRA of two matrices a layer, nor another '
+      f'adapter: it holds {what}; give an adapter for Wan 2.1, or a whole '
+      'network with --weights'
     )
-  return layers
+  return layers, alien
 
 
-@functools.cache
-def _kernels() -> dict[str, str]:
-  """Kernels of our DiT by the names of their layers in LoRA files."""
-  dotted = {
-    rule.theirs.removesuffix('.weight'): rule.ours
-    for layout in ('wan', 'diffusers')
-    for rule in names.rules(layout)
-    if rule.how == 'transposed'
-  }
-  flat = {_FLAT + k.replace('.', '_'): ours for k, ours in dotted.items()}
-  return dotted | flat
-
-
-def _kernel(archive: Archive, layer: str) -> tuple[str, int]:
-  """The path of the kernel that `layer` changes, and its number of layer."""
-  numbers, module = _NUMBER.findall(layer), _NUMBER.sub('{}', layer)
-  if module not in _kernels():
+def _check(
+  path: pathlib.Path, rule: names.Rule, number: int, delta: Delta, leaf: Tensor
+) -> None:
+  """Raises UserError if the network has no such layer, or of another size."""
+  layers = leaf.shape[0] if rule.stacked else 1
+  theirs = names.their_shape(tuple(leaf.shape)[rule.stacked :], rule.how)
+  if number >= layers or not delta.fits(theirs):
+    size = 'x'.join(map(str, delta.size[::-1]))
     raise UserError(
-      f'{archive.path} changes {layer}, and no DiT of Wan 2.1 has such a '
-      'layer; give a LoRA file for Wan 2.1'
+      f'{path} changes layer {number} of {rule.ours} by a matrix of {size}, and '
+      f'the network has {leaf.shape}; use the network that it was made for'
     )
-  return _kernels()[module], int(numbers[0]) if numbers else 0
 
 
-def _change(
-  archive: Archive, layer: str, parts: Mapping[str, Tensor]
-) -> tuple[np.ndarray, np.ndarray]:
-  """The change of one layer: A [in, r] and B [r, out], scaled, float32."""
-  down, up = read(parts['down'], np.float32), read(parts['up'], np.float32)
-  if down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1]:
+def _say_skipped(
+  path: pathlib.Path, skipped: Sequence[str], applied: int
+) -> None:
+  """Names what a file has beside what was applied, on standard error."""
+  if not skipped:
+    return
+  named = ', '.join(sorted(skipped)[:_NAMED])
+  if len(skipped) > _NAMED:
+    named += f' and {len(skipped) - _NAMED} more'
+  if not applied:
     raise UserError(
-      f'{archive.path}: {layer} is changed by matrices of {up.shape} and '
-      f'{down.shape}, which cannot be multiplied'
+      f'{path} changes {named}, and no DiT of Wan 2.1 has such a layer; give a '
+      'LoRA file for Wan 2.1'
     )
-  rank = len(down)
-  if 'alpha' in parts:
-    scale = float(read(parts['alpha'], np.float32)) / rank
-  else:
-    config = _config(archive)
-    root = rank**0.5 if config.get('use_rslora') else rank
-    scale = config.get('lora_alpha', root) / root
-  return down.T, scale * up.T
-
-
-def _config(archive: Archive) -> dict[str, Any]:
-  """The LoraConfig of a file, of diffusers or of peft; {} if it has none."""
-  config = json.loads(archive.metadata.get(_METADATA, '{}'))
-  beside = archive.path.with_name('adapter_config.json')
-  if archive.path.name.startswith('adapter_model.') and beside.is_file():
-    config = json.loads(beside.read_text())
-  config = {k.removeprefix('transformer.'): x for k, x in config.items()}
-  if config.get('alpha_pattern'):
-    raise UserError(
-      f'{archive.path} gives some layers an alpha of their own by a pattern, '
-      'which is not supported; save it with a tensor .alpha for each layer'
+  if jax.process_index() == 0:
+    print(
+      f'{path}: {len(skipped)} of {len(skipped) + applied} changes are not '
+      f'applied, because no DiT of Wan 2.1 has their layers: {named}',
+      file=sys.stderr,
     )
-  return config

@@ -17,7 +17,7 @@ import numpy as np
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 from cinejax.interop import codecs, names, views
-from cinejax.interop.adapters import with_adapter
+from cinejax.interop.adapters import parse, with_adapter
 from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.mapped import Tensor, place, read
 from cinejax.models.codec import taef2
@@ -40,7 +40,7 @@ def load_params(
     like: the network's parameters, a nested dict of arrays or their shapes.
       For leaves with a sharding, each device reads its own part; the others
       become numpy arrays.
-    adapters: LoRA files to merge into a DiT.
+    adapters: files of adapters to merge into a DiT, `FILE` or `FILE:STRENGTH`.
     may_lack: paths of leaves that are zero if the file does not have them.
 
   Raises:
@@ -65,7 +65,7 @@ def load_params(
   except UserError as error:
     raise UserError(f'{path}: {error}') from error
   for adapter in adapters:
-    leaves = with_adapter(leaves, adapter)
+    leaves = with_adapter(leaves, *parse(adapter))
   leaves = {**leaves, **zeros}
   return tree_lib.nested(
     {name: _placed(leaves[name], x) for name, x in wanted.items()}

@@ -113,7 +113,11 @@ def test_an_adapter_of_ours_is_written_as_diffusers_reads_it(leaves, tmp_path):
   [
     ({'r': RANK, 'lora_alpha': 6}, 6 / RANK),
     ({'r': RANK, 'lora_alpha': 6, 'use_rslora': True}, 6 / RANK**0.5),
-    ({'r': RANK, 'lora_alpha': 6, 'alpha_pattern': {'attn1.to_q': 2}}, None),
+    (
+      {'r': RANK, 'lora_alpha': 6, 'alpha_pattern': {'attn1.to_q': 3}},
+      3 / RANK,
+    ),
+    ({'r': RANK, 'lora_alpha': 6, 'alpha_pattern': {'to_k': 3}}, 6 / RANK),
   ],
 )
 @pytest.mark.parametrize('place', ['metadata', 'adapter_config.json'])
@@ -129,10 +133,6 @@ def test_alpha_is_read_from_either_place(
   down, up = _matrices(48, 48)
   name = 'transformer.blocks.0.attn1.to_q.lora_{}.weight'
   save_file({name.format('A'): down, name.format('B'): up}, path, metadata)
-  if scale is None:
-    with pytest.raises(UserError, match='an alpha of their own'):
-      adapters.with_adapter(leaves, path)
-    return
   made = adapters.with_adapter(leaves, path)[QUERY]
   np.testing.assert_allclose(
     read(made)[0],
