@@ -140,8 +140,8 @@ def _check(
   if number >= layers or not delta.fits(theirs):
     size = 'x'.join(map(str, delta.size[::-1]))
     raise UserError(
-      f'{path} changes layer {number} of {rule.ours} by a matrix of {size}, and '
-      f'the network has {leaf.shape}; use the network that it was made for'
+      f'{path} changes layer {number} of {rule.ours} by a matrix of {size}, '
+      f'and the network has {leaf.shape}; use the network that it was made for'
     )
 
 
