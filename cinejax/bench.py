@@ -72,7 +72,7 @@ def define_flags() -> None:
   flags.DEFINE_enum(
     'stage',
     'base',
-    [stage.name for stage in STAGES if stage.name != 'codec'],
+    [stage.name for stage in STAGES],
     'Stage whose updates --what=train times.',
   )
   flags.DEFINE_string('weights', '', 'A file or a folder; default: random.')

@@ -44,8 +44,7 @@ from cinejax.core import hlo, topology
 from cinejax.core.files import append_line, check_file
 from cinejax.core.resources import versions
 from cinejax.core.sharding import make_mesh
-from cinejax.training import planned
-from cinejax.training.distillation import real_dit
+from cinejax.training import planned, stages
 
 _SIZES = {'G': 2**30, 'M': 2**20, 'K': 2**10}
 _OVER = re.compile(
@@ -92,6 +91,7 @@ def plan(
   Returns the fields of the printed line (see the module). Raises UserError if
   the mesh does not divide the devices, the model or the batch.
   """
+  training = stage != planned.ROLLOUT
   chip, devices = topology.describe(name)
   mesh = make_mesh(cfg.mesh, devices)
   program = planned.abstract_program(stage, cfg, mesh)
@@ -108,9 +108,9 @@ def plan(
     'devices': len(devices),
     'mesh': dict(mesh.shape),
     'size': [cfg.film.height, cfg.film.width],
-    'chunks': cfg.data.chunks if stage != 'rollout' else None,
+    'chunks': cfg.data.chunks if training else None,
     'frames_per_chunk': cfg.film.frames_per_chunk,
-    'batch': getattr(cfg.stage, stage).batch if stage != 'rollout' else 1,
+    'batch': stages.find(stage).settings(cfg).batch if training else 1,
     'training': cfg.memory.training,
     'remat': cfg.dit.remat,
     'flops': planned.count_flops(stage, cfg, remat='none'),
@@ -158,18 +158,15 @@ def changes(
   split = mesh.shape['data'] * mesh.shape['fsdp']
   lasting = sum(used.get(kind, 0) for kind in ('params', 'optimizer', 'ema'))
   moving = used['total'] - lasting
-  training = stage != 'rollout'
+  training = stage != planned.ROLLOUT
   if training and cfg.dit.remat != 'full':
     found.append('--config.dit.remat=full')
-  if stage in ('dmd', 'tune') and real_dit(cfg) != cfg.dit:
-    found.append(
-      '--config.dmd.real_layers=0 --config.dmd.real_heads=0 '
-      "--config.dmd.real_mlp_features=0: a real score of the student's size"
-    )
+  if training:
+    found += stages.find(stage).savings(cfg)
   if mesh.shape['data'] > 1:
     found.append('--config.mesh.data=1, so that fsdp splits weights further')
   if training:
-    settings = getattr(cfg.stage, stage)
+    settings = stages.find(stage).settings(cfg)
     if settings.batch > split * settings.accumulate:
       parts = settings.batch // split
       found.append(f'--config.stage.{stage}.accumulate={parts}')

@@ -43,12 +43,14 @@ from cinejax.interop.archive import locate
 from cinejax.interop.weights import load_params
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import STUDENT_STEPS
+from cinejax.training.base_stage import BASES
 from cinejax.training.initialisation import (
+  INIT,
   teacher_trajectories,
   trajectory_settings,
 )
 from cinejax.training.planned import check_mesh
-from cinejax.training.program import BASES, captions, init_dit, latent_films
+from cinejax.training.program import captions, init_dit, latent_films
 from cinejax.training.steps import place
 from data_prep import films as films_lib
 from data_prep import remake
@@ -73,8 +75,8 @@ def define_flags() -> None:
 def main() -> None:
   args, cfg, shard = flags.FLAGS, command.config(), remake.shard()
   source, mesh = latent_films(cfg), make_mesh(cfg.mesh)
-  check_mesh('init', cfg, mesh)
-  weights = locate(args.weights, BASES[cfg.init.teacher])
+  check_mesh(INIT.name, cfg, mesh)
+  weights = locate(args.weights, BASES[cfg.init.teacher].name)
   count = min(args.films or len(source), len(source))
   films_lib.record_settings(args.out, _settings(cfg, weights, count))
   with jax.set_mesh(mesh):
@@ -97,7 +99,7 @@ def write_parts(
     source,
     count,
     teach,
-    batch=cfg.stage.init.batch,
+    batch=INIT.settings(cfg).batch,
     part_films=part_films(cfg),
     frame_shape=cfg.frame_shape,
     shard=shard,

@@ -17,7 +17,13 @@ from cinejax.directing.rollout_programs import RolloutPrograms
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
-from cinejax.training import distillation, initialisation, program, stages
+from cinejax.training import (
+  base_stage,
+  distillation,
+  initialisation,
+  program,
+  stages,
+)
 from cinejax.training.state import branch
 from configs import base, story
 
@@ -99,11 +105,11 @@ def points():
 def test_a_point_takes_a_step(name, point, monkeypatch, tmp_path):
   module = importlib.import_module(name)
   monkeypatch.setattr(program, 'LatentFilms', lambda path: [_film()])
-  for part in (stages, initialisation, distillation):
+  for part in (base_stage, initialisation, distillation):
     monkeypatch.setattr(part, 'weights_path', lambda *args: tmp_path)
   monkeypatch.setattr(initialisation, '_trajectories', lambda cfg: [_film()])
   monkeypatch.setattr(
-    stages, 'load_codec', lambda cfg, path: (make_codec(cfg), None)
+    base_stage, 'load_codec', lambda cfg, path: (make_codec(cfg), None)
   )
   cfg = load(name, point)
   _rolls(_essence(cfg))

@@ -1,7 +1,7 @@
-"""Measures the speed of training: updates of a stage, as `cinejax.train` makes
-them, of random networks on random films.
+"""Measures the speed of training: updates of a stage on random batches.
 
-With s the mean seconds of an update of B films in U noisy copies
+Updates are those of `cinejax.train`; networks are random too. With s the mean
+seconds of an update of B films in U noisy copies
 
   film_ms = 1000 s / (B U)                                                 (1)
 """
@@ -22,6 +22,7 @@ from cinejax.config import Config
 from cinejax.core import tree as tree_lib
 from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.training import planned
+from cinejax.training.stages import find
 from cinejax.training.state import shardings
 from cinejax.training.steps import place
 
@@ -36,7 +37,7 @@ def measure_train(cfg: Config, stage: str, repeats: int) -> Measurement:
   state, frozen, _ = program.args
   with jax.set_mesh(mesh):
     state, frozen = _random_networks((state, frozen))
-    batch = place(_random_films(cfg, stage), batch_sharding(mesh))
+    batch = place(_random_batch(cfg, stage), batch_sharding(mesh))
     compiled, compile_secs = rollout.compile_timed(
       program.fn, state, frozen, batch
     )
@@ -44,23 +45,24 @@ def measure_train(cfg: Config, stage: str, repeats: int) -> Measurement:
       lambda state: compiled(state, frozen, batch), state, repeats
     )
   work = planned.work(stage, cfg, mesh)
+  settings, copies = find(stage).settings(cfg), find(stage).copies(cfg)
   mean = statistics.mean(secs)  # a mean, because updates of dmd differ
-  films = getattr(cfg.stage, stage).batch * cfg.diffusion.copies
+  films = settings.batch * copies
   flops_per_sec = planned.count_flops(stage, cfg, remat='none') / mean
   return {
     'stage': stage,
-    'batch': getattr(cfg.stage, stage).batch,
-    'copies': cfg.diffusion.copies,
+    'batch': settings.batch,
+    'copies': copies,
     'chunks': cfg.data.chunks,
     'film_ms': 1e3 * mean / films,
     'gflops_per_sec': flops_per_sec / 1e9,
     'measured_peak_share': flops_per_sec / peak_flops(mesh),
     'training': cfg.memory.training,
     'remat': cfg.dit.remat,
-    'moments_dtype': getattr(cfg.stage, stage).moments_dtype,
+    'moments_dtype': settings.moments_dtype,
     'compile_secs': compile_secs,
     'step_ms': rollout.spread_ms(secs),
-    'tokens_per_sec': work.tokens / mean,
+    'tokens_per_sec': work.tokens / mean if work.tokens else None,
     'mfu': work.flops / mean / work.peak_flops if work.peak_flops else None,
     **rollout.environment(cfg, compiled),
   }
@@ -101,12 +103,19 @@ def _random_networks(tree: Any) -> Any:
   )()
 
 
-def _random_films(cfg: Config, stage: str) -> dict[str, np.ndarray]:
+def _random_batch(cfg: Config, stage: str) -> dict[str, np.ndarray]:
+  """A batch of random films without padding, with shots of two chunks each."""
   rng = np.random.default_rng(cfg.seed)
-  films = {
-    name: rng.standard_normal(x.shape, np.float32)
-    for name, x in planned.make_batch(cfg, stage).items()
-  }
-  films['mask'] = np.ones_like(films['mask'])
-  shots_N = np.arange(cfg.data.chunks, dtype=np.int32) // 2
-  return films | {'shots': np.tile(shots_N, (len(films['mask']), 1))}
+
+  def array(name: str, x: jax.ShapeDtypeStruct) -> np.ndarray:
+    if name == 'mask':
+      return np.ones(x.shape, x.dtype)
+    if name == 'shots':
+      shots_N = np.arange(x.shape[1], dtype=x.dtype) // 2
+      return np.tile(shots_N, (x.shape[0], 1))
+    if jnp.issubdtype(x.dtype, jnp.integer):
+      return rng.integers(256, size=x.shape, dtype=x.dtype)
+    return rng.standard_normal(x.shape, x.dtype)
+
+  batch = find(stage).make_batch(cfg)
+  return {name: array(name, x) for name, x in batch.items()}

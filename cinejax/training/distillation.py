@@ -1,14 +1,16 @@
-"""Stages that distil a student from its own films: `dmd`, and `tune` on long
-ones.
+"""The stages `dmd` and `tune`: distil a student from its own films.
 
-Both train a dict of networks at once: `student`, which ships, `fake`, the
-score of its films, and `head` where config.dmd.gan_weight is not 0. The fake
-score's optimizer runs at every update, the student's at its turns alone.
+`dmd` generates films as long as those of the data set, `tune` long films, of
+which the scores read a window. Both train a dict of networks at once:
+`student`, which ships, `fake`, the score of the student's films, and `head`,
+the discriminator, if config.dmd.gan_weight is not 0. The fake score is updated
+in every update, the student in one of config.dmd.every.
 """
 
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,7 +18,6 @@ import optax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.diffusion.config import DiffusionConfig
 from cinejax.directing.rollout_programs import make_step
 from cinejax.memory.config import MemoryConfig
 from cinejax.models import denoiser
@@ -27,10 +28,14 @@ from cinejax.objectives import self_forcing
 from cinejax.objectives.adversarial import Adversary
 from cinejax.objectives.dmd import make_dmd_loss
 from cinejax.rollout.config import STUDENT_STEPS, RolloutConfig
+from cinejax.training.base_stage import (
+  BASES,
+  diffusion_config,
+  make_film_fn,
+)
 from cinejax.training.config import StageConfig
 from cinejax.training.optim import make_optimizer
 from cinejax.training.program import (
-  BASES,
   Frozen,
   InitFn,
   Program,
@@ -40,48 +45,55 @@ from cinejax.training.program import (
   latent_films,
   weights_path,
 )
+from cinejax.training.stage import Repeats, Stage
 
 
-def build_dmd(cfg: Config, workdir: pathlib.Path) -> Program:
-  """A few-step student of the films of data, from the stage `init`."""
-  return _build(cfg, workdir, 'dmd', 'init')
+def _build_dmd(cfg: Config, workdir: pathlib.Path) -> Program:
+  return _build(cfg, workdir, DMD, student='init')
 
 
-def build_tune(cfg: Config, workdir: pathlib.Path) -> Program:
-  """The same student on windows of films of config.data.chunks chunks."""
-
+def _build_tune(cfg: Config, workdir: pathlib.Path) -> Program:
   if cfg.data.chunks < cfg.dmd.window:
     raise UserError(
       f'config.data.chunks is {cfg.data.chunks}; the films that stage tune '
       f'draws windows from need at least config.dmd.window = {cfg.dmd.window}'
     )
-  return _build(cfg, workdir, 'tune', 'dmd')
+  return _build(cfg, workdir, TUNE, student=DMD.name)
 
 
 def _build(
-  cfg: Config, workdir: pathlib.Path, name: str, student: str
+  cfg: Config, workdir: pathlib.Path, stage: Stage, student: str
 ) -> Program:
-  score = weights_path(cfg, workdir, BASES[cfg.dmd.scores])
+  """The program of `stage`, whose student starts from the stage `student`."""
+  score = weights_path(cfg, workdir, BASES[cfg.dmd.scores].name)
   real = pathlib.Path(cfg.train.real_weights or score)
   films, text = latent_films(cfg), captions(cfg)
-  described = describe(cfg, name, text)
+  program = stage.describe(cfg, text)
   return dataclasses.replace(
-    described,
-    batches_fn=film_batches(cfg, getattr(cfg.stage, name), films, text),
+    program,
+    batches_fn=film_batches(cfg, stage.settings(cfg), films, text),
     start={'student': weights_path(cfg, workdir, student), 'fake': score},
-    frozen={'real': dataclasses.replace(described.frozen['real'], path=real)},
+    frozen={'real': dataclasses.replace(program.frozen['real'], path=real)},
   )
 
 
-def describe(cfg: Config, name: str, text: Text) -> Program:
-  """The stage `dmd` or `tune` without its data and weights."""
-  make_student_fn = self_forcing.make_student_fn
-  if name == 'tune':
-    make_student_fn = functools.partial(
-      self_forcing.make_window_fn,
-      window=cfg.dmd.window,
-      context=cfg.dmd.context,
-    )
+def _describe_dmd(cfg: Config, text: Text) -> Program:
+  return _describe(cfg, text, self_forcing.make_student_fn)
+
+
+def _describe_tune(cfg: Config, text: Text) -> Program:
+  make_window_fn = functools.partial(
+    self_forcing.make_window_fn,
+    window=cfg.dmd.window,
+    context=cfg.dmd.context,
+  )
+  return _describe(cfg, text, make_window_fn)
+
+
+def _describe(
+  cfg: Config, text: Text, make_student_fn: Callable[..., Any]
+) -> Program:
+  """A program of distillation; `make_student_fn` says how the student rolls."""
   negative_text_WD = text.encode([cfg.rollout.negative_prompt])[0]
   init_head, adversary = _adversary(cfg)
 
@@ -96,9 +108,10 @@ def describe(cfg: Config, name: str, text: Text) -> Program:
     init_fn=init_fn,
     loss_fn=make_dmd_loss(
       make_student_fn(_step_maker(cfg, negative_text_WD), cfg.dit),
-      _score_fn(cfg, cfg.dit),
-      _score_fn(cfg, real_dit(cfg)),
-      _score_diffusion(cfg),
+      make_film_fn(cfg, cfg.dmd.scores),
+      make_film_fn(cfg, cfg.dmd.scores, real_dit(cfg)),
+      # A score is asked at the times that it was trained at.
+      diffusion_config(cfg, cfg.dmd.scores),
       guidance=cfg.dmd.guidance,
       negative_text_WD=negative_text_WD,
       every=cfg.dmd.every,
@@ -126,24 +139,24 @@ def _student_rollout(cfg: Config) -> RolloutConfig:
 
 
 def real_dit(cfg: Config) -> DiTConfig:
-  """Sizes of the real score: the student's, where config.dmd says nothing."""
+  """The sizes of the real score: where config.dmd has 0, the student's."""
   sizes = {
     name: getattr(cfg.dmd, f'real_{name}')
     for name in ('layers', 'heads', 'head_features', 'mlp_features')
   }
-  told = {name: size for name, size in sizes.items() if size}
-  return dataclasses.replace(cfg.dit, **told)
+  changed = {name: size for name, size in sizes.items() if size}
+  return dataclasses.replace(cfg.dit, **changed)
 
 
 def _step_maker(cfg: Config, negative_text_WD):
-  rolled = dataclasses.replace(
+  student_cfg = dataclasses.replace(
     cfg, memory=_film_memory(cfg), rollout=_student_rollout(cfg)
   )
-  return functools.partial(make_step, rolled, negative_text_WD)
+  return functools.partial(make_step, student_cfg, negative_text_WD)
 
 
 def _film_memory(cfg: Config) -> MemoryConfig:
-  """With slots for the frames of a film of data: more would stay empty."""
+  """config.memory with no more slots than a film of the data set fills."""
   memory = cfg.memory
   least = memory.window_frames + memory.routed_frames
   least += cfg.film.frames_per_chunk
@@ -151,19 +164,6 @@ def _film_memory(cfg: Config) -> MemoryConfig:
   return dataclasses.replace(
     memory, bank_frames=min(memory.bank_frames, frames)
   )
-
-
-def _score_fn(cfg: Config, dit: DiTConfig) -> denoiser.FilmFn:
-  if cfg.dmd.scores == 'causal':
-    return denoiser.make_film_fn(dit, cfg.memory)
-  return denoiser.make_bidirectional_film_fn(dit)
-
-
-def _score_diffusion(cfg: Config) -> DiffusionConfig:
-  """How a score's times are drawn: as they were when it was trained."""
-  if cfg.dmd.scores == 'causal':
-    return cfg.diffusion
-  return dataclasses.replace(cfg.diffusion, time_per='film')
 
 
 def _adversary(cfg: Config) -> tuple[InitFn | None, Adversary | None]:
@@ -186,10 +186,10 @@ def _adversary(cfg: Config) -> tuple[InitFn | None, Adversary | None]:
 def _optimizer(
   cfg: Config, settings: StageConfig
 ) -> optax.GradientTransformation:
-  """One for each network; the student's counts its own updates alone.
+  """An optimizer for each network; the student's counts only its own updates.
 
-  Turns go by the training step, as in the loss: a count of its own would fall
-  behind where an update is skipped.
+  Whether an update is the student's is decided by the training step, as in the
+  loss: a count in the optimizer would fall behind where an update is skipped.
   """
   turns = -(-settings.steps // cfg.dmd.every)
   student = optax.transforms.conditionally_mask(
@@ -206,8 +206,44 @@ def _optimizer(
 
 
 def _network_of(params: dict[str, Any]) -> dict[str, Any]:
-  """The network that each leaf is of."""
+  """The name of the network to which each leaf belongs."""
   return {
     name: jax.tree.map(lambda _, name=name: name, tree)
     for name, tree in params.items()
   }
+
+
+def _repeats(cfg: Config, trips: float = 1.0) -> Repeats:
+  return Repeats(often=1 / cfg.dmd.every, trips=trips)
+
+
+def _savings(cfg: Config) -> tuple[str, ...]:
+  if real_dit(cfg) == cfg.dit:
+    return ()
+  return (
+    '--config.dmd.real_layers=0 --config.dmd.real_heads=0 '
+    "--config.dmd.real_mlp_features=0: a real score of the student's size",
+  )
+
+
+DMD = Stage(
+  'dmd',
+  consumes=lambda cfg: (BASES[cfg.dmd.scores].name, 'init'),
+  describe=_describe_dmd,
+  build=_build_dmd,
+  weights_key='real_weights',
+  # A chunk of the student's film ends after 1 to J of its J steps.
+  repeats=lambda cfg: _repeats(cfg, trips=(1 + cfg.rollout.steps) / 2),
+  savings=_savings,
+)
+TUNE = Stage(
+  'tune',
+  consumes=lambda cfg: (BASES[cfg.dmd.scores].name, DMD.name),
+  describe=_describe_tune,
+  build=_build_tune,
+  weights_key='real_weights',
+  # The chunks before the window count as one, whatever their number.
+  repeats=_repeats,
+  length_varies=True,
+  savings=_savings,
+)

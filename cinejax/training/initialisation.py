@@ -1,14 +1,16 @@
-"""The stage `init`: a first few-step student of a teacher, before it is
-distilled from its own films.
+"""The stage `init`: a first few-step student of a teacher.
 
-The teacher of consistency distillation is the base. That of ODE distillation
-is the base or, for comparison, the bidirectional base; its trajectories are
-integrated on the way, or read from config.init.trajectories, in which case the
-teacher itself is not needed. Students start from the base.
+The stage `dmd` then distils it further, from its own films. The student starts
+from the base. The teacher of consistency distillation is the base. The teacher
+of ODE distillation is the base or, for comparison, the bidirectional base; its
+trajectories are integrated during training, or read from
+config.init.trajectories, in which case the teacher itself is not needed.
 """
 
 import dataclasses
 import pathlib
+
+import jax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
@@ -16,13 +18,14 @@ from cinejax.data.sources import LatentFilms, TrajectoryFilm, read_settings
 from cinejax.models import denoiser
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import (
+  STUDENT_STEPS,
   IntegrateFn,
   make_causal_ode_loss,
   make_integrate,
 )
 from cinejax.objectives.consistency import make_consistency_loss
+from cinejax.training.base_stage import BASES, CAUSAL, make_film_fn
 from cinejax.training.program import (
-  BASES,
   Frozen,
   Program,
   captions,
@@ -33,59 +36,53 @@ from cinejax.training.program import (
   open_films,
   weights_path,
 )
+from cinejax.training.stage import Shapes, Stage, film_example
 from cinejax.training.steps import LossFn
 
 
-def consumed(cfg: Config) -> tuple[str, ...]:
-  """Stages whose weights `init` reads: it starts as the causal base."""
-  if cfg.init.trajectories:
-    return ('base',)
-  return tuple({'base': None, BASES[cfg.init.teacher]: None})
-
-
 def read_films(cfg: Config) -> LatentFilms:
-  """Trajectories, if config.init names some, or else films."""
+  """The trajectories of config.init.trajectories; films if it is ''."""
   return _trajectories(cfg) if cfg.init.trajectories else latent_films(cfg)
 
 
-def build_init(cfg: Config, workdir: pathlib.Path) -> Program:
+def _consumes(cfg: Config) -> tuple[str, ...]:
+  names = [CAUSAL.name]
+  if not cfg.init.trajectories:
+    names.append(BASES[cfg.init.teacher].name)
+  return tuple(dict.fromkeys(names))
+
+
+def _build(cfg: Config, workdir: pathlib.Path) -> Program:
   text, films = captions(cfg), read_films(cfg)
-  described = describe(cfg, text)
+  program = _describe(cfg, text)
+  teacher = BASES[cfg.init.teacher].name
   return dataclasses.replace(
-    described,
+    program,
     batches_fn=film_batches(cfg, cfg.stage.init, films, text),
-    start={'': weights_path(cfg, workdir, 'base')},
+    start={'': weights_path(cfg, workdir, CAUSAL.name)},
     frozen={
       name: dataclasses.replace(
-        network, path=weights_path(cfg, workdir, BASES[cfg.init.teacher])
+        network, path=weights_path(cfg, workdir, teacher)
       )
-      for name, network in described.frozen.items()
+      for name, network in program.frozen.items()
     },
   )
 
 
-def describe(cfg: Config, text: Text) -> Program:
-  """The stage without its data and weights."""
+def _describe(cfg: Config, text: Text) -> Program:
   teacher = Frozen(None, frozen_dit(cfg.dit))
   return Program(
     init_fn=init_dit(cfg.dit),
-    loss_fn=make_init_loss(cfg, text),
+    loss_fn=_make_loss(cfg, text),
     start={'': None},
     frozen={} if cfg.init.trajectories else {'teacher': teacher},
   )
 
 
-def teacher_fn(cfg: Config) -> denoiser.FilmFn:
-  """The film_fn of config.init.teacher."""
-  if cfg.init.teacher == 'bidirectional':
-    return denoiser.make_bidirectional_film_fn(cfg.dit)
-  return denoiser.make_film_fn(cfg.dit, cfg.memory)
-
-
 def teacher_trajectories(cfg: Config, text: Text) -> IntegrateFn:
-  """How config.init.teacher is integrated."""
+  """Returns the function that integrates config.init.teacher over films."""
   return make_integrate(
-    teacher_fn(cfg),
+    make_film_fn(cfg, cfg.init.teacher),
     frames=cfg.film.frames_per_chunk,
     shift=cfg.diffusion.shift,
     grid=cfg.init.grid,
@@ -96,15 +93,18 @@ def teacher_trajectories(cfg: Config, text: Text) -> IntegrateFn:
 
 
 def trajectory_settings(cfg: Config) -> dict[str, object]:
-  """What trajectories must have been made with to serve `cfg`."""
-  kept = {
+  """The settings on which trajectories depend, by dotted key.
+
+  Trajectories that were made with other settings do not fit `cfg`.
+  """
+  settings = {
     'init': ('teacher', 'grid', 'guidance'),
     'diffusion': ('shift',),
     'film': ('frames_per_chunk',),
     'rollout': ('negative_prompt',),
   }
   if cfg.init.teacher == 'causal':
-    kept['memory'] = (
+    settings['memory'] = (
       'policy',
       'window_frames',
       'routed_frames',
@@ -115,13 +115,16 @@ def trajectory_settings(cfg: Config) -> dict[str, object]:
     )
   return {
     f'{section}.{name}': getattr(getattr(cfg, section), name)
-    for section, names in kept.items()
+    for section, names in settings.items()
     for name in names
   }
 
 
-def make_init_loss(cfg: Config, text: Text) -> LossFn:
-  """What the stage minimises, given `teacher` unless what it did is stored."""
+def _make_loss(cfg: Config, text: Text) -> LossFn:
+  """The loss of config.init.method.
+
+  It reads a frozen network `teacher`, unless trajectories are stored.
+  """
   film_fn = denoiser.make_film_fn(cfg.dit, cfg.memory)
   if cfg.init.method == 'ode':
     integrate = teacher_trajectories(cfg, text)
@@ -158,3 +161,25 @@ def _trajectories(cfg: Config) -> LatentFilms:
         f'with {found.get(name)}; set it so, or write others'
       )
   return films
+
+
+def _example(cfg: Config) -> Shapes:
+  """A film, with its trajectory where trajectories are stored."""
+  shapes = film_example(cfg)
+  if cfg.init.trajectories:
+    latents = shapes['latents']
+    frames, *frame = latents.shape
+    points = (frames, STUDENT_STEPS, *frame)
+    shapes['end'] = latents
+    shapes['points'] = jax.ShapeDtypeStruct(points, latents.dtype)
+  return shapes
+
+
+INIT = Stage(
+  'init',
+  consumes=_consumes,
+  describe=_describe,
+  build=_build,
+  check_data=read_films,
+  example=_example,
+)

@@ -1,7 +1,8 @@
-"""The product's own programs as shapes: to be compiled, or counted, not run.
+"""The programs of training and rollout as shapes.
 
-What a stage trains, and one call of a rollout, with every argument described
-by its shape, type and place on a mesh. No data and no weights are read.
+They can be compiled and counted, but not run: each argument is described by its
+shape, type and sharding on a mesh, and no data and no weights are read. The
+programs are one update of each stage, and one call of a rollout.
 """
 
 import dataclasses
@@ -36,27 +37,34 @@ from cinejax.directing.rollout_programs import first_state, make_step
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text import umt5
-from cinejax.objectives.causal_ode import STUDENT_STEPS
 from cinejax.rollout.placement import state_shardings
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import ChunkInput
 from cinejax.training import stages
 from cinejax.training.adaptation import adapted
 from cinejax.training.metrics import Work
+from cinejax.training.stage import Repeats
 from cinejax.training.state import abstract_state, make_init, shardings
 from cinejax.training.steps import make_train_step
 
-PROGRAMS = (*(stage.name for stage in stages.STAGES), 'rollout')
+ROLLOUT = 'rollout'
+PROGRAMS = (*(stage.name for stage in stages.STAGES), ROLLOUT)
 
 
 @dataclasses.dataclass(frozen=True)
 class AbstractProgram:
-  """A jitted function, its arguments, and these by kind."""
+  """A jitted function and the shapes of its arguments.
+
+  Attributes:
+    fn: the function.
+    args: trees of jax.ShapeDtypeStruct with shardings.
+    kinds: what the arguments hold, by name, such as `params`.
+    beside: what else is on the devices while it runs, by name.
+  """
 
   fn: Callable[..., Any]
-  args: tuple[Any, ...]  # jax.ShapeDtypeStruct with shardings
-  kinds: dict[str, Any]  # what the arguments hold, by name
-  # what else is on the devices meanwhile, by name
+  args: tuple[Any, ...]
+  kinds: dict[str, Any]
   beside: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -66,13 +74,18 @@ def abstract_program(
   mesh: Mesh,
   optimizer: optax.GradientTransformation | None = None,
 ) -> AbstractProgram:
-  """The program `name`, of PROGRAMS, of `cfg` on `mesh`.
+  """Describes a program on a mesh.
 
-  `optimizer` stands in for the stage's own.
+  Args:
+    name: one of PROGRAMS.
+    cfg: of the run.
+    mesh: its devices need not exist.
+    optimizer: used in place of that of the stage.
 
-  Raises UserError where the mesh does not divide the model or the batch.
+  Raises UserError if there is no such program, or the mesh does not divide the
+  model or the batch.
   """
-  if name == 'rollout':
+  if name == ROLLOUT:
     return _rollout(cfg, mesh)
   if name in PROGRAMS:
     return _update(name, cfg, mesh, optimizer)
@@ -80,47 +93,43 @@ def abstract_program(
 
 
 def count_flops(name: str, cfg: Config, remat: str) -> int:
-  """Floating point operations of one call, over all devices.
+  """Counts the floating point operations of one call, over all devices.
 
-  Of `dmd` a mean over updates: the student's turn is one of config.dmd.every,
-  and its chunks end after one to J of J steps. What `tune` rolls out before
-  its window counts as one chunk, whatever its length.
+  Where updates differ this is their mean, as Stage.repeats says.
   """
   dit = dataclasses.replace(cfg.dit, attention='xla', remat=remat)
   alone = make_mesh(MeshConfig(1, 1, 1, 1), jax.local_devices()[:1])
   program = abstract_program(name, dataclasses.replace(cfg, dit=dit), alone)
-  turns, passes = 1.0, 1.0
-  if name in ('dmd', 'tune'):
-    turns = 1 / cfg.dmd.every
-  if name == 'dmd':
-    passes = (1 + cfg.rollout.steps) / 2
-  return flops.count(program.fn, *program.args, often=turns, trips=passes)
+  repeats = Repeats()
+  if name != ROLLOUT:
+    repeats = stages.find(name).repeats(cfg)
+  return flops.count(program.fn, *program.args, **repeats._asdict())
 
 
 def work(name: str, cfg: Config, mesh: Mesh) -> Work:
-  """What an update of a stage does, as far as it can be told."""
-  if name == 'codec':  # has no tokens
-    return Work()
-  rows, columns = (
-    size // patch
-    for size, patch in zip(cfg.frame_shape[:2], cfg.dit.patch[1:], strict=True)
-  )
-  settings = getattr(cfg.stage, name)
-  frames = settings.batch * cfg.data.chunks * cfg.film.frames_per_chunk
-  tokens = frames * rows * columns
+  """The work of one update of the stage `name`, as far as it is known.
+
+  Its operations are not known on a chip without an entry in core/topology.py,
+  for adapters, where part of the backward pass is left out, and for a stage
+  whose updates vary in length.
+  """
+  stage = stages.find(name)
+  tokens = stage.count_tokens(cfg)
   chip = chip_of(mesh.devices.flat[0].device_kind)
-  # adapters are no whole updates, and how long `tune` rolls out is drawn
-  if chip is None or settings.lora.rank or name == 'tune':
+  if chip is None or not tokens:
+    return Work(tokens=tokens)
+  if stage.settings(cfg).lora.rank or stage.length_varies:
     return Work(tokens=tokens)
   count = count_flops(name, cfg, remat='none')
   return Work(tokens, count, chip.flops * mesh.size)
 
 
 def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
-  """Raises UserError unless the mesh divides what program `name` splits, and
-  its hosts can feed it.
+  """Raises UserError if the mesh does not fit the program `name`.
 
-  A dimension that is not divided would stay whole: right, and slow.
+  The mesh must divide the heads and the batch, and each host must be able to
+  give its devices their part of the batch. A dimension that is not divided
+  would be computed in full on each device, which is correct but slow.
   """
   check_heads(cfg.dit.heads, mesh)
   settings = getattr(cfg.stage, name, None)
@@ -139,7 +148,7 @@ def check_mesh(name: str, cfg: Config, mesh: Mesh) -> None:
 
 
 def bytes_of(tree: Any) -> int:
-  """On one device, of arrays or shapes with shardings."""
+  """The bytes on one device of arrays, or of shapes with shardings."""
   return sum(
     int(np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64))
     * jax.dtypes.itemsize_bits(x.dtype)
@@ -151,7 +160,7 @@ def bytes_of(tree: Any) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Captions:
-  """Stands for a text encoder, whose weights may not be here."""
+  """Stands for a text encoder, which needs no weights for shapes."""
 
   cfg: Any
 
@@ -161,9 +170,10 @@ class _Captions:
 
 
 def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> AbstractProgram:
-  settings = getattr(cfg.stage, name)
+  stage = stages.find(name)
+  settings = stage.settings(cfg)
   check_mesh(name, cfg, mesh)
-  program = stages.describe(cfg, name, _Captions(cfg.text))
+  program = stage.describe(cfg, _Captions(cfg.text))
   if settings.lora.rank:
     program = adapted(program, settings.lora)
   optimizer = optimizer or program.optimizer_fn(settings)
@@ -183,7 +193,7 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> AbstractProgram:
     batch_sharding(mesh),
     program.ships,
   )
-  batch = with_shardings(make_batch(cfg, name), batch_sharding(mesh))
+  batch = with_shardings(stage.make_batch(cfg), batch_sharding(mesh))
   kinds = {
     'params': state.params,
     'optimizer': state.opt_state,
@@ -194,36 +204,13 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> AbstractProgram:
   return AbstractProgram(step, (state, frozen, batch), kinds)
 
 
-def make_batch(cfg: Config, name: str) -> dict[str, jax.ShapeDtypeStruct]:
-  """What the pipeline makes for an update of the stage `name`."""
-  films, chunks = getattr(cfg.stage, name).batch, cfg.data.chunks
-  if name == 'codec':
-    video = (films, cfg.story.clip_frames, cfg.film.height, cfg.film.width, 3)
-    return {'video': jax.ShapeDtypeStruct(video, jnp.uint8)}
-  shapes = {
-    'latents': (chunks * cfg.film.frames_per_chunk, *cfg.frame_shape),
-    'text': (chunks, cfg.text.rows, cfg.text.features),
-    'mask': (chunks,),
-    'shots': (chunks,),
-  }
-  if name == 'init' and cfg.init.trajectories:
-    frames, *rest = shapes['end'] = shapes['latents']
-    shapes['points'] = (frames, STUDENT_STEPS, *rest)
-  return {
-    name: jax.ShapeDtypeStruct(
-      (films, *shape), jnp.int32 if name == 'shots' else jnp.float32
-    )
-    for name, shape in shapes.items()
-  }
-
-
 def _rollout(cfg: Config, mesh: Mesh) -> AbstractProgram:
-  """One call of a rollout of one film: config.rollout.chunks_per_call.
+  """One call of a rollout of one film: config.rollout.chunks_per_call chunks.
 
-  Beside it are what decodes its frames and, of umt5, what reads its prompts.
+  Beside it are the codec, and UMT5 if that encodes the prompts.
   """
   films, captions = 1, _Captions(cfg.text)
-  check_mesh('rollout', cfg, mesh)
+  check_mesh(ROLLOUT, cfg, mesh)
   params = _placed(functools.partial(denoiser.init_params, cfg.dit), mesh)
   params = with_shardings(
     params, shardings(params), denoiser.resting_types(cfg.dit, params)
@@ -252,7 +239,7 @@ def _rollout(cfg: Config, mesh: Mesh) -> AbstractProgram:
 
 
 def _decoder(cfg: Config, films: int) -> Any:
-  """The codec's parameters, and what it remembers between chunks."""
+  """The parameters of the codec, and its state between chunks."""
   codec = make_codec(cfg.codec)
   params = jax.eval_shape(codec.init, jax.random.key(0))
   shape = (films, *cfg.frame_shape)

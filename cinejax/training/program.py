@@ -1,6 +1,6 @@
-"""What a stage hands to the trainer, and what it builds that from.
+"""The program of a stage, and the data and weights that it is built from.
 
-Weights come from WORKDIR/NAME.safetensors or, where no stage of the run makes
+Weights are read from WORKDIR/NAME.safetensors or, if no stage of the run trains
 them, from config.train.NAME_weights.
 """
 
@@ -37,36 +37,52 @@ InitFn = Callable[[jax.Array], Params]  # key -> params
 
 @dataclasses.dataclass(frozen=True)
 class Frozen:
-  """A network that a loss is given and that no update touches."""
+  """A network that the loss reads and that no update changes.
 
-  path: str | pathlib.Path | None  # of its weights; None: only described
-  init_fn: InitFn  # of which only shapes and types matter
+  Attributes:
+    path: its weights file; None in a program without weights.
+    init_fn: gives its shapes and types; its values are not used.
+  """
+
+  path: str | pathlib.Path | None
+  init_fn: InitFn
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """What a stage hands to the trainer."""
+  """All that the trainer needs of a stage.
+
+  Attributes:
+    init_fn: key -> parameters: a nested dict, whose top-level entries are
+      called branches.
+    loss_fn: the loss (training/steps.py).
+    batches_fn: examples consumed -> the batches of this process that follow;
+      None in a program without data, which can only be compiled or counted.
+    sample_fn: (shipped params, path of an mp4) -> None; None = no samples.
+    probe_fn: (shipped params, frozen params by name) -> metrics of held-out
+      films; None = no such metrics.
+    start: the weights files of the branches that start from weights; the name
+      '' stands for all parameters. A path is None in a program without weights.
+      Other branches start as init_fn makes them.
+    frozen: networks that the loss reads, by name.
+    ships: the branch that ships: it is averaged, sampled and written to the
+      weights file of the stage; '' = all parameters.
+    ship_fn: (average, frozen params by name) -> the shipped params.
+    optimizer_fn: settings of the stage -> its optimizer.
+  """
 
   init_fn: InitFn
   loss_fn: LossFn
-  # examples consumed -> this process's batches from there on; None: a program
-  # that is only described, to be compiled or counted
   batches_fn: Callable[[int], Iterator[dict[str, Any]]] | None = None
-  sample_fn: SampleFn | None = None  # (averaged params, path of an mp4)
-  # (averaged params, frozen networks) -> figures of held-out films
+  sample_fn: SampleFn | None = None
   probe_fn: (
     Callable[[Params, Mapping[str, Params]], dict[str, float]] | None
   ) = None
-  # weights files to start from: branch of the parameters -> path; '' = all of
-  # them, None: only described. Branches that are not named start as init_fn
-  # makes them.
   start: Mapping[str, str | pathlib.Path | None] = dataclasses.field(
     default_factory=dict
   )
   frozen: Mapping[str, Frozen] = dataclasses.field(default_factory=dict)
-  # what of the parameters is averaged, sampled and written: a branch, '' = all
   ships: str = ''
-  # (averaged params, frozen networks) -> what is sampled and written
   ship_fn: Callable[[Params, Mapping[str, Params]], Params] = (
     lambda average, frozen: average
   )
@@ -76,12 +92,12 @@ class Program:
 
 
 def init_dit(cfg: DiTConfig) -> InitFn:
-  """Program.init_fn of a DiT."""
+  """Returns Program.init_fn of a DiT."""
   return functools.partial(denoiser.init_params, cfg)
 
 
 def frozen_dit(cfg: DiTConfig) -> InitFn:
-  """Frozen.init_fn of a DiT: in the types that every pass casts to."""
+  """Returns Frozen.init_fn of a DiT, in the types that every pass casts to."""
 
   def init_fn(key: jax.Array) -> Params:
     params = denoiser.init_params(cfg, key)
@@ -91,22 +107,20 @@ def frozen_dit(cfg: DiTConfig) -> InitFn:
   return init_fn
 
 
-def started(path: str) -> dict[str, str]:
-  """Program.start of a whole network; '' = from its init_fn."""
+def start_whole(path: str) -> dict[str, str]:
+  """Program.start of all parameters from one file; '' = as init_fn makes."""
   return {'': path} if path else {}
 
 
-# config.init.teacher or config.dmd.scores -> the stage that makes it
-BASES = {'causal': 'base', 'bidirectional': 'base_bidirectional'}
-
-
 def weights_path(cfg: Config, workdir: pathlib.Path, name: str) -> pathlib.Path:
-  """Where the weights of stage `name` are; raises UserError if nowhere."""
-  made, given = workdir / f'{name}.safetensors', ''
+  """The weights of stage `name`: a file, or for some codecs a folder.
+
+  Raises UserError if it does not exist.
+  """
+  path = workdir / f'{name}.safetensors'
   if name not in cfg.train.stages:
-    given = getattr(cfg.train, f'{name}_weights')
-  path = pathlib.Path(given) if given else made
-  if not path.exists():  # a codec may be a folder
+    path = pathlib.Path(getattr(cfg.train, f'{name}_weights') or path)
+  if not path.exists():
     raise UserError(
       f'there are no {name} weights at {path}; add {name} to '
       f'config.train.stages or set config.train.{name}_weights'
@@ -117,7 +131,7 @@ def weights_path(cfg: Config, workdir: pathlib.Path, name: str) -> pathlib.Path:
 def film_batches(
   cfg: Config, settings: StageConfig, films: LatentFilms, text: Text
 ) -> Callable[[int], Iterator[dict[str, Any]]]:
-  """Program.batches_fn of a stage that reads latent films."""
+  """Returns Program.batches_fn of a stage that reads latent films."""
 
   def batches(consumed: int) -> Iterator[dict[str, Any]]:
     index, count = batch_part()
@@ -139,13 +153,8 @@ def film_batches(
 def story_batches(
   cfg: Config, settings: StageConfig, text: Text
 ) -> Callable[[int], Iterator[dict[str, Any]]]:
-  """Program.batches_fn of a stage that reads config.story.kinds."""
-  check_size(cfg.film, 'give a config of that size, or config.data.films')
-  if cfg.story.seed == cfg.eval.seed:
-    raise UserError(
-      f'config.story.seed is {cfg.story.seed}, as config.eval.seed, and no '
-      'training may see its films; give another'
-    )
+  """Returns Program.batches_fn of a stage that reads config.story.kinds."""
+  check_story(cfg)
   films = StoryFilms(
     kinds=cfg.story.kinds,
     seed=cfg.story.seed,
@@ -169,8 +178,21 @@ def story_batches(
   return batches
 
 
+def check_story(cfg: Config) -> None:
+  """Raises UserError if config.story.kinds cannot be trained on."""
+  check_size(cfg.film, 'give a config of that size, or config.data.films')
+  if cfg.story.seed == cfg.eval.seed:
+    raise UserError(
+      f'config.story.seed is {cfg.story.seed}, as config.eval.seed, and no '
+      'training may see its films; give another'
+    )
+
+
 def captions(cfg: Config) -> Text:
-  """Those encoded ahead (data_prep/texts.py), or else the encoder."""
+  """The captions of the films, encoded by data_prep/texts.py, or the encoder.
+
+  An encoder that is small, or that reads actions, is used as it is.
+  """
   large = cfg.text.name != 'hashed' and not cfg.text.actions
   if large and texts.has_table(cfg.data.films):
     return texts.TextTable(cfg.data.films, cfg.text.words, cfg.text.features)
@@ -178,7 +200,10 @@ def captions(cfg: Config) -> Text:
 
 
 def latent_films(cfg: Config) -> LatentFilms:
-  """The films of config.data.films."""
+  """The films of config.data.films.
+
+  Raises UserError if there are none, or some are reserved for evaluation.
+  """
   if not cfg.data.films:
     raise UserError(
       'config.data.films is empty; write films with `python -m data_prep.story '
@@ -188,13 +213,16 @@ def latent_films(cfg: Config) -> LatentFilms:
   if cfg.eval.seed in casting_seeds(cfg.data.films):
     raise UserError(
       f'{cfg.data.films} holds films of config.eval.seed, {cfg.eval.seed}, '
-      'which no training may see; write others, say with --seed=1'
+      'which no training may see; write others, such as with --seed=1'
     )
   return open_films(cfg, cfg.data.films)
 
 
 def open_films(cfg: Config, folder: str | os.PathLike) -> LatentFilms:
-  """The films in `folder`; UserError unless their frames are of cfg's size."""
+  """The films in `folder`.
+
+  Raises UserError if their latent frames do not have the size of `cfg`.
+  """
   films = LatentFilms(folder)
   found = films[0].latents.shape[1:]
   if found != cfg.frame_shape:

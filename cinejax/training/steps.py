@@ -141,10 +141,10 @@ def _accumulated(loss_fn: LossFn, parts: int) -> Callable[..., Any]:
   return accumulated
 
 
-def alone(
+def without_networks(
   loss_fn: Callable[[Params, Batch, jax.Array], tuple[jax.Array, Metrics]],
 ) -> LossFn:
-  """A loss that needs no other network."""
+  """Turns a loss that needs no other network into a LossFn."""
   return lambda params, batch, key, given: loss_fn(params, batch, key)
 
 

@@ -55,7 +55,7 @@ def run(
   """
   todo = []
   for stage in [find(name) for name in cfg.train.stages]:
-    path = workdir / stage.makes
+    path = workdir / stage.file_name
     if path.exists():
       _say(f'{stage.name}: done before, {path}; without it, training goes on')
     else:
@@ -67,8 +67,8 @@ def run(
   for stage in todo:
     run_stage(stage, cfg, workdir, mesh, profile)
     # the next stage reads on every host what the first host writes
-    multihost_utils.sync_global_devices(stage.makes)
-    _say(f'{stage.name}: wrote {workdir / stage.makes}')
+    multihost_utils.sync_global_devices(stage.file_name)
+    _say(f'{stage.name}: wrote {workdir / stage.file_name}')
 
 
 def run_stage(
@@ -79,7 +79,7 @@ def run_stage(
   profile: str = '',
 ) -> None:
   """Trains one stage from its newest checkpoint, and writes its weights."""
-  settings = getattr(cfg.stage, stage.name)
+  settings = stage.settings(cfg)
   checkpoints = Checkpoints(
     workdir / 'checkpoints' / stage.name,
     cfg.train.keep_checkpoints,
@@ -94,8 +94,8 @@ def run_stage(
       )
     shipped = program.ship_fn(state.ema, frozen)
     if settings.lora.rank:  # before the file that says that all is done
-      _write_adapter(state, settings.lora, workdir / stage.makes)
-    _write(shipped, state, cfg, workdir / stage.makes)
+      _write_adapter(state, settings.lora, workdir / stage.file_name)
+    _write(shipped, state, cfg, workdir / stage.file_name)
 
 
 def _run_phase(
@@ -112,7 +112,7 @@ def _run_phase(
   Returns what trained it, the state, and the frozen networks.
   """
   cfg = phase.cfg
-  settings = getattr(cfg.stage, stage.name)
+  settings = stage.settings(cfg)
   planned.check_mesh(stage.name, cfg, mesh)
   program = stage.build(cfg, workdir)
   if settings.lora.rank:

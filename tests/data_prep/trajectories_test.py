@@ -17,7 +17,13 @@ from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.models import denoiser
 from cinejax.models.text.select import make_text
 from cinejax.objectives import guidance
-from cinejax.training import initialisation, program, stages, trainer
+from cinejax.training import (
+  base_stage,
+  initialisation,
+  program,
+  stages,
+  trainer,
+)
 from configs import tiny
 from data_prep import films as films_lib
 from data_prep import trajectories
@@ -240,9 +246,9 @@ def test_from_a_bidirectional_base_to_a_student(
     'LatentFilms',
     lambda path: films if path == cfg.data.films else LatentFilms(path),
   )
-  monkeypatch.setattr(stages, 'weights_path', lambda *args: None)
-  monkeypatch.setattr(stages, 'load_codec', lambda *args: (None, None))
-  monkeypatch.setattr(stages, 'make_whole_film_sampler', lambda *args: None)
+  monkeypatch.setattr(base_stage, 'weights_path', lambda *args: None)
+  monkeypatch.setattr(base_stage, 'load_codec', lambda *args: (None, None))
+  monkeypatch.setattr(base_stage, 'make_whole_film_sampler', lambda *args: None)
   base, _ = load_tree(weights / 'base.safetensors')
   save_tree(tmp_path / 'base.safetensors', base, {})
   mesh = make_mesh(cfg.mesh, jax.devices()[:1])

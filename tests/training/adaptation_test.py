@@ -13,11 +13,12 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.models import lora
-from cinejax.training import stages, trainer
+from cinejax.training import trainer
 from cinejax.training.adaptation import adapted
 from cinejax.training.config import LoraConfig
 from cinejax.training.planned import abstract_program
 from cinejax.training.program import Program
+from cinejax.training.stage import Stage
 from configs import tiny
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets='mlp_.*')
@@ -64,7 +65,13 @@ def stage(make_toy, tmp_path, monkeypatch):
     stage=dataclasses.replace(toy.cfg.stage, base=settings),
     train=dataclasses.replace(toy.cfg.train, weights_dtype='float32'),
   )
-  stage = stages.Stage('base', lambda cfg: (), build, films=None)
+  stage = Stage(
+    'base',
+    consumes=lambda cfg: (),
+    describe=lambda cfg, text: build(cfg, None),
+    build=build,
+    check_data=lambda cfg: None,
+  )
   return stage, cfg, toy, start
 
 

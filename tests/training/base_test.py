@@ -10,7 +10,7 @@ from cinejax.core.sharding import batch_sharding, make_mesh
 from cinejax.models import denoiser
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
 from cinejax.training.state import abstract_state, make_init, shardings
-from cinejax.training.steps import alone, make_train_step, place
+from cinejax.training.steps import make_train_step, place, without_networks
 from configs import tiny
 
 
@@ -34,7 +34,7 @@ def first_update(devices, **mesh_axes):
     drop_text=0.5,
   )
   step_fn = make_train_step(
-    alone(loss_fn),
+    without_networks(loss_fn),
     optimizer,
     cfg.stage.base,
     mesh,

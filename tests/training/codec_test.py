@@ -14,7 +14,7 @@ from cinejax.interop.tensors import load_tree
 from cinejax.interop.weights import load_codec
 from cinejax.models.codec.base import from_bytes
 from cinejax.story.clips import StoryClips
-from cinejax.training import stages, trainer
+from cinejax.training import codec_stage, stages, trainer
 from configs import tiny
 
 CLIPS = 32  # all that the encoder and the latents are measured on
@@ -33,7 +33,7 @@ def cfg():
   config.stage.codec.optimizer = 'adamw'  # compiles faster than muon
   config.stage.codec.warmup_steps = 0
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(stages, '_FITTED_CLIPS', CLIPS)
+    patch.setattr(codec_stage, '_MEASURED_CLIPS', CLIPS)
     yield resolve(config)
 
 

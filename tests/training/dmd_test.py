@@ -80,7 +80,7 @@ def test_a_bank_has_no_slots_that_a_film_of_the_data_leaves_empty():
 def test_a_student_has_a_students_steps():
   cfg = resolve(story.get_config())
   with pytest.raises(UserError, match=r'rollout\.steps is 24; a student is'):
-    distillation.describe(cfg, 'dmd', load_text(cfg.text))
+    distillation.DMD.describe(cfg, load_text(cfg.text))
 
 
 @pytest.mark.parametrize('name', ['dmd', 'tune'])
@@ -116,7 +116,7 @@ def test_a_score_is_asked_as_it_was_trained(made, scores, monkeypatch):
       diffusion=diffusion, **others
     ),
   )
-  distillation.describe(cfg, 'dmd', load_text(cfg.text))
+  distillation.DMD.describe(cfg, load_text(cfg.text))
   causal = scores == 'causal'
   assert asked['diffusion'].time_per == ('chunk' if causal else 'film')
   assert asked['diffusion'].shift == cfg.diffusion.shift
@@ -161,7 +161,7 @@ def test_it_resumes_bit_for_bit(made, name):
   cfg, folder = made
   mesh = make_mesh(cfg.mesh, jax.devices()[:1])
   stage = stages.find(name)
-  path, aside = folder / stage.makes, folder / 'whole.safetensors'
+  path, aside = folder / stage.file_name, folder / 'whole.safetensors'
   path.unlink(missing_ok=True)
   trainer.run_stage(stage, cfg, folder, mesh)
   path.rename(aside)

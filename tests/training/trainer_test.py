@@ -14,6 +14,7 @@ from cinejax.training import planned, stages, trainer
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.metrics import Work
 from cinejax.training.program import Program
+from cinejax.training.stage import Stage
 from configs import tiny
 
 TAEF2 = {
@@ -36,7 +37,13 @@ def toy_stage(make_toy):
       batches_fn=toy.batches,
     )
 
-  stage = stages.Stage('base', lambda cfg: (), build, films=None)
+  stage = Stage(
+    'base',
+    consumes=lambda cfg: (),
+    describe=lambda cfg, text: build(cfg, None),
+    build=build,
+    check_data=lambda cfg: None,
+  )
   return stage, toy, built
 
 
