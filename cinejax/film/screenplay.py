@@ -18,7 +18,8 @@ The format is a JSON object, or a `.jsonl` file with one such object a line:
    ]}
 
 The first segment opens shot 0, whatever its `cut` is. `load` also reads the
-formats of `foreign`. In the first chunk of a cut shot the model reads
+formats of other projects (`film/formats/`). In the first chunk of a cut shot
+the model reads
 
   <cut prefix><global prompt> <prompt>
 
@@ -37,10 +38,9 @@ from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
-from cinejax.film import foreign
 from cinejax.film.config import MAX_CHUNKS
+from cinejax.film.formats import detect, longlive
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment, too_long
-from cinejax.film.texts import numbered_lines, read_text
 from cinejax.film.timeline import whole_chunks
 
 # One half of a surrogate pair, which JSON can hold and UTF-8 cannot.
@@ -85,7 +85,8 @@ def load(
   """Reads the films of a file or folder, whichever format it is in.
 
   Args:
-    path: a .json, .jsonl or .txt file, a shot folder, or a folder of those.
+    path: a .json, .jsonl, .csv or .txt file, a shot folder, or a folder of
+      those; the structure decides which format it is.
     chunks: the exact length of films from shot folders: longer ones are cut
       short, shorter ones extend their last shot. None: their own length.
 
@@ -95,23 +96,12 @@ def load(
   """
   path = pathlib.Path(path)
   if path.is_dir():
-    return _load_folder(path, chunks)
-  text = read_text(path)
-  if path.suffix == '.json':
-    documents = [(str(path), foreign.parse_json(text, str(path)))]
-  elif path.suffix == '.jsonl':
-    documents = [
-      (where, foreign.parse_json(line, where)) for where, line in _lines(path)
-    ]
-  elif foreign.is_holocine(text):
-    documents = [(str(path), foreign.holocine(text, str(path)))]
+    found = detect.read_folder(path, chunks)
   else:
-    documents = [
-      (where, foreign.plain_prompt(line)) for where, line in _lines(path)
-    ]
-  if not documents:
+    found = detect.read_file(path)
+  if not found:
     raise UserError(f'{path}: holds no film; write at least one')
-  return tuple(parse(document, where) for where, document in documents)
+  return tuple(parse(document, where) for where, document in found)
 
 
 def save(film: Film, path: str | os.PathLike) -> None:
@@ -137,29 +127,13 @@ def document(film: Film) -> dict[str, Any]:
   return {'title': film.title} | seed | {'segments': segments}
 
 
-def _load_folder(path: pathlib.Path, chunks: int | None) -> tuple[Film, ...]:
-  folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
-  folders = [folder for folder in folders if foreign.is_shot_folder(folder)]
-  if not folders:
-    raise UserError(f'{path}: is not a shot folder, because it has no 0.json')
-  return tuple(
-    parse(foreign.shot_folder(folder, chunks), str(folder))
-    for folder in folders
-  )
-
-
-def _lines(path: pathlib.Path) -> list[tuple[str, str]]:
-  lines = numbered_lines(read_text(path))
-  return [(f'{path} line {number}', line) for number, line in lines]
-
-
 def parse(document: Any, where: str) -> Film:
   """The film of a JSON object in the format of this module.
 
   Raises UserError that names `where` and the field, if it is another object.
   """
   if isinstance(document, dict) and 'prompts' in document:
-    document = foreign.interactive_prompts(document, where)
+    document = longlive.interactive_prompts(document, where)
   fields = {
     'title': str,
     'seed': int,

@@ -1,43 +1,24 @@
-"""Converts screenplays in the formats of other projects.
+"""LongLive (NVlabs/LongLive), versions 1 and 2.
 
-* LongLive 2 shot folders (NVlabs/LongLive): `<i>.json` with a `caption` for
-  each shot, and `shot_durations.txt` with the blocks of one shot on each line;
-  a block is a chunk. Lengths come from that file, or else from `num_blocks` of
-  each shot, or else from an even split of a given total, whose remainder goes
-  to the first shots.
-* LongLive interactive prompts, `{"prompts": [...]}`: a single shot whose
-  prompt changes, so every segment continues it. The format has no lengths;
-  LongLive's configuration switches every 40 latent frames of 4 pixel frames at
-  16 fps, that is every PROMPT_SECS.
-* Plain prompts: each line is a film of PROMPT_SECS.
-* HoloCine text (arXiv 2510.20822): `[global caption] … [per shot caption] …
-  [shot cut] …`; its FILM_SECS (241 frames at 16 fps) are split evenly.
-
-Every function returns a document in the format of `screenplay`, and raises
-UserError that names the file, the shot and the field.
+* Shot folders: `<i>.json` from 0 or from 1 with a `caption` for each shot, and
+  `shot_durations.txt` with the blocks of each shot, between commas, spaces or
+  lines; a block is a chunk. Lengths come from that file, or else from
+  `num_blocks` of each shot, or else from an even split of a given total, whose
+  remainder goes to the first shots.
+* Interactive prompts, `{"prompts": [...]}`: a single shot whose prompt changes,
+  so every segment continues it. The format has no lengths; LongLive's
+  configuration switches every 40 latent frames of 4 pixel frames at 16 fps,
+  that is every PROMPT_SECS.
 """
 
-import json
 import pathlib
-import re
 import reprlib
-from typing import Any
 
 from cinejax.core.errors import UserError
+from cinejax.film.formats.parsing import PROMPT_SECS, Document, parse_json
 from cinejax.film.texts import read_text
 
-PROMPT_SECS = 10.0
-FILM_SECS = 15.0
 DURATIONS = 'shot_durations.txt'
-
-Document = dict[str, Any]
-
-
-def parse_json(text: str, where: str) -> Any:
-  try:
-    return json.loads(text)
-  except (ValueError, RecursionError) as error:
-    raise UserError(f'{where}: is not JSON ({error})') from error
 
 
 def interactive_prompts(document: Document, where: str) -> Document:
@@ -54,42 +35,21 @@ def interactive_prompts(document: Document, where: str) -> Document:
   }
 
 
-def plain_prompt(line: str) -> Document:
-  return {'segments': [{'prompt': line, 'secs': PROMPT_SECS}]}
-
-
-def is_holocine(text: str) -> bool:
-  return '[per shot caption]' in text.lower()
-
-
-def holocine(text: str, where: str) -> Document:
-  """The document of one film; each `[shot cut]` starts the next shot."""
-  opening, shots = re.split(r'(?i)\[per shot caption\]', text, maxsplit=1)
-  # Every chunk reads the caption, and none of them shows all shots.
-  caption = re.sub(r'(?i)this scene contains \d+ shots?\.?', '', opening)
-  caption = re.sub(r'(?i)\[global caption\]', '', caption).strip()
-  prompts = [part.strip() for part in re.split(r'(?i)\[shot cut\]', shots)]
-  for shot, prompt in enumerate(prompts):
-    if not prompt:
-      raise UserError(f'{where}: shot {shot} has an empty per shot caption')
-  secs = FILM_SECS / len(prompts)
-  return {
-    'global_prompt': caption,
-    'segments': [{'prompt': prompt, 'secs': secs} for prompt in prompts],
-  }
-
-
 def is_shot_folder(path: pathlib.Path) -> bool:
-  return (path / '0.json').is_file()
+  return bool(numbered(path)) and int(numbered(path)[0].stem) <= 1
+
+
+def numbered(path: pathlib.Path) -> list[pathlib.Path]:
+  """The files <number>.json of a folder, in order of number."""
+  files = (file for file in path.glob('*.json') if file.stem.isdecimal())
+  return sorted(files, key=lambda file: int(file.stem))
 
 
 def shot_folder(path: pathlib.Path, chunks: int | None) -> Document:
   """The shots of a folder, fitted to `chunks` if that is given."""
-  files = sorted(
-    (file for file in path.glob('*.json') if file.stem.isdigit()),
-    key=lambda file: int(file.stem),
-  )
-  shots = [_shot(file, number) for number, file in enumerate(files)]
+  files = numbered(path)
+  first = int(files[0].stem)
+  shots = [_shot(file, number) for number, file in enumerate(files, first)]
   durations = _durations(path, shots, chunks)
   if chunks is not None:
     durations = _fit(durations, chunks)
@@ -130,7 +90,7 @@ def _durations(
 
 
 def _written_durations(file: pathlib.Path, n_shots: int) -> list[int]:
-  words = read_text(file).split()
+  words = read_text(file).replace(',', ' ').split()
   for shot, word in enumerate(words):
     if not word.isdecimal() or not int(word):
       raise UserError(f'{file}: shot {shot} lasts {word!r}; give whole chunks')
