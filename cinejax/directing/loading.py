@@ -13,6 +13,7 @@ from jax.sharding import SingleDeviceSharding
 from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import param_shardings, with_shardings
+from cinejax.directing import provenance
 from cinejax.directing.director import Director
 from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.weights import load_codec, load_params
@@ -34,6 +35,8 @@ def load_director(
       config.train.codec_weights names another place.
     adapters: files of adapters to merge, `FILE` or `FILE:STRENGTH`.
 
+  Settings that differ from those of the training are named on standard error.
+
   Raises:
     UserError: if a file is missing or does not fit the config.
   """
@@ -50,7 +53,7 @@ def load_director(
   like = with_shardings(
     like, weight_shardings(cfg, like), denoiser.resting_types(cfg.dit, like)
   )
-  _check_frames(cfg, file)
+  provenance.check(cfg, open_archive(file))
   try:
     codec = codec_on_devices(cfg, folder)
   except UserError as error:
@@ -76,17 +79,6 @@ def codec_on_devices(
   """
   codec, params = load_codec(cfg.codec, cfg.train.codec_weights or folder)
   return codec, jax.device_put(params, weight_shardings(cfg, params))
-
-
-def _check_frames(cfg: Config, file: pathlib.Path) -> None:
-  """Raises UserError for weights that were trained in other chunks."""
-  frames = open_archive(file).config('film').get('frames_per_chunk')
-  if frames not in (None, cfg.film.frames_per_chunk):
-    raise UserError(
-      f'{file} was trained in chunks of {frames} latent frames, and '
-      f'config.film.frames_per_chunk is {cfg.film.frames_per_chunk}; take the '
-      'variant of the config with which it was trained'
-    )
 
 
 def weight_shardings(cfg: Config, shapes: Any) -> Any:
