@@ -1,4 +1,4 @@
-"""Converts the weights of a DiT to another layout.
+"""Converts the weights of a DiT, or screenplays, to another layout.
 
   python -m cinejax.convert --source=DIR --out=DIR \\
     --to=cinejax|diffusers|wan|self_forcing
@@ -19,6 +19,13 @@ The layouts that --to names are written as
 
 Weights larger than --shard_gb become shards with an index. Text encoders and
 codecs are not converted: cinejax reads the published files.
+
+  python -m cinejax.convert --screenplay=FILE --out=DIR \\
+    --to=cinejax|shotstream|storymem|scope|dreamverse|longlive|longlive2|\\
+         holocine|prompts
+
+reads the films of a file or folder in any format (cinejax/film/formats/) and
+writes them to DIR as NAME, or NAME-000 and so on if there are several.
 """
 
 import contextlib
@@ -41,6 +48,8 @@ from rich.progress import (
 from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
+from cinejax.film import screenplay
+from cinejax.film.formats.writing import FORMATS, write_films
 from cinejax.interop import foreign, names, sizes, views
 from cinejax.interop.adapters import parse, with_adapter
 from cinejax.interop.archive import PUBLISHED_NAME, locate, open_archive
@@ -53,10 +62,10 @@ def define_flags() -> None:
   """Defines the flags, apart from import, so that commands can share one
   process.
   """
-  flags.DEFINE_string(
-    'source', None, 'Weights file, or folder with one.', required=True
-  )
-  flags.DEFINE_enum('to', None, [*_WRITERS], 'Layout to write.', required=True)
+  flags.DEFINE_string('source', None, 'Weights file, or folder with one.')
+  flags.DEFINE_string('screenplay', None, 'Films to convert instead.')
+  layouts = [*_WRITERS, *(to for to in FORMATS if to not in _WRITERS)]
+  flags.DEFINE_enum('to', None, layouts, 'Layout to write.', required=True)
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_string(
     'name',
@@ -72,6 +81,12 @@ def define_flags() -> None:
     'network', '', 'Network to read, of a checkpoint with several.'
   )
   flags.DEFINE_float(
+    'chunk_secs',
+    0.75,
+    'Length of a chunk, for screenplays that give lengths in chunks.',
+    lower_bound=1e-3,
+  )
+  flags.DEFINE_float(
     'shard_gb', 5.0, 'Greatest size of a file, in GB.', lower_bound=1e-6
   )
 
@@ -79,6 +94,14 @@ def define_flags() -> None:
 def main() -> None:
   args = flags.FLAGS
   out = check_folder(args.out)
+  if bool(args.source) == bool(args.screenplay):
+    raise UserError('give --source or --screenplay, and only one of them')
+  known = FORMATS if args.screenplay else _WRITERS
+  if args.to not in known:
+    raise UserError(f'--to={args.to} must be one of {", ".join(known)}')
+  if args.screenplay:
+    _convert_films(out)
+    return
   source = locate(args.source, args.name)
   if source.parent.resolve() == out.resolve():
     raise UserError(f'--out={out}: the source lies there; name another folder')
@@ -99,6 +122,14 @@ def main() -> None:
   except UserError as error:
     raise UserError(f'{source}: {error}') from error
   print(f'{summary}, from {layout} to {args.to}')
+
+
+def _convert_films(out: pathlib.Path) -> None:
+  args = flags.FLAGS
+  films = screenplay.load(args.screenplay)
+  paths = write_films(films, args.to, out, args.name, args.chunk_secs)
+  several = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
+  print(f'{paths[0]}{several}: {len(films)} films in the format {args.to}')
 
 
 def _write_cinejax(out, name, leaves, cfg, metadata) -> str:

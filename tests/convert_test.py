@@ -45,6 +45,7 @@ def source(tmp_path_factory):
 def run(monkeypatch):
   def run(source, to, out, **changes):
     given = {'name': 'base', 'network': '', 'lora': [], 'shard_gb': 5.0}
+    given['screenplay'] = None
     args = types.SimpleNamespace(
       source=str(source), to=to, out=str(out), **(given | changes)
     )
@@ -185,3 +186,16 @@ def test_the_command_line(source, tmp_path):
   done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
   assert '69 tensors' in done.stdout and 'from diffusers to wan' in done.stdout
+
+
+def test_screenplays_are_converted(run, tmp_path, capsys):
+  theirs = tmp_path / 'pot.json'
+  theirs.write_text('{"global_caption": "A pot.", "shot1": "a", "shot2": "b"}')
+  run('', 'cinejax', tmp_path, screenplay=str(theirs), chunk_secs=0.75)
+  assert 'base.json: 1 films' in capsys.readouterr().out
+  ours = json.loads((tmp_path / 'base.json').read_text())
+  assert [segment['prompt'] for segment in ours['segments']] == ['a', 'b']
+  with pytest.raises(UserError, match='--to=wan must be one of cinejax'):
+    run('', 'wan', tmp_path, screenplay=str(theirs))
+  with pytest.raises(UserError, match='--source or --screenplay'):
+    run('', 'wan', tmp_path)

@@ -47,7 +47,7 @@ def read(value: Any, where: str) -> list[Document]:
       segment = {'prompt': entry['video_prompt'], 'secs': PROMPT_SECS}
       films.append({'title': title(entry.get('id', '')), 'segments': [segment]})
     else:
-      used = {'label', 'segment_prompts'}
+      used = {'id', 'label', 'segment_prompts'}
       note_unused(where, 'Dreamverse', entry.keys() - used)
       prompts = text_list(entry['segment_prompts'], f'{place}: segment_prompts')
       films.append(
