@@ -5,8 +5,8 @@
 
 Without films only the stage `codec` can be trained, which is what films are
 made with (--config.train.stages="('codec',)"; docs/training.md has the order).
-Finished stages are skipped and an interrupted one goes on where it was, so
-the same command is also how a run is resumed. Started once on every host with
+Finished stages are skipped and an interrupted one continues where it was, so
+the same command also resumes a run. Started once on every host with
 --coordinator, it trains on the devices of all of them (launch/tpu_pod.sh,
 launch/gpu_node.sh). What it leaves in the workdir:
 config.json, a weights file for each stage, metrics/, samples/, checkpoints/.

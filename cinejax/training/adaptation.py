@@ -1,9 +1,9 @@
-"""A stage that trains adapters of its networks in place of the networks.
+"""Trains adapters of the networks of a stage in place of the networks.
 
-The networks that a program starts from stay as their files have them, frozen;
-for each of them an adapter (models/lora.py) is trained, averaged and kept in
-checkpoints. A loss is given the two together, and knows of no adapter; what
-is sampled and written is the network with the averaged adapter merged.
+The networks that a program starts from are frozen. For each of them an adapter
+(models/lora.py) is trained, averaged and saved in checkpoints. The loss gets a
+network together with its adapter, and treats them as a network. Samples and
+weights files are of the network with the averaged adapter merged.
 """
 
 import dataclasses
@@ -19,40 +19,40 @@ from cinejax.training.state import Params, branch
 
 
 def adapted(program: Program, cfg: LoraConfig) -> Program:
-  """`program` with adapters of rank `cfg.rank` instead of whole networks.
+  """Returns `program` with adapters of rank `cfg.rank` as its parameters.
 
-  Raises UserError if it starts from no weights, which adapters adapt.
+  Raises UserError if it does not start from weights.
   """
   if not program.start:
     raise UserError(
-      'an adapter needs weights that it adapts; set config.train.…_weights of '
-      'what the stage starts from, or lora.rank to 0'
+      'an adapter needs weights to adapt; set config.train.NAME_weights of the '
+      'network that the stage starts from, or config.stage.NAME.lora.rank to 0'
     )
   scale = cfg.alpha / cfg.rank
 
-  def replaced(whole: Params, made: dict[str, Params]) -> Params:
-    """Branches of `made` in `whole`; '' is all of it."""
-    return made[''] if '' in made else {**whole, **made}
+  def replaced(whole: Params, branches: dict[str, Params]) -> Params:
+    """`whole` with `branches` in place; the branch '' is all of it."""
+    return branches[''] if '' in branches else {**whole, **branches}
 
   def init_fn(key: jax.Array) -> Params:
     whole = program.init_fn(key)
     keys = jax.random.split(jax.random.fold_in(key, 1), len(program.start))
-    made = {
+    adapters = {
       name: lora.init_lora(
         branch(whole, name), own, rank=cfg.rank, targets=cfg.targets
       )
       for name, own in zip(program.start, keys, strict=True)
     }
-    return replaced(whole, made)
+    return replaced(whole, adapters)
 
   def loss_fn(params: Params, batch: Any, key: jax.Array, given: Any):
-    made = {
+    networks = {
       name: lora.attach(given[_plain(name)], branch(params, name), scale)
       for name in program.start
     }
     shipped = given[_plain(program.ships)]
     average = lora.attach(shipped, given['ema'], scale)
-    whole = replaced(params, made)
+    whole = replaced(params, networks)
     return program.loss_fn(whole, batch, key, {**given, 'ema': average})
 
   frozen = {
@@ -72,7 +72,7 @@ def adapted(program: Program, cfg: LoraConfig) -> Program:
 
 
 def _plain(name: str) -> str:
-  """What a frozen network is given as."""
+  """The name under which the loss finds the frozen branch `name`."""
   return f'plain {name}'.strip()
 
 

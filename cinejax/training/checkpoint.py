@@ -1,9 +1,9 @@
-"""Checkpoints of a stage: Orbax, asynchronous, whole or absent.
+"""Checkpoints of a stage, written asynchronously by Orbax.
 
-A save is written to a temporary folder and renamed when it is complete; older
-ones are removed only after that, so a process killed at any moment leaves the
-last good checkpoint in place, and the next start removes the debris. The
-resolved config lies in each checkpoint as JSON.
+A save is written to a temporary folder, which is renamed when it is complete.
+Older checkpoints are removed only after that. So a process that is killed at
+any moment leaves the last complete checkpoint in place, and the next start
+removes the incomplete one. Each checkpoint includes the config as JSON.
 """
 
 import json
@@ -24,20 +24,20 @@ def _policy(keep: int, best: int) -> Any:
   newest = policies.LatestN(n=keep)
   if not best:
     return newest
-  least = policies.BestN(
+  lowest = policies.BestN(
     get_metric_fn=lambda metrics: metrics['loss'], reverse=True, n=best
   )
-  return policies.AnyPreservationPolicy([newest, least])
+  return policies.AnyPreservationPolicy([newest, lowest])
 
 
 class Checkpoints:
   """The newest checkpoints of one stage, in one folder.
 
   Args:
-    folder: made if missing.
-    keep: how many of the newest are kept.
-    best: how many of the others, those of least loss.
-    config: what was asked for, stored beside each state.
+    folder: is created if it does not exist.
+    keep: how many of the newest checkpoints stay.
+    config: the config as a dict of JSON values, stored beside each state.
+    best: how many other checkpoints stay, those with the lowest loss.
   """
 
   def __init__(
@@ -60,13 +60,16 @@ class Checkpoints:
 
   @property
   def latest_step(self) -> int | None:
-    """Updates done in the newest whole checkpoint; None before the first."""
+    """The updates done in the newest checkpoint; None if there is none."""
     return self._manager.latest_step()
 
   def save(self, step: int, state: TrainState, loss: float = math.inf) -> None:
-    """Starts a save and returns; waits for the one before, if needed.
+    """Starts to save `state`; first waits for an earlier save to complete.
 
-    `loss` is what the best are chosen by.
+    Args:
+      step: updates done; a step that is saved already is not saved again.
+      state: may be donated as soon as this returns.
+      loss: the mean loss by which the best checkpoints are chosen.
     """
     if step == self.latest_step:
       return
@@ -80,10 +83,10 @@ class Checkpoints:
     )
 
   def restore(self, abstract: TrainState) -> TrainState | None:
-    """The newest state, laid out as `abstract` says; None if there is none.
+    """The newest state, with the shapes and shardings of `abstract`.
 
-    Raises:
-      UserError: the checkpoint is of another model or optimizer.
+    Returns None if there is no checkpoint. Raises UserError if the checkpoint
+    is of another model or optimizer.
     """
     step = self.latest_step
     if step is None:
@@ -94,14 +97,15 @@ class Checkpoints:
     except (ValueError, KeyError, TypeError) as error:
       raise UserError(
         f'the checkpoint {self._folder / str(step)} does not fit this config; '
-        'its own is in the file config/metadata there; take another --workdir'
+        'its own is in the file config/metadata there; give another --workdir'
       ) from error
 
   def wait(self) -> None:
-    """Until the save under way is complete."""
+    """Waits until a save that was started is complete."""
     self._manager.wait_until_finished()
 
   def close(self) -> None:
+    """Waits for saves, and frees the resources of Orbax."""
     self._manager.close()
 
   def __enter__(self) -> 'Checkpoints':

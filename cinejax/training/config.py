@@ -1,4 +1,4 @@
-"""How networks are trained, stage by stage; meanings: configs/base.py."""
+"""Settings of training; configs/base.py explains the keys."""
 
 import dataclasses
 from typing import Any
@@ -24,12 +24,12 @@ class TrainConfig:
   keep_best: int = non_negative()
   weights_dtype: str = one_of(*FLOATS)
   wandb_project: str  # '' = none
-  codec_weights: str  # '' = none, as in what follows
+  codec_weights: str  # '' = none, as for the following keys
   base_weights: str
   base_bidirectional_weights: str
   init_weights: str
   dmd_weights: str
-  real_weights: str  # of dmd's real score; '' = the base's
+  real_weights: str  # of the real score of dmd; '' = the base
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,18 +39,18 @@ class LoraConfig:
   targets: str  # regex of layers
 
 
-# (name, updates, ((key, value) ...)): what differs from the config meanwhile. A
-# key is a key of config; `stage.KEY` is a key of the phase's own stage.
-Phase = tuple[str, int, tuple[tuple[str, Any], ...]]
+# (name, updates, ((key, value) ...)): the keys of config that have other values
+# in a phase; `stage.KEY` is a key of the settings of the phase's own stage.
+PhaseRow = tuple[str, int, tuple[tuple[str, Any], ...]]
 
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-  steps: int = positive()  # updates; with phases, theirs count instead
-  batch: int = positive()  # examples an update, over all devices
+  steps: int = positive()  # updates; ignored if there are phases
+  batch: int = positive()  # examples of an update, over all devices
   accumulate: int = positive()
   optimizer: str = one_of('adamw', 'muon')
-  learning_rate: float = positive()  # at its peak
+  learning_rate: float = positive()  # the peak
   warmup_steps: int = non_negative()
   schedule: str = one_of('constant', 'cosine')
   beta1: float = share()
@@ -63,18 +63,18 @@ class StageConfig:
   ema: float = share()
   ema_warmup: bool
   final_share: float = between(0, 1)
-  phases: tuple[Phase, ...]  # () = one, of `steps` updates
-  phase_steps: tuple[int, ...]  # of each phase; () = as they say
+  phases: tuple[PhaseRow, ...]  # () = one, of `steps` updates
+  phase_steps: tuple[int, ...]  # of each phase; () = those in `phases`
   lora: LoraConfig
 
   @property
   def adam_peak(self) -> float:
-    """The peak rate of weights that muon leaves to AdamW."""
+    """The peak learning rate of the weights that Muon leaves to AdamW."""
     return self.learning_rate
 
   @property
-  def phase_rows(self) -> tuple[Phase, ...]:
-    """The phases with their updates, without those that have none."""
+  def phase_rows(self) -> tuple[PhaseRow, ...]:
+    """The phases that have updates, with their number of updates."""
     steps = self.phase_steps or [steps for _, steps, _ in self.phases]
     return tuple(
       (name, count, changes)
@@ -82,8 +82,8 @@ class StageConfig:
       if count
     )
 
-  def of_phases(self) -> tuple['StageConfig', ...]:
-    """Returns the settings of each phase; its own for a stage without any."""
+  def by_phase(self) -> tuple['StageConfig', ...]:
+    """The settings of each phase; those of the stage if it has no phases."""
     if not self.phases:
       return (self,)
     settings = []
@@ -97,7 +97,11 @@ class StageConfig:
     return tuple(settings)
 
   def conflict(self, at: str) -> str:
-    """Why a batch has no equal parts, or phases no updates; '' if they do."""
+    """One sentence about values that contradict each other; '' if none do.
+
+    Args:
+      at: the dotted key of these settings, for the sentence.
+    """
     if self.phase_steps and (
       len(self.phase_steps) != len(self.phases)
       or min(self.phase_steps) < 0
@@ -117,7 +121,7 @@ class StageConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CodecStageConfig(StageConfig):
-  """The stage that trains a codec."""
+  """Settings of the stage that trains a codec."""
 
   adam_learning_rate: float = non_negative()  # 0 = learning_rate
 
@@ -128,9 +132,9 @@ class CodecStageConfig(StageConfig):
 
 @dataclasses.dataclass(frozen=True)
 class BaseStageConfig(StageConfig):
-  """Of a stage whose network is sampled with guidance."""
+  """Settings of a stage whose network is sampled with guidance."""
 
-  drop_text: float = share()  # films trained with the negative prompt
+  drop_text: float = share()  # of the films, which get the negative prompt
 
 
 @dataclasses.dataclass(frozen=True)

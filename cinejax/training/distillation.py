@@ -93,7 +93,7 @@ def _describe_tune(cfg: Config, text: Text) -> Program:
 def _describe(
   cfg: Config, text: Text, make_student_fn: Callable[..., Any]
 ) -> Program:
-  """A program of distillation; `make_student_fn` says how the student rolls."""
+  """A program of distillation; `make_student_fn` rolls the student out."""
   negative_text_WD = text.encode([cfg.rollout.negative_prompt])[0]
   init_head, adversary = _adversary(cfg)
 
@@ -110,7 +110,7 @@ def _describe(
       make_student_fn(_step_maker(cfg, negative_text_WD), cfg.dit),
       make_film_fn(cfg, cfg.dmd.scores),
       make_film_fn(cfg, cfg.dmd.scores, real_dit(cfg)),
-      # A score is asked at the times that it was trained at.
+      # A score is evaluated at times as in its training.
       diffusion_config(cfg, cfg.dmd.scores),
       guidance=cfg.dmd.guidance,
       negative_text_WD=negative_text_WD,

@@ -1,15 +1,16 @@
 """Metrics: fetched one update late, written as JSONL and TensorBoard.
 
 Reading the metrics of the update just dispatched would make the host wait for
-the device; those of the update before are ready or nearly so. A row is the mean
-of the updates since the row before.
+the device; those of the update before it are ready or nearly so. A row holds
+means over the updates since the row before.
 
 Both files are append-only. A run that is stopped and resumed repeats the
-updates since its last save: of two rows with one step, the later counts (the
-TensorBoard file says so itself, by purge_step). Weights & Biases, where asked
-for, gets the same rows.
+updates since its last save: of two rows with the same step, the later is valid
+(TensorBoard drops the earlier by itself, by purge_step). The same rows go to
+Weights & Biases if config.train.wandb_project is set.
 
-  mfu = (model's FLOPs of an update) (updates a second) / (devices' peak)  (1)
+  mfu = (FLOPs of the model per update) (updates per second) / (peak of the
+        devices)                                                           (1)
 """
 
 import dataclasses
@@ -28,43 +29,53 @@ from cinejax.core.errors import UserError
 Row = dict[str, float]
 
 
-class OneLate:
-  """Holds the metrics of one update on the device until the next one."""
+class DelayedMetrics:
+  """Leaves the metrics of an update on the device until the next update."""
 
   def __init__(self) -> None:
-    self._held: tuple[int, Mapping[str, jax.Array]] | None = None
+    self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
 
   def swap(
     self, step: int, metrics: Mapping[str, jax.Array]
   ) -> tuple[int, Row] | None:
-    """Takes an update's metrics, gives the previous one's as numbers."""
+    """Stores the metrics of an update; returns (step, row) of the one before.
+
+    Returns None at the first update.
+    """
     ready = self.take()
-    self._held = (step, metrics)
+    self._pending = (step, metrics)
     return ready
 
   def take(self) -> tuple[int, Row] | None:
-    """Gives what is held, waiting for it."""
-    if self._held is None:
+    """Removes and returns (step, row) of the stored metrics, or None.
+
+    Waits until the update is done.
+    """
+    if self._pending is None:
       return None
-    (step, metrics), self._held = self._held, None
+    (step, metrics), self._pending = self._pending, None
     row = {name: x.item() for name, x in jax.device_get(metrics).items()}
     return step, row
 
 
-class Means:
-  """Of each metric since it was asked before, `films_consumed` the last.
+class MeanMetrics:
+  """Means of metrics over the updates of a row.
 
-  What an update does not measure, as DMD's student when it is not its turn, is
-  NaN in that update, and absent where no update has measured it.
+  The value of `films_consumed` is that of the last update. A metric that an
+  update does not measure, such as the loss of DMD's student when only the fake
+  score is trained, is NaN in that update; it is absent from the row if no
+  update measured it.
   """
 
   def __init__(self) -> None:
     self._rows: list[Row] = []
 
   def add(self, row: Row) -> None:
+    """Adds the metrics of one update."""
     self._rows.append(row)
 
   def take(self) -> Row:
+    """Returns the means since the last call."""
     rows, self._rows = self._rows, []
     measured = {
       name: [row[name] for row in rows if math.isfinite(row[name])]
@@ -80,30 +91,44 @@ class Means:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-  """What one update does, over all devices; 0 = not known."""
+  """The work of one update over all devices; 0 = not known.
 
-  tokens: int = 0  # of the batch's films, each once
-  flops: int = 0  # of the model: nothing that is computed twice
-  peak_flops: float = 0.0  # a second, of all devices
+  Attributes:
+    tokens: of the films of the batch, each counted once.
+    flops: of the model, without what is computed twice to save memory.
+    peak_flops: per second, of all devices.
+  """
+
+  tokens: int = 0
+  flops: int = 0
+  peak_flops: float = 0.0
 
 
-class Pace:
-  """Steps a second since the last look, and what follows from it."""
+class ThroughputMeter:
+  """Measures the speed of training between two rows.
+
+  Args:
+    step: updates done.
+    steps: the last update.
+    work: the work of one update.
+  """
 
   def __init__(self, step: int, steps: int, work: Work = Work()):
     self._steps, self._work = steps, work
     self._step, self._secs = step, time.monotonic()
     self._waited = 0.0
 
-  def waited(self, secs: float) -> None:
-    """The next batch was not ready for so long."""
+  def add_wait(self, secs: float) -> None:
+    """Adds the time for which the next batch was not ready."""
     self._waited += secs
 
-  def look(self, step: int) -> Row:
-    """Rates since the last look; `secs_left` at that rate.
+  def measure(self, step: int) -> Row:
+    """The speed since the last call, after `step` updates.
 
-    `tokens_per_sec` and, eq. (1), `mfu` where they are known;
-    `data_wait_secs` of one update.
+    Returns:
+      `steps_per_sec`; `secs_left` at that speed; `data_wait_secs` per update;
+      where they are known, `tokens_per_sec`, `mfu` (eq. 1) and
+      `peak_memory_bytes`.
     """
     now = time.monotonic()
     steps = step - self._step
@@ -122,17 +147,23 @@ class Pace:
 
 
 def _memory() -> Row:
-  """`peak_memory_bytes` of this process's first device, if it counts them."""
+  """`peak_memory_bytes` of the first device of this process, if known."""
   stats = jax.local_devices()[0].memory_stats() or {}
   peak = stats.get('peak_bytes_in_use')
   return {} if peak is None else {'peak_memory_bytes': peak}
 
 
 class MetricWriter:
-  """Appends rows to `folder`/metrics/STAGE.jsonl and to TensorBoard's file.
+  """Appends rows to FOLDER/metrics/STAGE.jsonl and to a TensorBoard file.
 
-  Of several processes only the first writes; `wandb_project` also sends them
-  to Weights & Biases. Raises UserError where that is not installed.
+  Only the first of several processes writes.
+
+  Args:
+    folder: the working directory of the run.
+    stage: the name of the stage.
+    first_step: updates done when the writer is made.
+    wandb_project: a project of Weights & Biases, which gets the rows too; '' =
+      none. Raises UserError if the package is not installed.
   """
 
   def __init__(
@@ -156,6 +187,7 @@ class MetricWriter:
     self._run = _wandb_run(wandb_project, folder, stage)
 
   def write(self, step: int, row: Row) -> None:
+    """Writes the metrics after `step` updates."""
     if not self._writes:
       return
     self._file.write(json.dumps({'step': step} | row) + '\n')
@@ -177,7 +209,7 @@ class MetricWriter:
 
 
 def _wandb_run(project: str, folder: pathlib.Path, stage: str) -> Any:
-  """One run for a stage of a workdir, gone on with when it is resumed."""
+  """The run of a stage of a working directory; a resumed stage continues it."""
   if not project:
     return None
   try:

@@ -1,14 +1,18 @@
-"""The optimizer: clip, Muon or AdamW on a schedule, a running average.
+"""Optimizers, learning rates and the decay of the running average.
 
 Muon (Jordan et al., 2024) orthogonalises the momentum of each matrix of a
 transformer's blocks and of a codec's trained layers. AdamW, with Nesterov's
 momentum, updates all other weights: embeddings, heads, and all that is no
-matrix. From scratch the story base learns in about half the updates; weights
-that AdamW trained are tuned with AdamW.
+matrix. From scratch the story base learns in about half the updates of AdamW
+alone; weights that AdamW trained are tuned with AdamW.
 
-lr(n) = peak · min(1, (n + 1) / (w + 1))  while n < w, the warmup            (1)
-then constant, or a cosine from the peak to a share of it at the last step
-ema decay(n) = min(d, (1 + n) / (10 + n)), n updates done                  (2)
+With n updates done, w updates of warmup and the decay d of the average
+
+  lr(n) = peak · min(1, (n + 1) / (w + 1))  while n < w                    (1)
+  ema decay(n) = min(d, (1 + n) / (10 + n))                                (2)
+
+After the warmup the learning rate is constant, or follows a cosine from the
+peak to a share of it at the last update.
 """
 
 import itertools
@@ -25,31 +29,33 @@ from cinejax.training.config import StageConfig
 
 
 def make_optimizer(cfg: StageConfig) -> optax.GradientTransformation:
-  """Global norm clip, then `cfg.optimizer`, with decay on matrices only.
+  """Clips gradients by their global norm, then applies `cfg.optimizer`.
+
+  Only matrices decay.
 
   Raises UserError if there is no optimizer of that name.
   """
   if cfg.optimizer not in _OPTIMIZERS:
     raise UserError(
-      f'config.stage.….optimizer is {cfg.optimizer}; it must be one of '
+      f'config.stage.NAME.optimizer is {cfg.optimizer}; it must be one of '
       f'{", ".join(_OPTIMIZERS)}'
     )
   return optax.chain(
     optax.clip_by_global_norm(cfg.clip_norm),
-    _resting(_OPTIMIZERS[cfg.optimizer](cfg), cfg.moments_dtype),
+    _store_moments(_OPTIMIZERS[cfg.optimizer](cfg), cfg.moments_dtype),
   )
 
 
-def _resting(
+def _store_moments(
   optimizer: optax.GradientTransformation, dtype: str
 ) -> optax.GradientTransformation:
-  """`optimizer` with moments kept in `dtype` and computed in float32."""
+  """`optimizer` with moments stored in `dtype` and computed in float32."""
   if dtype == 'float32':
     return optimizer
 
   def cast(state, dtype):
     def leaf(path, x):
-      # constants of Muon's polynomial are no moments
+      # The constants of Muon's polynomial are no moments.
       moment = 'ns_coeffs' not in tree_lib.path_name(path)
       floating = jnp.issubdtype(x.dtype, jnp.floating)
       return x.astype(dtype) if moment and floating else x
@@ -69,7 +75,7 @@ def _resting(
 
 
 def _adamw(cfg: StageConfig) -> optax.GradientTransformation:
-  if not cfg.beta1:  # the same without a first moment, which is the gradient
+  if not cfg.beta1:  # then the first moment is the gradient: store none
     return optax.chain(
       optax.scale_by_rms(
         cfg.beta2, eps=1e-8, eps_in_sqrt=False, bias_correction=True
@@ -93,16 +99,17 @@ def _muon(cfg: StageConfig) -> optax.GradientTransformation:
     weight_decay=cfg.weight_decay,
     adam_b1=cfg.beta1,
     adam_b2=cfg.beta2,
-    adam_weight_decay=0.0,  # it would not be of matrices alone
+    adam_weight_decay=0.0,  # optax would apply it to more than matrices
     muon_weight_dimension_numbers=_block_matrices,
   )
 
 
 def _block_matrices(params: Any) -> Any:
-  """How Muon reads the kernels of blocks and codecs, None for the rest.
+  """The dimensions of the matrices that Muon updates; None for other weights.
 
-  A transformer's `blocks` are stacked, [L, in, out]; those of a codec are
-  not, and of their convolutions all but the last axis is `in`.
+  The kernels of a transformer's `blocks` are stacked, [L, in, out]. Those of a
+  codec are not; a convolution [..., in, out] is a matrix whose rows are all
+  axes but the last.
   """
 
   def numbers(path, x):
@@ -126,13 +133,17 @@ _OPTIMIZERS = {'adamw': _adamw, 'muon': _muon}
 def make_schedule(
   cfg: StageConfig, *, beside_muon: bool = False
 ) -> optax.Schedule:
-  """Learning rate by updates done, eq. (1), anew in each phase of the stage.
+  """The learning rate by updates done, eq. (1); each phase starts its own.
 
-  A warmup longer than half of a phase is cut to that half, so that a short
-  trial of a long config still reaches its peak. `beside_muon`: the rate of the
-  weights that Muon leaves to AdamW.
+  A warmup that is longer than half of a phase is shortened to that half, so
+  that a short trial of a long config still reaches its peak.
+
+  Args:
+    cfg: settings of the stage.
+    beside_muon: whether it is the rate of the weights that Muon leaves to
+      AdamW.
   """
-  phases = cfg.of_phases()
+  phases = cfg.by_phase()
   ends = list(itertools.accumulate(phase.steps for phase in phases))
   peaks = [
     phase.adam_peak if beside_muon else phase.learning_rate for phase in phases
@@ -151,14 +162,21 @@ def _schedule(cfg: StageConfig, peak: float) -> optax.Schedule:
 
 
 def ema_decay(cfg: StageConfig, step: jax.Array) -> jax.Array:
-  """Eq. (2), where warmed up: early averages forget the initialisation."""
+  """The decay of the running average after `step` updates.
+
+  With cfg.ema_warmup it follows eq. (2), so that the average soon forgets the
+  initialisation.
+  """
   if not cfg.ema_warmup:
     return jnp.float32(cfg.ema)
   return jnp.minimum(cfg.ema, (1.0 + step) / (10.0 + step))
 
 
 def matrices(params: Any) -> Any:
-  """True for kernels, by name: stacked vectors have two dimensions too."""
+  """A mask of kernels, found by name.
+
+  The number of dimensions does not tell: stacked vectors have two as well.
+  """
   return jax.tree_util.tree_map_with_path(
     lambda path, _: tree_lib.path_name(path[-1:]) == 'kernel', params
   )

@@ -1,10 +1,10 @@
 """The phases of a stage: a curriculum, declared in the config.
 
-A phase is a number of updates and the values of the config that differ
-meanwhile, such as the kinds and the length of films, the frames of a chunk, the
-batch or the learning rate. Parameters, averages and the optimizer's state go
-from each phase to the next, and updates are counted through all of them, so
-that a run is resumed in the middle of any phase as in a stage without phases.
+A phase is a number of updates and the values of the config that differ in it,
+such as the kinds and the length of films, the frames of a chunk, the batch or
+the learning rate. Parameters, averages and the state of the optimizer pass from
+each phase to the next, and updates are counted through all phases, so that a
+run can be resumed in the middle of any phase.
 """
 
 import dataclasses
@@ -14,17 +14,25 @@ from cinejax.config import Config, check, unknown_key
 
 
 class Phase(NamedTuple):
-  name: str  # '' for a stage without phases
-  cfg: Config  # of this phase; its stage's `steps` is the last update
-  first: int  # updates done before it
+  """One phase of a stage.
+
+  Attributes:
+    name: '' in a stage without phases.
+    cfg: the config of this phase; `steps` of the stage is its last update,
+      counted from the start of the stage.
+    first: updates before this phase.
+  """
+
+  name: str
+  cfg: Config
+  first: int
 
 
 def split(cfg: Config, stage: str) -> tuple[Phase, ...]:
   """The phases of the stage of that name, in order.
 
-  Raises:
-    UserError: a phase changes a key that does not exist, or values do not go
-      together in it.
+  Raises UserError if a phase changes a key that does not exist, or its values
+  contradict each other.
   """
   settings = getattr(cfg.stage, stage)
   if not settings.phases:
@@ -43,7 +51,7 @@ def split(cfg: Config, stage: str) -> tuple[Phase, ...]:
 
 
 def _replaced(section: Any, path: list[str], value: Any, key: str) -> Any:
-  """`section` with the field at `path` of its fields set to `value`."""
+  """`section` with the field at `path` set to `value`; `key` is for errors."""
   name, *rest = path
   known = [field.name for field in dataclasses.fields(section)]
   if name not in known:

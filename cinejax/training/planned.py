@@ -98,8 +98,10 @@ def count_flops(name: str, cfg: Config, remat: str) -> int:
   Where updates differ this is their mean, as Stage.repeats says.
   """
   dit = dataclasses.replace(cfg.dit, attention='xla', remat=remat)
-  alone = make_mesh(MeshConfig(1, 1, 1, 1), jax.local_devices()[:1])
-  program = abstract_program(name, dataclasses.replace(cfg, dit=dit), alone)
+  one_device = make_mesh(MeshConfig(1, 1, 1, 1), jax.local_devices()[:1])
+  program = abstract_program(
+    name, dataclasses.replace(cfg, dit=dit), one_device
+  )
   repeats = Repeats()
   if name != ROLLOUT:
     repeats = stages.find(name).repeats(cfg)

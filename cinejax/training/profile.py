@@ -1,4 +1,4 @@
-"""A window of updates in the profiler's eyes."""
+"""Traces a window of updates with the profiler of JAX."""
 
 import pathlib
 import re
@@ -26,19 +26,22 @@ class Profile:
     )
 
   def before(self, step: int) -> None:
-    """Update `step` is about to be dispatched."""
+    """Starts the trace if `step`, which is dispatched next, is the first."""
     if step == self._first:
       jax.profiler.start_trace(str(self._folder))
       self._on = True
 
   def after(self, step: int, result: object) -> None:
-    """Update `step` was dispatched, with `result`."""
+    """Ends the trace if `step`, just dispatched, is the last.
+
+    Waits for `result`, the arrays of that update.
+    """
     if self._on and step == self._last:
       jax.block_until_ready(result)
       self.close()
 
   def close(self) -> None:
-    """Ends a window that the run did not see the end of."""
+    """Ends the trace if the run ends within the window."""
     if self._on:
       jax.profiler.stop_trace()
       self._on = False

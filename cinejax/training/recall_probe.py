@@ -1,17 +1,18 @@
-"""What a base remembers, measured on held-out films while it trains.
+"""Measures what a base remembers on held-out films while it trains.
 
 All chunks of a film are generated at once, each after the true chunks before
 it, by J Euler steps of the teacher-forced pass. That is J forward passes of a
 few films, where a rollout would take J for each chunk. The appearance drawn in
 each chunk is read back from its pixels, and compared with the character's own:
 
-  continued   the shot goes on, and the window shows the character
-  near        a return of a character whom the window still shows
-  far         a return of one whom only memory shows
-  new         a character for the first time: what is right by chance
+  continued   the shot continues, and the window shows the character
+  near        a character returns whom the window still shows
+  far         a character returns whom only memory shows
+  new         a character appears for the first time; right only by chance
 
-A figure of kind k is the share of its readable chunks whose hue, shape or
-pattern is right; `exact` and `unreadable` are shares of all of its chunks.
+The metrics `hue`, `shape` and `pattern` of a kind are the shares of its
+readable chunks in which that feature is right; `exact` and `unreadable` are
+shares of all of its chunks.
 """
 
 import dataclasses
@@ -43,11 +44,11 @@ ProbeFn = Callable[[Any, Any], dict[str, float]]
 
 
 def make_recall_probe(cfg: Config, text: Text, codec: Codec) -> ProbeFn:
-  """-> probe(params, codec params) -> {'recall/far_hue': ..., ...}.
+  """Returns probe(params, codec params) -> {'recall/far_hue': ..., ...}.
 
-  The films are of config.eval.seed, which no training reads; they and the noise
-  are the same in every call. A figure whose kind has
-  no chunk is absent.
+  The films are those of config.eval.seed, which no training reads. They and
+  the noise are the same in every call. The metrics of a kind without chunks
+  are absent.
   """
   chunks, frames = cfg.data.chunks, cfg.film.frames_per_chunk
   source = StoryFilms(
@@ -106,25 +107,29 @@ def make_recall_probe(cfg: Config, text: Text, codec: Codec) -> ProbeFn:
 def summary(
   kinds: Sequence[str], drawn: Sequence[int], wanted: Sequence[int]
 ) -> dict[str, float]:
-  """The figures of chunks: their kinds, and indices of world.APPEARANCES.
+  """The metrics of chunks by kind.
 
-  An appearance that could not be read is -1.
+  Args:
+    kinds: the kind of each chunk, one of KINDS.
+    drawn: the index in world.APPEARANCES that was read back from each chunk;
+      -1 if it could not be read.
+    wanted: the index of the character's own appearance.
   """
   kinds, drawn, wanted = (np.asarray(x) for x in (kinds, drawn, wanted))
   table = np.array(world.APPEARANCES)  # hue, shape and pattern of each
-  figures: dict[str, float] = {}
+  metrics: dict[str, float] = {}
   for kind in KINDS:
     own = kinds == kind
     if not own.any():
       continue
     seen = own & (drawn >= 0)
-    figures[f'recall/{kind}_exact'] = float((drawn == wanted)[own].mean())
-    figures[f'recall/{kind}_unreadable'] = float((drawn < 0)[own].mean())
+    metrics[f'recall/{kind}_exact'] = float((drawn == wanted)[own].mean())
+    metrics[f'recall/{kind}_unreadable'] = float((drawn < 0)[own].mean())
     if seen.any():
       right = (table[drawn[seen]] == table[wanted[seen]]).mean(0)
       for name, share in zip(_FEATURES, right, strict=True):
-        figures[f'recall/{kind}_{name}'] = float(share)
-  return figures
+        metrics[f'recall/{kind}_{name}'] = float(share)
+  return metrics
 
 
 def _kinds(cast: world.StoryFilm, chunks: int, window_chunks: int) -> list[str]:

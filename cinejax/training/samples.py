@@ -1,4 +1,4 @@
-"""What a stage can do so far, as films to look at while it trains."""
+"""Films from the network of a stage, written while it trains."""
 
 import dataclasses
 import pathlib
@@ -32,7 +32,10 @@ SampleFn = Callable[[Params, pathlib.Path], None]
 def make_codec_sampler(
   codec: Codec, clip_TYXC: np.ndarray, fps: float
 ) -> SampleFn:
-  """-> sample_fn(params, path): the uint8 clip above its reconstruction."""
+  """Returns sample_fn(params, path): a clip above its reconstruction.
+
+  `clip_TYXC` is uint8.
+  """
 
   @jax.jit
   def reconstruct(params: Params, video_BTYXC: jax.Array) -> jax.Array:
@@ -50,14 +53,14 @@ def make_codec_sampler(
 def make_film_sampler(
   cfg: Config, text: Text, film: LatentFilm, codec: Codec, codec_params: Params
 ) -> SampleFn:
-  """-> sample_fn(params, path): a film of `film`'s own prompts and cuts.
+  """Returns sample_fn(params, path): a film with prompts and cuts of `film`.
 
-  Always from the same noise, so that what differs between two samples is
-  what was learnt between them.
+  All samples have the same noise, so that two of them differ only by what was
+  learnt between them.
   """
-  # shared by all samples, so that they are compiled once
-  programs = RolloutPrograms(_alone(cfg), text_encoder=text)
-  film_codec = FilmCodec(_alone(cfg), codec, codec_params)
+  # All samples share the programs, which are thus compiled once.
+  programs = RolloutPrograms(_without_mesh(cfg), text_encoder=text)
+  film_codec = FilmCodec(_without_mesh(cfg), codec, codec_params)
   text_NWD = text.encode(film.prompts)
   chunks = [
     ChunkInput(text_BWD=jnp.asarray(text_WD)[None], cut_B=jnp.asarray([cut]))
@@ -66,8 +69,8 @@ def make_film_sampler(
 
   def frames(params: Params) -> Iterator[np.ndarray]:
     state = programs.begin([cfg.seed])
-    made = stream(programs.scan_fn, params, state, chunks)
-    latents = (output.latents_BFYXC for _, output in made)
+    outputs = stream(programs.scan_fn, params, state, chunks)
+    latents = (output.latents_BFYXC for _, output in outputs)
     for video_BTYXC in film_codec.decode(latents):
       yield from video_BTYXC[0]
 
@@ -85,8 +88,8 @@ def make_whole_film_sampler(
   codec: Codec,
   codec_params: Params,
 ) -> SampleFn:
-  """As `make_film_sampler`, of a bidirectional base: all chunks at once."""
-  film_codec = FilmCodec(_alone(cfg), codec, codec_params)
+  """As `make_film_sampler`, for a bidirectional base: all chunks at once."""
+  film_codec = FilmCodec(_without_mesh(cfg), codec, codec_params)
   frames = cfg.film.frames_per_chunk
   times = euler_grid(cfg.rollout.steps, cfg.diffusion.shift)
   row = fit_film(film, text.encode, len(film.prompts), frames)
@@ -115,6 +118,6 @@ def make_whole_film_sampler(
   return sample_fn
 
 
-def _alone(cfg: Config) -> Config:
-  """Of a director that shares out no pass by itself: training's mesh does."""
+def _without_mesh(cfg: Config) -> Config:
+  """`cfg` with a mesh of one device: training has split the parameters."""
   return dataclasses.replace(cfg, mesh=MeshConfig(1, 1, 1, 1))

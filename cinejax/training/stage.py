@@ -1,9 +1,9 @@
-"""A stage of training: the answers to all that is asked about it.
+"""The interface of a stage of training.
 
-The trainer asks a stage for a program with data and weights, `cinejax.plan` and
-`cinejax.bench` for the same program as shapes, for the shapes of its batches
-and for the work of an update. Each stage is declared in a file of its own and
-listed in `stages.STAGES`.
+The trainer gets from a stage a program with data and weights; `cinejax.plan`
+and `cinejax.bench` get the same program as shapes, the shapes of its batches
+and the work of an update. Each stage is declared in the file that builds it,
+and listed in `stages.STAGES`.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ def film_tokens(cfg: Config) -> int:
 class Repeats(NamedTuple):
   """How often parts of an update run, where shapes do not tell.
 
-  The means over updates, as `core.flops.count` takes them.
+  Both are means over updates, and arguments of `core.flops.count`.
   """
 
   often: float = 1.0  # share of updates with the expensive side of a branch
@@ -75,8 +75,8 @@ class Stage:
     example_tokens: cfg -> the tokens of one example; 0 if it has none.
     copies: cfg -> the noisy copies of an example that an update trains on.
     repeats: cfg -> how often parts of an update run.
-    length_varies: whether an update takes as long as a random number says, so
-      that its operations and its time cannot be compared.
+    length_varies: whether the length of an update is random, so that its
+      operations cannot be compared with its time.
     savings: cfg -> changes of the config, for users to read, that make the
       program of this stage smaller.
   """

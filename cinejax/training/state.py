@@ -1,8 +1,8 @@
 """The training state: all that an update reads and writes.
 
-Masters, averages and moments are float32. The key of an update is folded from
-(seed, step), and the data of an update follow from `films_consumed`, so that
-this tree, restored, continues the run bit for bit.
+Parameters, averages and moments are float32. The key of an update is folded
+from (seed, step), and `films_consumed` determines the data of an update, so
+that a restored state continues the run bit for bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,16 +22,27 @@ Params = Any  # nested dict of arrays
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class TrainState:
-  step: jax.Array  # int32 [], updates done
-  films_consumed: jax.Array  # int32 [], examples of those updates
-  seed: jax.Array  # uint32 [], of the noise
-  params: Params  # float32 masters
+  """The training state of a stage.
+
+  Attributes:
+    step: updates done, int32 [].
+    films_consumed: examples in those updates, int32 [].
+    seed: seed of the noise, uint32 [].
+    params: trained parameters, float32.
+    opt_state: state of the optimizer.
+    ema: running average of the branch of `params` that ships, float32.
+  """
+
+  step: jax.Array
+  films_consumed: jax.Array
+  seed: jax.Array
+  params: Params
   opt_state: optax.OptState
-  ema: Params  # running average of what ships of params
+  ema: Params
 
   @property
   def key(self) -> jax.Array:
-    """The key of the update that comes next."""
+    """The random key of the next update."""
     return jax.random.fold_in(jax.random.key(self.seed), self.step)
 
 
@@ -41,9 +52,13 @@ def make_init(
   seed: int,
   ships: str = '',
 ) -> Callable[[], TrainState]:
-  """A traceable function that makes the state before the first update.
+  """Returns a traceable function that makes the state before the first update.
 
-  `ships` is the branch of the parameters that is averaged; '' = all.
+  Args:
+    init_fn: key -> parameters.
+    optimizer: makes the state of the optimizer.
+    seed: of the parameters and of the noise.
+    ships: the branch of the parameters that is averaged; '' = all.
   """
 
   def init() -> TrainState:
@@ -61,13 +76,13 @@ def make_init(
 
 
 def abstract_state(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
-  """Shapes, types and shardings of the state on `mesh`; nothing is made."""
+  """The shapes, types and shardings of the state on `mesh`, without arrays."""
   shapes = jax.eval_shape(init)
   return with_shardings(shapes, param_shardings(shapes, mesh))
 
 
 def shardings(state: Any) -> Any:
-  """The sharding of each leaf, of a state or an abstract one."""
+  """The sharding of each leaf of a state, abstract or not."""
   return jax.tree.map(lambda x: x.sharding, state)
 
 
@@ -79,8 +94,17 @@ def branch(params: Params, name: str) -> Params:
 def start_from(
   state: TrainState, loaded: Mapping[str, Params], ships: str = ''
 ) -> TrainState:
-  """`state` with the branches `loaded` ('' = all) in place, laid out as before;
-  the average starts from the one that `ships`."""
+  """Replaces branches of the parameters by loaded weights.
+
+  Args:
+    state: the state before the first update.
+    loaded: weights by branch; '' stands for all parameters.
+    ships: the branch that is averaged. If it is loaded, the average starts from
+      the loaded weights.
+
+  Returns:
+    The state, with the same shardings.
+  """
 
   def placed(new: Params, old: Params) -> Params:
     return jax.tree.map(
@@ -92,7 +116,7 @@ def start_from(
     new = placed(tree, branch(params, name))
     params = {**params, name: new} if name else new
   if ships in loaded:
-    # a copy: parameters and average are donated side by side
+    # A copy, because the parameters and the average are donated together.
     average = jax.tree.map(jnp.copy, branch(params, ships))
     state = state.replace(ema=average)
   return state.replace(params=params)

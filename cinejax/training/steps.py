@@ -1,8 +1,7 @@
-"""One optimizer update, compiled once: shardings pinned, state donated.
+"""The optimizer update, compiled once, with the state donated.
 
-The mathematics of a loss lives in `cinejax.objectives`; this file only
-differentiates it. Donation holds only where input and output shardings agree,
-so both are given.
+`cinejax.objectives` defines losses; this file differentiates them. JAX donates
+a buffer only if the input and output shardings agree, so both are given.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,9 +20,9 @@ from cinejax.training.state import Params, TrainState, branch
 
 Batch = dict[str, jax.Array]  # each [B, ...]
 Metrics = dict[str, jax.Array]  # scalars
-# (params, batch, key, given) -> (loss, metrics); `given` holds `step`, the
-# updates done, and other networks' parameters by name: `ema`, the average of
-# this one, and those that are frozen
+# (params, batch, key, given) -> (loss, metrics). `given` holds `step`, the
+# updates done, `ema`, the average of the parameters, and the parameters of the
+# frozen networks by name.
 LossFn = Callable[
   [Params, Batch, jax.Array, Mapping[str, Any]], tuple[jax.Array, Metrics]
 ]
@@ -41,17 +40,26 @@ def make_train_step(
 ) -> Callable[
   [TrainState, dict[str, Params], Batch], tuple[TrainState, Metrics]
 ]:
-  """The jitted update (state, frozen, batch) -> (state, metrics).
+  """Makes the jitted update (state, frozen, batch) -> (state, metrics).
 
-  The state is donated. `frozen` are networks by name that the loss is given
-  and that no update touches ({} = none); `ships` is the branch of the
-  parameters that is averaged ('' = all).
+  The state is donated. Call (or lower) the update within `jax.set_mesh(mesh)`,
+  where sharding constraints of the model find the mesh.
 
-  Call (or lower) it within `jax.set_mesh(mesh)`, where a model's own
-  sharding constraints find the mesh. The metrics are those of the loss, and
-  `loss`, `grad_norm` before clipping, `bad` (not finite, or a spike: such an
-  update changes nothing where `cfg.on_spike` is `skip`), `films_consumed`;
-  all replicated.
+  Args:
+    loss_fn: the loss.
+    optimizer: gradients, its state and parameters -> updates.
+    cfg: settings of the stage.
+    mesh: the devices.
+    state_shardings: of the state.
+    frozen_shardings: of the frozen networks by name; {} = none.
+    batch_shardings: of the batch.
+    ships: the branch of the parameters that is averaged; '' = all.
+
+  Returns:
+    The update. Its metrics, all replicated scalars, are those of the loss and
+    `loss`; `grad_norm`, before clipping; `bad`, 1 if the loss is not finite or
+    the gradient a spike; `films_consumed`. A bad update changes nothing if
+    `cfg.on_spike` is `skip`.
   """
 
   gradient = _accumulated(loss_fn, cfg.accumulate)
@@ -71,13 +79,12 @@ def make_train_step(
     ema = tree_lib.ema(
       state.ema, branch(params, ships), ema_decay(cfg, state.step)
     )
-    made, kept = (
-      (params, opt_state, ema),
-      (state.params, state.opt_state, state.ema),
-    )
     if cfg.on_spike == 'skip':
-      made = jax.tree.map(lambda x, old: jnp.where(bad, old, x), made, kept)
-    params, opt_state, ema = made
+      params, opt_state, ema = jax.tree.map(
+        lambda x, old: jnp.where(bad, old, x),
+        (params, opt_state, ema),
+        (state.params, state.opt_state, state.ema),
+      )
     state = state.replace(
       step=state.step + 1,
       films_consumed=state.films_consumed + cfg.batch,
@@ -101,42 +108,42 @@ def make_train_step(
 
 
 def _accumulated(loss_fn: LossFn, parts: int) -> Callable[..., Any]:
-  """value_and_grad of `loss_fn`, over `parts` of the batch in turn.
+  """value_and_grad of `loss_fn`, computed over parts of the batch in turn.
 
-  Losses, metrics and gradients are means of the parts', weighted by how much
-  of the films each holds, as the loss of the whole batch would be. Each part
-  has a key of its own.
+  Losses, metrics and gradients are means over the parts. A part weighs as much
+  as it has valid chunks, so that the mean is that of the whole batch. Each part
+  has its own key.
   """
   gradient = jax.value_and_grad(loss_fn, has_aux=True)
   if parts == 1:
     return gradient
 
   def accumulated(params, batch, key, given):
-    def part(x):  # every parts-th row, so that rows stay on their devices
+    def split(x):  # every parts-th row, so that rows stay on their devices
       rows = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
       return constrain(rows, None, BATCH_AXES)
 
     def step(total, part):
       batch, share, index = part
-      made, grads = gradient(
+      values, grads = gradient(
         params, batch, jax.random.fold_in(key, index), given
       )
       total = jax.tree.map(
         lambda x, g: x + (share * g).astype(x.dtype), total, grads
       )
-      return total, made
+      return total, values
 
-    batches = jax.tree.map(part, batch)
-    held_P = jnp.ones(parts)
-    if 'mask' in batch:  # padding weighs nothing
-      held_P = batches['mask'].sum(range(1, batches['mask'].ndim))
-    share_P = held_P / held_P.sum()
+    batches = jax.tree.map(split, batch)
+    valid_P = jnp.ones(parts)
+    if 'mask' in batch:  # padding has no weight
+      valid_P = batches['mask'].sum(range(1, batches['mask'].ndim))
+    share_P = valid_P / valid_P.sum()
     zeros = jax.tree.map(jnp.zeros_like, params)
-    grads, made = jax.lax.scan(
+    grads, values = jax.lax.scan(
       step, zeros, (batches, share_P, jnp.arange(parts))
     )
     mean = lambda x: jnp.tensordot(share_P, x.astype(jnp.float32), 1)  # noqa: E731
-    return jax.tree.map(mean, made), grads
+    return jax.tree.map(mean, values), grads
 
   return accumulated
 
@@ -149,7 +156,7 @@ def without_networks(
 
 
 def place(batch: dict[str, Any], sharding: NamedSharding) -> Batch:
-  """This process's rows of each array, as global arrays on the devices."""
+  """Turns the rows of this process into global arrays on the devices."""
   return jax.tree.map(
     lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch
   )

@@ -1,11 +1,11 @@
-"""Being told to stop, by a signal to any of several processes.
+"""Stops training cleanly when any of its processes gets a signal.
 
-SIGTERM (a preemption notice), SIGINT and SIGHUP (the terminal, or the
-connection, is gone) are noted; a second one acts as usual. Processes that
-train together must end together: each says in a number whether it was told,
-and the devices, which all take part in an update anyhow, find the largest. It
-is given to them before an update and read while that one runs, so the host
-waits for no more than the update before it.
+The first SIGTERM (a preemption notice), SIGINT or SIGHUP (the terminal or the
+connection is gone) is noted; the second acts as usual. Processes that train
+together must end after the same update, so each contributes a number that says
+whether it got a signal, and the devices compute the largest. That computation
+is dispatched before an update and read while the update runs, so that the host
+waits only for the update before.
 """
 
 import os
@@ -22,51 +22,60 @@ from jax.sharding import PartitionSpec as P
 
 
 class Stopped(Exception):
-  """The run was asked to stop, and has saved: one sentence."""
+  """Training stopped after a signal, with its state saved.
+
+  The message is one sentence for the user.
+  """
 
 
 class StopSignal:
-  """True once SIGTERM, SIGINT or SIGHUP has come.
+  """Notes SIGTERM, SIGINT and SIGHUP within its context; true after one came.
 
-  A SIGHUP that is ignored, as under nohup, stays so.
+  A SIGHUP that is ignored, as under nohup, stays ignored.
   """
 
   def __init__(self) -> None:
-    self._came = False
-    self._usual: dict[int, Any] = {}
+    self._received = False
+    self._handlers: dict[int, Any] = {}
 
   def __bool__(self) -> bool:
-    return self._came
+    return self._received
 
   def __enter__(self) -> 'StopSignal':
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
       numbers.append(signal.SIGHUP)
     for number in numbers:
-      self._usual[number] = signal.signal(number, self._note)
+      self._handlers[number] = signal.signal(number, self._note)
     return self
 
   def __exit__(self, *_: object) -> None:
-    for number, handler in self._usual.items():
+    for number, handler in self._handlers.items():
       signal.signal(number, handler)
 
   def anywhere(self, mesh: Mesh) -> Callable[[], bool]:
-    """Asks whether it has come to any process; what it gives has the answer.
+    """Starts to find out whether a signal came to any process.
 
-    All processes ask at the same place, and all learn the same. The answer is
-    there when the devices of `mesh` have done what they were given before the
-    question. A process that is alone sees also what has come since.
+    All processes must call this at the same point, and all get the same answer.
+
+    Args:
+      mesh: devices of all processes.
+
+    Returns:
+      A function that returns the answer. It waits until the devices have done
+      what was dispatched before. A single process also notices signals that
+      came after this call.
     """
     if jax.process_count() == 1:
-      return lambda: self._came
+      return lambda: self._received
     split = NamedSharding(mesh, P(mesh.axis_names))
-    came = np.array([self._came], np.int32)
-    told = jax.make_array_from_callback((mesh.size,), split, lambda _: came)
-    most = _largest(told)
-    return lambda: bool(most)
+    own = np.array([self._received], np.int32)
+    flags = jax.make_array_from_callback((mesh.size,), split, lambda _: own)
+    largest = _largest(flags)
+    return lambda: bool(largest)
 
   def _note(self, number: int, _: object) -> None:
-    self._came = True
+    self._received = True
     self.__exit__()
     if number == signal.SIGHUP:
       _mute()
@@ -76,7 +85,7 @@ _largest = jax.jit(jnp.max)
 
 
 def _mute() -> None:
-  """Drops what is written to a terminal that is gone: it would be an error."""
+  """Discards output to a terminal that is gone, which would be an error."""
   nowhere = os.open(os.devnull, os.O_WRONLY)
   for number in (1, 2):
     device = stat.S_ISCHR(os.fstat(number).st_mode)

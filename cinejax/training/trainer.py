@@ -1,4 +1,4 @@
-"""Runs the stages of a config in order: build, restore, train, write."""
+"""Trains the stages of a config: builds, restores, updates, writes weights."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from cinejax.config import Config
-from cinejax.core.files import atomic_path
+from cinejax.core.files import write_json
 from cinejax.core.sharding import (
   batch_sharding,
   param_shardings,
@@ -28,7 +28,7 @@ from cinejax.training.config import LoraConfig
 from cinejax.training.metrics import MetricWriter
 from cinejax.training.profile import Profile
 from cinejax.training.program import Frozen, Program
-from cinejax.training.progress import Watch
+from cinejax.training.progress import ProgressDisplay
 from cinejax.training.stages import Stage, check, find
 from cinejax.training.state import (
   Params,
@@ -45,30 +45,35 @@ from cinejax.training.steps import make_train_step
 def run(
   cfg: Config, workdir: pathlib.Path, mesh: Mesh, profile: str = ''
 ) -> None:
-  """Trains what of `cfg.train.stages` is not done yet, into `workdir`.
+  """Trains the stages of `cfg.train.stages` that are not finished.
 
-  `profile` is 'first:last', updates of each stage to trace; '' = none.
+  Args:
+    cfg: of the run.
+    workdir: the folder for weights, checkpoints, metrics and samples.
+    mesh: the devices.
+    profile: FIRST:LAST, the updates of each stage to trace; '' = none.
 
   Raises:
-    UserError: a stage is unknown, or lacks what it consumes.
-    stop.Stopped: a signal came, and the stage's state is saved.
+    UserError: a stage is unknown, or its weights or data are missing.
+    stop.Stopped: a signal came, and the state of the stage is saved.
   """
   todo = []
   for stage in [find(name) for name in cfg.train.stages]:
     path = workdir / stage.file_name
     if path.exists():
-      _say(f'{stage.name}: done before, {path}; without it, training goes on')
+      _print(
+        f'{stage.name}: done before, {path}; remove it to continue training'
+      )
     else:
       todo.append(stage)
   check(todo, cfg, workdir)
   if todo and jax.process_index() == 0:
-    with atomic_path(workdir / 'config.json') as path:
-      path.write_text(json.dumps(dataclasses.asdict(cfg), indent=2) + '\n')
+    write_json(workdir / 'config.json', dataclasses.asdict(cfg))
   for stage in todo:
     run_stage(stage, cfg, workdir, mesh, profile)
-    # the next stage reads on every host what the first host writes
+    # All hosts read in the next stage what the first host wrote.
     multihost_utils.sync_global_devices(stage.file_name)
-    _say(f'{stage.name}: wrote {workdir / stage.file_name}')
+    _print(f'{stage.name}: wrote {workdir / stage.file_name}')
 
 
 def run_stage(
@@ -93,7 +98,7 @@ def run_stage(
         stage, phase, workdir, mesh, profile, checkpoints, state
       )
     shipped = program.ship_fn(state.ema, frozen)
-    if settings.lora.rank:  # before the file that says that all is done
+    if settings.lora.rank:  # before the file that marks the stage as finished
       _write_adapter(state, settings.lora, workdir / stage.file_name)
     _write(shipped, state, cfg, workdir / stage.file_name)
 
@@ -107,9 +112,14 @@ def _run_phase(
   checkpoints: Checkpoints,
   state: TrainState | None,
 ) -> tuple[Program, TrainState, dict[str, Params]]:
-  """Trains the state until the end of the phase; None: the newest one saved.
+  """Trains until the end of one phase.
 
-  Returns what trained it, the state, and the frozen networks.
+  Args:
+    state: the state after the phase before; None = from the newest checkpoint,
+      or from the start.
+
+  Returns:
+    The program of the phase, the state, and the frozen networks by name.
   """
   cfg = phase.cfg
   settings = stage.settings(cfg)
@@ -137,14 +147,14 @@ def _run_phase(
     for name, network in program.frozen.items()
   }
   step, steps = int(state.step), settings.steps
-  if step >= steps:  # the run that is resumed had done it
+  if step >= steps:  # the checkpoint is of a later phase, or of the end
     return program, state, frozen
-  with jax.set_mesh(None):  # whole arrays are counted
+  with jax.set_mesh(None):  # operations are counted on whole arrays
     work = planned.work(stage.name, cfg, mesh)
   name = f'{stage.name}: {phase.name}' if phase.name else stage.name
   with (
     MetricWriter(workdir, stage.name, step, cfg.train.wandb_project) as writer,
-    Watch(name, step, steps, jax.process_index() == 0) as watch,
+    ProgressDisplay(name, step, steps, jax.process_index() == 0) as display,
   ):
     train_step = make_train_step(
       program.loss_fn,
@@ -166,7 +176,7 @@ def _run_phase(
       batch_sharding=batch_sharding(mesh),
       checkpoints=checkpoints,
       writer=writer,
-      watch=watch,
+      display=display,
       work=work,
       skips=settings.on_spike == 'skip',
       profile=Profile(profile, workdir / 'profile' / stage.name),
@@ -177,14 +187,14 @@ def _run_phase(
 
 
 def _load_frozen(network: Frozen, mesh: Mesh) -> Params:
-  """Each device reads its own part."""
+  """Loads a frozen network; each device reads only its own part."""
   shapes = jax.eval_shape(network.init_fn, jax.random.key(0))
   like = with_shardings(shapes, param_shardings(shapes, mesh))
   return load_params(network.path, like)
 
 
 def _sampler(program: Program, frozen: dict[str, Params], folder: pathlib.Path):
-  # frames are fetched, and a process sees only its own devices
+  # Samples need all of a film, and a process reads only its own devices.
   if program.sample_fn is None or jax.process_count() > 1:
     return None
   return lambda state, step: program.sample_fn(
@@ -193,7 +203,7 @@ def _sampler(program: Program, frozen: dict[str, Params], folder: pathlib.Path):
 
 
 def _probe(program: Program, frozen: dict[str, Params]):
-  # pictures are read back, and a process sees only its own devices
+  # Probes need all of a film, and a process reads only its own devices.
   if program.probe_fn is None or jax.process_count() > 1:
     return None
   return lambda state: program.probe_fn(
@@ -202,9 +212,10 @@ def _probe(program: Program, frozen: dict[str, Params]):
 
 
 def _gathered(tree: Params, dtype: str) -> Params:
-  """`tree` on the first process; elsewhere no more than a layer at a time.
+  """Fetches a tree of arrays to the host of the first process, in `dtype`.
 
-  All processes must ask.
+  All processes must call this. The others hold one layer at a time, and get
+  None for each leaf.
   """
 
   def whole(x: jax.Array) -> np.ndarray:
@@ -214,7 +225,7 @@ def _gathered(tree: Params, dtype: str) -> Params:
     x = x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
     if jax.process_count() == 1:
       return np.asarray(x)
-    # layers are stacked; what is no matrix is small
+    # Matrices of layers are stacked; arrays of fewer dimensions are small.
     parts = [x] if x.ndim < 3 else (x[i] for i in range(len(x)))
     if jax.process_index():
       for part in parts:
@@ -229,7 +240,7 @@ def _gathered(tree: Params, dtype: str) -> Params:
 def _write_adapter(
   state: TrainState, lora: LoraConfig, weights: pathlib.Path
 ) -> None:
-  """The averaged adapter as a LoRA file beside the weights."""
+  """Writes the averaged adapter as a LoRA file beside the weights."""
   adapter = _gathered(state.ema, 'float32')
   if jax.process_index() == 0:
     path = weights.with_name(f'{weights.stem}_lora.safetensors')
@@ -239,7 +250,7 @@ def _write_adapter(
 def _write(
   params: Params, state: TrainState, cfg: Config, path: pathlib.Path
 ) -> None:
-  """Averaged weights, and in the metadata how they came about."""
+  """Writes weights, with the config and the updates in the metadata."""
   params = _gathered(params, cfg.train.weights_dtype)
   if jax.process_index() == 0:
     metadata = {
@@ -252,6 +263,7 @@ def _write(
     save_tree(path, params, metadata)
 
 
-def _say(sentence: str) -> None:
+def _print(sentence: str) -> None:
+  """Prints on the first process only."""
   if jax.process_index() == 0:
     print(sentence, flush=True)

@@ -107,7 +107,7 @@ def test_stopped_and_resumed_writes_the_same_adapter(stage, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, resumed[0], whole[0])
 
 
-def test_a_loss_is_given_networks_and_their_adapters(make_toy):
+def test_the_loss_gets_networks_with_their_adapters(make_toy):
   toy, seen = make_toy(), {}
 
   def loss_fn(params, batch, key, given):
@@ -122,9 +122,13 @@ def test_a_loss_is_given_networks_and_their_adapters(make_toy):
     start={'student': 'a', 'fake': 'b'},
     ships='student',
   )
-  made = adapted(program, LORA)
-  params = jax.jit(made.init_fn)(jax.random.key(0))
-  assert made.start == {} and set(params) == {'student', 'fake', 'head'}
+  with_adapters = adapted(program, LORA)
+  params = jax.jit(with_adapters.init_fn)(jax.random.key(0))
+  assert with_adapters.start == {} and set(params) == {
+    'student',
+    'fake',
+    'head',
+  }
   np.testing.assert_array_equal(params['head']['kernel'], np.ones(3))
   student, fake = params['student']['mlp_in'], params['fake']['mlp_in']
   assert set(student) == {lora.DOWN, lora.UP}
@@ -132,25 +136,25 @@ def test_a_loss_is_given_networks_and_their_adapters(make_toy):
   given = {'plain student': two['student'], 'plain fake': two['fake']}
   given |= {'ema': params['student'], 'step': 0}
   batch = next(toy.batches(0))
-  made.loss_fn(params, batch, jax.random.key(0), given)
+  with_adapters.loss_fn(params, batch, jax.random.key(0), given)
   for tree in (seen['params']['student'], seen['given']['ema']):
     assert set(tree['mlp_in']) == {'kernel', 'bias', lora.DOWN, lora.UP}
-  assert set(made.frozen) == {'plain student', 'plain fake'}
+  assert set(with_adapters.frozen) == {'plain student', 'plain fake'}
 
 
-def test_without_weights_there_is_nothing_to_adapt(make_toy):
+def test_an_adapter_without_weights_is_an_error(make_toy):
   toy = make_toy()
   program = Program(
     init_fn=lambda key: toy.init().params,
     loss_fn=toy.loss_fn,
     batches_fn=toy.batches,
   )
-  with pytest.raises(UserError, match='needs weights that it adapts'):
+  with pytest.raises(UserError, match='needs weights to adapt'):
     adapted(program, LORA)
 
 
 @pytest.mark.parametrize('name', ['base', 'tune'])
-def test_what_is_planned_is_what_is_trained(name):
+def test_the_plan_is_of_the_trained_program(name):
   """Masters, moments and averages of adapters; the networks frozen."""
   config = tiny.get_config()
   config.stage[name].lora.rank = 2

@@ -1,4 +1,4 @@
-"""The base stage's own step, over real devices as far as XLA is concerned."""
+"""An update of the base on eight devices of the CPU."""
 
 import jax
 import numpy as np

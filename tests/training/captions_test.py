@@ -1,4 +1,4 @@
-"""Training reads captions that were encoded ahead, where there are some."""
+"""Training reads captions that were encoded beforehand, if there are any."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def test_stored_captions_need_no_encoder(cfg, tmp_path):
   assert out.sum() == tokens.sum()
 
 
-def test_hashed_captions_are_made_anew(cfg, tmp_path):
+def test_hashed_captions_are_not_read_from_files(cfg, tmp_path):
   texts.write(texts.folder(tmp_path) / 'a.safetensors', {})
   text = dataclasses.replace(cfg.text, name='hashed')
   assert isinstance(captions(dataclasses.replace(cfg, text=text)), HashedText)

@@ -22,7 +22,7 @@ def assert_same(a, b):
     np.testing.assert_array_equal(x, y)
 
 
-def test_four_updates_are_two_restore_and_two(make_toy, tmp_path):
+def test_a_restored_state_continues_bit_for_bit(make_toy, tmp_path):
   toy = make_toy()
   whole = train(toy, toy.fresh(), 4)
   half = train(toy, toy.fresh(), 2)
@@ -34,30 +34,30 @@ def test_four_updates_are_two_restore_and_two(make_toy, tmp_path):
   assert_same(train(toy, restored, 2), whole)
 
 
-def test_a_save_is_of_the_state_as_it_was(make_toy, tmp_path):
+def test_a_save_holds_the_state_at_its_time(make_toy, tmp_path):
   toy = make_toy()
   state = train(toy, toy.fresh(), 1)
-  kept = jax.tree.map(np.array, state)
+  expected = jax.tree.map(np.array, state)
   with Checkpoints(tmp_path, 2, {}) as checkpoints:
     checkpoints.save(1, state)
-    train(toy, state, 20)  # donates the buffers while the save goes on
+    train(toy, state, 20)  # donates the buffers while the save runs
     checkpoints.wait()
-    assert_same(checkpoints.restore(toy.abstract), kept)
+    assert_same(checkpoints.restore(toy.abstract), expected)
 
 
 def test_restore_onto_another_mesh(make_toy, tmp_path):
   one, many = make_toy(), make_toy(devices=8, fsdp=4, tensor=2)
   state = train(one, one.fresh(), 1)
-  kept = jax.tree.map(np.array, state)
+  expected = jax.tree.map(np.array, state)
   with Checkpoints(tmp_path, 2, {}) as checkpoints:
     checkpoints.save(1, state)
     checkpoints.wait()
     restored = checkpoints.restore(many.abstract)
-  assert_same(restored, kept)
+  assert_same(restored, expected)
   assert not restored.params['mlp_in']['kernel'].sharding.is_fully_replicated
 
 
-def test_the_newest_are_kept_with_their_config(make_toy, tmp_path):
+def test_the_newest_stay_with_their_config(make_toy, tmp_path):
   toy = make_toy()
   state = toy.fresh()
   with Checkpoints(tmp_path, 2, {'stages': ('codec',)}) as checkpoints:
@@ -74,7 +74,7 @@ def test_the_newest_are_kept_with_their_config(make_toy, tmp_path):
   )
 
 
-def test_another_model_is_a_sentence(make_toy, tmp_path):
+def test_a_checkpoint_of_another_model_is_an_error(make_toy, tmp_path):
   toy = make_toy()
   with Checkpoints(tmp_path, 2, {}) as checkpoints:
     checkpoints.save(1, toy.fresh())
@@ -89,7 +89,7 @@ def test_another_model_is_a_sentence(make_toy, tmp_path):
       checkpoints.restore(wider)
 
 
-def test_the_best_are_kept_besides_the_newest(make_toy, tmp_path):
+def test_the_best_stay_besides_the_newest(make_toy, tmp_path):
   state = make_toy().fresh()
   with Checkpoints(tmp_path, 1, {}, best=1) as checkpoints:
     for step, loss in enumerate((3.0, 1.0, float('inf'), 2.0), 1):

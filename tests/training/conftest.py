@@ -1,4 +1,4 @@
-"""A toy network with the names of a real one, and its data stream."""
+"""A toy network with the parameter names of a real one, and its batches."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ from configs import tiny
 
 @dataclasses.dataclass(frozen=True)
 class Toy:
-  """One step function and state over one mesh."""
+  """A step function, a state and batches on one mesh."""
 
   cfg: object
   mesh: jax.sharding.Mesh
@@ -60,7 +60,7 @@ class Toy:
     return lambda state, batch: step_fn(state, {}, batch)
 
   def batches(self, consumed):
-    """Batch after batch; each follows from the examples before it alone."""
+    """Batches, each determined by the number of examples before it."""
     while True:
       rng = np.random.default_rng(consumed)
       yield {'x': rng.normal(size=(self.settings.batch, 16)).astype('float32')}

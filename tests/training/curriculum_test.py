@@ -1,4 +1,4 @@
-"""A base on films that are made as they are asked for, in two phases."""
+"""A base that trains in two phases, on films painted during training."""
 
 import dataclasses
 import pathlib

@@ -37,7 +37,7 @@ def _films(channels, count=8, chunks=4):
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
+def setup(tmp_path, monkeypatch):
   """cfg, a folder with every network, and films in place of a data set."""
   config = tiny.get_config()
   config.data.update({'films': 'made up', 'chunks': 4})
@@ -68,7 +68,7 @@ def made(tmp_path, monkeypatch):
   return cfg, tmp_path
 
 
-def test_a_bank_has_no_slots_that_a_film_of_the_data_leaves_empty():
+def test_a_bank_has_no_more_slots_than_a_film_fills():
   def slots(**data):
     config = tiny.get_config()  # a window of 6, 2 routed, chunks of 3
     config.data.update(data)
@@ -77,15 +77,15 @@ def test_a_bank_has_no_slots_that_a_film_of_the_data_leaves_empty():
   assert [slots(chunks=n) for n in (2, 3, 4, 5, 6)] == [11, 11, 12, 15, 16]
 
 
-def test_a_student_has_a_students_steps():
+def test_a_student_has_1_2_or_4_steps():
   cfg = resolve(story.get_config())
   with pytest.raises(UserError, match=r'rollout\.steps is 24; a student is'):
     distillation.DMD.describe(cfg, load_text(cfg.text))
 
 
 @pytest.mark.parametrize('name', ['dmd', 'tune'])
-def test_every_network_has_a_gradient(made, name):
-  cfg, folder = made
+def test_every_network_has_a_gradient(setup, name):
+  cfg, folder = setup
   built = stages.find(name).build(cfg, folder)
   shapes = jax.eval_shape(built.init_fn, jax.random.key(0))
   given = {'real': shapes['student'], 'step': jax.ShapeDtypeStruct((), 'int32')}
@@ -102,29 +102,29 @@ def test_every_network_has_a_gradient(made, name):
 
 
 @pytest.mark.parametrize('scores', ['causal', 'bidirectional'])
-def test_a_score_is_asked_as_it_was_trained(made, scores, monkeypatch):
-  """Its times, and for the adversary its features, are those of its pass."""
-  cfg, folder = made
+def test_a_score_is_evaluated_as_it_was_trained(setup, scores, monkeypatch):
+  """Its times, and the features that the adversary reads, are its own."""
+  cfg, folder = setup
   cfg = dataclasses.replace(
     cfg, dmd=dataclasses.replace(cfg.dmd, scores=scores)
   )
-  asked = {}
+  used = {}
   monkeypatch.setattr(
     distillation,
     'make_dmd_loss',
-    lambda student, fake, real, diffusion, **others: asked.update(
+    lambda student, fake, real, diffusion, **others: used.update(
       diffusion=diffusion, **others
     ),
   )
   distillation.DMD.describe(cfg, load_text(cfg.text))
   causal = scores == 'causal'
-  assert asked['diffusion'].time_per == ('chunk' if causal else 'film')
-  assert asked['diffusion'].shift == cfg.diffusion.shift
+  assert used['diffusion'].time_per == ('chunk' if causal else 'film')
+  assert used['diffusion'].shift == cfg.diffusion.shift
   params, _ = load_tree(folder / 'base.safetensors')
   shape = (2, 1, 2, 3, 2, 2, cfg.codec.channels)
   clean, x = jax.random.normal(jax.random.key(2), shape)
   text = jnp.zeros((1, 2, cfg.text.rows, cfg.text.features))
-  values_fn = jax.jit(asked['adversary'].values_fn)
+  values_fn = jax.jit(used['adversary'].values_fn)
 
   def values(x):  # [L, B, N, T, D]
     shots, key = jnp.zeros((1, 2), jnp.int32), jax.random.key(3)
@@ -134,14 +134,14 @@ def test_a_score_is_asked_as_it_was_trained(made, scores, monkeypatch):
 
   before, after = values(x), values(x.at[:, 1].add(1.0))
   assert before.shape == (2, 1, 2, 3, cfg.dit.features)
-  # what the last layer sees of the first chunk knows of the second, or not
+  # Whether the features of the first chunk depend on the second chunk.
   same = jnp.array_equal(before[1, :, 0], after[1, :, 0])
   assert same == causal
   assert not jnp.array_equal(before[1, :, 1], after[1, :, 1])
 
 
-def test_turns_go_by_the_training_step(made):
-  cfg, folder = made
+def test_turns_go_by_the_training_step(setup):
+  cfg, folder = setup
   built = stages.find('dmd').build(cfg, folder)
   optimizer = built.optimizer_fn(cfg.stage.dmd)
   params = {name: {'kernel': jnp.ones((2, 2))} for name in ('student', 'fake')}
@@ -157,8 +157,8 @@ def test_turns_go_by_the_training_step(made):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['dmd', 'tune'])
-def test_it_resumes_bit_for_bit(made, name):
-  cfg, folder = made
+def test_it_resumes_bit_for_bit(setup, name):
+  cfg, folder = setup
   mesh = make_mesh(cfg.mesh, jax.devices()[:1])
   stage = stages.find(name)
   path, aside = folder / stage.file_name, folder / 'whole.safetensors'
@@ -173,9 +173,9 @@ def test_it_resumes_bit_for_bit(made, name):
 
 
 @pytest.mark.slow
-def test_adapters_of_student_and_fake_score_are_trained(made):
+def test_adapters_of_student_and_fake_score_are_trained(setup):
   """What is written is the start with the LoRA file that lies beside it."""
-  cfg, folder = made
+  cfg, folder = setup
   lora = LoraConfig(rank=2, alpha=4.0, targets='blocks/.*')
   settings = dataclasses.replace(cfg.stage.dmd, lora=lora)
   cfg = dataclasses.replace(

@@ -57,9 +57,9 @@ def test_it_starts_from_the_base_and_resumes_bit_for_bit(
     if step.name != '2':
       step.rename(tmp_path / step.name)
   trainer.run_stage(stages.find('init'), cfg, part, mesh)
-  (made, _), (again, _) = (
+  (uncut, _), (resumed, _) = (
     load_tree(folder / 'init.safetensors') for folder in (whole, part)
   )
-  jax.tree.map(np.testing.assert_array_equal, made, again)
-  moved = jax.tree.map(lambda x, y: float(np.abs(x - y).max()), made, base)
+  jax.tree.map(np.testing.assert_array_equal, uncut, resumed)
+  moved = jax.tree.map(lambda x, y: float(np.abs(x - y).max()), uncut, base)
   assert 0 < max(jax.tree.leaves(moved)) < 0.01

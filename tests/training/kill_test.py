@@ -1,4 +1,4 @@
-"""Whole runs in processes of their own, stopped as machines stop them."""
+"""Runs in their own processes, which are killed or get signals."""
 
 import os
 import pathlib
@@ -110,7 +110,7 @@ def test_a_stopped_codec_run_ends_in_the_same_weights(tmp_path, number):
     part.kill()
   if number == signal.SIGTERM:
     assert part.returncode == 0, err
-    assert 'and saved; the same command goes on from there' in out
+    assert 'and saved; the same command continues from there' in out
   assert not (tmp_path / 'part' / 'codec.safetensors').exists()
   again = start(tmp_path / 'part', steps)
   assert again.wait(timeout=1200) == 0, again.communicate()

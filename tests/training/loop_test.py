@@ -12,7 +12,7 @@ from cinejax.core.errors import UserError
 from cinejax.training import loop
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.metrics import MetricWriter
-from cinejax.training.progress import Watch
+from cinejax.training.progress import ProgressDisplay
 from cinejax.training.stop import Stopped
 
 
@@ -20,7 +20,7 @@ def train(toy, folder, steps=4, batches=None, loss=None, **kwargs):
   with (
     jax.set_mesh(toy.mesh),
     Checkpoints(folder / 'checkpoints', 2, {}) as checkpoints,
-    Watch('base', 0, steps, show=True) as watch,
+    ProgressDisplay('base', 0, steps, show=True) as display,
   ):
     state = checkpoints.restore(toy.abstract)
     state = toy.fresh() if state is None else state
@@ -35,7 +35,7 @@ def train(toy, folder, steps=4, batches=None, loss=None, **kwargs):
         batch_sharding=toy.batch_sharding,
         checkpoints=checkpoints,
         writer=writer,
-        watch=watch,
+        display=display,
         **kwargs,
       )
 
@@ -57,12 +57,12 @@ def test_trains_logs_and_saves(make_toy, tmp_path, capsys):
   assert saved_steps(tmp_path) == [2, 4]
   lines = capsys.readouterr().out.splitlines()
   assert len(lines) == 4 and lines[-1].startswith('base 4/4: loss ')
-  # nothing is left to do, so nothing is done
+  # A finished run does nothing.
   assert train(make_toy(), tmp_path).step == 4
   assert len(rows(tmp_path)) == 4
 
 
-def test_a_row_is_of_all_updates_since_the_last(make_toy, tmp_path):
+def test_a_row_covers_all_updates_since_the_last(make_toy, tmp_path):
   train(make_toy(), tmp_path / 'each')
   toy = make_toy()
   every = dataclasses.replace(toy.cfg.train, log_every_steps=3)
@@ -78,7 +78,7 @@ def test_a_row_is_of_all_updates_since_the_last(make_toy, tmp_path):
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_the_next_run_goes_on(make_toy, tmp_path, number):
+def test_a_signal_saves_and_the_next_run_continues(make_toy, tmp_path, number):
   toy = make_toy()
   whole = train(toy, tmp_path / 'whole', steps=5)
 
@@ -98,7 +98,9 @@ def test_a_signal_saves_and_the_next_run_goes_on(make_toy, tmp_path, number):
     np.testing.assert_array_equal(a, b)
 
 
-def test_nan_stops_with_the_batch_before_it_is_saved(make_toy, tmp_path):
+def test_nan_stops_the_run_before_a_save_and_names_the_batch(
+  make_toy, tmp_path
+):
   toy = make_toy()
 
   def poisoned(consumed):
@@ -110,7 +112,7 @@ def test_nan_stops_with_the_batch_before_it_is_saved(make_toy, tmp_path):
   assert saved_steps(tmp_path) == [2]
 
 
-def test_a_gradient_without_a_number_stops_too(make_toy, tmp_path):
+def test_a_gradient_that_is_nan_stops_the_run(make_toy, tmp_path):
   def loss_fn(params, batch, key, given):
     return jnp.sqrt(jnp.sum(params['mlp_in']['bias'] ** 2)), {}
 
@@ -118,13 +120,13 @@ def test_a_gradient_without_a_number_stops_too(make_toy, tmp_path):
     train(make_toy(), tmp_path, loss=loss_fn)
 
 
-def test_samples_are_asked_for(make_toy, tmp_path):
+def test_samples_are_made_at_their_steps(make_toy, tmp_path):
   seen = []
   train(make_toy(), tmp_path, sample_fn=lambda state, step: seen.append(step))
   assert seen == [3]
 
 
-def test_bad_updates_may_be_skipped_but_not_for_ever(
+def test_bad_updates_are_skipped_until_there_are_too_many(
   make_toy, tmp_path, caplog
 ):
   toy = make_toy()

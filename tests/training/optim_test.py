@@ -61,16 +61,16 @@ def test_without_momentum_adamw_keeps_one_moment(settings):
   params = {'query': {'kernel': jnp.linspace(-1, 1, 16).reshape(4, 4)}}
 
   def trained(optimizer):
-    state, made = optimizer.init(params), params
+    state, updated = optimizer.init(params), params
     for step in range(3):
-      grads = jax.tree.map(lambda x, step=step: jnp.sin(9 * x + step), made)
-      updates, state = optimizer.update(grads, state, made)
-      made = optax.apply_updates(made, updates)
-    return state, made
+      grads = jax.tree.map(lambda x, step=step: jnp.sin(9 * x + step), updated)
+      updates, state = optimizer.update(grads, state, updated)
+      updated = optax.apply_updates(updated, updates)
+    return state, updated
 
-  (state, made), (plain_state, plain_made) = trained(ours), trained(plain)
+  (state, updated), (plain_state, plain_params) = trained(ours), trained(plain)
   np.testing.assert_allclose(
-    made['query']['kernel'], plain_made['query']['kernel'], rtol=1e-6
+    updated['query']['kernel'], plain_params['query']['kernel'], rtol=1e-6
   )
   held, plain_held = (
     sum(x.size for x in jax.tree.leaves(s)) for s in (state, plain_state)
@@ -178,7 +178,7 @@ def test_each_phase_has_its_own_rate_beside_muon():
 
 
 @pytest.mark.parametrize('name', ['adamw', 'muon'])
-def test_what_has_no_gradient_and_is_no_matrix_stays(settings, name):
+def test_vectors_without_a_gradient_stay(settings, name):
   optimizer = optim.make_optimizer(
     dataclasses.replace(settings, optimizer=name, weight_decay=0.5)
   )
@@ -200,7 +200,7 @@ def test_an_unknown_optimizer_is_refused(settings):
 
 
 @pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
-def test_moments_at_rest_in_bfloat16_step_nearly_as_in_float32(
+def test_moments_stored_in_bfloat16_step_nearly_as_in_float32(
   settings, optimizer
 ):
   key = jax.random.key(0)
@@ -210,11 +210,11 @@ def test_moments_at_rest_in_bfloat16_step_nearly_as_in_float32(
     stage = dataclasses.replace(
       settings, optimizer=optimizer, moments_dtype=dtype
     )
-    made = optim.make_optimizer(stage)
-    state = made.init(params)
+    transformation = optim.make_optimizer(stage)
+    state = transformation.init(params)
     for i in range(3):
       grads = jax.tree.map(lambda x, i=i: jnp.sin(x * (i + 1)), params)
-      update, state = jax.jit(made.update)(grads, state, params)
+      update, state = jax.jit(transformation.update)(grads, state, params)
     updates.append(update['blocks']['query']['kernel'])
     moments = [x.dtype for x in jax.tree.leaves(state) if x.shape == (2, 8, 8)]
     assert moments and set(moments) == {jnp.dtype(dtype)}

@@ -1,4 +1,4 @@
-"""A curriculum: what differs in each phase, and rates that begin anew."""
+"""A curriculum: the config of each phase, and its own learning rates."""
 
 import numpy as np
 import pytest
@@ -44,8 +44,8 @@ def test_each_phase_has_its_values():
   assert second.cfg.stage.dmd == plain.stage.dmd
 
 
-def test_updates_of_phases_can_be_set_apart():
-  """A phase of none is left out."""
+def test_updates_of_phases_can_be_set_separately():
+  """A phase without updates is left out."""
   config = tiny.get_config()
   config.stage.base.phases = (
     base.phase('a', 5, {}),
@@ -62,7 +62,7 @@ def test_updates_of_phases_can_be_set_apart():
     resolve(config)
 
 
-def test_rates_begin_anew_in_each_phase():
+def test_each_phase_starts_its_own_schedule():
   cfg = _cfg(
     base.phase(
       'a', 10, {'stage.learning_rate': 1e-2, 'stage.final_share': 0.0}
@@ -79,15 +79,15 @@ def test_rates_begin_anew_in_each_phase():
 
 
 @pytest.mark.parametrize(
-  ('changes', 'said'),
+  ('changes', 'sentence'),
   [
     ({'data.chunk': 3}, r'data\.chunk .*did you mean'),
     ({'stage.rate': 3}, r'stage\.base\.rate'),
     ({'memory.training': 'dense'}, 'must be one of'),
   ],
 )
-def test_what_cannot_be_changed_is_said(changes, said):
-  with pytest.raises(UserError, match=said):
+def test_an_impossible_change_is_an_error(changes, sentence):
+  with pytest.raises(UserError, match=sentence):
     phases.split(_cfg(base.phase('a', 1, changes)), 'base')
 
 

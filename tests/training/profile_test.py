@@ -5,29 +5,29 @@ from cinejax.training.profile import Profile
 
 
 def test_a_window_is_traced_once(tmp_path, monkeypatch):
-  told = []
-  monkeypatch.setattr('jax.profiler.start_trace', lambda _: told.append('on'))
-  monkeypatch.setattr('jax.profiler.stop_trace', lambda: told.append('off'))
+  events = []
+  monkeypatch.setattr('jax.profiler.start_trace', lambda _: events.append('on'))
+  monkeypatch.setattr('jax.profiler.stop_trace', lambda: events.append('off'))
   profile = Profile('2:3', tmp_path)
   for step in range(1, 6):
     profile.before(step)
-    told.append(step)
+    events.append(step)
     profile.after(step, ())
   profile.close()
-  assert told == [1, 'on', 2, 3, 'off', 4, 5]
+  assert events == [1, 'on', 2, 3, 'off', 4, 5]
 
 
 def test_a_run_may_end_within_the_window(tmp_path, monkeypatch):
-  told = []
-  monkeypatch.setattr('jax.profiler.start_trace', lambda _: told.append('on'))
-  monkeypatch.setattr('jax.profiler.stop_trace', lambda: told.append('off'))
+  events = []
+  monkeypatch.setattr('jax.profiler.start_trace', lambda _: events.append('on'))
+  monkeypatch.setattr('jax.profiler.stop_trace', lambda: events.append('off'))
   profile = Profile('1:9', tmp_path)
   profile.before(1)
   profile.close()
-  assert told == ['on', 'off']
+  assert events == ['on', 'off']
 
 
 @pytest.mark.parametrize('window', ['3', '3:2', '0:2', 'a:b'])
-def test_what_is_no_window_is_a_sentence(window, tmp_path):
+def test_a_malformed_window_is_an_error(window, tmp_path):
   with pytest.raises(UserError, match='FIRST:LAST'):
     Profile(window, tmp_path)

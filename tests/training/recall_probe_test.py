@@ -1,4 +1,4 @@
-"""What the figures of a probe mean, and which chunk is of which kind."""
+"""The metrics of a probe, and the kind of each chunk."""
 
 import dataclasses
 import pathlib
@@ -21,11 +21,11 @@ def _index(hue, shape, pattern):
   return world.APPEARANCES.index(world.Appearance(hue, shape, pattern))
 
 
-def test_figures_are_shares_by_kind():
+def test_metrics_are_shares_by_kind():
   wanted = [_index(0, 0, 0)] * 4
   drawn = [_index(0, 0, 0), _index(0, 1, 1), _index(2, 0, 0), -1]
-  figures = recall_probe.summary(['far'] * 4, drawn, wanted)
-  assert figures == {
+  metrics = recall_probe.summary(['far'] * 4, drawn, wanted)
+  assert metrics == {
     'recall/far_exact': 0.25,
     'recall/far_unreadable': 0.25,
     'recall/far_hue': pytest.approx(2 / 3),
@@ -34,12 +34,12 @@ def test_figures_are_shares_by_kind():
   }
 
 
-def test_what_nobody_can_read_has_no_hue():
-  figures = recall_probe.summary(['new'], [-1], [3])
-  assert figures == {'recall/new_exact': 0.0, 'recall/new_unreadable': 1.0}
+def test_unreadable_chunks_have_no_hue():
+  metrics = recall_probe.summary(['new'], [-1], [3])
+  assert metrics == {'recall/new_exact': 0.0, 'recall/new_unreadable': 1.0}
 
 
-def test_the_kind_of_a_chunk_follows_from_who_was_seen_when():
+def test_the_kind_of_a_chunk_follows_from_earlier_chunks():
   people = (0, 0, 1, 0, 2, 3, 2, 1)
   segment = world.StorySegment(
     character=0, place=0, size=0, camera=0, action=0, chunks=1, cut=True
@@ -63,7 +63,7 @@ def test_the_kind_of_a_chunk_follows_from_who_was_seen_when():
   ]
 
 
-def test_a_model_that_remembers_all_is_right_everywhere(monkeypatch):
+def test_a_perfect_model_has_perfect_recall(monkeypatch):
   """Its velocity is the true one; codec and reader are the shipped ones."""
   monkeypatch.setattr(recall_probe, 'FILMS', 2)
   monkeypatch.setattr(recall_probe, 'STEPS', 1)
@@ -80,7 +80,7 @@ def test_a_model_that_remembers_all_is_right_everywhere(monkeypatch):
   cfg = config_lib.resolve(config)
   codec, codec_params = load_codec(cfg.codec, CODEC)
   probe = recall_probe.make_recall_probe(cfg, make_text(cfg.text), codec)
-  figures = probe(jnp.zeros(()), codec_params)
-  assert figures['recall/near_exact'] == figures['recall/new_exact'] == 1
-  nobody = probe(jnp.full((), 3.0), codec_params)
-  assert nobody['recall/near_exact'] < 0.5
+  metrics = probe(jnp.zeros(()), codec_params)
+  assert metrics['recall/near_exact'] == metrics['recall/new_exact'] == 1
+  wrong = probe(jnp.full((), 3.0), codec_params)
+  assert wrong['recall/near_exact'] < 0.5

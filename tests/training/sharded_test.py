@@ -1,4 +1,4 @@
-"""Every program of the product on eight devices is what it is on one."""
+"""Every program computes the same on eight devices as on one."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def make_config(**changes):
 
 
 def filled(args):
-  """Numbers for shapes, the same on every mesh."""
+  """Arrays for shapes, with the same values on every mesh."""
 
   def leaf(path, x):
     name = jax.tree_util.keystr(path)
@@ -100,7 +100,7 @@ def test_an_update(name, changes):
     np.testing.assert_allclose(
       many_metrics[metric], one_metrics[metric], rtol=1e-5
     )
-  # the update is the gradient times the learning rate
+  # An update of SGD is the gradient times the learning rate.
   grads = [
     jax.tree.map(np.subtract, jax.device_get(state.params), start.params)
     for state in (many, one)
@@ -128,10 +128,10 @@ def test_a_rollout(commit):
       'mesh.data': 2,
     }
   )
-  _, one, one_made = run('rollout', cfg, 1)
-  _, many, made = run('rollout', cfg, 8)
-  assert difference(made.latents_BFYXC, one_made.latents_BFYXC) <= 1e-5
-  np.testing.assert_array_equal(made.frame_JLBR, one_made.frame_JLBR)
+  _, one, one_output = run('rollout', cfg, 1)
+  _, many, output = run('rollout', cfg, 8)
+  assert difference(output.latents_BFYXC, one_output.latents_BFYXC) <= 1e-5
+  np.testing.assert_array_equal(output.frame_JLBR, one_output.frame_JLBR)
   assert difference(many.bank.memory, one.bank.memory) <= 1e-5
   data = many.bank.memory.key.data
   assert data.sharding.shard_shape(data.shape)[4] == 1  # of four heads
@@ -148,11 +148,11 @@ def test_a_director_shares_a_pass_among_devices():
     assert (director.mesh.size if director.mesh else 1) == tensor**2
     rng = np.random.default_rng(0)
     text = rng.normal(size=(1, cfg.text.words, cfg.text.features))
-    asked = ChunkInput(
+    chunk = ChunkInput(
       text_BWD=jnp.asarray(text, jnp.float32), cut_B=jnp.array([False])
     )
-    made = director.stream(director.begin([3]), [asked] * 2)
-    latents = [output.latents_BFYXC for _, output in made]
+    outputs = director.stream(director.begin([3]), [chunk] * 2)
+    latents = [output.latents_BFYXC for _, output in outputs]
     assert len(latents[0].sharding.device_set) == tensor**2
     frames.append(np.concatenate(list(director.decode(latents)), 1))
   apart = frames[0].astype(int) - frames[1].astype(int)

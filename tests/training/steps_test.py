@@ -25,8 +25,8 @@ def test_donated_buffers_are_deleted(make_toy):
   with jax.set_mesh(toy.mesh):
     batch = place(next(toy.batches(0)), toy.batch_sharding)
     toy.step_fn()(state, batch)
-  kept = [leaf for leaf in jax.tree.leaves(state) if not leaf.is_deleted()]
-  assert not kept
+  alive = [leaf for leaf in jax.tree.leaves(state) if not leaf.is_deleted()]
+  assert not alive
 
 
 def test_sharded_equals_one_device(make_toy):
@@ -45,7 +45,7 @@ def test_sharded_equals_one_device(make_toy):
   assert kernel.sharding.shard_shape(kernel.shape) == (8, 16)
 
 
-def test_an_update_moves_all_that_it_should(make_toy):
+def test_an_update_changes_all_parts_of_the_state(make_toy):
   toy = make_toy()
   before = jax.device_get(toy.fresh())
   state, metrics = run(toy)
@@ -61,7 +61,7 @@ def test_an_update_moves_all_that_it_should(make_toy):
   )
 
 
-def test_every_update_has_a_key_of_its_own(make_toy):
+def test_every_update_has_its_own_key(make_toy):
   state = make_toy().fresh()
   later = state.replace(step=state.step + 1)
   other = state.replace(seed=state.seed + 1)
@@ -80,7 +80,7 @@ def test_updates_of_one_batch_have_different_noise(make_toy):
   assert losses[0] != losses[1]
 
 
-def test_masters_are_float32(make_toy):
+def test_parameters_are_float32(make_toy):
   state, _ = run(make_toy())
   for leaf in jax.tree.leaves((state.params, state.ema)):
     assert leaf.dtype == jnp.float32
@@ -123,20 +123,20 @@ def one_update(toy, **settings):
     return step_fn(toy.fresh(), {}, batch)
 
 
-def test_a_batch_in_parts_is_the_batch(make_toy):
+def test_accumulated_parts_equal_the_whole_batch(make_toy):
   toy = make_toy(optax.sgd(0.1), devices=4, fsdp=2, tensor=2)
-  (whole, told), (parts, told_parts) = (
+  (whole, metrics), (parts, parts_metrics) = (
     one_update(toy, accumulate=n) for n in (1, 4)
   )
   for name in ('loss', 'worst', 'grad_norm'):
-    np.testing.assert_allclose(told_parts[name], told[name], rtol=1e-5)
+    np.testing.assert_allclose(parts_metrics[name], metrics[name], rtol=1e-5)
   for a, b in zip(
     jax.tree.leaves(parts.params), jax.tree.leaves(whole.params), strict=True
   ):
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_parts_weigh_what_they_hold_of_films():
+def test_parts_are_weighted_by_their_valid_chunks():
   def loss_fn(x, batch, key, given):
     loss = (x * batch['film'] * batch['mask']).sum() / batch['mask'].sum()
     return loss, {'twice': 2 * loss}
@@ -158,14 +158,14 @@ def test_parts_weigh_what_they_hold_of_films():
       np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
-def test_a_spike_is_told_and_changes_nothing_if_skipped(make_toy):
+def test_a_spike_is_reported_and_changes_nothing_if_skipped(make_toy):
   toy = make_toy()
   before = jax.device_get(toy.fresh())
-  _, told = one_update(toy)
-  assert told['bad'] == 0
-  norm = float(told['grad_norm'])
-  state, told = one_update(toy, spike_norm=norm / 2, on_spike='skip')
-  assert told['bad'] == 1 and state.step == 1 and state.films_consumed == 8
+  _, metrics = one_update(toy)
+  assert metrics['bad'] == 0
+  norm = float(metrics['grad_norm'])
+  state, metrics = one_update(toy, spike_norm=norm / 2, on_spike='skip')
+  assert metrics['bad'] == 1 and state.step == 1 and state.films_consumed == 8
   for name in ('params', 'opt_state', 'ema'):
     for a, b in zip(
       jax.tree.leaves(getattr(state, name)),

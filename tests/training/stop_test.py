@@ -12,7 +12,7 @@ from cinejax.core.config import MeshConfig
 from cinejax.core.sharding import make_mesh
 from cinejax.training.stop import StopSignal
 
-# as a run over `ssh -tt`: leads its session, and the terminal goes away
+# A run over `ssh -tt`: it leads its session, and its terminal disappears.
 HUNG_UP = """
 import fcntl, signal, sys, termios, time
 from cinejax.training.stop import StopSignal
@@ -35,7 +35,7 @@ def number(request):
   def ends(*_):
     raise KeyboardInterrupt
 
-  # a shell's background jobs are born deaf to some
+  # Background jobs of a shell ignore some signals from the start.
   before = signal.signal(number, ends)
   yield number
   signal.signal(number, before)
@@ -49,7 +49,7 @@ def test_a_second_signal_acts_as_usual(number):
     os.kill(os.getpid(), number)
 
 
-def test_what_is_ignored_under_nohup_stays_so():
+def test_a_signal_ignored_under_nohup_stays_ignored():
   before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
   try:
     with StopSignal() as stop:
@@ -59,7 +59,7 @@ def test_what_is_ignored_under_nohup_stays_so():
     signal.signal(signal.SIGHUP, before)
 
 
-def test_a_terminal_that_is_gone_does_not_matter():
+def test_a_run_survives_the_end_of_its_terminal():
   ours, theirs = pty.openpty()
   process = subprocess.Popen(
     [sys.executable, '-c', HUNG_UP],
@@ -78,16 +78,16 @@ def test_a_terminal_that_is_gone_does_not_matter():
     process.wait()
 
 
-def test_one_of_several_processes_is_told(monkeypatch):
+def test_all_processes_learn_of_a_signal_to_one(monkeypatch):
   mesh = make_mesh(MeshConfig(2, 2, 2, 1))
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   stop = StopSignal()
   before = stop.anywhere(mesh)
-  stop._came = True
+  stop._received = True
   after = stop.anywhere(mesh)
   assert (before(), after()) == (False, True)
 
-  def other(shape, sharding, _):  # the last device is another process's
+  def other(shape, sharding, _):  # the last device belongs to another process
     came = np.array([0] * (mesh.size - 1) + [1], np.int32)
     return jax.device_put(came, sharding)
 

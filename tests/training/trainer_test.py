@@ -26,7 +26,7 @@ TAEF2 = {
 
 @pytest.fixture
 def toy_stage(make_toy):
-  """A stage `base` that trains the toy, and counts how often it is built."""
+  """A stage `base` that trains the toy, the toy, and the calls of `build`."""
   toy, built = make_toy(), []
 
   def build(cfg, workdir):
@@ -66,7 +66,7 @@ def test_stopped_and_resumed_writes_the_same_weights(toy_stage, tmp_path):
   stage, toy, _ = toy_stage
   trainer.run_stage(stage, toy.cfg, tmp_path / 'whole', toy.mesh)
   part = tmp_path / 'part'
-  # the same checkpoints as a run that was killed after step 2
+  # These are the checkpoints of a run that was killed after step 2.
   trainer.run_stage(stage, toy.cfg, part, toy.mesh)
   (part / 'base.safetensors').unlink()
   for step in (part / 'checkpoints' / 'base').iterdir():
@@ -99,7 +99,7 @@ def test_finished_stages_are_skipped(toy_stage, tmp_path, monkeypatch, capsys):
   assert 'base: done before' in capsys.readouterr().out
 
 
-def test_a_batch_that_does_not_divide_is_a_sentence(make_toy, tmp_path):
+def test_a_batch_that_the_mesh_does_not_divide_is_an_error(make_toy, tmp_path):
   toy = make_toy(devices=8, fsdp=8)
   stage = dataclasses.replace(toy.cfg.stage.base, batch=12)
   settings = dataclasses.replace(toy.cfg.stage, base=stage)
@@ -115,7 +115,7 @@ def test_a_batch_that_does_not_divide_is_a_sentence(make_toy, tmp_path):
     ({'train.stages': ('base',)}, 'there are no codec weights at'),
     ({'train.codec_weights': 'here'}, r'data\.films is empty'),
     ({**TAEF2, 'train.stages': ('codec',)}, 'comes trained'),
-    # before the codec is trained
+    # This is found before the codec is trained.
     ({'train.stages': ('codec', 'base')}, r'data\.films is empty'),
     ({'train.stages': ('codec', 'dmd')}, 'there are no base weights at'),
     (
@@ -124,7 +124,7 @@ def test_a_batch_that_does_not_divide_is_a_sentence(make_toy, tmp_path):
     ),
   ],
 )
-def test_what_is_missing_is_a_sentence(changes, sentence, tmp_path):
+def test_missing_weights_or_data_are_an_error(changes, sentence, tmp_path):
   config = tiny.get_config()
   config.train.stages = ('base',)
   config.update_from_flattened_dict(changes)
@@ -138,7 +138,7 @@ def test_what_is_missing_is_a_sentence(changes, sentence, tmp_path):
   assert not list(tmp_path.glob('config.json'))
 
 
-def test_what_an_update_does_is_known_on_known_chips(monkeypatch):
+def test_the_work_of_an_update_is_known_on_known_chips(monkeypatch):
   config = tiny.get_config()
   config.stage.base.optimizer = 'adamw'
   cfg = resolve(config)
