@@ -15,7 +15,8 @@ pass, gathered weights, gradients. For a rollout, `codec` is the decoder with
 its state, and `text` is UMT5, which stays on the devices; the memory that they
 need while they compute is not included. Training is planned as if captions had
 been encoded before (data_prep/texts.py); otherwise UMT5 takes 11 GiB on the
-first device of each host.
+first device of each host. A base on config.story.kinds is planned as if films
+were latents already: painting and encoding them is not included.
 
 `flops` are those of the model in one call; `flops_computed` include what is
 computed twice to save memory. With `--quick` the compiler optimises less. On
