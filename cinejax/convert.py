@@ -49,7 +49,7 @@ from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder
 from cinejax.film import screenplay
-from cinejax.film.formats.writing import FORMATS, write_films
+from cinejax.film.exporting import FORMATS, write_films
 from cinejax.interop import foreign, names, sizes, views
 from cinejax.interop.adapters import parse, with_adapter
 from cinejax.interop.archive import PUBLISHED_NAME, locate, open_archive

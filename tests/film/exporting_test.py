@@ -4,7 +4,7 @@ import pytest
 
 from cinejax.core.errors import UserError
 from cinejax.film import screenplay
-from cinejax.film.formats.writing import FORMATS, write_films
+from cinejax.film.exporting import FORMATS, write_films
 from cinejax.film.screenplay import Film, Segment
 
 SECS = {'storymem': 81 / 16, 'dreamverse': 121 / 24, 'longlive': 10.0}

@@ -1,4 +1,4 @@
-"""Writes films in the formats of other projects, as `detect` reads them.
+"""Writes films in the formats of other projects, as `formats` reads them.
 
 A global prompt that all segments share stays one where the format has it;
 otherwise it is put before each prompt. What a format cannot express (cuts,
