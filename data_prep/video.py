@@ -38,7 +38,8 @@ from data_prep.clips import Entry, Preparation, part_name
 from data_prep.encode import encode_where_it_runs, fingerprint, load_encode
 
 _SUFFIXES = frozenset(
-  '.avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv'.split()
+  '.3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts '
+  '.webm .wmv'.split()
 )
 
 

@@ -46,6 +46,14 @@ def test_an_image_fills_the_frame_and_is_one_latent(director, tmp_path):
     opening.from_image(director, tmp_path / 'b.png')
 
 
+def test_a_picture_that_is_too_narrow_is_refused(director, tmp_path):
+  Image.new('RGB', (2, 600)).save(tmp_path / 'a.png')
+  with pytest.raises(
+    UserError, match='of 2x600 pixels is too narrow for films'
+  ):
+    opening.from_image(director, tmp_path / 'a.png')
+
+
 def test_a_clip_gives_its_last_whole_chunks(director, tmp_path):
   grey_T = np.linspace(0, 240, 25).astype(np.uint8)
   frames = np.broadcast_to(grey_T[:, None, None, None], (25, 16, 32, 3))
