@@ -163,7 +163,7 @@ def test_blocks_are_large_and_padding_small(length, expected):
 
 
 @pytest.mark.slow
-def test_on_a_mesh_it_is_the_same():
+def test_a_mesh_does_not_change_the_result():
   mesh = make_mesh(MeshConfig(data=1, fsdp=2, sequence=2, tensor=2))
   q, k, v = _qkv(24, 24, batch=4)
   length_B = jnp.array([24, 5, 24, 13])
@@ -212,7 +212,7 @@ def test_auto(platform, dtype, length, features, chosen, monkeypatch, caplog):
   assert attention.announced() == (f'{chosen} on {platform}',)
 
 
-def test_the_mesh_in_use_says_the_platform():
+def test_the_platform_is_that_of_the_mesh_in_use():
   assert attention._platform() == 'cpu'
   with jax.set_mesh(make_mesh(MeshConfig(1, -1, 1, 1))):
     assert attention._platform() == 'cpu'

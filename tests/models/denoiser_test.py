@@ -1,4 +1,4 @@
-"""Both training forms against a dense mask; what sees what; remat; scopes."""
+"""Both forms of training against a dense mask; causality; remat; scopes."""
 
 import dataclasses
 
@@ -206,7 +206,7 @@ def test_noisy_copies_are_as_many_films(cfg, params, form):
 
 @pytest.mark.parametrize('form', ['full', 'routed'])
 def test_unrolled_layers_are_those_of_the_scan(cfg, params, form):
-  """The last layer of the full form leaves its clean half out besides."""
+  """In the full form, the last layer also leaves its clean half out."""
   memory = dataclasses.replace(cfg.memory, training=form)
   unrolled = dataclasses.replace(
     cfg, dit=dataclasses.replace(cfg.dit, unroll='training')
@@ -270,8 +270,8 @@ def _film_equations(dit, memory, params, form, chunks):
   return _equations(jaxpr.jaxpr)
 
 
-def test_what_is_float32_is_multiplied_so_on_every_device(cfg, params):
-  """TPUs, and GPUs by TensorFloat-32, would multiply time in less."""
+def test_time_is_multiplied_in_float32_on_every_device(cfg, params):
+  """TPUs, and GPUs by TensorFloat-32, would lose precision of time."""
   half = dataclasses.replace(cfg.dit, compute_dtype='bfloat16')
   products = [
     equation

@@ -84,7 +84,7 @@ def test_dropped_films_read_the_negative_prompt_throughout():
 
 
 def _spied(**diffusion):
-  """What the network was given: clean, noisy, t, of one batch."""
+  """The arguments of the network for one batch: clean, noisy, t."""
   seen = []
 
   def spy(params, clean, noisy, t, text, shots, key):

@@ -1,4 +1,4 @@
-"""Films that are cast as they are asked for, and painted on the device."""
+"""Story films that are cast on request and painted on the device."""
 
 import dataclasses
 import itertools
@@ -77,7 +77,7 @@ def test_worker_processes_make_the_same_batches(films):
 
 
 def test_painted_latents_are_those_of_the_rendered_film(cfg, films):
-  """The film is rendered whole by its own function; here as a batch is."""
+  """A batch is painted as story.render renders a whole film."""
   codec = make_codec(cfg.codec)
   params = codec.init(jax.random.key(0))
   row = dataclasses.replace(films, kinds=(('dense', 1.0),))[5]
@@ -93,8 +93,8 @@ def test_painted_latents_are_those_of_the_rendered_film(cfg, films):
   assert weight.min() == 1 and 2 < weight.max() <= 3
 
 
-def test_looks_show_where_errors_count_more(cfg, films):
-  """The same film in other looks differs in those cells and in no others."""
+def test_errors_count_more_where_appearances_are_seen(cfg, films):
+  """With other appearances, a film differs in those cells and in no others."""
   codec = make_codec(cfg.codec)
   params = codec.init(jax.random.key(0))
   paint = jax.jit(make_painter(codec, appearance_weight=2.0))
@@ -119,7 +119,7 @@ def test_short_films_are_padded(cfg, films):
   assert not row['text'][real:].any()
 
 
-def test_frame_wise_chunks_are_the_chunks_of_the_cast(cfg, films):
+def test_chunks_of_one_frame_are_the_chunks_of_the_cast(cfg, films):
   film = dataclasses.replace(cfg.film, frames_per_chunk=1)
   row = dataclasses.replace(films, film=film, kinds=(('dense', 1.0),))[2]
   cast = casting.cast('dense', 3, 2)
