@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import types
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ.setdefault(
@@ -11,6 +12,7 @@ os.environ.setdefault(
 
 import jax
 import pytest
+from absl import flags
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
@@ -29,6 +31,27 @@ def pytest_collection_modifyitems(config, items):
   for item in items:
     if 'slow' in item.keywords:
       item.add_marker(skip)
+
+
+_FLAGS = flags.FLAGS  # tests replace `flags.FLAGS`
+
+
+@pytest.fixture
+def give_flags(monkeypatch):
+  """give_flags(module, NAME=VALUE): a command's flags, else their defaults."""
+
+  def give(module, **given):
+    known = set(_FLAGS)
+    module.define_flags()
+    names = set(_FLAGS) - known
+    values = {name: _FLAGS[name].default for name in names}
+    _FLAGS.remove_flag_values(names)
+    assert given.keys() <= names
+    monkeypatch.setattr(
+      flags, 'FLAGS', types.SimpleNamespace(**(values | given))
+    )
+
+  return give
 
 
 @pytest.fixture(scope='session')

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
 from safetensors.numpy import load_file, save_file
 
 from cinejax import convert
@@ -42,14 +41,9 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch):
-  def run(source, to, out, **changes):
-    given = {'name': 'base', 'network': '', 'lora': [], 'shard_gb': 5.0}
-    given['screenplay'] = None
-    args = types.SimpleNamespace(
-      source=str(source), to=to, out=str(out), **(given | changes)
-    )
-    monkeypatch.setattr(flags, 'FLAGS', args)
+def run(give_flags):
+  def run(source, to, out, **given):
+    give_flags(convert, source=str(source), to=to, out=str(out), **given)
     convert.main()
     return out
 

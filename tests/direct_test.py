@@ -8,7 +8,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
 from cinejax import direct
@@ -48,7 +47,7 @@ def weights(cfg, tmp_path_factory):
 
 
 @pytest.fixture
-def command(cfg, weights, tmp_path, monkeypatch):
+def command(cfg, weights, tmp_path, monkeypatch, give_flags):
   """Runs direct's main with these flags; its folder is tmp_path/out."""
   segments = [{'prompt': 'Ada jumps in the cave, wide shot', 'chunks': 1}]
   segments += [{'prompt': 'a dog', 'chunks': 2}]
@@ -61,13 +60,8 @@ def command(cfg, weights, tmp_path, monkeypatch):
       'screenplay': str(play),
       'out': str(tmp_path / 'out'),
       'seed': 5,
-      'live': False,
-      'lora': [],
-      'image': None,
-      'video': None,
     }
-    args = types.SimpleNamespace(**(given | changes))
-    monkeypatch.setattr(flags, 'FLAGS', args)
+    give_flags(direct, **(given | changes))
     monkeypatch.setattr(direct.command, 'config', lambda: cfg)
     direct.main()
 

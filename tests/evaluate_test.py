@@ -4,7 +4,6 @@ import types
 import jax
 import numpy as np
 import pytest
-from absl import flags
 
 from cinejax import evaluate
 from cinejax.config import resolve
@@ -41,21 +40,15 @@ def make_cfg(**changes):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch):
+def command(tmp_path, monkeypatch, give_flags):
   """Runs evaluate's main with these flags; its folder is tmp_path/out."""
 
   def run(cfg, **changes):
     given = {
       'weights': str(tmp_path / 'weights'),
       'out': str(tmp_path / 'out'),
-      'films': None,
-      'seeds': 1,
-      'policies': None,
-      'metrics': None,
-      'screenplay': None,
     }
-    args = types.SimpleNamespace(**(given | changes))
-    monkeypatch.setattr(flags, 'FLAGS', args)
+    give_flags(evaluate, **(given | changes))
     monkeypatch.setattr(evaluate.command, 'config', lambda: cfg)
     evaluate.main()
 

@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-import types
 import urllib.error
 import urllib.request
 
 import jax
 import numpy as np
 import pytest
-from absl import flags
 
 from cinejax import serve
 from cinejax.config import resolve
@@ -44,16 +42,10 @@ def _line(*flags):
     ({'workdir': __file__}, 'serve_test.py is a file'),
   ],
 )
-def test_mistakes_are_one_sentence(given, sentence, tmp_path, monkeypatch):
-  flags_given = {
-    'weights': None,
-    'host': '127.0.0.1',
-    'port': 0,
-    'token': '',
-    'workdir': str(tmp_path),
-  }
-  args = types.SimpleNamespace(**(flags_given | given))
-  monkeypatch.setattr(flags, 'FLAGS', args)
+def test_mistakes_are_one_sentence(
+  given, sentence, tmp_path, monkeypatch, give_flags
+):
+  give_flags(serve, **({'port': 0, 'workdir': str(tmp_path)} | given))
   cfg = resolve(tiny.get_config())
   monkeypatch.setattr(serve.command, 'config', lambda: cfg)
   with pytest.raises(UserError, match=re.escape(sentence)):

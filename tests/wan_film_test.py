@@ -1,12 +1,10 @@
 """A film by Wan's whole path, from a folder like Wan's, small and random."""
 
 import json
-import types
 
 import jax
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -53,23 +51,19 @@ def folder(fixtures, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_film_from_an_image(folder, tmp_path, monkeypatch):
+def test_a_film_from_an_image(folder, tmp_path, monkeypatch, give_flags):
   play = tmp_path / 'play.json'
   segments = [{'prompt': prompt, 'chunks': 1} for prompt in ('ada', 'walks')]
   play.write_text(json.dumps({'title': 'Two', 'segments': segments}))
   picture_YXC = np.full((40, 80, 3), 90, np.uint8)
   Image.fromarray(picture_YXC).save(tmp_path / 'a.png')
-  args = types.SimpleNamespace(
+  give_flags(
+    direct,
     weights=str(folder),
     screenplay=str(play),
     out=str(tmp_path / 'out'),
-    seed=0,
-    live=False,
-    lora=[],
     image=str(tmp_path / 'a.png'),
-    video=None,
   )
-  monkeypatch.setattr(flags, 'FLAGS', args)
   monkeypatch.setattr(direct.command, 'config', make_cfg)
   direct.main()
   report = json.loads((tmp_path / 'out' / 'report.json').read_text())
