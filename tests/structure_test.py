@@ -58,7 +58,7 @@ TESTED_ELSEWHERE = {
   'film/config.py': ('config_test.py', _FIELDS),
   'film/formats/*.py': (
     'film/formats/formats_test.py',
-    'are the formats of one reader, and read the same film there',
+    'are formats of one reader, which reads files of each there',
   ),
   'interop/changes.py': ('interop/adapters_test.py', _WEIGHTS),
   'interop/ggml.py': ('interop/contents_test.py', _WEIGHTS),
