@@ -2,14 +2,11 @@
 
 import types
 
-import jax
 import numpy as np
 import pytest
 
 from cinejax.config import resolve
 from cinejax.data.sources import LatentFilm
-from cinejax.models import denoiser
-from cinejax.models.codec.select import make_codec
 from cinejax.models.text.hashed import HashedText
 from cinejax.training import samples
 from configs import tiny
@@ -39,13 +36,15 @@ def test_a_clip_is_above_its_reconstruction(written):
   np.testing.assert_array_equal(below, 255 - clip_TYXC)
 
 
-def test_samples_differ_by_what_was_learnt_alone(written):
+def test_a_whole_film_differs_by_what_was_learnt_alone(written):
   config = tiny.get_config()
-  config.rollout.steps = 1
+  config.rollout.update({'steps': 2, 'guidance': 1.0, 'sampler': 'euler'})
   cfg = resolve(config)
-  codec = make_codec(cfg.codec)
-  codec_params = codec.init(jax.random.key(0))
-  text = HashedText(cfg.text.words, cfg.text.features)
+  codec = types.SimpleNamespace(
+    temporal_stride=1,
+    init_decode=lambda params, shape: (),
+    decode_chunk=lambda params, z, state, first: (z[..., :3], state),
+  )
   film = LatentFilm(
     latents=np.zeros((6, *cfg.frame_shape), np.float16),
     prompts=('ada walks', 'cut to: bo runs'),
@@ -53,12 +52,17 @@ def test_samples_differ_by_what_was_learnt_alone(written):
     shots=np.array([0, 1], np.int32),
     film=0,
   )
-  sample_fn = samples.make_film_sampler(cfg, text, film, codec, codec_params)
-  params = denoiser.init_params(cfg.dit, jax.random.key(0))
-  learnt = jax.tree.map(lambda x: x + 0.1, params)
-  for each in (params, params, learnt):
-    sample_fn(each, 'film.mp4')
+  sample_fn = samples.make_whole_film_sampler(
+    cfg,
+    HashedText(cfg.text.words, cfg.text.features),
+    lambda params, clean, x, *others: (params * x, None),
+    film,
+    codec,
+    None,
+  )
+  for learnt in (0.0, 0.0, 1.0):
+    sample_fn(learnt, 'film.mp4')
   first, again, later = written
-  assert first.shape == (21, 64, 64, 3) and first.dtype == np.uint8
+  assert first.shape == (6, *cfg.frame_shape[:2], 3)
   np.testing.assert_array_equal(first, again)
   assert (first != later).any()
