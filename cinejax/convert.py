@@ -6,7 +6,8 @@
 --source is a file or a folder: Wan 2.1 as published, a pipeline of diffusers or
 its transformer, a checkpoint of Self Forcing or Causal Forcing (.pt; --network
 names one of its networks, by default the averaged one), or weights of cinejax.
-Numbers and their types stay as they are, so that a round trip is bit-equal.
+Numbers and their types stay as they are, so that a round trip is bit-equal;
+quantized weights become bfloat16 (float8) or float32 (those with scales, GGUF).
 Tensors are read and written in pieces, so that the host needs little memory,
 however large the model is. --lora merges adapters for Wan.
 

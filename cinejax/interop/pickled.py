@@ -33,6 +33,11 @@ STORAGES = {
   'FloatStorage': np.float32,
   'DoubleStorage': np.float64,
 }
+# types without a storage of their own: their storage is of bytes
+_DTYPES = {
+  'float8_e4m3fn': jnp.float8_e4m3fn,
+  'float8_e5m2': jnp.float8_e5m2,
+}
 _LONGEST_PICKLE = 100_000_000  # bytes
 _LOCAL_HEADER = 30  # bytes before the name and the extra field of a member
 
@@ -133,8 +138,15 @@ class _Reader(pickle.Unpickler):
   def find_class(self, module: str, name: str) -> Any:
     if module == 'torch' and name in STORAGES:
       return np.dtype(STORAGES[name])
+    if module == 'torch' and name in _DTYPES:
+      return np.dtype(_DTYPES[name])
     if (module, name) in _ADMITTED:
       return _ADMITTED[module, name]
+    if module.startswith('torchao'):
+      raise UserError(
+        f'{self._path} is quantized by torchao and pickled with its classes '
+        f'({name}); save it with its safetensors support, or in bfloat16'
+      )
     raise UserError(
       f'{self._path} asks for {module}.{name}, and a weights file may hold '
       'tensors only; save a state dict'
@@ -174,6 +186,22 @@ def _rebuild_tensor(
   return tensor
 
 
+def _rebuild_bytes(
+  storage: _Storage,
+  offset: int,
+  shape: tuple[int, ...],
+  strides: tuple[int, ...],
+  requires_grad: bool,
+  hooks: Any,
+  dtype: np.dtype,
+  *_: Any,
+) -> MappedTensor:
+  """Stands for PyTorch's function for a tensor over a storage of bytes."""
+  if not isinstance(dtype, np.dtype):
+    raise ValueError(f'{dtype} is no type of numbers')
+  return _rebuild_tensor(storage._replace(dtype=dtype), offset, shape, strides)
+
+
 def _rebuild_parameter(data: MappedTensor, *_: Any) -> MappedTensor:
   return data
 
@@ -181,5 +209,7 @@ def _rebuild_parameter(data: MappedTensor, *_: Any) -> MappedTensor:
 _ADMITTED = {
   ('collections', 'OrderedDict'): collections.OrderedDict,
   ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
+  ('torch._utils', '_rebuild_tensor_v3'): _rebuild_bytes,
+  ('torch.storage', 'UntypedStorage'): np.dtype(np.uint8),
   ('torch._utils', '_rebuild_parameter'): _rebuild_parameter,
 }

@@ -1,6 +1,7 @@
 """Weights of eight bits are the numbers that they stand for."""
 
 import json
+import zipfile
 
 import jax.numpy as jnp
 import numpy as np
@@ -138,6 +139,34 @@ def test_comfys_description_of_a_layer(tmp_path):
 def test_what_cannot_be_read_is_named(tmp_path, tensors, sentence):
   with pytest.raises(UserError, match=sentence):
     _opened(tmp_path, tensors)
+
+
+@pytest.mark.parametrize(
+  ('name', 'dtype'), [('float8_e4m3fn', E4M3), ('float8_e5m2', E5M2)]
+)
+def test_pytorch_keeps_float8_in_storages_of_bytes(tmp_path, name, dtype):
+  """The pickle is assembled as torch.save of PyTorch 2.8 writes it."""
+  stored, path = _stored(dtype, (3, 4)), tmp_path / 'a.pt'
+  storage = b'(X\7\0\0\0storagectorch.storage\nUntypedStorage\n'
+  storage += b'X\1\0\0\0' + b'0X\3\0\0\0cpuK\x0ctQ'
+  rest = b'K\0K\3K\4\x86K\4K\1\x86\x89ccollections\nOrderedDict\n)R'
+  tensor = b'ctorch._utils\n_rebuild_tensor_v3\n(' + storage + rest
+  tensor += f'ctorch\n{name}\n'.encode() + b'tR'
+  with zipfile.ZipFile(path, 'w') as archive:
+    archive.writestr('a/data.pkl', b'\x80\2}X\1\0\0\0x' + tensor + b's.')
+    archive.writestr('a/data/0', stored.tobytes())
+  found = open_archive(path).tensors['x']
+  np.testing.assert_array_equal(
+    read(found, np.float32), stored.astype(np.float32)
+  )
+
+
+def test_torchaos_pickles_are_named(tmp_path):
+  path = tmp_path / 'a.pt'
+  with zipfile.ZipFile(path, 'w') as archive:
+    archive.writestr('a/data.pkl', b'\x80\2ctorchao.dtypes\nQuantized\n.')
+  with pytest.raises(UserError, match=r'by torchao .*\(Quantized\)'):
+    open_archive(path)
 
 
 def test_types_may_be_mixed():
