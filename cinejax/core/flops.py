@@ -15,6 +15,10 @@ from typing import Any
 import jax
 from jax.extend import core as jax_core
 
+# The name of jitted functions that compute something again, which models are
+# not compared by.
+RECOMPUTED = 'recomputed'
+
 
 def count(
   fn: Callable[..., Any], *args: Any, often: float = 1.0, trips: float = 1.0
@@ -44,6 +48,8 @@ def count(
       return _convolution(equation)
     if name == 'pallas_call':
       raise ValueError('a kernel hides its products; count with attention xla')
+    if name in ('jit', 'pjit') and params.get('name') == RECOMPUTED:
+      return 0
     inside = [count_jaxpr(jaxpr) for jaxpr in _inner(params)]
     if name == 'cond':
       return often * max(inside) + (1 - often) * min(inside)

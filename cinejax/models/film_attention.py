@@ -129,9 +129,15 @@ def _backward(residuals, g):
   )
 
 
+@jax.jit
+def recomputed(k, q, log_sum):
+  """Probabilities [..., keys, queries]; core/flops.py knows it by its name."""
+  return jnp.exp(_product(k, q, '...mk,...tk->...mt') - log_sum)
+
+
 def _pull(q, k, v, g, shift, log_sum):
   """Gradients of q, k and v by one rectangle of scores [..., keys, queries]."""
-  p = jnp.exp(_product(k, q, '...mk,...tk->...mt') - log_sum)
+  p = recomputed(k, q, log_sum)
   gv = _product(p, g, '...mt,...tk->...mk')
   p *= _product(v, g, '...mk,...tk->...mt') - shift
   gk = _product(p, q, '...mt,...tk->...mk')

@@ -61,3 +61,12 @@ def test_kernels_are_refused():
   q = jnp.zeros((1, 128, 1, 128))
   with pytest.raises(ValueError, match='kernel'):
     flops.count(lambda q: attention.attend(q, q, q, None, 'splash'), q)
+
+
+def test_what_is_computed_again_does_not_count():
+  @jax.jit
+  def recomputed(x, y):
+    return x @ y
+
+  x, y = jnp.ones((3, 4)), jnp.ones((4, 5))
+  assert flops.count(lambda x, y: recomputed(x, y) + x @ y, x, y) == 2 * 60

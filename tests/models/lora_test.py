@@ -112,5 +112,5 @@ def test_every_leaf_has_a_place_on_a_mesh(adapter, cfg):
 
 
 def test_a_target_that_is_not_there_is_told_what_is(params):
-  with pytest.raises(UserError, match=r'no layer is named queries; .*mlp_in'):
+  with pytest.raises(UserError, match=r'no layer matches queries; .*mlp_in'):
     lora.init_lora(params, jax.random.key(0), rank=1, targets='queries')
