@@ -79,6 +79,7 @@ def get_config(variant: str = '') -> ConfigDict:
   config.dit.compute_dtype = 'float32'
   config.dit.positions = (4, 4)  # worlds are small: where is what matters
   config.diffusion.shift = 3.0  # of 64 latent cells; 5 is for thousands
+  config.rollout.guidance = 2.0
   for stage in (config.stage.base, config.stage.base_bidirectional):
     stage.optimizer = 'muon'
     stage.learning_rate = 5e-3
@@ -114,7 +115,6 @@ def _teach_to_remember(config: ConfigDict) -> None:
   config.dit.unroll = 'training'
   config.memory.training = 'full'
   config.data.chunks = 8
-  config.rollout.guidance = 2.0
   stage = config.stage.base
   stage.ema = 0.995
   stage.phases = (
@@ -160,5 +160,5 @@ def _distil(config: ConfigDict, variant: str) -> None:
   for stage in (config.stage.dmd, config.stage.tune):
     stage.learning_rate = 5e-5
   config.dmd.fake_learning_rate = 1e-4
-  config.dmd.guidance = 3.0  # as the base is sampled
+  config.dmd.guidance = 3.0
   config.rollout.weights = variant
