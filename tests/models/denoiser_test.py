@@ -193,7 +193,9 @@ def _copies(cfg, params, memory):
   return both, alone
 
 
-@pytest.mark.parametrize('form', ['full', 'routed'])
+@pytest.mark.parametrize(
+  'form', [pytest.param('full', marks=pytest.mark.slow), 'routed']
+)
 def test_noisy_copies_are_as_many_films(cfg, params, form):
   memory = dataclasses.replace(cfg.memory, training=form)
   (grads, v), alone = _copies(cfg, params, memory)
@@ -204,7 +206,9 @@ def test_noisy_copies_are_as_many_films(cfg, params, form):
     assert jnp.linalg.norm(a - b) <= 1e-5 * max(1e-3, jnp.linalg.norm(b))
 
 
-@pytest.mark.parametrize('form', ['full', 'routed'])
+@pytest.mark.parametrize(
+  'form', [pytest.param('full', marks=pytest.mark.slow), 'routed']
+)
 def test_unrolled_layers_are_those_of_the_scan(cfg, params, form):
   """In the full form, the last layer also leaves its clean half out."""
   memory = dataclasses.replace(cfg.memory, training=form)

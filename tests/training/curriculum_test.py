@@ -45,6 +45,7 @@ def _weights(folder):
   return {name: tensor[...] for name, tensor in tensors.items()}
 
 
+@pytest.mark.slow
 def test_a_run_resumed_within_a_phase_gives_the_same_weights(tmp_path):
   cfg = _cfg()
   mesh = make_mesh(cfg.mesh, jax.devices()[:1])

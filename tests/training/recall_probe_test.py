@@ -63,6 +63,7 @@ def test_the_kind_of_a_chunk_follows_from_earlier_chunks():
   ]
 
 
+@pytest.mark.slow
 def test_a_perfect_model_has_perfect_recall(monkeypatch):
   """Its velocity is the true one; codec and reader are the shipped ones."""
   monkeypatch.setattr(recall_probe, 'FILMS', 2)
