@@ -62,7 +62,7 @@ def diffusion_config(cfg: Config, kind: str) -> DiffusionConfig:
   """
   if kind == 'causal':
     return cfg.diffusion
-  return dataclasses.replace(cfg.diffusion, time_per='film')
+  return dataclasses.replace(cfg.diffusion, time_per='film', copies=1)
 
 
 def _describe(cfg: Config, text: Text, kind: str) -> Program:
@@ -142,6 +142,5 @@ BIDIRECTIONAL = Stage(
   describe=functools.partial(_describe, kind='bidirectional'),
   build=_build_bidirectional,
   weights_key='base_bidirectional_weights',
-  copies=lambda cfg: cfg.diffusion.copies,
 )
 BASES = {'causal': CAUSAL, 'bidirectional': BIDIRECTIONAL}
