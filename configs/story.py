@@ -54,6 +54,8 @@ asked for (no data set; `_teach_to_remember` below has its phases):
 
 from nothing, or with --config.train.base_weights=FILE from weights that are
 there. It can be interrupted anywhere; the same command goes on from there.
+`:curriculum_large` is the same for an accelerator, which needs more films an
+update to be busy, and --config.data.workers=N processes to cast them.
 
 6. A base of one latent frame a chunk, `:frame`, likewise: its films without
 `--steered`, both of that config. Its students `:frame_two` and `:frame_one`,
@@ -65,7 +67,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-VARIANTS = (*base.VARIANTS, 'steered', 'curriculum')
+VARIANTS = (*base.VARIANTS, 'steered', 'curriculum', 'curriculum_large')
 
 
 def get_config(variant: str = '') -> ConfigDict:
@@ -94,13 +96,15 @@ def get_config(variant: str = '') -> ConfigDict:
     config.dit.actions = len(config.text.actions)
     config.rollout.weights = 'steered'
   if variant == 'curriculum':
-    _teach_to_remember(config)
+    _teach_to_remember(config, copies=2, batch=12)
+  if variant == 'curriculum_large':
+    _teach_to_remember(config, copies=4, batch=32)
   if variant in base.STUDENTS:
     _distil(config, variant)
   return config
 
 
-def _teach_to_remember(config: ConfigDict) -> None:
+def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   """Trains the base on films in which nearly every chunk is a return.
 
   Half of the times are pure noise, where only the prompt and memory say what to
@@ -108,8 +112,13 @@ def _teach_to_remember(config: ConfigDict) -> None:
   chunk come first: they cost a third of the others, so that the model sees
   three times as many returns. Then come chunks of three frames, among them
   films as people watch them, and last the context that a rollout reads.
+
+  Args:
+    config: of the story world; changed in place.
+    copies: noisy copies of each film.
+    batch: films of an update with chunks of three frames.
   """
-  config.diffusion.copies = 2
+  config.diffusion.copies = copies
   config.diffusion.pure_noise = 0.5
   config.story.appearance_weight = 3.0
   config.dit.unroll = 'training'
@@ -124,7 +133,7 @@ def _teach_to_remember(config: ConfigDict) -> None:
       {
         'film.frames_per_chunk': 1,
         'story.kinds': (('dense', 0.7), ('short', 0.3)),
-        'stage.batch': 24,
+        'stage.batch': 2 * batch,
         'stage.learning_rate': 2e-3,
         'stage.schedule': 'constant',
       },
@@ -134,7 +143,7 @@ def _teach_to_remember(config: ConfigDict) -> None:
       8_000,
       {
         'story.kinds': (('dense', 0.4), ('short', 0.3), ('train', 0.3)),
-        'stage.batch': 12,
+        'stage.batch': batch,
         'stage.learning_rate': 1.5e-3,
         'stage.final_share': 0.2,
       },
@@ -147,7 +156,7 @@ def _teach_to_remember(config: ConfigDict) -> None:
         'data.chunks': 11,
         'memory.training': 'routed',
         'diffusion.pure_noise': 0.25,
-        'stage.batch': 12,
+        'stage.batch': batch,
         'stage.learning_rate': 3e-4,
         'stage.final_share': 0.0,
       },

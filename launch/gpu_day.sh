@@ -8,7 +8,7 @@
 # the next. A part that is done, DIR/PART.done, is not repeated, so that the same
 # line goes on after an interruption. Without PART all are run, in this order:
 #
-#   story    the curriculum of configs/story.py:curriculum in STORY_SECS seconds
+#   story    the curriculum of configs/story.py:curriculum_large in STORY_SECS seconds
 #            (default 240) after a trial of STORY_TRIAL updates a phase:
 #            DIR/base.safetensors and the curve of what it remembers,
 #            DIR/story.jsonl; STORY_WORKERS processes cast the films
@@ -35,6 +35,7 @@ parts=("$@")
 python="${PYTHON:-python}"
 mkdir -p "$dir"
 export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+export JAX_COMPILATION_CACHE_DIR="$dir/jax_cache"
 
 "$python" - "$dir/environment.json" <<'PY' || exit
 import importlib.metadata, json, sys
@@ -74,12 +75,13 @@ bench() { # seconds, part, config, flags of cinejax.bench
 # updates as fill the time, half of it in each of the first two phases less a
 # tenth for the last.
 story() {
-  local run=("$python" -m cinejax.train --config=configs/story.py:curriculum
+  local run=("$python" -m cinejax.train --config=configs/story.py:curriculum_large
     --config.train.stages="('base',)"
     --config.train.codec_weights=weights/story/codec.safetensors
     --config.data.workers="${STORY_WORKERS:-0}" "${story[@]}")
   local secs="${STORY_SECS:-240}" trial="${STORY_TRIAL:-30}" steps
-  export JAX_COMPILATION_CACHE_DIR="$dir/jax_cache"
+  # Hundreds of small products: to tune each for Triton would take minutes.
+  local -x XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_enable_triton_gemm=false"
   if [ ! -e "$dir/steps" ]; then
     limited 240 "${run[@]}" --workdir="$dir/trial" \
       --config.stage.base.phase_steps="($trial,$trial,$trial)" \

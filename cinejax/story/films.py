@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinejax.core.blocks import map_in_blocks
 from cinejax.film.config import FilmConfig
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
@@ -103,7 +104,7 @@ def make_painter(
 
   def paint(params, batch):
     states = batch['states']
-    latents, weight = jax.lax.map(lambda x: one(params, x), states)
+    latents, weight = map_in_blocks(lambda x: one(params, x), states, 1)
     rest = {name: x for name, x in batch.items() if name != 'states'}
     return rest | {'latents': latents, 'weight': weight}
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinejax.core.blocks import map_in_blocks
 from cinejax.story import motion, places, sprites, world
 
 _BLOCK = 16  # frames painted at a time
@@ -27,12 +28,11 @@ def paint_with_cover(states: motion.Frames) -> tuple[jax.Array, jax.Array]:
   """uint8 video_TYXC of T states, and how much of each pixel a character
   covers, float32 [T, Y, X] in [0, 1].
 
-  Frames are painted a block at a time, so that memory does not grow with T; may
-  be called under jit.
+  May be called under jit.
   """
   atlas = jnp.asarray(places.atlas())
-  return jax.lax.map(
-    lambda state: _frame_and_cover(atlas, state), states, batch_size=_BLOCK
+  return map_in_blocks(
+    lambda state: _frame_and_cover(atlas, state), states, _BLOCK
   )
 
 
