@@ -8,8 +8,8 @@
 # the next. A part that is done, DIR/PART.done, is not repeated, so that the same
 # line goes on after an interruption. Without PART all are run, in this order:
 #
-#   story    the curriculum of configs/story.py:curriculum_large in STORY_SECS seconds
-#            (default 240) after a trial of STORY_TRIAL updates a phase:
+#   story    configs/story.py:curriculum_large in STORY_SECS seconds (default
+#            240) after a trial of STORY_TRIAL updates a phase:
 #            DIR/base.safetensors and the curve of what it remembers,
 #            DIR/story.jsonl; STORY_WORKERS processes cast the films
 #   chunk    a chunk of the 1.3B student in four steps at 832x480: with TAEHV and
@@ -117,7 +117,7 @@ chunk() {
 
 train() {
   bench 150 train configs/wan_1_3b.py --what=train --config.stage.base.batch=1 \
-    --config.stage.base.accumulate=1
+    --config.stage.base.accumulate=1 --config.data.chunks=7
 }
 
 cudnn() {

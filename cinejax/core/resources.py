@@ -25,11 +25,15 @@ def environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-  """Versions of cinejax, jax and jaxlib."""
-  return {
-    name: importlib.metadata.version(name)
-    for name in ('cinejax', 'jax', 'jaxlib')
-  }
+  """Versions of cinejax, jax and jaxlib; `source` of one not installed."""
+  return {name: _version(name) for name in ('cinejax', 'jax', 'jaxlib')}
+
+
+def _version(package: str) -> str:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return 'source'  # run from a checkout
 
 
 def peak_memory(

@@ -93,8 +93,11 @@ def make_recall_probe(cfg: Config, text: Text, codec: Codec) -> ProbeFn:
 
   def probe(params: Any, codec_params: Any) -> dict[str, float]:
     videos = np.asarray(generate(params, codec_params, batch))
-    drawn = [_drawn(video, timeline, chunks) for video in videos]
     kinds = [_kinds(cast, chunks, window_chunks) for cast in casts]
+    drawn = [  # without the padding of a shorter film
+      _drawn(video, timeline, len(film_kinds))
+      for video, film_kinds in zip(videos, kinds, strict=True)
+    ]
     wanted = [
       [cast.appearances[who] for who in cast.chunk_characters()[:chunks]]
       for cast in casts
@@ -155,7 +158,7 @@ def _drawn(
   """The appearance in most frames of each chunk; -1 if it is unreadable."""
   readings = read_back.read_frames(video_TYXC)
   starts = [timeline.chunk_start_pixel(i) for i in range(chunks)]
-  ends = [*starts[1:], len(video_TYXC)]
+  ends = [*starts[1:], timeline.pixel_frames(chunks)]
   return [
     read_back.read_shot(readings, start, end).appearance
     for start, end in zip(starts, ends, strict=True)
