@@ -14,7 +14,7 @@ neither affects the times. Measurements (equations in benchmarks/rollout.py):
            and one of config.diffusion.copies; tokens_per_sec counts the tokens
            of the batch's films, mfu and gflops_per_sec the operations that
            training/planned.py counts; measured_peak_share is their share of
-           what large float32 products reach on the same devices
+           what large products in that precision reach there
   rollout  chunk_ms in one compiled scan of config.rollout.chunks_per_call
            chunks; pixel_fps without and with the codec
   first    first_ms from a prompt to the first frames of its film on the host

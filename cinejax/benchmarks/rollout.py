@@ -6,7 +6,8 @@ With B films, T tokens per chunk and s the median seconds of a chunk
   pixel_fps      = B (pixel frames of a chunk) / s                         (2)
 
 A token counts once, however many passes it takes. The first call of a program
-is never timed; compile_secs is the time of tracing, lowering and compiling.
+is never timed, nor are the first chunks of a film, which have fewer frames in
+their context; compile_secs is the time of tracing, lowering and compiling.
 """
 
 import dataclasses
@@ -58,8 +59,10 @@ def measure_rollout(
   compiled, compile_secs = compile_timed(
     director.scan_fn, params, state, chunks
   )
+  seen = cfg.memory.window_frames + cfg.memory.context_frames
+  untimed = -(-seen // (cfg.film.frames_per_chunk * scan))
   calls = time_calls(
-    lambda state: compiled(params, state, chunks), state, repeats
+    lambda state: compiled(params, state, chunks), state, repeats, untimed
   )
   secs = [call / scan for call in calls]
 
@@ -69,9 +72,11 @@ def measure_rollout(
       state, output = compiled(params, state, chunks)
       yield from output.latents_BFYXC
 
+  video = director.decode(latents())
+  next(itertools.islice(video, untimed * scan, None))
   speed = SpeedMeter()
   count = 2 + scan * -(-repeats // scan)
-  for video_BTYXC in itertools.islice(director.decode(latents()), count):
+  for video_BTYXC in itertools.islice(video, count):
     speed.mark(video_BTYXC.shape[0] * video_BTYXC.shape[1])
   frames = batch * director.timeline.chunk_pixels
   return {
@@ -179,15 +184,15 @@ def compile_timed(fn: Any, *args: Any) -> tuple[jax.stages.Compiled, float]:
 
 
 def time_calls(
-  call: Callable[[Any], Any], state: Any, repeats: int
+  call: Callable[[Any], Any], state: Any, repeats: int, untimed: int = 1
 ) -> list[float]:
-  """Seconds of each call(state) -> (state, result), after an untimed one."""
+  """Seconds of each call(state) -> (state, result), after `untimed` calls."""
   secs = []
-  for _ in range(1 + repeats):
+  for _ in range(untimed + repeats):
     start = time.perf_counter()
     state, _ = jax.block_until_ready(call(state))
     secs.append(time.perf_counter() - start)
-  return secs[1:]
+  return secs[untimed:]
 
 
 def spread_ms(secs: Sequence[float]) -> dict[str, float]:

@@ -56,7 +56,8 @@ def measure_train(cfg: Config, stage: str, repeats: int) -> Measurement:
     'chunks': cfg.data.chunks,
     'film_ms': 1e3 * mean / films,
     'gflops_per_sec': flops_per_sec / 1e9,
-    'measured_peak_share': flops_per_sec / peak_flops(mesh),
+    'measured_peak_share': flops_per_sec
+    / peak_flops(mesh, jnp.dtype(cfg.dit.compute_dtype)),
     'training': cfg.memory.training,
     'remat': cfg.dit.remat,
     'moments_dtype': settings.moments_dtype,
@@ -68,15 +69,21 @@ def measure_train(cfg: Config, stage: str, repeats: int) -> Measurement:
   }
 
 
-def peak_flops(mesh: Mesh, size: int = 2048) -> float:
-  """Operations per second of large float32 products on all devices of `mesh`.
+def peak_flops(mesh: Mesh, dtype: jnp.dtype, size: int = 0) -> float:
+  """Operations per second of large products on all devices of `mesh`.
 
   Each device multiplies two [size, size] matrices of its own; the best of ten
   times counts.
+
+  Args:
+    mesh: the devices.
+    dtype: of the matrices.
+    size: rows and columns; 0 = 2048 on a CPU, 8192 elsewhere.
   """
+  size = size or (2048 if mesh.devices.flat[0].platform == 'cpu' else 8192)
   axes = mesh.axis_names
   rows = NamedSharding(mesh, PartitionSpec(axes, None, None))
-  x = jax.device_put(jnp.ones((mesh.size, size, size), jnp.float32), rows)
+  x = jax.device_put(jnp.ones((mesh.size, size, size), dtype), rows)
   product = jax.jit(lambda x: x @ x, out_shardings=rows)
   jax.block_until_ready(product(x))
   times = []

@@ -1,6 +1,7 @@
 """What is measured of updates."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from cinejax.benchmarks import training
@@ -30,7 +31,9 @@ def test_the_peak_is_that_of_all_devices():
   """Operations are counted over devices, here of one core each or less."""
   one, two = (
     training.peak_flops(
-      make_mesh(MeshConfig(1, -1, 1, 1), jax.devices()[:count]), size=256
+      make_mesh(MeshConfig(1, -1, 1, 1), jax.devices()[:count]),
+      jnp.dtype('float32'),
+      size=256,
     )
     for count in (1, 2)
   )
