@@ -152,10 +152,9 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       'routed',
       1_000,
       {
-        'story.kinds': (('dense', 0.3), ('short', 0.2), ('train', 0.5)),
+        'story.kinds': (('distant', 0.6), ('short', 0.1), ('train', 0.3)),
         'data.chunks': 11,
         'memory.training': 'routed',
-        'diffusion.pure_noise': 0.25,
         'stage.batch': batch,
         'stage.learning_rate': 3e-4,
         'stage.final_share': 0.0,

@@ -18,9 +18,13 @@ show it either.
   minutes  N 400, ten minutes of film, for measuring change over a film
   dense    N 8, shots of one chunk, of two to four characters
   short    N 8, the same with shots of one or two chunks
+  distant  N 11, shots of one or two chunks, of four to six characters; where
+           somebody has been away for longer than the window, such a character
+           returns in four shots of five
 
-A base learns to remember from the last two, in which most chunks are returns;
-in films as people watch them one or two are.
+A base learns to remember from the last three, in which most chunks are returns;
+in films as people watch them one or two are. Only in `distant` do most returns
+lie beyond the window.
 
 Appearances are drawn for each film, without replacement and independently of
 everything else.
@@ -36,6 +40,7 @@ LAYERS = 6  # default L of the models that `strict` is cast for
 WINDOW_CHUNKS = 3  # default V / F
 _TRIES = 20_000  # drawings of shot lengths before `_free` gives up
 _DENSE_CHUNKS = 8  # of a film of kind dense or short
+_DISTANT_CHUNKS = 11
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
 
 
@@ -80,6 +85,8 @@ def cast(
     shots, main = _train(rng, window_chunks)
   elif kind in ('dense', 'short'):
     shots, main = _dense(rng, longest=1 if kind == 'dense' else 2), 0
+  elif kind == 'distant':
+    shots, main = _distant(rng, window_chunks), 0
   else:
     opening = index % 3 == 0
     if kind == 'eval':
@@ -136,6 +143,28 @@ def _dense(rng, longest: int) -> list[staging.Shot]:
     choices = [person for person in people if person not in before]
     shots.append(staging.Shot(int(rng.choice(choices)), length))
     left -= length
+  return shots
+
+
+def _distant(rng, window_chunks: int) -> list[staging.Shot]:
+  """Shots of one or two chunks; most are returns from beyond the window."""
+  people = _people(rng)[: int(rng.integers(4, 7))]
+  shots: list[staging.Shot] = []
+  last: dict[int, int] = {}  # the last chunk of each character so far
+  start = 0
+  while start < _DISTANT_CHUNKS:
+    length = min(_DISTANT_CHUNKS - start, int(rng.choice(2, p=(0.7, 0.3))) + 1)
+    new = [person for person in people if person not in last]
+    away = [p for p in last if start - last[p] > window_chunks]
+    others = [p for p in people if last.get(p) != start - 1]
+    if away and rng.random() < 0.8:
+      choices = away
+    else:
+      choices = new or others
+    person = int(rng.choice(choices))
+    shots.append(staging.Shot(person, length))
+    start += length
+    last[person] = start - 1
   return shots
 
 
