@@ -6,15 +6,7 @@ nearest). Sections are named like the packages that read them. A key's comment
 is what `--help` shows of it.
 """
 
-from typing import Any
-
 from ml_collections import ConfigDict
-
-from cinejax.core.errors import UserError
-
-# Students, by what follows a config's name and a colon: steps of a chunk.
-STUDENTS = {'four': 4, 'two': 2, 'one': 1, 'frame_two': 2, 'frame_one': 1}
-VARIANTS = ('', 'frame', *STUDENTS)  # `frame`: a base of one latent a chunk
 
 
 def get_config() -> ConfigDict:
@@ -253,37 +245,6 @@ def get_config() -> ConfigDict:
   return config
 
 
-def check_variant(variant: str, variants: tuple[str, ...] = VARIANTS) -> None:
-  """Raises UserError unless it is one of `variants`, of which '' is one."""
-  if variant not in variants:
-    raise UserError(
-      f'there is no variant {variant}; there are {", ".join(variants[1:])}'
-    )
-
-
-def make_student(config: ConfigDict, variant: str) -> None:
-  """Sets what distilling the student `variant`, and directing it, need."""
-  steps = STUDENTS[variant]
-  first = 4 if variant.startswith('frame') else 0
-  config.train.stages = ('init', 'dmd')
-  config.rollout.steps = steps
-  config.rollout.first_steps = first
-  config.rollout.sampler = 'few_step'
-  config.rollout.guidance = 1.0
-
-
-def phase(
-  name: str, steps: int, changes: dict[str, Any]
-) -> tuple[str, int, tuple[tuple[str, Any], ...]]:
-  """A row of config.stage.NAME.phases.
-
-  For `steps` updates the keys of `changes` have other values: those of config,
-  as `film.frames_per_chunk`, and as `stage.KEY` those of the stage itself. The
-  learning rate has a schedule of its own in each phase.
-  """
-  return name, steps, tuple(changes.items())
-
-
 def _stage(
   steps: int, batch: int, learning_rate: float, optimizer: str = 'adamw'
 ) -> ConfigDict:
@@ -298,8 +259,8 @@ def _stage(
   stage.warmup_steps = 100  # updates in which the rate rises
   stage.schedule = 'cosine'  # constant | cosine
   stage.final_share = 0.1  # of the learning rate, at the end of a cosine
-  # rows of `phase` below, one after another: updates, and what differs from the
-  # config meanwhile; () = one phase of `steps` updates
+  # rows of `configs.phase`, one after another: updates, and what differs from
+  # the config meanwhile; () = one phase of `steps` updates
   stage.phases = ()
   # updates of each phase in place of those that it names; () = as named
   stage.phase_steps = ()

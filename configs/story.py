@@ -65,14 +65,15 @@ weights.
 
 from ml_collections import ConfigDict
 
+import configs
 from configs import base
 
-VARIANTS = (*base.VARIANTS, 'steered', 'curriculum', 'curriculum_large')
+VARIANTS = (*configs.VARIANTS, 'steered', 'curriculum', 'curriculum_large')
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """`variant` follows the file's name and a colon: one of VARIANTS."""
-  base.check_variant(variant, VARIANTS)
+  configs.check_variant(variant, VARIANTS)
   config = base.get_config()
   config.name = 'story'
   config.film.fps = 8
@@ -99,7 +100,7 @@ def get_config(variant: str = '') -> ConfigDict:
     _teach_to_remember(config, copies=2, batch=12)
   if variant == 'curriculum_large':
     _teach_to_remember(config, copies=4, batch=32)
-  if variant in base.STUDENTS:
+  if variant in configs.STUDENTS:
     _distil(config, variant)
   return config
 
@@ -127,7 +128,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   stage = config.stage.base
   stage.ema = 0.995
   stage.phases = (
-    base.phase(
+    configs.phase(
       'frames',
       12_000,
       {
@@ -138,7 +139,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
         'stage.schedule': 'constant',
       },
     ),
-    base.phase(
+    configs.phase(
       'chunks',
       8_000,
       {
@@ -148,7 +149,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
         'stage.final_share': 0.2,
       },
     ),
-    base.phase(
+    configs.phase(
       'routed',
       1_000,
       {
@@ -164,7 +165,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
 
 
 def _distil(config: ConfigDict, variant: str) -> None:
-  base.make_student(config, variant)
+  configs.make_student(config, variant)
   for stage in (config.stage.dmd, config.stage.tune):
     stage.learning_rate = 5e-5
   config.dmd.fake_learning_rate = 1e-4

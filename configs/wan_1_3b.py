@@ -89,6 +89,7 @@ A bank of 64 latents is 18.4 GB (bfloat16), 9.3 GB with
 
 from ml_collections import ConfigDict
 
+import configs
 from configs import base
 
 # What Wan 2.1 samples against; guidance was tuned with it.
@@ -101,8 +102,8 @@ NEGATIVE_PROMPT = (
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """`variant` follows the file's name and a colon: one of base.VARIANTS."""
-  base.check_variant(variant)
+  """`variant` follows the file's name and a colon: one of configs.VARIANTS."""
+  configs.check_variant(variant)
   config = base.get_config()
   config.name = 'wan_1_3b'
   config.codec.name = 'wan_vae'
@@ -135,8 +136,8 @@ def get_config(variant: str = '') -> ConfigDict:
     config.data.chunks = 60
     config.dmd.window = 21
     config.dmd.context = 3
-  if variant in base.STUDENTS:
-    base.make_student(config, variant)
+  if variant in configs.STUDENTS:
+    configs.make_student(config, variant)
     config.rollout.weights = 'dmd'
   return config
 

@@ -14,11 +14,12 @@ import sys
 import jax
 import pytest
 
+import configs
 from cinejax.config import resolve
 from cinejax.interop.tensors import save_tree
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
-from configs import ablations, base, story, tiny
+from configs import ablations, story, tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAMES = sorted(
@@ -27,7 +28,7 @@ NAMES = sorted(
   if 'def sweep' in path.read_text() and path.stem != '__init__'
 )
 NETWORKS = (
-  *(f'weights/story/{name}' for name in ('base', *base.STUDENTS)),
+  *(f'weights/story/{name}' for name in ('base', *configs.STUDENTS)),
   'runs/story/base_bidirectional',
   'runs/four/init',
 )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import configs
 from cinejax.config import resolve
 from cinejax.data.sources import LatentFilm
 from cinejax.directing.rollout_programs import RolloutPrograms
@@ -25,7 +26,7 @@ from cinejax.training import (
   stages,
 )
 from cinejax.training.state import branch
-from configs import base, story
+from configs import story
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = [
@@ -54,8 +55,8 @@ def test_a_config_resolves(name):
 @pytest.mark.parametrize('variant', story.VARIANTS)
 def test_a_story_variant_resolves(variant):
   cfg = resolve(story.get_config(variant))
-  if variant in base.STUDENTS:  # what is trained is what is rolled out
-    assert cfg.rollout.steps == base.STUDENTS[variant]
+  if variant in configs.STUDENTS:  # what is trained is what is rolled out
+    assert cfg.rollout.steps == configs.STUDENTS[variant]
     first = 4 if variant.startswith('frame') else 0
     assert cfg.rollout.first_steps == first
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import configs
 from cinejax.config import resolve
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
@@ -31,7 +32,7 @@ from cinejax.rollout.state import ChunkInput
 from cinejax.training import base_stage, distillation, initialisation, stages
 from cinejax.training.adaptation import adapted
 from cinejax.training.state import abstract_state, make_init
-from configs import base, tiny
+from configs import tiny
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAMES = ('wan_1_3b', 'wan_14b')
@@ -123,12 +124,12 @@ def test_the_times_are_those_of_the_papers():
 
 
 @pytest.mark.parametrize('name', NAMES)
-@pytest.mark.parametrize('variant', base.VARIANTS)
+@pytest.mark.parametrize('variant', configs.VARIANTS)
 def test_every_variant_makes_films_of_60_latents(name, variant):
   cfg = load(name, variant)
   assert cfg.data.chunks * cfg.film.frames_per_chunk == 60
-  if variant in base.STUDENTS:  # what is trained is what is rolled out
-    assert cfg.rollout.steps == base.STUDENTS[variant]
+  if variant in configs.STUDENTS:  # what is trained is what is rolled out
+    assert cfg.rollout.steps == configs.STUDENTS[variant]
     first = 4 if variant.startswith('frame') else 0
     assert cfg.rollout.first_steps == first
 

@@ -8,12 +8,13 @@ import jax
 import numpy as np
 import pytest
 
+import configs
 from cinejax import config as config_lib
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import make_mesh
 from cinejax.interop.archive import open_archive
 from cinejax.training import trainer
-from configs import base, story
+from configs import story
 
 WEIGHTS = pathlib.Path(__file__).parents[2] / 'weights/story'
 
@@ -34,8 +35,8 @@ def _cfg():
   )
   config.stage.base.batch = 2
   config.stage.base.phases = (
-    base.phase('frames', 2, one),
-    base.phase('chunks', 2, two),
+    configs.phase('frames', 2, one),
+    configs.phase('chunks', 2, two),
   )
   return config_lib.resolve(config)
 

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+import configs
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.training import optim
@@ -164,9 +165,9 @@ def test_each_phase_has_its_own_rate_beside_muon():
     {'schedule': 'constant', 'warmup_steps': 0, 'adam_learning_rate': 1e-3}
   )
   config.stage.codec.phases = (
-    base.phase('a', 2, {'stage.learning_rate': 1e-1}),
-    base.phase('b', 2, {'stage.adam_learning_rate': 2e-3}),
-    base.phase('c', 2, {'stage.adam_learning_rate': 0.0}),
+    configs.phase('a', 2, {'stage.learning_rate': 1e-1}),
+    configs.phase('b', 2, {'stage.adam_learning_rate': 2e-3}),
+    configs.phase('c', 2, {'stage.adam_learning_rate': 0.0}),
   )
   settings = resolve(config).stage.codec
   muon, adam = (

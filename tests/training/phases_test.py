@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+import configs
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.training import phases
 from cinejax.training.optim import make_schedule
-from configs import base, tiny
+from configs import tiny
 
 
 def _cfg(*rows):
@@ -26,8 +27,8 @@ def test_a_stage_without_phases_is_one():
 def test_each_phase_has_its_values():
   first, second = phases.split(
     _cfg(
-      base.phase('short', 5, {'data.chunks': 3, 'stage.batch': 4}),
-      base.phase('long', 7, {'diffusion.copies': 2}),
+      configs.phase('short', 5, {'data.chunks': 3, 'stage.batch': 4}),
+      configs.phase('long', 7, {'diffusion.copies': 2}),
     ),
     'base',
   )
@@ -48,9 +49,9 @@ def test_updates_of_phases_can_be_set_separately():
   """A phase without updates is left out."""
   config = tiny.get_config()
   config.stage.base.phases = (
-    base.phase('a', 5, {}),
-    base.phase('b', 5, {'data.chunks': 3}),
-    base.phase('c', 5, {}),
+    configs.phase('a', 5, {}),
+    configs.phase('b', 5, {'data.chunks': 3}),
+    configs.phase('c', 5, {}),
   )
   config.stage.base.phase_steps = (0, 2, 3)
   cfg = resolve(config)
@@ -64,10 +65,10 @@ def test_updates_of_phases_can_be_set_separately():
 
 def test_each_phase_starts_its_own_schedule():
   cfg = _cfg(
-    base.phase(
+    configs.phase(
       'a', 10, {'stage.learning_rate': 1e-2, 'stage.final_share': 0.0}
     ),
-    base.phase(
+    configs.phase(
       'b', 10, {'stage.learning_rate': 4e-3, 'stage.schedule': 'constant'}
     ),
   )
@@ -88,13 +89,14 @@ def test_each_phase_starts_its_own_schedule():
 )
 def test_an_impossible_change_is_an_error(changes, sentence):
   with pytest.raises(UserError, match=sentence):
-    phases.split(_cfg(base.phase('a', 1, changes)), 'base')
+    phases.split(_cfg(configs.phase('a', 1, changes)), 'base')
 
 
 def test_the_optimizer_of_a_phase_has_the_rates_of_the_stage():
   """Its state, which counts updates, goes from one phase to the next."""
   cfg = _cfg(
-    base.phase('a', 2, {'stage.learning_rate': 1e-2}), base.phase('b', 2, {})
+    configs.phase('a', 2, {'stage.learning_rate': 1e-2}),
+    configs.phase('b', 2, {}),
   )
   whole = make_schedule(cfg.stage.base)
   for phase in phases.split(cfg, 'base'):
