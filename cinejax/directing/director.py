@@ -7,7 +7,7 @@ of a film: a film in progress is a RolloutState that the caller holds.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -83,6 +83,7 @@ class Director(RolloutPrograms, FilmCodec):
     prompts: Iterable[Sequence[ChunkPrompt]],
     seeds: Sequence[int],
     given_BFYXC: jax.Array | None = None,
+    observe: Callable[[ChunkOutput], None] = lambda output: None,
   ) -> Iterator[np.ndarray]:
     """Generates B new films.
 
@@ -91,6 +92,7 @@ class Director(RolloutPrograms, FilmCodec):
       seeds: of each film's noise.
       given_BFYXC: the latents that the films begin with (opening.py): whole
         chunks, or the first latent frame of the first chunk.
+      observe: called with the output of each chunk that is generated.
 
     Yields:
       uint8 [B, T, Y, X, 3] of one chunk after another.
@@ -100,12 +102,13 @@ class Director(RolloutPrograms, FilmCodec):
     def latents() -> Iterator[jax.Array]:
       state = self.begin(seeds)
       if given_BFYXC is not None:
-        state, opening = self._open(state, prompts, given_BFYXC)
+        state, opening = self._open(state, prompts, given_BFYXC, observe)
         yield from opening
       for settings, group in itertools.groupby(prompts, _settings):
         chunks = map(self.chunk_input, group)
         for after, output in self.variant(settings).stream(state, chunks):
           state = after
+          observe(output)
           yield output.latents_BFYXC
 
     return self.decode(latents())
@@ -115,6 +118,7 @@ class Director(RolloutPrograms, FilmCodec):
     state: RolloutState,
     prompts: Iterator[Sequence[ChunkPrompt]],
     given_BFYXC: jax.Array,
+    observe: Callable[[ChunkOutput], None],
   ) -> tuple[RolloutState, list[jax.Array]]:
     """The state after the given latents, and the latents of their chunks."""
     frames = self.cfg.film.frames_per_chunk
@@ -123,6 +127,7 @@ class Director(RolloutPrograms, FilmCodec):
       chunk = self.chunk_input(first).replace(image_BYXC=given_BFYXC[:, 0])
       outputs = self.variant(_settings(first)).stream(state, [chunk])
       ((state, output),) = outputs
+      observe(output)
       return state, [output.latents_BFYXC]
     chunks = jnp.split(given_BFYXC, given_BFYXC.shape[1] // frames, 1)
     for z_BFYXC, batch in zip(chunks, prompts, strict=False):

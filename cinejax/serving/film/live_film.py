@@ -18,15 +18,13 @@ import numpy as np
 
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
+from cinejax.directing.memory_reads import RoutedFrame, routed_frames
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment
-from cinejax.memory.bank import EMPTY
-from cinejax.rollout.state import ChunkOutput, RolloutState
+from cinejax.rollout.state import RolloutState
 from cinejax.serving.film import host_state
 from cinejax.serving.film.slots import SlotInput, SlotOutput
 from cinejax.serving.film.spool import FrameSpool
 from cinejax.serving.film.thumbnails import thumbnail
-
-_MAX_ROUTED_FRAMES = 16  # of FinishedChunk.routed_frames
 
 
 class Snapshot(NamedTuple):
@@ -43,13 +41,6 @@ class ChunkRequest(NamedTuple):
   prompt: ChunkPrompt
   chunk: int
   decoder: Any  # the state of the decoder
-
-
-class RoutedFrame(NamedTuple):
-  """A past frame that the memory read for a chunk."""
-
-  frame: int  # latent frame
-  share: float  # of passes and layers that routed it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,19 +273,8 @@ def decode_output(
       thumbnail(video_TYXC[first_pixel(start + n) - first_pixel(start)])
       for n in range(count)
     ),
-    routed_frames=_routed_frames(output.chunk),
+    routed_frames=routed_frames(output.chunk.frame_JLBR),
     window=(max(0, start - cfg.memory.window_frames), start),
     state=output.state,
     decoder=decoder,
-  )
-
-
-def _routed_frames(output: ChunkOutput) -> tuple[RoutedFrame, ...]:
-  frame_JLR = np.asarray(output.frame_JLBR)[:, :, 0]
-  frames, counts = np.unique(frame_JLR[frame_JLR != EMPTY], return_counts=True)
-  passes = frame_JLR.shape[0] * frame_JLR.shape[1]
-  most_read = np.argsort(-counts, kind='stable')[:_MAX_ROUTED_FRAMES]
-  return tuple(
-    RoutedFrame(int(frames[n]), float(counts[n] / passes))
-    for n in sorted(most_read)
   )
