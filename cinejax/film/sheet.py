@@ -1,7 +1,6 @@
 """Contact sheets: a row of frames for each segment, with its prompt.
 
 A solid line with a dot marks a cut above a row, a dashed line a continued shot.
-Text uses the scalable font of Pillow, so no font has to be installed.
 """
 
 from collections.abc import Sequence
@@ -10,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from cinejax.film import drawing
 from cinejax.film.screenplay import Film, chunk_prompts
 from cinejax.film.timeline import Timeline
 
-_BACKGROUND, _FOREGROUND, _DIM = '#14161a', '#eceff4', '#8b93a1'
-_CUT, _CONTINUE = '#f2a65a', '#4a5160'
+_CONTINUE = '#4a5160'
 _MARGIN, _GAP, _TEXT_WIDTH = 28, 6, 264
-_THUMBNAIL_HEIGHT, _THUMBNAIL_WIDTH = 128, 240  # pixels, at most
 _ROW_SPACE = 34  # pixels between rows, the mark in its middle
 _LINE = 19  # pixels from one line of a caption to the next
 
@@ -60,12 +58,12 @@ def contact_sheet(
     title: above the rows; '': "Untitled".
     columns: evenly spaced frames in each row.
   """
-  size = _thumbnail_size(*video_TYXC.shape[1:3])
+  size = drawing.thumbnail_size(*video_TYXC.shape[1:3])
   row_height = max(size[1], 5 * _LINE)
   top = _MARGIN + 62
   width = 2 * _MARGIN + _TEXT_WIDTH + columns * (size[0] + _GAP)
   height = top + len(rows) * (row_height + _ROW_SPACE)
-  page = Image.new('RGB', (width, height), _BACKGROUND)
+  page = Image.new('RGB', (width, height), drawing.BACKGROUND)
   draw = ImageDraw.Draw(page)
   _draw_title(draw, title or 'Untitled', _summary(rows, fps))
   for row in rows:
@@ -73,7 +71,9 @@ def contact_sheet(
       _draw_mark(draw, row.cut, top - _ROW_SPACE // 2, width)
     _draw_caption(draw, row, fps, top, row_height)
     for column, frame in enumerate(_spread(row, columns)):
-      thumbnail = _thumbnail(video_TYXC[min(frame, len(video_TYXC) - 1)], size)
+      thumbnail = drawing.thumbnail(
+        video_TYXC[min(frame, len(video_TYXC) - 1)], size
+      )
       x = _MARGIN + _TEXT_WIDTH + column * (size[0] + _GAP) + _GAP
       page.paste(thumbnail, (x, top))
     top += row_height + _ROW_SPACE
@@ -94,33 +94,19 @@ def _spread(row: Row, columns: int) -> list[int]:
   )
 
 
-def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
-  """(width, height) of a frame that fills its cell."""
-  factor = min(_THUMBNAIL_HEIGHT / height, _THUMBNAIL_WIDTH / width)
-  return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _thumbnail(frame_YXC: np.ndarray, size: tuple[int, int]) -> Image.Image:
-  image = Image.fromarray(frame_YXC)
-  # Pixels stay square and sharp if they grow by a whole factor.
-  whole = size[0] % image.width == 0 and size[1] % image.height == 0
-  sampling = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
-  return image.resize(size, sampling)
-
-
 def _draw_title(draw: ImageDraw.ImageDraw, title: str, summary: str) -> None:
   font = ImageFont.load_default(26)
-  draw.text((_MARGIN, _MARGIN - 6), title, _FOREGROUND, font)
+  draw.text((_MARGIN, _MARGIN - 6), title, drawing.FOREGROUND, font)
   small = ImageFont.load_default(14)
-  draw.text((_MARGIN, _MARGIN + 28), summary, _DIM, small)
+  draw.text((_MARGIN, _MARGIN + 28), summary, drawing.DIM, small)
 
 
 def _draw_mark(
   draw: ImageDraw.ImageDraw, cut: bool, y: int, width: int
 ) -> None:
   if cut:
-    draw.line((_MARGIN, y, width - _MARGIN, y), _CUT, 1)
-    draw.ellipse((_MARGIN - 4, y - 4, _MARGIN + 4, y + 4), _CUT)
+    draw.line((_MARGIN, y, width - _MARGIN, y), drawing.ACCENT, 1)
+    draw.ellipse((_MARGIN - 4, y - 4, _MARGIN + 4, y + 4), drawing.ACCENT)
     return
   for x in range(_MARGIN, width - _MARGIN, 10):
     draw.line((x, y, x + 4, y), _CONTINUE, 1)
@@ -133,28 +119,15 @@ def _draw_caption(
   head = f'Shot {row.shot}' if opens else f'Shot {row.shot}, continued'
   times = f'{row.start / fps:.1f}-{row.stop / fps:.1f} s'
   heading = ImageFont.load_default(15)
-  draw.text((_MARGIN, top - 3), head, _CUT if opens else _DIM, heading)
+  draw.text(
+    (_MARGIN, top - 3), head, drawing.ACCENT if opens else drawing.DIM, heading
+  )
   small = ImageFont.load_default(12)
   right = _MARGIN + _TEXT_WIDTH - 14
-  draw.text((right, top), times, _DIM, small, anchor='ra')
+  draw.text((right, top), times, drawing.DIM, small, anchor='ra')
   font = ImageFont.load_default(14)
-  lines = _wrap(row.caption, font, _TEXT_WIDTH - 14, height // _LINE - 1)
+  lines = drawing.wrap(row.caption, font, _TEXT_WIDTH - 14, height // _LINE - 1)
   for number, line in enumerate(lines):
-    draw.text((_MARGIN, top + 22 + number * _LINE), line, _FOREGROUND, font)
-
-
-def _wrap(text: str, font, width: int, max_lines: int) -> list[str]:
-  """Lines no wider than `width` pixels; an ellipsis marks omitted text."""
-  lines = ['']
-  for word in text.split():
-    longer = f'{lines[-1]} {word}'.strip()
-    if lines[-1] and font.getlength(longer) > width:
-      lines.append(word)
-    else:
-      lines[-1] = longer
-    if len(lines) > max_lines:
-      last = lines[max_lines - 1]
-      while last and font.getlength(f'{last}…') > width:
-        last = last[:-1]
-      return [*lines[: max_lines - 1], f'{last.rstrip()}…']
-  return lines
+    draw.text(
+      (_MARGIN, top + 22 + number * _LINE), line, drawing.FOREGROUND, font
+    )

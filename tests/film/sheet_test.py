@@ -1,5 +1,4 @@
 import numpy as np
-from PIL import ImageFont
 
 from cinejax.film import sheet
 from cinejax.film.screenplay import Film, Segment
@@ -60,15 +59,3 @@ def test_a_cut_is_marked_otherwise_than_a_continued_shot():
 def test_a_short_row_shows_no_frame_twice():
   assert sheet._spread(sheet.Row(5, 8, 0, True, ''), 6) == [5, 6, 7]
   assert sheet._spread(sheet.Row(0, 11, 0, True, ''), 3) == [0, 5, 10]
-
-
-def test_captions_fit():
-  font = ImageFont.load_default(14)
-  text = 'the quick brown fox jumps over the lazy dog ' * 9
-  lines = sheet._wrap(text, font, 200, 4)
-  assert len(lines) == 4 and lines[-1].endswith('…')
-  assert max(font.getlength(line) for line in lines) <= 200
-  short = sheet._wrap('a fox', font, 200, 4)
-  assert short == ['a fox']
-  whole = sheet._wrap(text, font, 200, 99)
-  assert ' '.join(whole) == text.strip()
