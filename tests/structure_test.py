@@ -73,7 +73,6 @@ TESTED_ELSEWHERE = {
   'models/codec/wan_coder.py': ('models/codec/wan_vae_test.py', _LAYER),
   'models/config.py': ('config_test.py', _FIELDS),
   'models/discriminator.py': ('training/dmd_test.py', _STAGE),
-  'models/dit.py': ('models/denoiser_test.py', _LAYER),
   'models/splash.py': (
     'models/attention_test.py',
     'is one implementation of attention; all are compared there',
@@ -125,7 +124,6 @@ TESTED_ELSEWHERE = {
   'training/config.py': ('config_test.py', _FIELDS),
   'training/distillation.py': ('training/dmd_test.py', _STAGE),
   'training/initialisation.py': ('training/init_test.py', _STAGE),
-  'training/planned.py': ('plan_test.py', _COMMAND),
   'training/program.py': ('training/trainer_test.py', _STAGE),
   'training/stage.py': ('configs_test.py training/trainer_test.py', _STAGE),
   'training/stages.py': ('configs_test.py training/trainer_test.py', _STAGE),

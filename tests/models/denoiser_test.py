@@ -1,22 +1,20 @@
-"""Both forms of training against a dense mask; causality; remat; scopes."""
+"""Whole films in training: causality, copies, unrolled layers, precision."""
 
 import dataclasses
 
-import einops
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cinejax import config as config_lib
-from cinejax.core.errors import UserError
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
-from cinejax.models import denoiser, mixing
+from cinejax.models import denoiser
 from configs import tiny
+from tests.networks import random_dit
 
-CHUNKS, FRAMES, TOKENS, HEADS, FEATURES = 4, 3, 4, 2, 8
-GRID = mixing.TokenGrid(frames=FRAMES, rows=2, columns=2, implementation='xla')
+CHUNKS, FRAMES, TOKENS = 4, 3, 4
 
 
 @pytest.fixture(scope='module')
@@ -26,84 +24,7 @@ def cfg():
 
 @pytest.fixture(scope='module')
 def params(cfg):
-  tree = denoiser.init_params(cfg.dit, jax.random.key(0))
-  leaves, structure = jax.tree.flatten(tree)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  leaves = [
-    x + 0.1 * jax.random.normal(key, x.shape)
-    for x, key in zip(leaves, keys, strict=True)
-  ]
-  return jax.tree.unflatten(structure, leaves)
-
-
-def _qkv():
-  shape = (3, 1, 2 * CHUNKS, FRAMES * TOKENS, HEADS, FEATURES)
-  return tuple(jax.random.normal(jax.random.key(0), shape))
-
-
-def _dense(q, k, v, frame_mask_SE):
-  """Attention by a [2NT, 2NT] mask, absolute positions.
-
-  frame_mask_SE: which clean frames a segment sees; its own it always does.
-  """
-  frame_SF = jnp.arange(CHUNKS * FRAMES).reshape(CHUNKS, FRAMES)
-  frame = jnp.concatenate([frame_SF, frame_SF])[None]
-  q, k = GRID.rotate(q, frame), GRID.rotate(k, frame)
-  q, k, v = (einops.rearrange(x, 'b s t h k -> b h (s t) k') for x in (q, k, v))
-  segments = 2 * CHUNKS
-  own = np.repeat(np.repeat(np.eye(segments), FRAMES * TOKENS, 0), FRAMES, 1)
-  seen = np.zeros((segments, segments * FRAMES), bool)
-  seen[:, : CHUNKS * FRAMES] = frame_mask_SE
-  seen = np.repeat(seen, FRAMES * TOKENS, 0) | (own > 0)
-  seen = np.repeat(seen, TOKENS, 1)
-  logits = jnp.einsum('bhqk,bhmk->bhqm', q, k) / np.sqrt(FEATURES)
-  weights = jax.nn.softmax(jnp.where(seen[None, None], logits, -jnp.inf), -1)
-  out = jnp.einsum('bhqm,bhmk->bhqk', weights, v)
-  return einops.rearrange(out, 'b h (s t) k -> b s t h k', s=segments)
-
-
-def _history():
-  """Clean frames before each segment's chunk, [2N, N F]."""
-  start_S = np.tile(np.arange(CHUNKS) * FRAMES, 2)
-  return np.arange(CHUNKS * FRAMES)[None] < start_S[:, None]
-
-
-def _routed_form(window, routed, policy):
-  mixer = mixing.RoutedHistoryMixer(
-    GRID,
-    routed=routed,
-    by_content=policy == 'camr',
-    absolute=policy == 'full',
-    scope='layer',
-    route_layer=0,
-    chunks=CHUNKS,
-  )
-  shots = jnp.zeros((1, CHUNKS), jnp.int32)
-  view = router.film_view(
-    shots, frames=FRAMES, window=window, routed=routed, policy=policy
-  )
-  view = router.join(view, view)
-  shared = mixing.Routing(view=view, decide=jnp.array(True))
-  layer = mixing.LayerMemory(index=jnp.array(0), memory=None, given_BSR=None)
-  rank = router.none_routed(view, routed)
-
-  def form(q, k, v):
-    out, chosen, _ = mixer(q, k, v, shared, layer, rank)
-    return out, router.routed_frames(view, chosen)
-
-  return form
-
-
-def _agree(form, dense):
-  """Values and gradients of both, relative to the gradient's norm."""
-  weight = jax.random.normal(jax.random.key(7), _qkv()[0].shape)
-  results = [
-    jax.value_and_grad(lambda args, f=f: jnp.sum(f(*args) * weight))(_qkv())
-    for f in (form, dense)
-  ]
-  np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
-  for a, b in zip(results[0][1], results[1][1], strict=True):
-    assert jnp.linalg.norm(a - b) <= 1e-5 * jnp.linalg.norm(b)
+  return random_dit(cfg.dit)
 
 
 @pytest.mark.parametrize(
@@ -142,36 +63,6 @@ def test_padding_is_seen_by_no_frame_of_a_bidirectional_film(cfg, params):
   )
   np.testing.assert_allclose(alone[1], v[1, :2], atol=1e-5)
   assert jnp.abs(alone[0] - v[0, :2]).max() > 1e-3  # all of a whole film
-
-
-def test_full_form_is_the_masked_dense_one():
-  mixer = mixing.FullHistoryMixer(GRID, CHUNKS)
-  _agree(
-    lambda q, k, v: mixer(q, k, v, None, None, None)[0],
-    lambda q, k, v: _dense(q, k, v, _history()),
-  )
-
-
-def test_routed_form_is_the_masked_dense_one():
-  """R = all, so that positions by role are absolute ones, shifted."""
-  form = _routed_form(window=3, routed=9, policy='camr')
-  _agree(
-    lambda q, k, v: form(q, k, v)[0],
-    lambda q, k, v: _dense(q, k, v, _history()),
-  )
-
-
-def test_routed_form_reads_window_and_routed_frames_alone():
-  """With absolute positions a subset of frames is a mask of frames."""
-  form = _routed_form(window=3, routed=2, policy='full')
-  q, k, v = _qkv()
-  out, frames = form(q, k, v)
-  start_S = np.tile(np.arange(CHUNKS) * FRAMES, 2)
-  mask = _history() & (np.arange(12)[None] >= start_S[:, None] - 3)
-  for segment, routed in enumerate(np.asarray(frames[0])):
-    mask[segment, routed[routed >= 0]] = True
-  assert mask.sum(1).max() == 5
-  np.testing.assert_allclose(out, _dense(q, k, v, mask), atol=1e-5)
 
 
 def _copies(cfg, params, memory):
@@ -370,34 +261,6 @@ def test_a_deciding_layer_decides_for_those_above(cfg, params):
   np.testing.assert_array_equal(ranks[1], ranks[2])
 
 
-def test_a_table_of_positions_tells_places_apart(cfg):
-  dit = dataclasses.replace(cfg.dit, positions=(2, 3), layers=1)
-  params = denoiser.init_params(dit, jax.random.key(0))
-  assert params['positions'].shape == (1, 1, 1, 6, dit.features)
-  params['head']['kernel'] = jnp.ones_like(params['head']['kernel'])
-  # one value everywhere: rotary positions alone see no difference between
-  # tokens, since what a query reads is an average of equal values
-  x = jnp.ones((1, 1, 1, 4, 6, dit.channels))
-  text = jnp.zeros((1, 1, cfg.text.words, cfg.text.features))
-
-  def spread(params):
-    fn = jax.jit(denoiser.make_bidirectional_fn(dit))
-    velocity = fn(params, x, jnp.zeros((1, 1, 1)), text)
-    return float(jnp.std(velocity[..., ::2, ::2, 0]))
-
-  without = {**params, 'positions': jnp.zeros_like(params['positions'])}
-  assert spread(params) > 1e-3 and spread(without) < 1e-6
-
-
-def test_a_frame_that_is_not_of_the_table_is_refused(cfg):
-  dit = dataclasses.replace(cfg.dit, positions=(2, 3))
-  params = denoiser.init_params(dit, jax.random.key(0))
-  x = jnp.ones((1, 1, 1, 4, 4, dit.channels))
-  text = jnp.zeros((1, 1, cfg.text.words, cfg.text.features))
-  with pytest.raises(UserError, match='2 rows and 2 columns'):
-    denoiser.make_bidirectional_fn(dit)(params, x, jnp.zeros((1, 1, 1)), text)
-
-
 def test_resting_types_change_nothing_in_bfloat16(cfg, params):
   dit = dataclasses.replace(cfg.dit, compute_dtype='bfloat16')
   types = denoiser.resting_types(dit, params)
@@ -412,30 +275,3 @@ def test_resting_types_change_nothing_in_bfloat16(cfg, params):
   t = jnp.full((1, 1, 3), 0.5)
   rested = jax.tree.map(lambda x, dtype: x.astype(dtype), params, types)
   np.testing.assert_array_equal(fn(rested, x, t, text), fn(params, x, t, text))
-
-
-def test_actions_steer_their_own_frames(cfg, params):
-  steered = dataclasses.replace(cfg.dit, actions=4)
-  fresh = denoiser.init_params(steered, jax.random.key(0))
-  x = jax.random.normal(jax.random.key(2), (1, 2, FRAMES, 4, 4, 16))
-  t = jnp.full((1, 2, FRAMES), 0.5)
-  words = jax.random.normal(
-    jax.random.key(3), (1, 2, cfg.text.words, cfg.text.features)
-  )
-  rows = jnp.zeros((1, 2, FRAMES, cfg.text.features))
-  jump = rows.at[0, 1, 2, 1].set(1.0)
-
-  def velocity(params, rows):
-    fn = denoiser.make_bidirectional_fn(steered)
-    return fn(params, x, t, jnp.concatenate([words, rows], 2))
-
-  learnt = params | {'action_embedding': fresh['action_embedding']}
-  plain_fn = jax.jit(denoiser.make_bidirectional_fn(cfg.dit))
-  plain = plain_fn(params, x, t, words)
-  run = jax.jit(velocity)
-  np.testing.assert_allclose(run(learnt, jump), plain, atol=1e-5)
-  kernel = jax.random.normal(jax.random.key(4), (4, cfg.dit.features))
-  learnt['action_embedding'] = {'kernel': kernel}
-  np.testing.assert_allclose(run(learnt, rows), plain, atol=1e-5)
-  moved = np.abs(run(learnt, jump) - plain).mean((0, 3, 4, 5))
-  assert moved.argmax() == FRAMES + 2 and moved.max() > 1e-2

@@ -1,5 +1,6 @@
-"""A packed pass reads the chunk that it commits as the bank will hold it."""
+"""Mixers against attention with a dense mask, and against what banks hold."""
 
+import einops
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,8 @@ from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import mixing
 
-FRAMES, WINDOW, ROUTED, SLOTS, TOKENS, HEADS, FEATURES = 3, 3, 2, 9, 4, 2, 8
+CHUNKS, FRAMES, TOKENS, HEADS, FEATURES = 4, 3, 4, 2, 8
+WINDOW, ROUTED, SLOTS = 3, 2, 9
 GRID = mixing.TokenGrid(frames=FRAMES, rows=2, columns=2, implementation='xla')
 
 
@@ -72,3 +74,103 @@ def test_a_pending_chunk_is_read_as_it_will_be_stored(storage):
     return mix(packed, bank, views)[:, 1], alone[:, 0]
 
   np.testing.assert_allclose(*both(past, packed), atol=1e-6)
+
+
+def _qkv():
+  shape = (3, 1, 2 * CHUNKS, FRAMES * TOKENS, HEADS, FEATURES)
+  return tuple(jax.random.normal(jax.random.key(0), shape))
+
+
+def _dense(q, k, v, frame_mask_SE):
+  """Attention by a [2NT, 2NT] mask, absolute positions.
+
+  frame_mask_SE: which clean frames a segment sees; its own it always does.
+  """
+  frame_SF = jnp.arange(CHUNKS * FRAMES).reshape(CHUNKS, FRAMES)
+  frame = jnp.concatenate([frame_SF, frame_SF])[None]
+  q, k = GRID.rotate(q, frame), GRID.rotate(k, frame)
+  q, k, v = (einops.rearrange(x, 'b s t h k -> b h (s t) k') for x in (q, k, v))
+  segments = 2 * CHUNKS
+  own = np.repeat(np.repeat(np.eye(segments), FRAMES * TOKENS, 0), FRAMES, 1)
+  seen = np.zeros((segments, segments * FRAMES), bool)
+  seen[:, : CHUNKS * FRAMES] = frame_mask_SE
+  seen = np.repeat(seen, FRAMES * TOKENS, 0) | (own > 0)
+  seen = np.repeat(seen, TOKENS, 1)
+  logits = jnp.einsum('bhqk,bhmk->bhqm', q, k) / np.sqrt(FEATURES)
+  weights = jax.nn.softmax(jnp.where(seen[None, None], logits, -jnp.inf), -1)
+  out = jnp.einsum('bhqm,bhmk->bhqk', weights, v)
+  return einops.rearrange(out, 'b h (s t) k -> b s t h k', s=segments)
+
+
+def _history():
+  """Clean frames before each segment's chunk, [2N, N F]."""
+  start_S = np.tile(np.arange(CHUNKS) * FRAMES, 2)
+  return np.arange(CHUNKS * FRAMES)[None] < start_S[:, None]
+
+
+def _routed_form(window, routed, policy):
+  mixer = mixing.RoutedHistoryMixer(
+    GRID,
+    routed=routed,
+    by_content=policy == 'camr',
+    absolute=policy == 'full',
+    scope='layer',
+    route_layer=0,
+    chunks=CHUNKS,
+  )
+  shots = jnp.zeros((1, CHUNKS), jnp.int32)
+  view = router.film_view(
+    shots, frames=FRAMES, window=window, routed=routed, policy=policy
+  )
+  view = router.join(view, view)
+  shared = mixing.Routing(view=view, decide=jnp.array(True))
+  layer = mixing.LayerMemory(index=jnp.array(0), memory=None, given_BSR=None)
+  rank = router.none_routed(view, routed)
+
+  def form(q, k, v):
+    out, chosen, _ = mixer(q, k, v, shared, layer, rank)
+    return out, router.routed_frames(view, chosen)
+
+  return form
+
+
+def _agree(form, dense):
+  """Values and gradients of both, relative to the gradient's norm."""
+  weight = jax.random.normal(jax.random.key(7), _qkv()[0].shape)
+  results = [
+    jax.value_and_grad(lambda args, f=f: jnp.sum(f(*args) * weight))(_qkv())
+    for f in (form, dense)
+  ]
+  np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+  for a, b in zip(results[0][1], results[1][1], strict=True):
+    assert jnp.linalg.norm(a - b) <= 1e-5 * jnp.linalg.norm(b)
+
+
+def test_full_form_is_the_masked_dense_one():
+  mixer = mixing.FullHistoryMixer(GRID, CHUNKS)
+  _agree(
+    lambda q, k, v: mixer(q, k, v, None, None, None)[0],
+    lambda q, k, v: _dense(q, k, v, _history()),
+  )
+
+
+def test_routed_form_is_the_masked_dense_one():
+  """R = all, so that positions by role are absolute ones, shifted."""
+  form = _routed_form(window=3, routed=9, policy='camr')
+  _agree(
+    lambda q, k, v: form(q, k, v)[0],
+    lambda q, k, v: _dense(q, k, v, _history()),
+  )
+
+
+def test_routed_form_reads_window_and_routed_frames_alone():
+  """With absolute positions a subset of frames is a mask of frames."""
+  form = _routed_form(window=3, routed=2, policy='full')
+  q, k, v = _qkv()
+  out, frames = form(q, k, v)
+  start_S = np.tile(np.arange(CHUNKS) * FRAMES, 2)
+  mask = _history() & (np.arange(12)[None] >= start_S[:, None] - 3)
+  for segment, routed in enumerate(np.asarray(frames[0])):
+    mask[segment, routed[routed >= 0]] = True
+  assert mask.sum(1).max() == 5
+  np.testing.assert_allclose(out, _dense(q, k, v, mask), atol=1e-5)

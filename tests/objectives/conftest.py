@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from cinejax import config as config_lib
 from cinejax.models import denoiser
 from cinejax.rollout.step import Step
 from configs import tiny
+from tests.networks import random_dit
 
 TEXT = (4, 16)  # W, D
 
@@ -49,18 +49,6 @@ class Studio:
     }
 
 
-def make_params(cfg, seed=0):
-  params = denoiser.init_params(cfg.dit, jax.random.key(seed))
-  # Zero-initialised weights would hide half of the model.
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-  leaves = [
-    x + 0.1 * jax.random.normal(key, x.shape)
-    for x, key in zip(leaves, keys, strict=True)
-  ]
-  return jax.tree.unflatten(tree, leaves)
-
-
 @pytest.fixture(scope='session')
 def studio():
   def make(**overrides):
@@ -73,6 +61,6 @@ def studio():
       section, name = key.split('__')
       config[section][name] = value
     cfg = config_lib.resolve(config)
-    return Studio(cfg, make_params(cfg))
+    return Studio(cfg, random_dit(cfg.dit))
 
   return make

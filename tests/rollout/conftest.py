@@ -13,6 +13,7 @@ from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import ChunkInput, init_state
 from cinejax.rollout.step import Step
 from configs import tiny
+from tests.networks import random_dit
 
 SHAPE = (3, 4, 4, 16)  # F, Y, X, C
 TEXT = (8, 16)  # W, D
@@ -61,14 +62,6 @@ def make_studio(**overrides) -> Studio:
     section, name = key.split('__')
     config[section][name] = value
   cfg = config_lib.resolve(config)
-  params = denoiser.init_params(cfg.dit, jax.random.key(0))
-  # Zero-initialised weights would hide half of the model.
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  leaves = [
-    x + 0.1 * jax.random.normal(key, x.shape)
-    for x, key in zip(leaves, keys, strict=True)
-  ]
   step = Step(
     denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
     memory=cfg.memory,
@@ -77,7 +70,7 @@ def make_studio(**overrides) -> Studio:
     latent_shape=SHAPE,
     negative_text_WD=np.zeros(TEXT, np.float32),
   )
-  return Studio(cfg, jax.tree.unflatten(tree, leaves), step)
+  return Studio(cfg, random_dit(cfg.dit), step)
 
 
 @pytest.fixture(scope='session')

@@ -1,0 +1,81 @@
+"""Absolute positions, and actions that steer their own frames."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax import config as config_lib
+from cinejax.core.errors import UserError
+from cinejax.models import denoiser
+from configs import tiny
+from tests.networks import random_dit
+
+FRAMES = 3
+
+
+@pytest.fixture(scope='module')
+def cfg():
+  return config_lib.resolve(tiny.get_config())
+
+
+@pytest.fixture(scope='module')
+def params(cfg):
+  return random_dit(cfg.dit)
+
+
+def test_a_table_of_positions_tells_places_apart(cfg):
+  dit = dataclasses.replace(cfg.dit, positions=(2, 3), layers=1)
+  params = denoiser.init_params(dit, jax.random.key(0))
+  assert params['positions'].shape == (1, 1, 1, 6, dit.features)
+  params['head']['kernel'] = jnp.ones_like(params['head']['kernel'])
+  # one value everywhere: rotary positions alone see no difference between
+  # tokens, since what a query reads is an average of equal values
+  x = jnp.ones((1, 1, 1, 4, 6, dit.channels))
+  text = jnp.zeros((1, 1, cfg.text.words, cfg.text.features))
+
+  def spread(params):
+    fn = jax.jit(denoiser.make_bidirectional_fn(dit))
+    velocity = fn(params, x, jnp.zeros((1, 1, 1)), text)
+    return float(jnp.std(velocity[..., ::2, ::2, 0]))
+
+  without = {**params, 'positions': jnp.zeros_like(params['positions'])}
+  assert spread(params) > 1e-3 and spread(without) < 1e-6
+
+
+def test_a_frame_that_is_not_of_the_table_is_refused(cfg):
+  dit = dataclasses.replace(cfg.dit, positions=(2, 3))
+  params = denoiser.init_params(dit, jax.random.key(0))
+  x = jnp.ones((1, 1, 1, 4, 4, dit.channels))
+  text = jnp.zeros((1, 1, cfg.text.words, cfg.text.features))
+  with pytest.raises(UserError, match='2 rows and 2 columns'):
+    denoiser.make_bidirectional_fn(dit)(params, x, jnp.zeros((1, 1, 1)), text)
+
+
+def test_actions_steer_their_own_frames(cfg, params):
+  steered = dataclasses.replace(cfg.dit, actions=4)
+  fresh = denoiser.init_params(steered, jax.random.key(0))
+  x = jax.random.normal(jax.random.key(2), (1, 2, FRAMES, 4, 4, 16))
+  t = jnp.full((1, 2, FRAMES), 0.5)
+  words = jax.random.normal(
+    jax.random.key(3), (1, 2, cfg.text.words, cfg.text.features)
+  )
+  rows = jnp.zeros((1, 2, FRAMES, cfg.text.features))
+  jump = rows.at[0, 1, 2, 1].set(1.0)
+
+  def velocity(params, rows):
+    fn = denoiser.make_bidirectional_fn(steered)
+    return fn(params, x, t, jnp.concatenate([words, rows], 2))
+
+  learnt = params | {'action_embedding': fresh['action_embedding']}
+  plain_fn = jax.jit(denoiser.make_bidirectional_fn(cfg.dit))
+  plain = plain_fn(params, x, t, words)
+  run = jax.jit(velocity)
+  np.testing.assert_allclose(run(learnt, jump), plain, atol=1e-5)
+  kernel = jax.random.normal(jax.random.key(4), (4, cfg.dit.features))
+  learnt['action_embedding'] = {'kernel': kernel}
+  np.testing.assert_allclose(run(learnt, rows), plain, atol=1e-5)
+  moved = np.abs(run(learnt, jump) - plain).mean((0, 3, 4, 5))
+  assert moved.argmax() == FRAMES + 2 and moved.max() > 1e-2
