@@ -103,6 +103,7 @@ TESTED_ELSEWHERE = {
     'bounds what a server uses, which is measured there',
   ),
   'serving/config.py': ('config_test.py', _FIELDS),
+  'serving/film/chunk.py': ('serving/film/live_film_test.py', _SERVER),
   'serving/http/openapi.py': ('serving/http/app_test.py', _SERVER),
   'serving/http/routes.py': ('serving/http/app_test.py', _SERVER),
   'serving/http/socket.py': ('serving/http/app_test.py', _SERVER),

@@ -14,7 +14,8 @@ from cinejax.film.journal import Film, Segment, Settings, too_long
 from cinejax.film.timeline import Timeline
 from cinejax.serving.config import ServingConfig
 from cinejax.serving.directions import ChunkDirection
-from cinejax.serving.film.live_film import ChunkRequest, FinishedChunk, LiveFilm
+from cinejax.serving.film.chunk import ChunkRequest, FinishedChunk
+from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.plan import Plan
 from cinejax.serving.playback_clock import PlaybackClock
 from cinejax.serving.viewer import Viewer

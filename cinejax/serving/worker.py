@@ -17,12 +17,12 @@ from typing import NamedTuple
 from cinejax.core.errors import UserError
 from cinejax.film import media
 from cinejax.film.journal import Segment, Settings
-from cinejax.serving.film.live_film import (
+from cinejax.serving.film.chunk import (
   ChunkRequest,
   FinishedChunk,
-  LiveFilm,
   decode_output,
 )
+from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.film.slots import Slots
 from cinejax.serving.registry import CapacityError, SessionRegistry
 from cinejax.serving.session import Session

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from cinejax.serving.directions import ChunkDirection
-from cinejax.serving.film.live_film import FinishedChunk, LiveFilm
+from cinejax.serving.film.chunk import FinishedChunk
+from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.session import Session
 
 MADE_SECS, MARGIN = 0.3, 0.08

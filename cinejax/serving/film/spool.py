@@ -1,9 +1,13 @@
-"""Stores the latents and thumbnails of a film's chunks in an unnamed file.
+"""Stores the latents and thumbnails of a film's chunks in a file.
 
 In memory, the few kilobytes of each chunk would lie between the large buffers
 that generating it allocates and frees: the process would grow by four times
 their size for as long as films run. In a file they only cost the memory of
-their positions. The file is deleted with the spool, or with the process.
+their positions.
+
+The file of a film that has a record (record.py) has a name, and what is in it
+is never overwritten. Other films have an unnamed file, which is deleted with
+the spool, or with the process.
 """
 
 import array
@@ -12,7 +16,9 @@ import os
 import pathlib
 import tempfile
 import weakref
+import zlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,26 +28,45 @@ from cinejax.core.errors import UserError
 SpooledChunk = tuple[np.ndarray, list[bytes]]
 
 
+class Extent(NamedTuple):
+  """Where a chunk is in the file."""
+
+  start: int  # bytes
+  sizes: Sequence[int]  # bytes of its latents and of each thumbnail
+  crc: int  # CRC-32 of these bytes
+
+
 class FrameSpool:
   """The latents, and a thumbnail of each latent frame, of each chunk."""
 
   def __init__(
-    self, shape: tuple[int, ...], folder: pathlib.Path | None = None
+    self,
+    shape: tuple[int, ...],
+    folder: pathlib.Path | None = None,
+    path: pathlib.Path | None = None,
   ):
     """An empty spool.
 
     Args:
       shape: of the latents of a chunk.
-      folder: of the file; None: where temporary files are.
+      folder: of an unnamed file; None: where temporary files are.
+      path: of a named file, which is created if it does not exist.
     """
     self._shape = shape
-    self._file = tempfile.TemporaryFile(buffering=0, dir=folder)
-    self._ends = array.array('Q', [0])  # offset after each item
+    self._named = path is not None
+    if path is None:
+      self._file = tempfile.TemporaryFile(buffering=0, dir=folder)
+    else:
+      handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+      self._file = os.fdopen(handle, 'r+b', buffering=0)
+    self._starts = array.array('Q')  # of each item
+    self._sizes = array.array('Q')
+    self._end = os.fstat(self._file.fileno()).st_size
     weakref.finalize(self, self._file.close)
 
   def __len__(self) -> int:
     """The number of chunks."""
-    return (len(self._ends) - 1) // self._items
+    return len(self._sizes) // self._items
 
   @property
   def frames(self) -> int:
@@ -50,20 +75,37 @@ class FrameSpool:
 
   def append(
     self, latents_FYXC: np.ndarray, thumbnails: Sequence[bytes]
-  ) -> None:
+  ) -> Extent:
     """Appends a chunk, or nothing and raises UserError if the disk is full."""
     items = [latents_FYXC.astype(np.float32, copy=False).tobytes(), *thumbnails]
     data = b''.join(items)
     try:
-      written = os.pwrite(self._file.fileno(), data, self._ends[-1])
+      written = os.pwrite(self._file.fileno(), data, self._end)
       if written < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
       raise UserError(
         f'the film cannot be kept: {error.strerror}; free some space'
       ) from error
-    for item in items:
-      self._ends.append(self._ends[-1] + len(item))
+    sizes = [len(item) for item in items]
+    extent = Extent(self._end, sizes, zlib.crc32(data))
+    self._add(extent)
+    self._end += len(data)
+    return extent
+
+  def attach(self, extents: Sequence[Extent]) -> int:
+    """Adds chunks that the file already holds, up to the first damaged one.
+
+    Returns the number of chunks that were added.
+    """
+    for number, extent in enumerate(extents):
+      size = sum(extent.sizes)
+      data = os.pread(self._file.fileno(), size, extent.start)
+      items = len(extent.sizes)
+      if items != self._items or zlib.crc32(data) != extent.crc:
+        return number
+      self._add(extent)
+    return len(extents)
 
   def chunk(self, number: int) -> SpooledChunk:
     first = number * self._items
@@ -84,14 +126,24 @@ class FrameSpool:
     return film
 
   def truncate(self, chunks: int) -> None:
-    """Keeps only the first `chunks`."""
-    del self._ends[1 + chunks * self._items :]
+    """Keeps only the first `chunks`; a named file keeps the data of all."""
+    first = chunks * self._items
+    if not self._named and first < len(self._starts):
+      self._end = self._starts[first]
+    del self._starts[first:], self._sizes[first:]
 
   @property
   def _items(self) -> int:
     """The items of a chunk: its latents, and a thumbnail of each frame."""
     return 1 + self._shape[0]
 
+  def _add(self, extent: Extent) -> None:
+    start = extent.start
+    for size in extent.sizes:
+      self._starts.append(start)
+      self._sizes.append(size)
+      start += size
+
   def _read(self, item: int) -> bytes:
-    start, end = self._ends[item], self._ends[item + 1]
-    return os.pread(self._file.fileno(), end - start, start)
+    size, start = self._sizes[item], self._starts[item]
+    return os.pread(self._file.fileno(), size, start)

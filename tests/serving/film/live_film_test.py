@@ -5,7 +5,8 @@ from cinejax.core.errors import UserError
 from cinejax.film.journal import Film, Segment, Settings
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.serving.film.archive import SessionArchive
-from cinejax.serving.film.live_film import LiveFilm, decode_output
+from cinejax.serving.film.chunk import decode_output
+from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.film.slots import Slots
 
 ONE, TWO, THREE = ('1' * 16, '2' * 16, '3' * 16)  # as sessions are named

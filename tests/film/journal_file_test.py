@@ -1,0 +1,62 @@
+import errno
+import os
+
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.film import journal_file
+from cinejax.film.journal_file import JournalFile
+
+RECORDS = [{'film': 1, 'seed': 3}, {'say': 'Zoë\n'}, {'chunk': 0}]
+
+
+def _write(path, records=RECORDS):
+  file = JournalFile(path)
+  for record in records:
+    file.append([record])
+  file.close()
+
+
+def test_every_beginning_of_a_file_holds_its_whole_lines(tmp_path):
+  path = tmp_path / 'film.journal'
+  _write(path)
+  data = path.read_bytes()
+  ends = [n + 1 for n, byte in enumerate(data) if byte == ord('\n')]
+  for size in range(len(data) + 1):
+    path.write_bytes(data[:size])
+    text = journal_file.read(path)
+    count = sum(end <= size for end in ends)
+    assert text.records == RECORDS[:count]
+    assert text.length + text.dropped == size
+    if count:  # and the file goes on after them
+      JournalFile(path, text.length).append([{'next': True}])
+      again = journal_file.read(path)
+      assert again.records == [*RECORDS[:count], {'next': True}]
+      assert not again.dropped
+
+
+def test_a_line_of_something_else_is_an_error(tmp_path):
+  path = tmp_path / 'film.journal'
+  path.write_bytes(b'{"film": 1}\nnonsense\n{"chunk": 0}\n')
+  with pytest.raises(UserError, match='line 2 is no record'):
+    journal_file.read(path)
+  with pytest.raises(UserError, match='cannot be read: No such file'):
+    journal_file.read(tmp_path / 'none')
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+  path = tmp_path / 'film.journal'
+  _write(path, RECORDS[:2])
+  file, write = JournalFile(path, path.stat().st_size), os.pwrite
+
+  def fail(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  for full in (fail, lambda file, data, at: write(file, data[:5], at)):
+    with monkeypatch.context() as patch:
+      patch.setattr(os, 'pwrite', full)
+      with pytest.raises(UserError, match='cannot be written: No space left'):
+        file.append(RECORDS[2:])
+    assert journal_file.read(path).records == RECORDS[:2]
+  file.append(RECORDS[2:])
+  assert journal_file.read(path).records == RECORDS
