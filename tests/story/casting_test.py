@@ -194,3 +194,29 @@ def test_smaller_chunks_paint_the_same_frames(films):
   np.testing.assert_array_equal(
     render.render(film), render.render(film.in_chunks_of(1), frames_per_chunk=1)
   )
+
+
+@pytest.mark.parametrize(
+  ('kind', 'longest', 'chunks'),
+  [('dense', 1, 8), ('short', 2, 8), ('distant', 2, 11)],
+)
+def test_films_to_learn_memory_from_have_short_shots(kind, longest, chunks):
+  for index in range(50):
+    people = casting.cast(kind, 7, index).chunk_characters()
+    assert len(people) == chunks
+    for i in range(chunks - longest):
+      assert len(set(people[i : i + longest + 1])) > 1
+
+
+def test_most_returns_of_distant_films_lie_beyond_the_window():
+  beyond = returns = 0
+  for index in range(100):
+    film = casting.cast('distant', 7, index)
+    people, starts = (
+      film.chunk_characters(),
+      np.cumsum([0, *(segment.chunks for segment in film.segments)]),
+    )
+    shots = [people[start] for start in starts[:-1]]
+    returns += len(shots) - len(set(shots))
+    beyond += len(film.events)
+  assert beyond > 0.5 * returns and beyond > 3 * 100
