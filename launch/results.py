@@ -179,6 +179,45 @@ def serving() -> str:
   )
 
 
+def h100() -> str:
+  """What was measured on one H100."""
+  rows = _rows('h100')
+  chunks = [row for row in rows if row['what'] == 'rollout']
+  (update,) = (row for row in rows if row['what'] == 'train')
+  (story,) = (row for row in rows if row['what'] == 'curriculum')
+  timed = next(row for row in chunks if 'chunk_ms' in row)
+  gib = update['peak_memory_bytes'] / 2**30
+  return _table(
+    ('one H100, random weights', ''),
+    [
+      (
+        'Wan 2.1 1.3B in four steps, 832x480, a chunk of 12 frames',
+        f'{timed["chunk_ms"]["median"]:.0f} ms, '
+        f'{timed["pixel_fps"]:.1f} frames per second',
+      ),
+      *(
+        (
+          f'the same with the decoder {row["codec"]}',
+          f'{row["pixel_fps_codec"]:.1f} frames per second',
+        )
+        for row in chunks
+      ),
+      (
+        'an update of the 1.3B base, 81 frames, everything recomputed',
+        f'{update["step_ms"]["median"] / 1e3:.2f} s, '
+        f'{_percent(update["mfu"])} MFU, {gib:.1f} GiB',
+      ),
+      *(
+        (
+          f'phase `{phase}` of the story curriculum, {story["copies"]} copies',
+          f'{films} films per second',
+        )
+        for phase, films in story['films_per_sec'].items()
+      ),
+    ],
+  )
+
+
 def ablations() -> str:
   """The question and the points of every ablation that was run."""
   names = ('place', 'action', 'sca', 'unreadable', 'appearance_bits', 'recall')
@@ -207,6 +246,7 @@ def tables() -> dict[str, dict[str, str]]:
       'codec': codec(),
       'minutes': minutes(),
       'speed': speed(),
+      'h100': h100(),
       'serving': serving(),
       'ablations': ablations(),
     },
