@@ -29,7 +29,7 @@ from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
 from cinejax.film.journal import ChunkPrompt
 from cinejax.interop.weights import locate
-from cinejax.training.program import latent_films
+from cinejax.training.films import latent_films
 from data_prep import films as films_lib
 from data_prep import remake
 from data_prep.encode import fingerprint

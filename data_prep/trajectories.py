@@ -44,13 +44,14 @@ from cinejax.interop.weights import load_params
 from cinejax.models.text.select import Text
 from cinejax.objectives.causal_ode import STUDENT_STEPS
 from cinejax.training.base_stage import BASES
+from cinejax.training.films import captions, latent_films
 from cinejax.training.initialisation import (
   INIT,
   teacher_trajectories,
   trajectory_settings,
 )
 from cinejax.training.planned import check_mesh
-from cinejax.training.program import captions, init_dit, latent_films
+from cinejax.training.program import init_dit
 from cinejax.training.steps import place
 from data_prep import films as films_lib
 from data_prep import remake

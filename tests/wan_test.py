@@ -29,7 +29,13 @@ from cinejax.memory import router
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
-from cinejax.training import base_stage, distillation, initialisation, stages
+from cinejax.training import (
+  base_stage,
+  distillation,
+  films,
+  initialisation,
+  stages,
+)
 from cinejax.training.adaptation import adapted
 from cinejax.training.state import abstract_state, make_init
 from configs import tiny
@@ -204,7 +210,7 @@ def test_an_update_of_every_stage_traces_at_full_size(
     'make_film_sampler': lambda *args: None,
     'make_whole_film_sampler': lambda *args: None,
   }
-  for module in (base_stage, initialisation, distillation):
+  for module in (base_stage, initialisation, distillation, films):
     for imported in stand_ins.keys() & vars(module).keys():
       monkeypatch.setattr(module, imported, stand_ins[imported])
   settings = getattr(cfg.stage, stage)

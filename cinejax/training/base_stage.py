@@ -11,23 +11,21 @@ import pathlib
 
 from cinejax.config import Config
 from cinejax.diffusion.config import DiffusionConfig
-from cinejax.interop.weights import codec_files, load_codec
+from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.models.config import DiTConfig
 from cinejax.models.text.select import Text
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
-from cinejax.story.films import make_painter
-from cinejax.training.program import (
-  Frozen,
-  Program,
+from cinejax.training.films import (
   captions,
-  check_story,
-  film_batches,
-  init_dit,
   latent_films,
+  with_films,
+)
+from cinejax.training.program import (
+  Program,
+  init_dit,
   start_whole,
-  story_batches,
   weights_path,
 )
 from cinejax.training.recall_probe import make_recall_probe
@@ -77,70 +75,41 @@ def _describe(cfg: Config, text: Text, kind: str) -> Program:
   return Program(init_dit(cfg.dit), without_networks(loss_fn), start={'': None})
 
 
-def _build_causal(cfg: Config, workdir: pathlib.Path) -> Program:
-  codec_weights = weights_path(cfg, workdir, 'codec')
+def _build(cfg: Config, workdir: pathlib.Path, kind: str) -> Program:
+  stage, text = BASES[kind], captions(cfg)
+  start = start_whole(getattr(cfg.train, stage.weights_key))
+  program = dataclasses.replace(stage.describe(cfg, text), start=start)
+  program = with_films(program, cfg, stage.settings(cfg), text, workdir)
+  if cfg.story.kinds and kind == 'causal':
+    probe = make_recall_probe(cfg, text, make_codec(cfg.codec))
+    return dataclasses.replace(
+      program, probe_fn=lambda params, frozen: probe(params, frozen['codec'])
+    )
   if cfg.story.kinds:
-    return _build_painted(cfg, codec_weights)
-  films, text = latent_films(cfg), captions(cfg)
-  codec = load_codec(cfg.codec, codec_weights)
-  return dataclasses.replace(
-    CAUSAL.describe(cfg, text),
-    batches_fn=film_batches(cfg, CAUSAL.settings(cfg), films, text),
-    sample_fn=make_film_sampler(cfg, text, films[0], *codec),
-    start=start_whole(cfg.train.base_weights),
-  )
-
-
-def _build_painted(cfg: Config, codec_weights: pathlib.Path) -> Program:
-  """A base on config.story.kinds: films are painted inside of the update."""
-  text, codec = captions(cfg), make_codec(cfg.codec)
-  program = CAUSAL.describe(cfg, text)
-  paint = make_painter(codec, cfg.story.appearance_weight)
-  probe = make_recall_probe(cfg, text, codec)
-
-  def loss_fn(params, batch, key, given):
-    return program.loss_fn(params, paint(given['codec'], batch), key, given)
-
-  (file,) = codec_files(cfg.codec.name, codec_weights)
-  return dataclasses.replace(
-    program,
-    loss_fn=loss_fn,
-    batches_fn=story_batches(cfg, CAUSAL.settings(cfg), text),
-    probe_fn=lambda params, frozen: probe(params, frozen['codec']),
-    frozen={'codec': Frozen(file, codec.init)},
-    start=start_whole(cfg.train.base_weights),
-  )
-
-
-def _build_bidirectional(cfg: Config, workdir: pathlib.Path) -> Program:
-  codec_weights = weights_path(cfg, workdir, 'codec')
-  films, text = latent_films(cfg), captions(cfg)
-  codec = load_codec(cfg.codec, codec_weights)
-  film_fn = make_film_fn(cfg, 'bidirectional')
-  return dataclasses.replace(
-    BIDIRECTIONAL.describe(cfg, text),
-    batches_fn=film_batches(cfg, BIDIRECTIONAL.settings(cfg), films, text),
-    sample_fn=make_whole_film_sampler(cfg, text, film_fn, films[0], *codec),
-    start=start_whole(cfg.train.base_bidirectional_weights),
-  )
+    return program
+  film = latent_films(cfg)[0]
+  codec = load_codec(cfg.codec, weights_path(cfg, workdir, 'codec'))
+  if kind == 'causal':
+    sample_fn = make_film_sampler(cfg, text, film, *codec)
+  else:
+    film_fn = make_film_fn(cfg, kind)
+    sample_fn = make_whole_film_sampler(cfg, text, film_fn, film, *codec)
+  return dataclasses.replace(program, sample_fn=sample_fn)
 
 
 CAUSAL = Stage(
   'base',
   consumes=lambda cfg: ('codec',),
   describe=functools.partial(_describe, kind='causal'),
-  build=_build_causal,
+  build=functools.partial(_build, kind='causal'),
   weights_key='base_weights',
   copies=lambda cfg: cfg.diffusion.copies,
-  check_data=lambda cfg: (check_story if cfg.story.kinds else latent_films)(
-    cfg
-  ),
 )
 BIDIRECTIONAL = Stage(
   'base_bidirectional',
   consumes=lambda cfg: ('codec',),
   describe=functools.partial(_describe, kind='bidirectional'),
-  build=_build_bidirectional,
+  build=functools.partial(_build, kind='bidirectional'),
   weights_key='base_bidirectional_weights',
 )
 BASES = {'causal': CAUSAL, 'bidirectional': BIDIRECTIONAL}

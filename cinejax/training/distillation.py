@@ -34,15 +34,13 @@ from cinejax.training.base_stage import (
   make_film_fn,
 )
 from cinejax.training.config import StageConfig
+from cinejax.training.films import captions, codec_of_films, with_films
 from cinejax.training.optim import make_optimizer
 from cinejax.training.program import (
   Frozen,
   InitFn,
   Program,
-  captions,
-  film_batches,
   frozen_dit,
-  latent_films,
   weights_path,
 )
 from cinejax.training.stage import Repeats, Stage
@@ -67,14 +65,14 @@ def _build(
   """The program of `stage`, whose student starts from the stage `student`."""
   score = weights_path(cfg, workdir, BASES[cfg.dmd.scores].name)
   real = pathlib.Path(cfg.train.real_weights or score)
-  films, text = latent_films(cfg), captions(cfg)
+  text = captions(cfg)
   program = stage.describe(cfg, text)
-  return dataclasses.replace(
+  program = dataclasses.replace(
     program,
-    batches_fn=film_batches(cfg, stage.settings(cfg), films, text),
     start={'student': weights_path(cfg, workdir, student), 'fake': score},
     frozen={'real': dataclasses.replace(program.frozen['real'], path=real)},
   )
+  return with_films(program, cfg, stage.settings(cfg), text, workdir)
 
 
 def _describe_dmd(cfg: Config, text: Text) -> Program:
@@ -228,7 +226,11 @@ def _savings(cfg: Config) -> tuple[str, ...]:
 
 DMD = Stage(
   'dmd',
-  consumes=lambda cfg: (BASES[cfg.dmd.scores].name, 'init'),
+  consumes=lambda cfg: (
+    BASES[cfg.dmd.scores].name,
+    'init',
+    *codec_of_films(cfg),
+  ),
   describe=_describe_dmd,
   build=_build_dmd,
   weights_key='real_weights',
@@ -238,7 +240,11 @@ DMD = Stage(
 )
 TUNE = Stage(
   'tune',
-  consumes=lambda cfg: (BASES[cfg.dmd.scores].name, DMD.name),
+  consumes=lambda cfg: (
+    BASES[cfg.dmd.scores].name,
+    DMD.name,
+    *codec_of_films(cfg),
+  ),
   describe=_describe_tune,
   build=_build_tune,
   weights_key='real_weights',

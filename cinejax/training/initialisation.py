@@ -25,40 +25,46 @@ from cinejax.objectives.causal_ode import (
 )
 from cinejax.objectives.consistency import make_consistency_loss
 from cinejax.training.base_stage import BASES, CAUSAL, make_film_fn
+from cinejax.training.films import (
+  captions,
+  check_films,
+  codec_of_films,
+  film_batches,
+  open_films,
+  with_films,
+)
 from cinejax.training.program import (
   Frozen,
   Program,
-  captions,
-  film_batches,
   frozen_dit,
   init_dit,
-  latent_films,
-  open_films,
   weights_path,
 )
 from cinejax.training.stage import Shapes, Stage, film_example
 from cinejax.training.steps import LossFn
 
 
-def read_films(cfg: Config) -> LatentFilms:
-  """The trajectories of config.init.trajectories; films if it is ''."""
-  return _trajectories(cfg) if cfg.init.trajectories else latent_films(cfg)
+def check_data(cfg: Config) -> None:
+  """Raises UserError if the films or trajectories of `cfg` are not there."""
+  if cfg.init.trajectories:
+    read_trajectories(cfg)
+  else:
+    check_films(cfg)
 
 
 def _consumes(cfg: Config) -> tuple[str, ...]:
   names = [CAUSAL.name]
   if not cfg.init.trajectories:
-    names.append(BASES[cfg.init.teacher].name)
+    names += [BASES[cfg.init.teacher].name, *codec_of_films(cfg)]
   return tuple(dict.fromkeys(names))
 
 
 def _build(cfg: Config, workdir: pathlib.Path) -> Program:
-  text, films = captions(cfg), read_films(cfg)
+  text, settings = captions(cfg), INIT.settings(cfg)
   program = _describe(cfg, text)
   teacher = BASES[cfg.init.teacher].name
-  return dataclasses.replace(
+  program = dataclasses.replace(
     program,
-    batches_fn=film_batches(cfg, cfg.stage.init, films, text),
     start={'': weights_path(cfg, workdir, CAUSAL.name)},
     frozen={
       name: dataclasses.replace(
@@ -67,6 +73,10 @@ def _build(cfg: Config, workdir: pathlib.Path) -> Program:
       for name, network in program.frozen.items()
     },
   )
+  if not cfg.init.trajectories:
+    return with_films(program, cfg, settings, text, workdir)
+  batches_fn = film_batches(cfg, settings, read_trajectories(cfg), text)
+  return dataclasses.replace(program, batches_fn=batches_fn)
 
 
 def _describe(cfg: Config, text: Text) -> Program:
@@ -145,7 +155,7 @@ def _make_loss(cfg: Config, text: Text) -> LossFn:
   )
 
 
-def _trajectories(cfg: Config) -> LatentFilms:
+def read_trajectories(cfg: Config) -> LatentFilms:
   folder = pathlib.Path(cfg.init.trajectories)
   films = open_films(cfg, folder)
   if not isinstance(films[0], TrajectoryFilm):
@@ -180,6 +190,6 @@ INIT = Stage(
   consumes=_consumes,
   describe=_describe,
   build=_build,
-  check_data=read_films,
+  check_data=check_data,
   example=_example,
 )

@@ -1,4 +1,4 @@
-"""The program of a stage, and the data and weights that it is built from.
+"""The program of a stage, and the weights that it is built from.
 
 Weights are read from WORKDIR/NAME.safetensors or, if no stage of the run trains
 them, from config.train.NAME_weights.
@@ -6,9 +6,8 @@ them, from config.train.NAME_weights.
 
 import dataclasses
 import functools
-import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -16,16 +15,8 @@ import optax
 
 from cinejax.config import Config
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import batch_part
-from cinejax.data import texts
-from cinejax.data.pipeline import make_batches, make_endless_batches
-from cinejax.data.sources import LatentFilms, casting_seeds
-from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
-from cinejax.models.text.select import Text
-from cinejax.story.films import StoryFilms
-from cinejax.story.world import check_size
 from cinejax.training.config import StageConfig
 from cinejax.training.optim import make_optimizer
 from cinejax.training.samples import SampleFn
@@ -126,114 +117,3 @@ def weights_path(cfg: Config, workdir: pathlib.Path, name: str) -> pathlib.Path:
       f'config.train.stages or set config.train.{name}_weights'
     )
   return path
-
-
-def film_batches(
-  cfg: Config, settings: StageConfig, films: LatentFilms, text: Text
-) -> Callable[[int], Iterator[dict[str, Any]]]:
-  """Returns Program.batches_fn of a stage that reads latent films."""
-
-  def batches(consumed: int) -> Iterator[dict[str, Any]]:
-    index, count = batch_part()
-    return make_batches(
-      films,
-      text.encode,
-      chunks=cfg.data.chunks,
-      frames_per_chunk=cfg.film.frames_per_chunk,
-      batch=settings.batch,
-      seed=cfg.seed,
-      films_consumed=consumed,
-      process_index=index,
-      process_count=count,
-    )
-
-  return batches
-
-
-def story_batches(
-  cfg: Config, settings: StageConfig, text: Text
-) -> Callable[[int], Iterator[dict[str, Any]]]:
-  """Returns Program.batches_fn of a stage that reads config.story.kinds."""
-  check_story(cfg)
-  films = StoryFilms(
-    kinds=cfg.story.kinds,
-    seed=cfg.story.seed,
-    chunks=cfg.data.chunks,
-    film=cfg.film,
-    stride=cfg.codec.temporal_stride,
-    encode_text=text.encode,
-  )
-
-  def batches(consumed: int) -> Iterator[dict[str, Any]]:
-    index, count = batch_part()
-    return make_endless_batches(
-      films,
-      batch=settings.batch,
-      films_consumed=consumed,
-      process_index=index,
-      process_count=count,
-      workers=cfg.data.workers,
-    )
-
-  return batches
-
-
-def check_story(cfg: Config) -> None:
-  """Raises UserError if config.story.kinds cannot be trained on."""
-  check_size(cfg.film, 'give a config of that size, or config.data.films')
-  if cfg.story.seed == cfg.eval.seed:
-    raise UserError(
-      f'config.story.seed is {cfg.story.seed}, as config.eval.seed, and no '
-      'training may see its films; give another'
-    )
-
-
-def captions(cfg: Config) -> Text:
-  """The captions of the films, encoded by data_prep/texts.py, or the encoder.
-
-  An encoder that is small, or that reads actions, is used as it is.
-  """
-  large = cfg.text.name != 'hashed' and not cfg.text.actions
-  if large and texts.has_table(cfg.data.films):
-    return texts.TextTable(cfg.data.films, cfg.text.words, cfg.text.features)
-  return load_text(cfg.text)
-
-
-def latent_films(cfg: Config) -> LatentFilms:
-  """The films of config.data.films.
-
-  Raises UserError if there are none, or some are reserved for evaluation.
-  """
-  if not cfg.data.films:
-    raise UserError(
-      'config.data.films is empty; write films with `python -m data_prep.story '
-      '--config=FILE --weights=CODEC --out=FILMS` and give '
-      '--config.data.films=FILMS'
-    )
-  if cfg.eval.seed in casting_seeds(cfg.data.films):
-    raise UserError(
-      f'{cfg.data.films} holds films of config.eval.seed, {cfg.eval.seed}, '
-      'which no training may see; write others, such as with --seed=1'
-    )
-  return open_films(cfg, cfg.data.films)
-
-
-def open_films(cfg: Config, folder: str | os.PathLike) -> LatentFilms:
-  """The films in `folder`.
-
-  Raises UserError if their latent frames do not have the size of `cfg`.
-  """
-  films = LatentFilms(folder)
-  found = films[0].latents.shape[1:]
-  if found != cfg.frame_shape:
-    raise UserError(
-      f'{folder} holds films whose latent frames are {_size(found)} (rows, '
-      'columns, channels), and config.film and config.codec make them '
-      f'{_size(cfg.frame_shape)}; give the config that wrote the films, or '
-      'write others'
-    )
-  return films
-
-
-def _size(shape: Sequence[int]) -> str:
-  return 'x'.join(map(str, shape))

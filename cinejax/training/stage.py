@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from cinejax.config import Config
 from cinejax.models.text.select import Text
 from cinejax.training.config import StageConfig
-from cinejax.training.program import Program, latent_films
+from cinejax.training.films import check_films
+from cinejax.training.program import Program
 
 Shapes = dict[str, jax.ShapeDtypeStruct]
 
@@ -86,7 +87,7 @@ class Stage:
   describe: Callable[[Config, Text], Program]
   build: Callable[[Config, pathlib.Path], Program]
   weights_key: str = ''
-  check_data: Callable[[Config], object] = latent_films
+  check_data: Callable[[Config], object] = check_films
   example: Callable[[Config], Shapes] = film_example
   example_tokens: Callable[[Config], int] = film_tokens
   copies: Callable[[Config], int] = lambda cfg: 1

@@ -144,14 +144,14 @@ def test_trajectories_of_another_teacher_are_refused(
 ):
   init = dataclasses.replace(cfg.init, trajectories=str(written))
   reading = dataclasses.replace(cfg, init=init)
-  assert len(initialisation.read_films(reading)) == 5
+  assert len(initialisation.read_trajectories(reading)) == 5
   settings = dataclasses.replace(getattr(reading, section), **change)
   other = dataclasses.replace(reading, **{section: settings})
   (name,) = change
   with pytest.raises(
     UserError, match=f'config.{section}.{name} is .* were made'
   ):
-    initialisation.read_films(other)
+    initialisation.read_trajectories(other)
 
 
 def test_each_point_leads_to_the_next_and_the_last_to_the_end(

@@ -9,7 +9,7 @@ from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.data import texts
 from cinejax.models.text.hashed import HashedText
-from cinejax.training.program import captions
+from cinejax.training.films import captions
 from configs import tiny
 
 

@@ -1,0 +1,58 @@
+"""Stages train on a data set, or on films that are painted as they train."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from cinejax.config import resolve
+from cinejax.core.errors import UserError
+from cinejax.interop.weights import load_codec
+from cinejax.story.films import make_painter
+from cinejax.training import films, stages
+from cinejax.training.program import Program
+from configs import story
+
+CODEC = pathlib.Path(__file__).parents[2] / 'weights/story/codec.safetensors'
+
+
+@pytest.fixture(scope='module')
+def cfg():
+  config = story.get_config('four')
+  config.data.chunks = 2
+  config.story.kinds = (('distant', 1.0),)
+  config.stage.init.batch = 2
+  config.train.codec_weights = str(CODEC)
+  return resolve(config)
+
+
+def test_the_loss_gets_the_painted_films(cfg, tmp_path):
+  """It is the loss of the program on a batch that was painted before."""
+
+  def loss_fn(params, batch, key, given):
+    return params * batch['latents'].sum() + given['bias'], {}
+
+  plain = Program(init_fn=lambda key: {}, loss_fn=loss_fn)
+  text = films.captions(cfg)
+  made = films.with_films(plain, cfg, cfg.stage.init, text, tmp_path)
+  assert made.frozen['codec'].path == CODEC
+  codec, params = load_codec(cfg.codec, CODEC)
+  batch = next(made.batches_fn(4))
+  assert 'states' in batch and 'latents' not in batch
+  given = {'codec': params, 'bias': 3.0}
+  loss, _ = jax.jit(made.loss_fn)(2.0, batch, None, given)
+  paint = make_painter(codec, cfg.story.appearance_weight)
+  latents = jax.jit(paint)(params, batch)['latents']
+  np.testing.assert_allclose(loss, 2 * latents.sum() + 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['base', 'init', 'dmd', 'tune'])
+def test_painted_films_need_the_codec_and_no_data_set(cfg, name):
+  stage = stages.find(name)
+  stage.check_data(cfg)
+  assert 'codec' in stage.consumes(cfg)
+  story = dataclasses.replace(cfg.story, kinds=())
+  with pytest.raises(UserError, match=r'config\.data\.films is empty'):
+    stage.check_data(dataclasses.replace(cfg, story=story))
