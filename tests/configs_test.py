@@ -22,8 +22,10 @@ from cinejax.training import (
   base_stage,
   distillation,
   initialisation,
-  program,
   stages,
+)
+from cinejax.training import (
+  films as film_data,
 )
 from cinejax.training.state import branch
 from configs import story
@@ -105,10 +107,12 @@ def points():
 @pytest.mark.parametrize(('name', 'point'), list(points()))
 def test_a_point_takes_a_step(name, point, monkeypatch, tmp_path):
   module = importlib.import_module(name)
-  monkeypatch.setattr(program, 'LatentFilms', lambda path: [_film()])
-  for part in (base_stage, initialisation, distillation):
+  monkeypatch.setattr(film_data, 'LatentFilms', lambda path: [_film()])
+  for part in (base_stage, film_data, initialisation, distillation):
     monkeypatch.setattr(part, 'weights_path', lambda *args: tmp_path)
-  monkeypatch.setattr(initialisation, '_trajectories', lambda cfg: [_film()])
+  monkeypatch.setattr(
+    initialisation, 'read_trajectories', lambda cfg: [_film()]
+  )
   monkeypatch.setattr(
     base_stage, 'load_codec', lambda cfg, path: (make_codec(cfg), None)
   )

@@ -19,7 +19,7 @@ from cinejax.models.codec.base import from_bytes
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text import actions
 from cinejax.story import casting, render, steering, world
-from cinejax.training import films as training_films
+from cinejax.training import films as film_data
 from configs import tiny
 from data_prep import films, inspect, story
 
@@ -90,12 +90,12 @@ def test_no_training_reads_evaluation_films(cfg, weights, written, tmp_path):
     data = dataclasses.replace(cfg.data, films=str(out))
     reading = dataclasses.replace(cfg, data=data)
     if kind == 'train':
-      assert len(training_films.latent_films(reading)) == 4
+      assert len(film_data.latent_films(reading)) == 4
       continue
     for above in (out, tmp_path):
       data = dataclasses.replace(cfg.data, films=str(above))
       with pytest.raises(UserError, match='no training may see'):
-        training_films.latent_films(dataclasses.replace(cfg, data=data))
+        film_data.latent_films(dataclasses.replace(cfg, data=data))
 
 
 def test_films_have_the_size_of_the_config(cfg, written, tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_films_have_the_size_of_the_config(cfg, written, tmp_path, monkeypatch):
     data=dataclasses.replace(cfg.data, films=str(written.path)),
   )
   with pytest.raises(UserError, match=r'are 8x8x16 .* make them 8x16x16; give'):
-    training_films.latent_films(wide)
+    film_data.latent_films(wide)
   args = SimpleNamespace(out=str(tmp_path / 'out'))
   monkeypatch.setattr(flags, 'FLAGS', args)
   monkeypatch.setattr(story.command, 'config', lambda: wide)

@@ -17,7 +17,8 @@ from cinejax.interop.mapped import read
 from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
-from cinejax.training import distillation, program, stages, trainer
+from cinejax.training import distillation, stages, trainer
+from cinejax.training import films as film_data
 from cinejax.training.config import LoraConfig
 from configs import story, tiny
 
@@ -57,7 +58,7 @@ def setup(tmp_path, monkeypatch):
   config.train.update({'save_every_steps': 2, 'weights_dtype': 'float32'})
   cfg = resolve(config)
   films = _films(cfg.codec.channels)
-  monkeypatch.setattr(program, 'LatentFilms', lambda path: films)
+  monkeypatch.setattr(film_data, 'LatentFilms', lambda path: films)
   for seed, name in enumerate(('base', 'init', 'dmd')):
     params = denoiser.init_params(cfg.dit, jax.random.key(seed))
     # a fresh head is zero: whatever follows it would have no gradient

@@ -9,7 +9,8 @@ from cinejax.core.sharding import make_mesh
 from cinejax.data.sources import LatentFilm
 from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.models import denoiser
-from cinejax.training import program, stages, trainer
+from cinejax.training import films as film_data
+from cinejax.training import stages, trainer
 from configs import tiny
 
 
@@ -41,7 +42,7 @@ def test_it_starts_from_the_base_and_resumes_bit_for_bit(
   config.train.update({'save_every_steps': 2, 'weights_dtype': 'float32'})
   cfg = resolve(config)
   films = _films(cfg.codec.channels)
-  monkeypatch.setattr(program, 'LatentFilms', lambda path: films)
+  monkeypatch.setattr(film_data, 'LatentFilms', lambda path: films)
   base = denoiser.init_params(cfg.dit, jax.random.key(0))
   # a fresh head is zero: whatever follows it would have no gradient
   base['head']['kernel'] = jax.random.normal(
