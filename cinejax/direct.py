@@ -6,6 +6,8 @@
 
 DIR/film.mp4 is written while the film is generated, and then contact_sheet.png
 and report.json. Several films in one screenplay go to DIR/00, DIR/01 and so on.
+Frames are measured and encoded as they arrive, and a film of any length takes
+the memory of a few chunks.
 
 --image=FILE is the first frame of every film; --video=FILE is a clip that every
 film continues, with its first prompt (directing/opening.py).
@@ -27,13 +29,10 @@ shot. Undefined values are null.
 import itertools
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
-import numpy as np
 from absl import flags
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cinejax import command
 from cinejax.core.errors import UserError
@@ -42,11 +41,14 @@ from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening, stdin
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
-from cinejax.evaluation.metrics import cuts, prompts, recall
+from cinejax.directing.writing import write_film
+from cinejax.evaluation.measurement import FilmMeasurement
 from cinejax.film import media, screenplay, sheet
 from cinejax.film.directions import Directions
 from cinejax.models import attention
-from cinejax.story import read_back
+
+_FILM, _SHEET = 'film.mp4', 'contact_sheet.png'
+_SHEET_ROWS = 120  # of a longer film, the first and last segments are shown
 
 
 def define_flags() -> None:
@@ -160,10 +162,20 @@ def direct(
   chunk_prompts = screenplay.chunk_prompts(
     film, director.cfg.film.cut_prefix, director.timeline.chunk_secs
   )
-  video_TYXC, speed = _write_film(
-    director, chunk_prompts, folder, seed, len(chunk_prompts), given_BFYXC
-  )
-  return _figures(director, film, folder, video_TYXC, speed)
+  rows = sheet.film_rows(film, director.timeline)
+  page = _contact_sheet(director, film, rows)
+  with FilmMeasurement() as measurement:
+    speed = write_film(
+      director,
+      chunk_prompts,
+      folder / _FILM,
+      seed,
+      given_BFYXC,
+      total=len(chunk_prompts),
+      viewers=[measurement.add_frame, page.add_frame],
+    )
+    media.save_image(folder / _SHEET, page.image())
+    return _figures(director, rows, measurement, speed)
 
 
 def direct_live(
@@ -183,114 +195,49 @@ def direct_live(
     none = UserError('standard input holds no prompt; write one on each line')
     raise directions.error or none
   chunk_prompts = itertools.chain([first], chunk_prompts)
-  video_TYXC, speed = _write_film(
-    director, chunk_prompts, folder, seed, None, given_BFYXC
-  )
-  film = directions.film(seed)
-  screenplay.save(film, folder / 'screenplay.json')
-  return _figures(director, film, folder, video_TYXC, speed)
+  with FilmMeasurement() as measurement:
+    speed = write_film(
+      director,
+      chunk_prompts,
+      folder / _FILM,
+      seed,
+      given_BFYXC,
+      viewers=[measurement.add_frame],
+    )
+    film = directions.film(seed)
+    screenplay.save(film, folder / 'screenplay.json')
+    # The segments are known only now; their frames are in the MP4.
+    rows = sheet.film_rows(film, director.timeline)
+    page = _contact_sheet(director, film, rows)
+    scale = media.watchable_scale(director.cfg.film.height)
+    for frame_YXC in media.read_frames(folder / _FILM):
+      page.add_frame(frame_YXC[scale // 2 :: scale, scale // 2 :: scale])
+    media.save_image(folder / _SHEET, page.image())
+    return _figures(director, rows, measurement, speed)
 
 
-def _write_film(
-  director: Director,
-  chunk_prompts: Iterable[screenplay.ChunkPrompt],
-  folder: pathlib.Path,
-  seed: int,
-  total: int | None,
-  given_BFYXC: jax.Array | None,
-) -> tuple[np.ndarray, SpeedMeter]:
-  """Generates a film and writes its MP4.
-
-  Returns:
-    Its frames, and the speed at which they were generated.
-  """
-  speed, chunks, fps = SpeedMeter(), [], director.cfg.film.fps
-  scale = media.watchable_scale(director.cfg.film.height)
-  batches = ([prompt] for prompt in chunk_prompts)  # of one film
-  rolled = director.roll(batches, [seed], given_BFYXC)
-  given = opening.given_chunks(director, given_BFYXC)
-  frames = _frames(rolled, given, speed, chunks, total)
-  media.write_video(folder / 'film.mp4', frames, fps, scale=scale)
-  return np.concatenate(chunks), speed
+def _contact_sheet(
+  director: Director, film: screenplay.Film, rows: Sequence[sheet.Row]
+) -> sheet.ContactSheet:
+  shown = sheet.shortened(rows, _SHEET_ROWS)
+  return sheet.ContactSheet(shown, director.cfg.film.fps, film.title)
 
 
 def _figures(
   director: Director,
-  film: screenplay.Film,
-  folder: pathlib.Path,
-  video_TYXC: np.ndarray,
+  rows: Sequence[sheet.Row],
+  measurement: FilmMeasurement,
   speed: SpeedMeter,
 ) -> dict[str, object]:
-  """Writes the contact sheet; returns the figures of the report."""
-  cfg = director.cfg
-  rows = sheet.film_rows(film, director.timeline)
-  page = sheet.contact_sheet(video_TYXC, rows, cfg.film.fps, film.title)
-  media.save_image(folder / 'contact_sheet.png', page)
+  """The figures of the report."""
   return {
     'shots': rows[-1].shot + 1,
-    'frames': len(video_TYXC),
-    'fps': cfg.film.fps,
+    'frames': measurement.frames,
+    'fps': director.cfg.film.fps,
     'pixel_fps': speed.pixel_fps,
     'first_chunk_secs': speed.first_chunk_secs,
-    **measure(video_TYXC, rows),
+    **measurement.figures(rows),
   }
-
-
-def measure(
-  video_TYXC: np.ndarray, rows: Sequence[sheet.Row]
-) -> dict[str, object]:
-  """The figures that are measured from the pixels."""
-  figures = prompts.cut_metrics(cuts.detect_cuts(video_TYXC), rows)
-  names = ('place', 'size', 'action', 'recall', 'segments')
-  figures |= dict.fromkeys(names)
-  if prompts.is_readable(video_TYXC, rows):
-    readings = read_back.read_frames(video_TYXC)
-    pairs = [
-      recall.film_recall_pair(readings, rows, *shots)
-      for shots in recall.return_shots(rows)
-    ]
-    figures |= prompts.prompt_metrics(readings, rows)
-    figures |= {
-      'recall': recall.recall(pairs),
-      'segments': prompts.describe_segments(readings, rows),
-    }
-  return figures
-
-
-def _frames(
-  rolled: Iterable[np.ndarray],
-  given: int,
-  speed: SpeedMeter,
-  chunks: list[np.ndarray],
-  total: int | None,
-) -> Iterator[np.ndarray]:
-  """Yields the frames of a film, under a progress bar.
-
-  Args:
-    rolled: uint8 [1, T, Y, X, 3] of each chunk.
-    given: how many chunks were given, whose time is not measured.
-    speed: measures the other chunks.
-    chunks: receives the frames of all chunks.
-    total: the number of chunks, None if it is unknown.
-  """
-  console = Console(stderr=True)
-  bar = Progress(
-    TextColumn('directing'),
-    BarColumn(),
-    MofNCompleteColumn(),
-    TextColumn('chunks {task.fields[note]}'),
-    console=console,
-    disable=not console.is_terminal,
-  )
-  with bar:
-    task = bar.add_task('', total=total, note='')
-    for number, video_BTYXC in enumerate(rolled):
-      if number >= given:
-        speed.mark(len(video_BTYXC[0]))
-      chunks.append(video_BTYXC[0])
-      rate = speed.pixel_fps
-      bar.update(task, advance=1, note=f'{rate:.3g} fps' if rate else '')
-      yield from video_BTYXC[0]
 
 
 def _summary(report: dict[str, object]) -> str:

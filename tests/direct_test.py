@@ -13,13 +13,11 @@ from PIL import Image
 from cinejax import direct
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
-from cinejax.evaluation.metrics import prompts as prompts_lib
-from cinejax.film import media, screenplay, sheet
+from cinejax.film import media, screenplay
 from cinejax.film.timeline import Timeline
 from cinejax.interop.tensors import save_tree
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
-from cinejax.story import casting, render
 from configs import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -244,18 +242,6 @@ def test_the_command_line(weights, tmp_path):
   assert done.stderr.startswith('error: nowhere.json')
   assert len(done.stderr.strip().splitlines()) == 1
   assert not (tmp_path / 'out').exists()
-
-
-def test_a_rendered_film_measures_as_right():
-  film = casting.cast('eval', 31, 0)
-  rows = sheet.film_rows(film.screenplay(), Timeline(3, 4, 8))
-  figures = direct.measure(render.render(film), rows)
-  assert figures['recall'] == figures['place'] == figures['size'] == 1
-  assert len(figures['segments']) == len(film.segments)
-  json.dumps(figures, allow_nan=False)
-  blank = [row._replace(caption='a dog') for row in rows]
-  assert not prompts_lib.is_readable(render.render(film), blank)
-  assert direct.measure(render.render(film), blank)['recall'] is None
 
 
 def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):

@@ -153,14 +153,11 @@ def _save_sheets(
   for name, at in chosen.items():
     number = order[at]
     rows = sheet.film_rows(suite.as_screenplay(case.films[number]), timeline)
-    if len(rows) > _SHEET_ROWS:
-      rows = rows[: _SHEET_ROWS // 2] + rows[-_SHEET_ROWS // 2 :]
-    spans = [(row.start, row.stop) for row in rows]
     path = saved_films.film_path(_films_folder(folder), number)
     values = [f'{k} {value:.2f}' for k, value in ranked_values(number).items()]
     page = sheet.contact_sheet(
-      saved_films.read(path, cfg.height, cfg.width, spans),
-      rows,
+      saved_films.read(path, cfg.height, cfg.width),
+      sheet.shortened(rows, _SHEET_ROWS),
       cfg.fps,
       f'{folder.name}, {name}: film {number}, {", ".join(values)}',
     )

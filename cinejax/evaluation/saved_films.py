@@ -5,7 +5,7 @@ second pixel of a row and of a column; enlarged films keep all their colours.
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -25,33 +25,25 @@ def write(path: pathlib.Path, video_TYXC: np.ndarray, fps: float) -> None:
   media.write_video(path, video_TYXC, fps, _scale(video_TYXC.shape[1]))
 
 
-def read(
-  path: pathlib.Path,
-  height: int,
-  width: int,
-  spans: Sequence[tuple[int, int]],
-) -> np.ndarray:
-  """Reads the frames of `spans` from a film that `write` saved.
+def read(path: pathlib.Path, height: int, width: int) -> Iterator[np.ndarray]:
+  """Yields the frames of a film that `write` saved, one in memory at a time.
 
   Args:
     path: the film.
     height: rows of the film before it was enlarged, pixels.
     width: columns, likewise.
-    spans: frames [start, stop) to read, in order.
 
-  Returns:
-    uint8 video_TYXC, scaled down to the height of a contact sheet's frames if
-    the film is higher. Frames outside of `spans` are black and take no memory.
+  Yields:
+    uint8 [Y, X, 3], scaled down to the height of a contact sheet's frames if
+    the film is higher.
   """
-  large, step = height > _SHEET, _scale(height)
-  size = (_SHEET, round(width * _SHEET / height)) if large else (height, width)
-  video_TYXC = np.zeros((spans[-1][1], *size, 3), np.uint8)
-  frames = media.read_frames(path, size=size if large else None)
-  for number, frame_YXC in enumerate(frames):
-    if any(start <= number < stop for start, stop in spans):
-      part = slice(None) if large else slice(step // 2, None, step)
-      video_TYXC[number] = frame_YXC[part, part]
-  return video_TYXC
+  if height > _SHEET:
+    size = (_SHEET, round(width * _SHEET / height))
+    yield from media.read_frames(path, size=size)
+    return
+  step = _scale(height)
+  for frame_YXC in media.read_frames(path):
+    yield frame_YXC[step // 2 :: step, step // 2 :: step]
 
 
 def _scale(height: int) -> int:

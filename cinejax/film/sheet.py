@@ -3,7 +3,7 @@
 A solid line with a dot marks a cut above a row, a dashed line a continued shot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,42 +42,107 @@ def film_rows(film: Film, timeline: Timeline) -> tuple[Row, ...]:
   return tuple(rows)
 
 
+def shortened(rows: Sequence[Row], most: int) -> Sequence[Row]:
+  """The rows; of more than `most` rows, as many of the first and last ones."""
+  if len(rows) <= most:
+    return rows
+  return (*rows[: most - most // 2], *rows[-(most // 2) :])
+
+
+class ContactSheet:
+  """Draws a sheet while the frames of its film arrive; keeps the last one only.
+
+  Args:
+    rows: the segments to show, in order.
+    fps: pixel frames per second.
+    title: above the rows; '': "Untitled".
+    columns: evenly spaced frames in each row.
+  """
+
+  def __init__(
+    self, rows: Sequence[Row], fps: float, title: str = '', columns: int = 6
+  ):
+    self._rows, self._fps, self._columns = rows, fps, columns
+    self._title = title or 'Untitled'
+    self._cells: dict[int, list[tuple[int, int]]] = {}  # (row, column)
+    for index, row in enumerate(rows):
+      for column, frame in enumerate(_spread(row, columns)):
+        self._cells.setdefault(frame, []).append((index, column))
+    self._frames = 0
+    self._last_YXC: np.ndarray | None = None
+    self._page: Image.Image | None = None
+
+  def add_frame(self, frame_YXC: np.ndarray) -> None:
+    """Processes the next frame of the film, uint8 RGB."""
+    if self._page is None:
+      self._start_page(*frame_YXC.shape[:2])
+    self._paste(frame_YXC, self._cells.pop(self._frames, []))
+    self._last_YXC = frame_YXC
+    self._frames += 1
+
+  def image(self) -> Image.Image:
+    """The sheet as an RGB image.
+
+    If the film is shorter than its rows, its last frame stands for the missing
+    ones. Raises ValueError if the film has no frame.
+    """
+    if self._page is None:
+      raise ValueError('a film without frames has no contact sheet')
+    for cells in self._cells.values():
+      self._paste(self._last_YXC, cells)
+    self._cells.clear()
+    return self._page
+
+  def _start_page(self, height: int, width: int) -> None:
+    """Makes the page, with everything but the frames."""
+    size = self._size = drawing.thumbnail_size(height, width)
+    self._row_height = max(size[1], 5 * _LINE)
+    page_size = (
+      2 * _MARGIN + _TEXT_WIDTH + self._columns * (size[0] + _GAP),
+      self._top(len(self._rows)),
+    )
+    self._page = Image.new('RGB', page_size, drawing.BACKGROUND)
+    draw = ImageDraw.Draw(self._page)
+    _draw_title(draw, self._title, _summary(self._rows, self._fps))
+    for index, row in enumerate(self._rows):
+      top = self._top(index)
+      if row.start:
+        _draw_mark(draw, row.cut, top - _ROW_SPACE // 2, page_size[0])
+      _draw_caption(draw, row, self._fps, top, self._row_height)
+
+  def _top(self, index: int) -> int:
+    return _MARGIN + 62 + index * (self._row_height + _ROW_SPACE)
+
+  def _paste(
+    self, frame_YXC: np.ndarray, cells: Sequence[tuple[int, int]]
+  ) -> None:
+    for index, column in cells:
+      x = _MARGIN + _TEXT_WIDTH + column * (self._size[0] + _GAP) + _GAP
+      thumbnail = drawing.thumbnail(frame_YXC, self._size)
+      self._page.paste(thumbnail, (x, self._top(index)))
+
+
 def contact_sheet(
-  video_TYXC: np.ndarray,
+  frames: Iterable[np.ndarray],
   rows: Sequence[Row],
   fps: float,
   title: str = '',
   columns: int = 6,
 ) -> Image.Image:
-  """The sheet as an RGB image.
+  """The sheet of a film as an RGB image.
 
   Args:
-    video_TYXC: uint8, all frames of the film.
-    rows: the segments of the film.
+    frames: uint8 RGB [Y, X, 3] each; all frames of the film, as an array
+      video_TYXC or as an iterator.
+    rows: see ContactSheet, as are the next three.
     fps: pixel frames per second.
-    title: above the rows; '': "Untitled".
+    title: above the rows.
     columns: evenly spaced frames in each row.
   """
-  size = drawing.thumbnail_size(*video_TYXC.shape[1:3])
-  row_height = max(size[1], 5 * _LINE)
-  top = _MARGIN + 62
-  width = 2 * _MARGIN + _TEXT_WIDTH + columns * (size[0] + _GAP)
-  height = top + len(rows) * (row_height + _ROW_SPACE)
-  page = Image.new('RGB', (width, height), drawing.BACKGROUND)
-  draw = ImageDraw.Draw(page)
-  _draw_title(draw, title or 'Untitled', _summary(rows, fps))
-  for row in rows:
-    if row.start:
-      _draw_mark(draw, row.cut, top - _ROW_SPACE // 2, width)
-    _draw_caption(draw, row, fps, top, row_height)
-    for column, frame in enumerate(_spread(row, columns)):
-      thumbnail = drawing.thumbnail(
-        video_TYXC[min(frame, len(video_TYXC) - 1)], size
-      )
-      x = _MARGIN + _TEXT_WIDTH + column * (size[0] + _GAP) + _GAP
-      page.paste(thumbnail, (x, top))
-    top += row_height + _ROW_SPACE
-  return page
+  page = ContactSheet(rows, fps, title, columns)
+  for frame_YXC in frames:
+    page.add_frame(frame_YXC)
+  return page.image()
 
 
 def _summary(rows: Sequence[Row], fps: float) -> str:

@@ -21,10 +21,8 @@ def test_small_films_keep_their_pixels(tmp_path, size, written, read):
   assert path.name == '007.mp4'
   info = media.probe(path)
   assert (info.height, info.width) == written
-  again = saved_films.read(path, *size, [(0, 2), (4, 5)])
+  again = np.stack(list(saved_films.read(path, *size)))
   assert again.shape == (5, *read, 3)
   step = read[0] // 8, read[1] // 8
   middles = again[:, step[0] // 2 :: step[0], step[1] // 2 :: step[1]]
-  shown = [0, 1, 4]
-  assert np.abs(middles[shown].astype(int) - colours[shown]).mean() < 6
-  assert not again[2:4].any()
+  assert np.abs(middles.astype(int) - colours).mean() < 6
