@@ -1,10 +1,14 @@
 """Networks with random weights, which several tests share."""
 
 import functools
+import pathlib
 
 import jax
 
+from cinejax.config import Config
+from cinejax.interop.tensors import save_tree
 from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
 from cinejax.models.config import DiTConfig
 
 
@@ -23,3 +27,12 @@ def _drawn(dit: DiTConfig) -> tuple[list[jax.Array], jax.tree_util.PyTreeDef]:
     for x, key in zip(leaves, keys, strict=True)
   ]
   return drawn, tree
+
+
+def save_networks(cfg: Config, folder: pathlib.Path, seed: int = 0) -> None:
+  """Writes a new base and a new codec, as a director loads them."""
+  key = jax.random.key(seed)
+  params = jax.jit(denoiser.init_params, static_argnums=0)(cfg.dit, key)
+  save_tree(folder / 'base.safetensors', params, {})
+  codec = jax.jit(make_codec(cfg.codec).init)(jax.random.key(1))
+  save_tree(folder / 'codec.safetensors', codec, {})

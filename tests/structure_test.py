@@ -53,8 +53,6 @@ TESTED_ELSEWHERE = {
     'evaluation/reports/summary_test.py',
     _REPORT,
   ),
-  'evaluation/runner.py': ('evaluate_test.py', _COMMAND),
-  'evaluation/suite.py': ('evaluate_test.py', _COMMAND),
   'film/config.py': ('config_test.py', _FIELDS),
   'film/formats/*.py': (
     'film/formats/formats_test.py',

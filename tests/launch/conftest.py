@@ -1,10 +1,12 @@
-"""Launch scripts beside a `python` that only notes what it is asked."""
+"""Launch scripts beside programs that only note what they are asked."""
 
 import os
 import pathlib
 import subprocess
 
 import pytest
+
+from tests.launch.fakes import FAKE_GCLOUD, FAKE_PYTHON, FAKE_SRUN
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -42,3 +44,44 @@ def launch(tmp_path):
     return run
 
   return prepare
+
+
+@pytest.fixture
+def fake(tmp_path):
+  """-> run(script, *words, **environment) -> CompletedProcess; and notes."""
+  programs = tmp_path / 'bin'
+  (tmp_path / 'home').mkdir()
+  programs.mkdir()
+  for name, text in {
+    'gcloud': FAKE_GCLOUD,
+    'python3.12': FAKE_PYTHON,
+    'ssh': '#!/usr/bin/env bash\necho "ssh $*" >>"$NOTES/calls"\n',
+    'srun': FAKE_SRUN,
+    'scontrol': '#!/usr/bin/env bash\necho "scontrol $*" >>"$NOTES/calls"\n',
+  }.items():
+    (programs / name).write_text(text)
+    (programs / name).chmod(0o755)
+  (tmp_path / 'calls').touch()
+
+  def run(script, *words, **environment):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith('SLURM')}
+    return subprocess.run(
+      ['bash', str(ROOT / 'launch' / script), *words],
+      env=kept
+      | {
+        'PATH': f'{programs}:{os.environ["PATH"]}',
+        'NOTES': str(tmp_path),
+        'NAME': 'film',
+        'ZONE': 'us-east5-a',
+        'TYPE': 'v5p-128',
+        'POLL_SECS': '0.1',
+        'HALT_SECS': '20',
+      }
+      | environment,
+      capture_output=True,
+      text=True,
+      timeout=300,
+      check=False,
+    )
+
+  return run, tmp_path
