@@ -18,7 +18,6 @@ import configs
 from cinejax.config import resolve
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
-from cinejax.core.sharding import make_mesh
 from cinejax.diffusion import timesteps
 from cinejax.directing.loading import load_director
 from cinejax.directing.rollout_programs import RolloutPrograms
@@ -29,34 +28,13 @@ from cinejax.memory import router
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
-from cinejax.training import (
-  base_stage,
-  distillation,
-  films,
-  initialisation,
-  stages,
-)
-from cinejax.training.adaptation import adapted
-from cinejax.training.state import abstract_state, make_init
-from configs import tiny
+from tests.wan import NAMES, load, params_of, zero_text
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-NAMES = ('wan_1_3b', 'wan_14b')
 CHUNK = ChunkInput(
   text_BWD=jax.ShapeDtypeStruct((1, 512, 4096), jnp.float32),
   cut_B=jax.ShapeDtypeStruct((1,), bool),
 )
-
-
-def load(name, variant='', **changes):
-  config = importlib.import_module(f'configs.{name}').get_config(variant)
-  config.lock().update_from_flattened_dict(changes)
-  return resolve(config)
-
-
-def params_of(dit):
-  init = functools.partial(denoiser.init_params, dit)
-  return jax.eval_shape(init, jax.random.key(0))
 
 
 def programs_of(cfg):
@@ -64,21 +42,9 @@ def programs_of(cfg):
   return RolloutPrograms(cfg, text_encoder=zero_text(cfg))
 
 
-def zero_text(cfg):
-  return _Text(np.zeros((1, cfg.text.words, cfg.text.features), np.float32))
-
-
 def chunk_secs(cfg):
   stride = make_codec(cfg.codec).temporal_stride
   return Timeline(cfg.film.frames_per_chunk, stride, cfg.film.fps).chunk_secs
-
-
-@dataclasses.dataclass(frozen=True)
-class _Text:
-  words: np.ndarray
-
-  def encode(self, prompts):
-    return np.repeat(self.words, len(prompts), 0)
 
 
 @pytest.mark.parametrize(
@@ -169,76 +135,6 @@ def test_what_the_runbook_sets_is_there(name):
       for stage in cfg.train.stages:
         settings = getattr(cfg.stage, stage)
         assert settings.batch == groups * settings.accumulate, line
-
-
-def _shapes_of_batch(cfg):
-  chunks, frames = cfg.data.chunks, cfg.film.frames_per_chunk
-  shapes = {
-    'latents': (1, chunks * frames, 60, 104, 16),
-    'text': (1, chunks, 512, 4096),
-    'mask': (1, chunks),
-  }
-  batch = {k: jax.ShapeDtypeStruct(s, jnp.float32) for k, s in shapes.items()}
-  return batch | {'shots': jax.ShapeDtypeStruct((1, chunks), jnp.int32)}
-
-
-STAGES = {
-  'base': {},
-  'base_bidirectional': {},
-  'cd': {},
-  'ode': {'init.method': 'ode', 'init.guidance': 6.0},
-  'dmd': {},
-  'gan': {'dmd.gan_weight': 0.01},
-  'tune': {'data.chunks': 80},
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', NAMES)
-@pytest.mark.parametrize('what', STAGES)
-def test_an_update_of_every_stage_traces_at_full_size(
-  name, what, monkeypatch, tmp_path
-):
-  stage = {'cd': 'init', 'ode': 'init', 'gan': 'dmd'}.get(what, what)
-  cfg = load(name, '' if 'base' in what else 'four', **STAGES[what])
-  words = np.zeros((1, cfg.text.words, cfg.text.features), np.float32)
-  stand_ins = {
-    'weights_path': lambda *args: tmp_path,
-    'latent_films': lambda cfg: [None],
-    'captions': lambda cfg: _Text(words),
-    'load_codec': lambda *args: (None, None),
-    'make_film_sampler': lambda *args: None,
-    'make_whole_film_sampler': lambda *args: None,
-  }
-  for module in (base_stage, initialisation, distillation, films):
-    for imported in stand_ins.keys() & vars(module).keys():
-      monkeypatch.setattr(module, imported, stand_ins[imported])
-  settings = getattr(cfg.stage, stage)
-  program = stages.find(stage).build(cfg, tmp_path)
-  if settings.lora.rank:
-    program = adapted(program, settings.lora)
-  mesh = make_mesh(resolve(tiny.get_config()).mesh, jax.devices()[:1])
-  init = make_init(
-    program.init_fn, program.optimizer_fn(settings), 0, program.ships
-  )
-  state = abstract_state(init, mesh)
-  frozen = {
-    key: jax.eval_shape(network.init_fn, jax.random.key(0))
-    for key, network in program.frozen.items()
-  }
-  given = {**frozen, 'ema': state.ema, 'step': state.step}
-  grads, _ = jax.eval_shape(
-    jax.grad(program.loss_fn, has_aux=True),
-    state.params,
-    _shapes_of_batch(cfg),
-    jax.random.key(0),
-    given,
-  )
-  assert jax.tree.structure(grads) == jax.tree.structure(state.params)
-  if stage == 'dmd' and name == 'wan_1_3b':
-    assert tree_lib.count(frozen['real']) == 14_288_491_584
-  if stage == 'tune':  # adapters of student and fake score
-    assert tree_lib.count(state.params) < tree_lib.count(params_of(cfg.dit)) / 2
 
 
 HOLOCINE = """[global caption] A harbour at dawn. This scene contains 3 shots.

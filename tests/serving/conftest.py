@@ -11,6 +11,7 @@ from cinejax.config import resolve
 from cinejax.directing.director import Director
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
+from cinejax.serving.studio import Studio
 from configs import tiny
 
 
@@ -84,3 +85,20 @@ def with_settings(director):
 def slow_paced(with_settings):
   """At 8 frames a second: it waits for its time on screen."""
   return with_settings(film={'fps': 8.0})
+
+
+@pytest.fixture(scope='session')
+def studio(director, tmp_path_factory):
+  studio = Studio(director, tmp_path_factory.mktemp('sessions'))
+  studio.start()
+  yield studio
+  assert studio.stop(10)
+
+
+@pytest.fixture
+def session(studio):
+  """A session that has not begun, closed in the end."""
+  name = studio.create(seed=5)['id']
+  yield name
+  if name in studio.registry.sessions:
+    studio.close(name)
