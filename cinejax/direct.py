@@ -52,7 +52,7 @@ _SHEET_ROWS = 120  # of a longer film, the first and last segments are shown
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines flags; not at import, so that commands can import each other."""
   flags.DEFINE_string(
     'weights', None, 'File or folder of the weights.', required=True
   )

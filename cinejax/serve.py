@@ -34,7 +34,7 @@ _CLOSE_SECS = 1.5  # to wait for clients to disconnect
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines flags; not at import, so that commands can import each other."""
   flags.DEFINE_string(
     'weights', None, 'File or folder of the weights; default: weights/NAME.'
   )

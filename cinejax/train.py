@@ -3,13 +3,13 @@
   python -m cinejax.train --config=configs/story.py --workdir=runs/story \\
     --config.data.films=runs/story/films
 
-Without films only the stage `codec` can be trained, which is what films are
-made with (--config.train.stages="('codec',)"; docs/training.md has the order).
-Finished stages are skipped and an interrupted one continues where it was, so
-the same command also resumes a run. Started once on every host with
---coordinator, it trains on the devices of all of them (launch/tpu_pod.sh,
-launch/gpu_node.sh). What it leaves in the workdir:
-config.json, a weights file for each stage, metrics/, samples/, checkpoints/.
+Without films only the stage `codec` can be trained, whose codec encodes them
+(--config.train.stages="('codec',)"; docs/training.md has the order). Finished
+stages are skipped and an interrupted stage continues from its newest
+checkpoint, so the same command also resumes a run. If it is started once on
+every host with --coordinator, it trains on the devices of all hosts
+(launch/tpu_pod.sh, launch/gpu_node.sh). It writes to the workdir: config.json,
+a weights file for each stage, metrics/, samples/ and checkpoints/.
 """
 
 import jax
@@ -23,19 +23,21 @@ from cinejax.training.stop import Stopped
 
 
 def define_flags() -> None:
-  """Not at import, so that one process can import several commands."""
+  """Defines flags; not at import, so that commands can import each other."""
   flags.DEFINE_string('workdir', None, 'Folder of the run.', required=True)
   flags.DEFINE_string(
-    'profile', '', 'FIRST:LAST, updates of each stage to trace, such as 10:12.'
+    'profile',
+    '',
+    'FIRST:LAST, updates of each stage to trace, such as 10:12.',
   )
   flags.DEFINE_string(
     'coordinator',
     '',
-    'HOST:PORT of the first of several processes; auto: as Cloud TPU or Slurm '
-    'say; default: this process is alone.',
+    'HOST:PORT of the first of several processes; auto: found from Cloud TPU '
+    'or Slurm; default: there is one process.',
   )
-  flags.DEFINE_integer('processes', None, 'How many there are.')
-  flags.DEFINE_integer('process', None, 'Which this one is, from 0.')
+  flags.DEFINE_integer('processes', None, 'Number of processes.')
+  flags.DEFINE_integer('process', None, 'Number of this process, from 0.')
 
 
 def main() -> None:
@@ -48,11 +50,11 @@ def main() -> None:
 
 
 def join() -> None:
-  """Makes this process one of those of --coordinator."""
+  """Connects this process to the others, if --coordinator is given."""
   args = flags.FLAGS
   if not args.coordinator:
     return
-  # between processes on CPUs; other devices bring their own
+  # communication between processes on CPUs; other devices have their own
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
   if args.coordinator == 'auto':
     jax.distributed.initialize()

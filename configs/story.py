@@ -19,7 +19,7 @@ Runbook, from the root of the repository:
     --weights=runs/four/dmd.safetensors --screenplay=screenplays/demo.json \
     --config.train.codec_weights=runs/story --out=runs/four/film
 
-3. The same student on long films, of which it sees windows (stage tune):
+3. The stage tune trains the same student on windows of long films:
 
   python -m data_prep.story --config=configs/story.py --kind=long --seed=1 \
     --films=512 --weights=weights/story/codec.safetensors --out=runs/long
@@ -30,8 +30,8 @@ Runbook, from the root of the repository:
     --config.train.base_weights=runs/story/base.safetensors \
     --config.train.dmd_weights=runs/four/dmd.safetensors
 
-4. A base that reads what each frame does from actions beside the prompt,
-`Ada is in the forest, wide shot [left|left|jump]`, on films that say so:
+4. A base that also reads an action for each latent frame, such as `Ada is in
+the forest, wide shot [left|left|jump]`, from films whose prompts have actions:
 
   python -m data_prep.story --config=configs/story.py:steered --steered \
     --weights=weights/story/codec.safetensors --out=runs/steered/films
@@ -41,26 +41,26 @@ Runbook, from the root of the repository:
     --config.train.base_weights=weights/story/base.safetensors \
     --config.data.films=runs/steered/films
 
-It begins as the base that ships, which knows no actions; without base_weights,
-from nothing. With `[…]` in a screenplay `cinejax.direct` takes it as in 2, from
-runs/steered/base.safetensors.
+It starts from the base that ships, which knows no actions, or without
+base_weights from random weights. `cinejax.direct` rolls it out as in 2, with
+--weights=runs/steered/base.safetensors and a screenplay that has actions.
 
-5. A base that remembers, by a curriculum of films that are made as they are
-asked for (no data set; `_teach_to_remember` below has its phases):
+5. A curriculum teaches a base to remember. It needs no data set, because its
+films are rendered while it trains; `_teach_to_remember` below has its phases:
 
   python -m cinejax.train --config=configs/story.py:curriculum \
     --workdir=runs/base --config.train.stages="('base',)" \
     --config.train.codec_weights=weights/story/codec.safetensors
 
-from nothing, or with --config.train.base_weights=FILE from weights that are
-there. It can be interrupted anywhere; the same command goes on from there.
-`:curriculum_large` is the same for an accelerator, which needs more films an
-update to be busy, and --config.data.workers=N processes to cast them.
+It starts from random weights, or with --config.train.base_weights=FILE from
+those of a file. It can be interrupted at any time, and the same command
+continues it. `:curriculum_large` has more films in an update, to keep an
+accelerator busy; --config.data.workers=N processes then cast them.
 
-6. A base of one latent frame a chunk, `:frame`, likewise: its films without
-`--steered`, both of that config. Its students `:frame_two` and `:frame_one`,
-which take four steps for a film's first frame, as in 2, from its films and
-weights.
+6. A base whose chunks have one latent frame, `:frame`, is made as in 4, with
+films of that config and without `--steered`. Its students `:frame_two` and
+`:frame_one` take four steps for the first frame of a film, and are made as in
+2 from the films and weights of `:frame`.
 """
 
 from ml_collections import ConfigDict

@@ -99,7 +99,7 @@ steps = {
 }
 (step,) = steps
 assert (workdir / 'stop/checkpoints/base' / step).is_dir(), step
-print(f'stop: one process was told, both saved update {step} and exited 0')
+print(f'stop: one process was stopped, both saved update {step} and exited 0')
 CHECK
 }
 
@@ -146,7 +146,7 @@ for row in rows[:begun]:  # done twice: two processes equal one
 consumed = [surviving[step]['films_consumed'] for step in sorted(surviving)]
 assert consumed == [8 * (i + 1) for i in range(int(steps))], consumed
 print(
-  f'{stage}: one process went on from update {first} and did {first} to {last} '
+  f'{stage}: one process continued from update {first} and did {first} to {last} '
   f'again, the same to 1e-5; in the surviving run each of {consumed[-1]} '
   'indices occurs once'
 )

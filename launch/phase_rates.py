@@ -31,7 +31,7 @@ def steps_of_phases(
   trial: int,
   shares: list[float],
 ) -> tuple[int, ...]:
-  """At least one update for each phase."""
+  """The updates of each phase, at least one."""
   steps = []
   for phase, share in enumerate(shares):
     rates = [

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Trains the story world from nothing: codec, films, base and students.
+# Trains every network of the story world from random weights, in the order
+# codec, base and students, and renders the films that they are trained on.
 #
 #   bash launch/story.sh DIR [--config.KEY=VALUE...]
 #
@@ -25,7 +26,8 @@ films="${STORY_FILMS:-65536}" long="${STORY_LONG_FILMS:-2048}"
 weights="$dir/weights"
 mkdir -p "$weights"
 
-# Makes DIR/weights/$2 by training stage $1 of config $3, with flags.
+# Trains stage $1 of config $3, with further flags, and copies its weights to
+# DIR/weights/$2.safetensors.
 train() {
   local stage="$1" name="$2" config="$3" run="$dir/$2"
   shift 3
@@ -34,8 +36,8 @@ train() {
   fi
   python -m cinejax.train --config="$config" --workdir="$run" \
     --config.train.codec_weights="${codec:-}" "$@"
-  if [ ! -e "$run/$stage.safetensors" ]; then # SIGTERM, Ctrl-C: saved
-    echo "$name is not trained yet; the same line goes on from there" >&2
+  if [ ! -e "$run/$stage.safetensors" ]; then # stopped by a signal, and saved
+    echo "$name is not trained yet; the same command continues its training" >&2
     exit 130
   fi
   cp "$run/$stage.safetensors" "$weights/.$name.part"
@@ -56,7 +58,7 @@ write_films --out="$dir/long" --films="$long" --kind=long --seed=1
 train init init configs/story.py:four --config.train.stages="('init',)" \
   --config.train.base_weights="$weights/base.safetensors" \
   --config.data.films="$dir/films" "$@"
-before=init # each student begins as the one of more steps
+before=init # each student starts from the one with more steps
 for student in four two one; do
   train dmd "short_$student" "configs/story.py:$student" \
     --config.train.stages="('dmd',)" \

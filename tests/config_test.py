@@ -39,7 +39,7 @@ def test_a_bank_too_small_is_refused():
 
 
 @pytest.mark.parametrize(
-  ('section', 'changes', 'told'),
+  ('section', 'changes', 'sentence'),
   [
     ('memory', {'scope': 'shared', 'route_layer': 2}, 'route_layer is 2'),
     ('rollout', {'first_steps': 4}, 'first_steps is 4, which is for few_step'),
@@ -47,10 +47,10 @@ def test_a_bank_too_small_is_refused():
     ('serving', {'film_chunks': 20_000}, 'film_chunks is 20000'),
   ],
 )
-def test_what_would_be_ignored_is_a_sentence(section, changes, told):
+def test_what_would_be_ignored_is_a_sentence(section, changes, sentence):
   config = tiny.get_config()
   config[section].update(changes)
-  with pytest.raises(UserError, match=told):
+  with pytest.raises(UserError, match=sentence):
     config_lib.resolve(config)
 
 
@@ -136,13 +136,14 @@ def test_every_number_states_a_rule():
 
 
 @pytest.mark.parametrize(
-  ('kind', 'told'), [('minutes', ''), ('train', 'must be one of eval, long')]
+  ('kind', 'sentence'),
+  [('minutes', ''), ('train', 'must be one of eval, long')],
 )
-def test_films_to_evaluate_are_none_that_train(kind, told):
+def test_films_to_evaluate_are_none_that_train(kind, sentence):
   config = tiny.get_config()
   config.eval.kind = kind
-  if told:
-    with pytest.raises(UserError, match=told):
+  if sentence:
+    with pytest.raises(UserError, match=sentence):
       config_lib.resolve(config)
   else:
     config_lib.resolve(config)

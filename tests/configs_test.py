@@ -124,7 +124,7 @@ def test_a_point_takes_a_step(name, point, monkeypatch, tmp_path):
 
 
 def _essence(cfg):
-  """Without what a step hardly depends on, so that fewer are traced."""
+  """`cfg` without what a step hardly depends on: fewer steps are traced."""
   return dataclasses.replace(
     cfg,
     name='',

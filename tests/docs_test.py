@@ -189,7 +189,7 @@ def test_a_page_begins_with_a_command(page):
 
 @pytest.mark.parametrize('page', PAGES)
 def test_definitions_that_are_named_are_there(page):
-  """As in: `make_codec` in `cinejax/models/codec/select.py`."""
+  """Checks phrases like `make_codec` in `cinejax/models/codec/select.py`."""
   text = re.sub(r'\s+', ' ', read(page))
   named = r'`([A-Za-z_]\w*)`(?: and `([A-Za-z_]\w*)`)? (?:in|of) `([\w/]+\.py)`'
   for *names, path in re.findall(named, text):

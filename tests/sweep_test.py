@@ -235,7 +235,7 @@ def test_an_interrupted_sweep_continues(tmp_path):
     .read_text()
     .splitlines()
   ]
-  assert rows.count(5) == 1, 'the training began anew'
+  assert rows.count(5) == 1, 'the training started again'
   table = json.loads((workdir / 'table.json').read_text())
   assert table['table']['rate0.01']['codec psnr']['mean'] > 10
   assert list(table['table']) == ['rate0.01', 'rate0.001']

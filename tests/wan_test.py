@@ -38,7 +38,7 @@ CHUNK = ChunkInput(
 
 
 def programs_of(cfg):
-  """Without weights, and without a text encoder."""
+  """The programs of `cfg`, without weights and without a text encoder."""
   return RolloutPrograms(cfg, text_encoder=zero_text(cfg))
 
 

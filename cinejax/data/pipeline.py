@@ -1,8 +1,8 @@
-"""From a source of examples to the batches of one process.
+"""Makes the batches of one process from a source of examples.
 
 The order of films is one infinite sequence, fixed by source and seed:
 
-  source -> shuffle (anew in each epoch) -> repeat                         (1)
+  source -> shuffle (again in each epoch) -> repeat                         (1)
 
 An update after `consumed` films takes the films [consumed, consumed + batch) of
 (1), and process p of n takes the p-th of n equal parts. So the number of films

@@ -13,7 +13,7 @@ from cinejax.film.directions import Directions
 def directions(cut_prefix: str, check: Callable[[str], None]) -> Directions:
   """The directions of standard input.
 
-  At a terminal the film goes on while nobody types, and a faulty line is
+  At a terminal the film continues while nobody types, and a faulty line is
   reported and skipped. A pipe is read as its lines are used up, so that the
   same lines always generate the same film; a faulty line ends it.
 

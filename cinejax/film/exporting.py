@@ -69,7 +69,7 @@ def _shotstream(film: Film, chunk_secs: float) -> str:
   shared, prompts = _prompts(film)
   lengths = [_secs(one, chunk_secs) * FPS for one in film.segments]
   document = {'sample_id': film.title or '0', 'global_caption': shared}
-  # Frames are of the form 4 n + 1.
+  # The number of frames is 4 n + 1.
   frames = [4 * max(1, round((length - 1) / 4)) + 1 for length in lengths]
   document['frames_per_shot'] = frames
   shots = {f'shot{i}': prompt for i, prompt in enumerate(prompts, 1)}

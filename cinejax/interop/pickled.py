@@ -86,7 +86,7 @@ def read_torch(path: str | os.PathLike) -> dict[str, Any]:
 def _broken(path: pathlib.Path, reason: Any) -> UserError:
   return UserError(
     f'{path} is not a whole checkpoint of PyTorch 1.6 or later ({reason}); '
-    'fetch it again, or save it anew'
+    'download it, or save it, again'
   )
 
 

@@ -49,7 +49,7 @@ class TextConfig:
 
   @property
   def rows(self) -> int:
-    """Of a caption: W, and F more where actions are read."""
+    """The tokens of a caption: W, and F more where actions are read."""
     return self.words + (self.frames if self.actions else 0)
 
 

@@ -127,7 +127,7 @@ class Routing:
   """The routing inputs that all layers of one pass share."""
 
   view: router.View
-  decide: jax.Array  # bool: route anew; else take the given ranks
+  decide: jax.Array  # bool: route; else take the given ranks
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)

@@ -62,8 +62,8 @@ class Passes:
   ) -> PassOutput:
     """Runs each branch, and applies guidance if there are two.
 
-    Where `decide` is False, `ranks` are taken instead of routing anew; they may
-    be None where it is True.
+    Where `decide` is False, `ranks` are taken instead of routing again; they
+    may be None where it is True.
     """
     c = self.denoise_fn(
       params,

@@ -15,7 +15,7 @@ from cinejax.models.config import DiTConfig
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class ChunkInput:
-  """What the next chunk shall be; it may be decided while the film is made."""
+  """What the next chunk should show; it may be decided during the rollout."""
 
   text_BWD: jax.Array  # float32, the encoded prompt
   cut_B: jax.Array  # bool, whether the chunk opens a new shot

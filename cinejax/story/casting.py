@@ -253,7 +253,7 @@ def _returns(shots: list[staging.Shot], least: int) -> list[int]:
 
 
 def _away(shots: list[staging.Shot]) -> list[int]:
-  """For each shot, the chunks that its character was absent; -1 at first."""
+  """The chunks that each shot's character was absent; -1 at first."""
   last: dict[int, int] = {}
   start, away = 0, []
   for shot in shots:

@@ -68,7 +68,7 @@ def steered_prompts(
 def _travels(offset_T: np.ndarray) -> np.ndarray:
   """Whether the camera travels from each frame to the next.
 
-  At a cut, where the offset starts anew, the answer is that of the frame
+  At a cut, where the offset starts again, the answer is that of the frame
   before.
   """
   step_T = np.append(np.diff(offset_T), -1.0)

@@ -5,7 +5,7 @@ A prompt names a character, but not its appearance:
   Ada runs right in the forest, wide shot
   Ben jumps on the beach, close shot, panning
 
-Appearances (hue x shape x pattern) are drawn anew for every film, so that a
+Appearances (hue x shape x pattern) are drawn again for every film, so that a
 model that draws a returning character right must remember it.
 """
 

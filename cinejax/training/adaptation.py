@@ -3,7 +3,7 @@
 The networks that a program starts from are frozen. For each of them an adapter
 (models/lora.py) is trained, averaged and saved in checkpoints. The loss gets a
 network together with its adapter, and treats them as a network. Samples and
-weights files are of the network with the averaged adapter merged.
+weights files hold the network with the averaged adapter merged.
 """
 
 import dataclasses

@@ -88,7 +88,7 @@ def make_whole_film_sampler(
   codec: Codec,
   codec_params: Params,
 ) -> SampleFn:
-  """As `make_film_sampler`, for a bidirectional base: all chunks at once."""
+  """Like `make_film_sampler`, for a bidirectional base: all chunks at once."""
   film_codec = FilmCodec(_without_mesh(cfg), codec, codec_params)
   frames = cfg.film.frames_per_chunk
   times = euler_grid(cfg.rollout.steps, cfg.diffusion.shift)

@@ -74,7 +74,7 @@ def test_a_rollout_at_the_peak_takes_what_its_steps_do(director, monkeypatch):
   one = peak(steps=1, first_steps=0)
   # a step more, of 1 + 1 passes: the commit is one
   assert two / one == pytest.approx(3 / 2, rel=0.02)
-  # of all devices here two share it, where they are told to
+  # two of the devices here share a film if the mesh says so
   assert peak(sequence=2, steps=1, first_steps=0) == one / 2
 
 

@@ -41,9 +41,9 @@ def _stage():
 
 
 def test_a_key_has_the_comment_beside_or_above_it():
-  told = key_comments(SOURCE)
-  assert {key: comment_of(key, told) for key in told} == told
-  assert told == {
+  comments = key_comments(SOURCE)
+  assert {key: comment_of(key, comments) for key in comments} == comments
+  assert comments == {
     'name': 'of the whole',
     'film': 'frames',
     'film.fps': 'frames',
@@ -55,9 +55,9 @@ def test_a_key_has_the_comment_beside_or_above_it():
     'stage.*.steps': 'updates',
     'stage.*.lora.rank': 'of adapters',
   }
-  assert comment_of('stage.base.lora.rank', told) == 'of adapters'
-  assert comment_of('stage.base.steps', told) == 'updates'
-  assert comment_of('film.prefix', told) == ''
+  assert comment_of('stage.base.lora.rank', comments) == 'of adapters'
+  assert comment_of('stage.base.steps', comments) == 'updates'
+  assert comment_of('film.prefix', comments) == ''
 
 
 def test_every_key_of_the_base_config_has_a_comment():

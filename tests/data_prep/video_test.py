@@ -128,7 +128,7 @@ def test_a_rerun_keeps_what_is_done(folder, task, monkeypatch):
   entries = {entry['file']: entry for entry in video.run(task, found)}
   assert not {'good.mp4', 'long.mp4'} & set(seen)
   assert entries['good.mp4']['status'] == 'kept'
-  assert entries['good.mp4']['cuts'] == [30]  # as told the first time
+  assert entries['good.mp4']['cuts'] == [30]  # as detected the first time
   assert entries['empty.mp4']['status'] == 'written'
   assert len(LatentFilms(task.out)) == before + entries['empty.mp4']['films']
 

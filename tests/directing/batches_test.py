@@ -50,7 +50,7 @@ def prompts(name):
 
 @pytest.fixture(scope='module')
 def made(director):
-  """Of both films: pixels, latents, and what each chunk routed."""
+  """Returns pixels, latents and the routed frames of both films."""
   films = [prompts('a'), batches.hold_last_prompt(prompts('b'), 7)]
   chunks = [director.chunk_input(pair) for pair in zip(*films, strict=True)]
   state = director.begin(SEEDS.values())

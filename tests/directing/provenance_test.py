@@ -39,18 +39,18 @@ def test_a_student_of_two_steps_in_four(stage, capsys):
   provenance.check(two, _archive(two, stage))
   assert capsys.readouterr().err == ''
   provenance.check(four, _archive(two, stage))
-  told = capsys.readouterr().err
-  assert told.count('\n') == 1
-  assert f'by the stage {stage} with config.rollout.steps=2' in told
-  assert 'this config has config.rollout.steps=4' in told
+  note = capsys.readouterr().err
+  assert note.count('\n') == 1
+  assert f'by the stage {stage} with config.rollout.steps=2' in note
+  assert 'this config has config.rollout.steps=4' in note
 
 
 def test_a_student_as_a_base_and_a_base_as_a_student():
   base, student = resolve(tiny.get_config()), _student(2)
-  told = provenance.difference(base, _archive(student, 'dmd'))
-  assert 'sampler=few_step, config.rollout.steps=2, and this' in told
-  told = provenance.difference(student, _archive(base, 'base'))
-  assert 'has config.rollout.sampler=few_step' in told
+  note = provenance.difference(base, _archive(student, 'dmd'))
+  assert 'sampler=few_step, config.rollout.steps=2, and this' in note
+  note = provenance.difference(student, _archive(base, 'base'))
+  assert 'has config.rollout.sampler=few_step' in note
   # all stages may be trained with the config of the student
   assert not provenance.difference(base, _archive(student, 'base'))
 
@@ -66,8 +66,8 @@ def test_a_student_as_a_base_and_a_base_as_a_student():
 )
 def test_other_settings(key, value):
   cfg = resolve(tiny.get_config())
-  told = provenance.difference(cfg, _archive(cfg, 'base', **{key: value}))
-  assert f'config.{key.replace("__", ".")}={value}, and this' in told
+  note = provenance.difference(cfg, _archive(cfg, 'base', **{key: value}))
+  assert f'config.{key.replace("__", ".")}={value}, and this' in note
 
 
 def test_other_chunks_are_refused():

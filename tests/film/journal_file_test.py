@@ -28,7 +28,7 @@ def test_every_beginning_of_a_file_holds_its_whole_lines(tmp_path):
     count = sum(end <= size for end in ends)
     assert text.records == RECORDS[:count]
     assert text.length + text.dropped == size
-    if count:  # and the file goes on after them
+    if count:  # and the file continues after them
       JournalFile(path, text.length).append([{'next': True}])
       again = journal_file.read(path)
       assert again.records == [*RECORDS[:count], {'next': True}]

@@ -95,9 +95,9 @@ def test_what_is_not_applied_is_counted_and_named(leaves, tmp_path, capsys):
   np.testing.assert_allclose(
     _weight(made), _weight(leaves) + change, rtol=1e-5, atol=1e-5
   )
-  told = capsys.readouterr().err
-  assert '3 of 4 changes are not applied' in told
-  assert 'blocks.1.cross_attn.k_img (weight), img_emb.proj.1 (weight)' in told
+  note = capsys.readouterr().err
+  assert '3 of 4 changes are not applied' in note
+  assert 'blocks.1.cross_attn.k_img (weight), img_emb.proj.1 (weight)' in note
 
 
 def test_a_strength_stands_behind_a_file(tmp_path):

@@ -98,20 +98,20 @@ def test_torchaos_flat_names(tmp_path):
 
 
 def test_comfys_description_of_a_layer(tmp_path):
-  def layer(**told):
-    text = np.frombuffer(json.dumps(told).encode(), np.uint8)
+  def layer(**settings):
+    text = np.frombuffer(json.dumps(settings).encode(), np.uint8)
     one = np.full((), 2, np.float32)
     return {'x.weight': stored, 'x.weight_scale': one, 'x.comfy_quant': text}
 
   stored = _stored(E4M3)
   found = _opened(tmp_path, layer(format='float8_e4m3fn'))
   _check(found['x.weight'], 2 * stored.astype(np.float32))
-  for told, kind in (
+  for settings, kind in (
     ({'format': 'nvfp4'}, 'nvfp4'),
     ({'format': 'int8_tensorwise', 'convrot': True}, 'with rotations'),
   ):
     with pytest.raises(UserError, match=f'{kind} .*which is not read'):
-      _opened(tmp_path, layer(**told))
+      _opened(tmp_path, layer(**settings))
   with pytest.raises(UserError, match='no description of a quantization'):
     _opened(tmp_path, layer(other=1))
 

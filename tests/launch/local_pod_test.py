@@ -1,4 +1,4 @@
-"""launch/local_pod.sh: two processes; one is told to stop, or is killed."""
+"""launch/local_pod.sh: two processes; one is stopped or killed."""
 
 import os
 import pathlib
@@ -24,17 +24,17 @@ def run(folder):
 
 def test_a_folder_of_others_is_not_emptied(tmp_path):
   (tmp_path / 'film.mp4').touch()
-  told = run(tmp_path)
-  assert told.returncode == 2
-  assert told.stderr.startswith(f'error: {tmp_path} holds something else')
+  done = run(tmp_path)
+  assert done.returncode == 2
+  assert done.stderr.startswith(f'error: {tmp_path} holds something else')
   assert [path.name for path in tmp_path.iterdir()] == ['film.mp4']
 
 
 @pytest.mark.slow
 def test_two_processes_one_is_told_or_killed_and_one_goes_on(tmp_path):
-  told = run(tmp_path / 'run')
-  assert told.returncode == 0, told.stdout + told.stderr
-  assert 'stop: one process was told, both saved update' in told.stdout
+  done = run(tmp_path / 'run')
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert 'stop: one process was stopped, both saved update' in done.stdout
   for stage in ('base', 'dmd'):
-    assert f'{stage}: one process went on from update' in told.stdout
-  assert told.stdout.count('each of 320 indices occurs once') == 2
+    assert f'{stage}: one process continued from update' in done.stdout
+  assert done.stdout.count('each of 320 indices occurs once') == 2

@@ -138,7 +138,7 @@ def test_the_mask_of_a_film_by_blocks_is_the_mask():
   'name', [pytest.param('xla', marks=pytest.mark.slow), 'cudnn']
 )
 def test_half_precision_is_near_float32(name):
-  """In a process that may use a GPU, which this one may not."""
+  """Runs in another process, because this one may not use a GPU."""
   if name == 'cudnn' and not any(map(importlib.util.find_spec, PLUGINS)):
     pytest.skip('JAX for NVIDIA is not installed')
   env = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': ''}

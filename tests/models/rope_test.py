@@ -34,7 +34,7 @@ def test_a_token_at_the_origin_is_not_rotated():
 
 
 def test_each_axis_rotates_its_own_features():
-  """In the order time, rows, columns; a frame's tokens are row by row."""
+  """The order is time, rows, columns; a frame's tokens are row by row."""
   angle = rope.angles(jnp.array([3]), ROWS, COLUMNS, FEATURES)
   assert angle.shape == (ROWS * COLUMNS, FEATURES // 2)
   time, rows, columns = np.split(angle, (4, 6), 1)

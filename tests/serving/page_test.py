@@ -182,7 +182,7 @@ def test_it_can_be_used_by_keyboard_and_ear(page, url):
   page.evaluate('document.activeElement.blur()')
   page.keyboard.press('/')
   assert page.evaluate('document.activeElement.id') == 'prompt'
-  # a button that has the focus keeps it when the strip is drawn anew
+  # a button that has the focus keeps it when the strip is drawn again
   page.focus('#strip .reuse')
   name = page.evaluate('location.hash').removeprefix('#')
   direction = {'do': 'prompt', 'prompt': PROMPTS[1], 'cut': True}

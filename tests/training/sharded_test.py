@@ -72,7 +72,7 @@ def run(name, cfg, devices):
 
 
 def difference(many, one):
-  """Of two trees, relative to the norm of `one`."""
+  """The difference of two trees, relative to the norm of `one`."""
   many, one = jax.device_get((many, one))
   apart = jax.tree.map(np.subtract, many, one)
   return float(optax.tree.norm(apart) / optax.tree.norm(one))

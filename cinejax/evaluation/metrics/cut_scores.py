@@ -33,7 +33,7 @@ class ShotScore:
 
   @property
   def sca(self) -> float:
-    """In (0, 1], eq. (2)."""
+    """Eq. (2), in (0, 1]."""
     return math.exp(-self.nsd)
 
   @property

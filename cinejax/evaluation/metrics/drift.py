@@ -1,4 +1,4 @@
-"""Whether films get worse as they go on.
+"""Measures whether films get worse towards their end.
 
 Each metric is sampled along a film, once per segment: (seconds at which the
 segment starts, value in the segment). Two summaries follow:

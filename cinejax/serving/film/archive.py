@@ -35,7 +35,7 @@ _NAME = re.compile('[0-9a-f]{16}')  # as session.py makes them
 class SavedSession(NamedTuple):
   """A session as it was saved."""
 
-  film: Film  # the journal, which may go on after the finished chunks
+  film: Film  # the journal, which may continue after the finished chunks
   finished: Film | None  # the journal of the state; None: there is no state
   snapshot: Snapshot | None
   latents: Sequence[np.ndarray]  # [F, Y, X, C] of each chunk

@@ -160,7 +160,7 @@ class LiveFilm:
 
   def frames(self) -> Iterator[np.ndarray]:
     """Decodes the film so far again: uint8 [Y, X, 3] of each pixel frame."""
-    latents = self.spool.latents()  # at once, because the film may go on
+    latents = self.spool.latents()  # at once, because the film may continue
     videos = self._director.decode(jnp.asarray(z)[None] for z in latents)
     return itertools.chain.from_iterable(video[0] for video in videos)
 
