@@ -5,7 +5,6 @@ import sys
 import types
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,10 +14,8 @@ from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.film import media, screenplay
 from cinejax.film.timeline import Timeline
-from cinejax.interop.tensors import save_tree
-from cinejax.models import denoiser
-from cinejax.models.codec.select import make_codec
 from configs import tiny
+from tests.networks import save_networks
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = (
@@ -37,10 +34,7 @@ def cfg():
 @pytest.fixture(scope='module')
 def weights(cfg, tmp_path_factory):
   path = tmp_path_factory.mktemp('weights')
-  params = denoiser.init_params(cfg.dit, jax.random.key(0))
-  save_tree(path / 'base.safetensors', params, {})
-  codec = jax.jit(make_codec(cfg.codec).init)(jax.random.key(1))
-  save_tree(path / 'codec.safetensors', codec, {})
+  save_networks(cfg, path)
   return path
 
 

@@ -2,8 +2,11 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
 
 from cinejax.config import Config
 from cinejax.interop.tensors import save_tree
@@ -27,6 +30,22 @@ def _drawn(dit: DiTConfig) -> tuple[list[jax.Array], jax.tree_util.PyTreeDef]:
     for x, key in zip(leaves, keys, strict=True)
   ]
   return drawn, tree
+
+
+def with_random_head(params: denoiser.Params, scale: float) -> denoiser.Params:
+  """`params` with another head: a new one is 0, and so is what follows it."""
+  shape = params['head']['kernel'].shape
+  kernel = scale * jax.random.normal(jax.random.key(1), shape)
+  return params | {'head': params['head'] | {'kernel': kernel}}
+
+
+def numpy_params(init_fn: Callable[[jax.Array], Any]) -> Any:
+  """Parameters of the right shapes, for less than their init compiles."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda leaf: 0.2 * rng.random(leaf.shape, np.float32) - 0.05,
+    jax.eval_shape(init_fn, jax.random.key(0)),
+  )
 
 
 def save_networks(cfg: Config, folder: pathlib.Path, seed: int = 0) -> None:

@@ -9,8 +9,6 @@ import time
 import urllib.error
 import urllib.request
 
-import jax
-import numpy as np
 import pytest
 
 from cinejax import serve
@@ -20,6 +18,7 @@ from cinejax.interop.tensors import save_tree
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from configs import tiny
+from tests.networks import numpy_params
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs' / 'serving.md'
@@ -55,14 +54,10 @@ def test_mistakes_are_one_sentence(
 def _weights(path):
   config = tiny.get_config()
   config.dit.layers = 1
-  cfg, rng = resolve(config), np.random.default_rng(0)
+  cfg = resolve(config)
 
   def save(name, init_fn):
-    shapes = jax.eval_shape(init_fn, jax.random.key(0))
-    params = jax.tree.map(
-      lambda leaf: 0.2 * rng.random(leaf.shape, np.float32) - 0.05, shapes
-    )
-    save_tree(path / f'{name}.safetensors', params, {})
+    save_tree(path / f'{name}.safetensors', numpy_params(init_fn), {})
 
   save('base', lambda key: denoiser.init_params(cfg.dit, key))
   save('codec', make_codec(cfg.codec).init)

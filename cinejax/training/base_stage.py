@@ -8,6 +8,7 @@ name a base by its kind, `causal` or `bidirectional`.
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 from cinejax.config import Config
 from cinejax.diffusion.config import DiffusionConfig
@@ -97,19 +98,17 @@ def _build(cfg: Config, workdir: pathlib.Path, kind: str) -> Program:
   return dataclasses.replace(program, sample_fn=sample_fn)
 
 
-CAUSAL = Stage(
-  'base',
-  consumes=lambda cfg: ('codec',),
-  describe=functools.partial(_describe, kind='causal'),
-  build=functools.partial(_build, kind='causal'),
-  weights_key='base_weights',
-  copies=lambda cfg: cfg.diffusion.copies,
-)
-BIDIRECTIONAL = Stage(
-  'base_bidirectional',
-  consumes=lambda cfg: ('codec',),
-  describe=functools.partial(_describe, kind='bidirectional'),
-  build=functools.partial(_build, kind='bidirectional'),
-  weights_key='base_bidirectional_weights',
-)
+def _stage(name: str, kind: str, **fields: Any) -> Stage:
+  return Stage(
+    name,
+    consumes=lambda cfg: ('codec',),
+    describe=functools.partial(_describe, kind=kind),
+    build=functools.partial(_build, kind=kind),
+    weights_key=f'{name}_weights',
+    **fields,
+  )
+
+
+CAUSAL = _stage('base', 'causal', copies=lambda cfg: cfg.diffusion.copies)
+BIDIRECTIONAL = _stage('base_bidirectional', 'bidirectional')
 BASES = {'causal': CAUSAL, 'bidirectional': BIDIRECTIONAL}

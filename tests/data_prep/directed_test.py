@@ -15,6 +15,7 @@ from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from configs import tiny
 from data_prep import directed
+from tests.networks import with_random_head
 
 
 @pytest.fixture(scope='module')
@@ -25,8 +26,7 @@ def director():
   config.seed = 7
   cfg = resolve(config)
   params = denoiser.init_params(cfg.dit, jax.random.key(0))
-  shape = params['head']['kernel'].shape  # zero when fresh
-  params['head']['kernel'] = 0.1 * jax.random.normal(jax.random.key(1), shape)
+  params = with_random_head(params, 0.1)
   codec = make_codec(cfg.codec)
   return Director(cfg, codec, codec.init(jax.random.key(2)), params)
 

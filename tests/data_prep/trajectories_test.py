@@ -27,6 +27,7 @@ from cinejax.training import (
 from configs import tiny
 from data_prep import films as films_lib
 from data_prep import trajectories
+from tests.networks import with_random_head
 
 
 def settings(changes=(), **init):
@@ -66,8 +67,7 @@ def films(cfg):
 def weights(cfg, tmp_path_factory):
   """Weights of a network whose head is not zero."""
   params = denoiser.init_params(cfg.dit, jax.random.key(0))
-  shape = params['head']['kernel'].shape
-  params['head']['kernel'] = 0.1 * jax.random.normal(jax.random.key(1), shape)
+  params = with_random_head(params, 0.1)
   folder = tmp_path_factory.mktemp('weights')
   for name in ('base', 'base_bidirectional'):
     save_tree(folder / f'{name}.safetensors', params, {})

@@ -1,11 +1,9 @@
-import errno
-import os
-
 import pytest
 
 from cinejax.core.errors import UserError
 from cinejax.film import journal_file
 from cinejax.film.journal_file import JournalFile
+from tests.disks import full_disks
 
 RECORDS = [{'film': 1, 'seed': 3}, {'say': 'Zoë\n'}, {'chunk': 0}]
 
@@ -47,16 +45,10 @@ def test_a_line_of_something_else_is_an_error(tmp_path):
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
   path = tmp_path / 'film.journal'
   _write(path, RECORDS[:2])
-  file, write = JournalFile(path, path.stat().st_size), os.pwrite
-
-  def fail(*_):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-  for full in (fail, lambda file, data, at: write(file, data[:5], at)):
-    with monkeypatch.context() as patch:
-      patch.setattr(os, 'pwrite', full)
-      with pytest.raises(UserError, match='cannot be written: No space left'):
-        file.append(RECORDS[2:])
+  file = JournalFile(path, path.stat().st_size)
+  for _ in full_disks(monkeypatch):
+    with pytest.raises(UserError, match='cannot be written: No space left'):
+      file.append(RECORDS[2:])
     assert journal_file.read(path).records == RECORDS[:2]
   file.append(RECORDS[2:])
   assert journal_file.read(path).records == RECORDS

@@ -5,48 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.memory import bank as bank_lib
-from cinejax.memory import evict
-
-LAYERS, BATCH, SLOTS, TOKENS, HEADS, FEATURES = 2, 2, 8, 3, 2, 4
-FRAMES, WINDOW = 2, 4
-
-
-def _empty(storage='compute'):
-  return bank_lib.empty(
-    layers=LAYERS,
-    batch=BATCH,
-    frames=SLOTS,
-    tokens=TOKENS,
-    heads=HEADS,
-    features=FEATURES,
-    dtype=jnp.float32,
-    storage=storage,
-  )
-
-
-def _chunk(seed):
-  shape = (LAYERS, BATCH, FRAMES, TOKENS, HEADS, FEATURES)
-  return jax.random.normal(jax.random.key(seed), shape)
-
-
-def _add(bank, start, k):
-  start_B = jnp.full(BATCH, start)
-  slot_BF = evict.choose_slots(
-    bank, start_B, frames=FRAMES, window=WINDOW, evict='oldest'
-  )
-  bank = bank_lib.reserve(bank, slot_BF, start_B, jnp.zeros(BATCH, jnp.int32))
-  return bank_lib.write(bank, start_B, k, 2 * k)
-
-
-def _filled(chunks):
-  bank = _empty()
-  for i in range(chunks):
-    bank = _add(bank, i * FRAMES, _chunk(i))
-  return bank
+from tests.memory.banks import (
+  BATCH,
+  FRAMES,
+  add,
+  empty,
+  filled,
+  random_chunk,
+)
 
 
 def test_what_is_written_can_be_read():
-  bank, k = _filled(2), _chunk(1)
+  bank, k = filled(2), random_chunk(1)
   slot = int(jnp.argmax(bank.frame_BE[0] == 3))
   np.testing.assert_array_equal(bank.memory.key.data[:, 0, slot], k[:, 0, 1])
   np.testing.assert_array_equal(
@@ -58,7 +28,7 @@ def test_what_is_written_can_be_read():
 
 
 def test_reserved_slots_hide_what_they_held():
-  bank = _filled(4)
+  bank = filled(4)
   slot_BF = jnp.array([[0, 1]] * BATCH)
   bank = bank_lib.reserve(
     bank, slot_BF, jnp.full(BATCH, 8), jnp.ones(BATCH, jnp.int32)
@@ -68,17 +38,19 @@ def test_reserved_slots_hide_what_they_held():
 
 
 def test_a_chunk_before_the_first_is_written_nowhere():
-  bank = _empty()
-  after = bank_lib.write(bank, jnp.full(BATCH, -FRAMES), _chunk(0), _chunk(1))
+  bank = empty()
+  after = bank_lib.write(
+    bank, jnp.full(BATCH, -FRAMES), random_chunk(0), random_chunk(1)
+  )
   jax.tree.map(np.testing.assert_array_equal, after, bank)
 
 
 def test_writes_in_float32_are_int8_close():
-  k = _chunk(0)
+  k = random_chunk(0)
   packed = bank_lib.store(k, 'int8')
   assert packed.data.dtype == jnp.int8
   error = jnp.abs(bank_lib.load(packed, jnp.float32) - k)
   bound = jnp.abs(k).max(-1, keepdims=True) / 254 + 1e-6
   assert (error <= bound).all()
-  bank = _add(_empty('int8'), 0, k)
+  bank = add(empty('int8'), 0, k)
   assert bank.memory.key.data.dtype == jnp.int8

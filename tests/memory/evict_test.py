@@ -1,69 +1,40 @@
 """Eviction: the window stays, and each rule evicts what it names."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict
-
-LAYERS, BATCH, SLOTS, TOKENS, HEADS, FEATURES = 2, 2, 8, 3, 2, 4
-FRAMES, WINDOW = 2, 4
-
-
-def _empty():
-  return bank_lib.empty(
-    layers=LAYERS,
-    batch=BATCH,
-    frames=SLOTS,
-    tokens=TOKENS,
-    heads=HEADS,
-    features=FEATURES,
-    dtype=jnp.float32,
-    storage='compute',
-  )
-
-
-def _chunk(seed):
-  shape = (LAYERS, BATCH, FRAMES, TOKENS, HEADS, FEATURES)
-  return jax.random.normal(jax.random.key(seed), shape)
-
-
-def _add(bank, start, k, rule='oldest'):
-  start_B = jnp.full(BATCH, start)
-  slot_BF = evict.choose_slots(
-    bank, start_B, frames=FRAMES, window=WINDOW, evict=rule
-  )
-  bank = bank_lib.reserve(bank, slot_BF, start_B, jnp.zeros(BATCH, jnp.int32))
-  return bank_lib.write(bank, start_B, k, 2 * k)
-
-
-def _filled(chunks, rule='oldest', keys=_chunk):
-  bank = _empty()
-  for i in range(chunks):
-    bank = _add(bank, i * FRAMES, keys(i), rule)
-  return bank
+from tests.memory.banks import (
+  BATCH,
+  FRAMES,
+  LAYERS,
+  SLOTS,
+  WINDOW,
+  filled,
+  random_chunk,
+)
 
 
 @pytest.mark.parametrize('rule', ['oldest', 'redundant', 'unused'])
 def test_capacity_holds_and_the_window_stays(rule):
-  bank = _filled(9, rule)
+  bank = filled(9, rule)
   frames = set(bank.frame_BE[0].tolist())
   assert bank.valid_BE.all() and len(frames) == SLOTS
   assert {14, 15, 16, 17} <= frames  # the last V = 4 of 18
 
 
 def test_oldest_keeps_the_latest():
-  assert sorted(_filled(9).frame_BE[0].tolist()) == list(range(10, 18))
+  assert sorted(filled(9).frame_BE[0].tolist()) == list(range(10, 18))
 
 
 def test_of_two_alike_frames_the_earlier_goes_and_one_stays():
   def keys(i):  # frames 0 and 3 are one another's copy
-    k = _chunk(i)
-    return k.at[:, :, 1].set(_chunk(0)[:, :, 0]) if i == 1 else k
+    k = random_chunk(i)
+    return k.at[:, :, 1].set(random_chunk(0)[:, :, 0]) if i == 1 else k
 
-  bank = _filled(4, keys=keys)
+  bank = filled(4, keys=keys)
   slot_BF = evict.choose_slots(
     bank, jnp.full(BATCH, 8), frames=FRAMES, window=WINDOW, evict='redundant'
   )
@@ -72,7 +43,7 @@ def test_of_two_alike_frames_the_earlier_goes_and_one_stays():
 
 
 def test_unused_goes_first():
-  bank = _filled(4)
+  bank = filled(4)
   routed = jnp.array([[[0, 1, 3, bank_lib.EMPTY]] * BATCH] * LAYERS)
   bank = bank_lib.count_use(bank, routed)
   assert bank.use_BE[0, :4].tolist() == [2, 2, 0, 2]
@@ -85,7 +56,7 @@ def test_unused_goes_first():
 
 def test_the_choice_ignores_whether_the_window_is_committed():
   """The property that makes the fused commit exact."""
-  before = _filled(3, 'redundant')
+  before = filled(3, 'redundant')
   slot_BF = evict.choose_slots(
     before, jnp.full(BATCH, 6), frames=FRAMES, window=WINDOW, evict='redundant'
   )
@@ -93,7 +64,7 @@ def test_the_choice_ignores_whether_the_window_is_committed():
   pending = bank_lib.reserve(
     before, slot_BF, start_B, jnp.zeros(BATCH, jnp.int32)
   )
-  done = bank_lib.write(pending, start_B, _chunk(7), _chunk(8))
+  done = bank_lib.write(pending, start_B, random_chunk(7), random_chunk(8))
   choices = [
     evict.choose_slots(
       bank, jnp.full(BATCH, 8), frames=FRAMES, window=WINDOW, evict='redundant'

@@ -7,24 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinejax import config as config_lib
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import denoiser
-from configs import tiny
-from tests.networks import random_dit
 
 CHUNKS, FRAMES, TOKENS = 4, 3, 4
-
-
-@pytest.fixture(scope='module')
-def cfg():
-  return config_lib.resolve(tiny.get_config())
-
-
-@pytest.fixture(scope='module')
-def params(cfg):
-  return random_dit(cfg.dit)
 
 
 @pytest.mark.parametrize(

@@ -7,23 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinejax import config as config_lib
 from cinejax.core.errors import UserError
 from cinejax.models import denoiser
-from configs import tiny
-from tests.networks import random_dit
 
 FRAMES = 3
-
-
-@pytest.fixture(scope='module')
-def cfg():
-  return config_lib.resolve(tiny.get_config())
-
-
-@pytest.fixture(scope='module')
-def params(cfg):
-  return random_dit(cfg.dit)
 
 
 def test_a_table_of_positions_tells_places_apart(cfg):
@@ -47,16 +34,21 @@ def test_a_table_of_positions_tells_places_apart(cfg):
 
 def test_a_frame_that_is_not_of_the_table_is_refused(cfg):
   dit = dataclasses.replace(cfg.dit, positions=(2, 3))
-  params = denoiser.init_params(dit, jax.random.key(0))
+  params = jax.eval_shape(
+    lambda key: denoiser.init_params(dit, key), jax.random.key(0)
+  )
   x = jnp.ones((1, 1, 1, 4, 4, dit.channels))
   text = jnp.zeros((1, 1, cfg.text.words, cfg.text.features))
+  fn = denoiser.make_bidirectional_fn(dit)
   with pytest.raises(UserError, match='2 rows and 2 columns'):
-    denoiser.make_bidirectional_fn(dit)(params, x, jnp.zeros((1, 1, 1)), text)
+    jax.eval_shape(fn, params, x, jnp.zeros((1, 1, 1)), text)
 
 
 def test_actions_steer_their_own_frames(cfg, params):
   steered = dataclasses.replace(cfg.dit, actions=4)
-  fresh = denoiser.init_params(steered, jax.random.key(0))
+  fresh = jax.jit(  # of which only the embedding is computed
+    lambda key: denoiser.init_params(steered, key)['action_embedding']
+  )(jax.random.key(0))
   x = jax.random.normal(jax.random.key(2), (1, 2, FRAMES, 4, 4, 16))
   t = jnp.full((1, 2, FRAMES), 0.5)
   words = jax.random.normal(
@@ -69,7 +61,7 @@ def test_actions_steer_their_own_frames(cfg, params):
     fn = denoiser.make_bidirectional_fn(steered)
     return fn(params, x, t, jnp.concatenate([words, rows], 2))
 
-  learnt = params | {'action_embedding': fresh['action_embedding']}
+  learnt = params | {'action_embedding': fresh}
   plain_fn = jax.jit(denoiser.make_bidirectional_fn(cfg.dit))
   plain = plain_fn(params, x, t, words)
   run = jax.jit(velocity)

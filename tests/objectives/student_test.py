@@ -15,19 +15,9 @@ from cinejax.objectives.causal_ode import (
   trajectory,
 )
 from cinejax.objectives.consistency import make_consistency_loss
+from tests.objectives.batches import CHUNKS, FRAMES, film_batch
 
-FRAMES, CHUNKS = 3, 4
 NEGATIVE = jnp.zeros((5, 6))
-
-
-def _batch(mask=None):
-  shape = (2, CHUNKS * FRAMES, 2, 2, 4)
-  return {
-    'latents': jax.random.normal(jax.random.key(0), shape),
-    'text': jnp.ones((2, CHUNKS, 5, 6)),
-    'mask': jnp.ones((2, CHUNKS)) if mask is None else mask,
-    'shots': jnp.zeros((2, CHUNKS), jnp.int32),
-  }
 
 
 def _to_clean(params, clean, x, t, text, shots, key, ranks=None):
@@ -73,14 +63,14 @@ def test_a_student_that_ends_where_its_teacher_does_has_no_loss(make):
   given = {'teacher': zero, 'ema': zero}
   for seed in range(5):
     key = jax.random.key(seed)
-    assert float(loss_fn(zero, _batch(), key, given)[0]) < 1e-8
-    assert float(loss_fn(jnp.ones(()), _batch(), key, given)[0]) > 0.1
+    assert float(loss_fn(zero, film_batch(), key, given)[0]) < 1e-8
+    assert float(loss_fn(jnp.ones(()), film_batch(), key, given)[0]) > 0.1
 
 
 @pytest.mark.parametrize('make', [_consistency, _ode])
 def test_gradients_reach_the_student_alone(make):
   def loss_of(student, given):
-    return make(_to_clean)(student, _batch(), jax.random.key(0), given)[0]
+    return make(_to_clean)(student, film_batch(), jax.random.key(0), given)[0]
 
   given = {'teacher': jnp.full((), 0.3), 'ema': jnp.full((), 0.2)}
   student, others = jax.grad(loss_of, (0, 1))(jnp.full((), 0.9), given)
@@ -95,9 +85,9 @@ def test_padding_has_no_loss(make):
 
   mask = jnp.ones((2, CHUNKS)).at[:, -1].set(0)
   given = {'teacher': jnp.zeros(()), 'ema': jnp.zeros(())}
-  args = (jnp.ones(()), _batch(mask), jax.random.key(1), given)
+  args = (jnp.ones(()), film_batch(mask), jax.random.key(1), given)
   assert float(make(wrong_at_the_end)(*args)[0]) < 1e-8
-  args = (jnp.ones(()), _batch(), jax.random.key(1), given)
+  args = (jnp.ones(()), film_batch(), jax.random.key(1), given)
   assert float(make(wrong_at_the_end)(*args)[0]) > 1.0
 
 
@@ -112,7 +102,7 @@ def test_the_target_is_one_guided_step_away():
 
   given = {'teacher': 0.5, 'ema': 0.25}
   loss, _ = _consistency(film_fn, weight=3.0)(
-    2.0, _batch(), jax.random.key(4), given
+    2.0, film_batch(), jax.random.key(4), given
   )
   (x, t), (x_next, t_next) = (
     next((x, t) for params, x, t in seen if params == wanted)
@@ -143,7 +133,9 @@ def test_the_last_pair_is_taken_as_asked(last_pair, reached):
 
   loss_fn = _consistency(film_fn, last_pair=last_pair, grid=2)
   for seed in range(12):
-    loss_fn(2.0, _batch(), jax.random.key(seed), {'teacher': 0.5, 'ema': 0.25})
+    loss_fn(
+      2.0, film_batch(), jax.random.key(seed), {'teacher': 0.5, 'ema': 0.25}
+    )
   assert len(seen) == reached and max(seen) == 1.0
 
 
@@ -173,12 +165,12 @@ def test_stored_trajectories_are_those_made_on_the_way(causal):
 
   key = jax.random.key(3)
   _, for_noise, for_routing = jax.random.split(key, 3)
-  noise = jax.random.normal(for_noise, _batch()['latents'].shape)
-  stored = _integrate(film_fn, causal)(0.5, _batch(), noise, for_routing)
+  noise = jax.random.normal(for_noise, film_batch()['latents'].shape)
+  stored = _integrate(film_fn, causal)(0.5, film_batch(), noise, for_routing)
   assert stored['points'].shape == (2, 12, 4, 2, 2, 4)
   np.testing.assert_array_equal(stored['points'][:, :, 0], noise)
   read = make_causal_ode_loss(film_fn, None, frames=FRAMES, shift=5.0)
-  on_the_way = _ode(film_fn, causal)(0.7, _batch(), key, {'teacher': 0.5})
+  on_the_way = _ode(film_fn, causal)(0.7, film_batch(), key, {'teacher': 0.5})
   np.testing.assert_allclose(read(0.7, stored, key, {})[0], on_the_way[0], 1e-6)
   assert on_the_way[0] > 0.1
 
@@ -193,8 +185,8 @@ def test_a_bidirectional_teachers_own_film_is_the_past():
 
   key = jax.random.key(0)
   noise = jax.random.normal(jax.random.split(key, 3)[1], (2, 12, 2, 2, 4))
-  for causal, past in ((True, _batch()['latents']), (False, noise)):
-    _ode(film_fn, causal)(2.0, _batch(), key, {'teacher': 1.0})
+  for causal, past in ((True, film_batch()['latents']), (False, noise)):
+    _ode(film_fn, causal)(2.0, film_batch(), key, {'teacher': 1.0})
     np.testing.assert_array_equal(pasts.pop().reshape(past.shape), past)
 
 
@@ -202,7 +194,7 @@ def test_guidance_of_one_is_the_prompted_velocity():
   def film_fn(params, clean, x, t, text, shots, key, ranks=None):
     return x + params * text.mean(), None
 
-  films = guidance.films(_batch(), FRAMES)
+  films = guidance.films(film_batch(), FRAMES)
   x, t = films.clean_BNFYXC, jnp.ones(films.shape_BNF)
   for weight, shift in ((1.0, 1.0), (3.0, 3.0), (0.0, 0.0)):
     fn = guidance.guided(film_fn, films, jax.random.key(0), NEGATIVE, weight)

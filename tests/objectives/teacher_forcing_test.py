@@ -7,18 +7,7 @@ import pytest
 
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
-
-FRAMES, CHUNKS = 3, 4
-
-
-def _batch(mask=None):
-  shape = (2, CHUNKS * FRAMES, 2, 2, 4)
-  return {
-    'latents': jax.random.normal(jax.random.key(0), shape),
-    'text': jnp.ones((2, CHUNKS, 5, 6)),
-    'mask': jnp.ones((2, CHUNKS)) if mask is None else mask,
-    'shots': jnp.zeros((2, CHUNKS), jnp.int32),
-  }
+from tests.objectives.batches import CHUNKS, FRAMES, film_batch
 
 
 def _loss(film_fn, time_per='chunk', drop_text=0.0, **diffusion):
@@ -38,7 +27,7 @@ def _oracle(params, clean, noisy, t, text, shots, key):
 
 
 def test_the_true_velocity_has_no_loss():
-  loss, _ = _loss(_oracle)(None, _batch(), jax.random.key(1))
+  loss, _ = _loss(_oracle)(None, film_batch(), jax.random.key(1))
   assert float(loss) < 1e-6
 
 
@@ -49,8 +38,8 @@ def test_padding_has_no_loss():
 
   mask = jnp.ones((2, CHUNKS)).at[:, -1].set(0)
   loss_fn = _loss(wrong_at_the_end)
-  assert float(loss_fn(None, _batch(mask), jax.random.key(1))[0]) < 1e-6
-  assert float(loss_fn(None, _batch(), jax.random.key(1))[0]) > 1
+  assert float(loss_fn(None, film_batch(mask), jax.random.key(1))[0]) < 1e-6
+  assert float(loss_fn(None, film_batch(), jax.random.key(1))[0]) > 1
 
 
 @pytest.mark.parametrize(('time_per', 'distinct'), [('chunk', 4), ('film', 1)])
@@ -61,7 +50,7 @@ def test_times_are_shared_as_asked(time_per, distinct):
     seen.append(np.asarray(t_BNF))
     return clean, None
 
-  _loss(spy, time_per)(None, _batch(), jax.random.key(1))
+  _loss(spy, time_per)(None, film_batch(), jax.random.key(1))
   t_BNF = seen[0]
   assert (t_BNF == t_BNF[:, :, :1]).all()
   assert [len(set(film)) for film in t_BNF[:, :, 0]] == [distinct] * 2
@@ -76,7 +65,7 @@ def test_dropped_films_read_the_negative_prompt_throughout():
 
   loss_fn = _loss(spy, drop_text=0.5)
   for seed in range(20):
-    loss_fn(None, _batch(), jax.random.key(seed))
+    loss_fn(None, film_batch(), jax.random.key(seed))
   films = np.concatenate(seen)
   kept = films.reshape(len(films), -1).mean(1)
   assert set(kept.tolist()) == {0.0, 1.0}
@@ -91,7 +80,7 @@ def _spied(**diffusion):
     seen.append([np.asarray(x) for x in (clean, noisy, t)])
     return noisy, None
 
-  _loss(spy, **diffusion)(None, _batch(), jax.random.key(1))
+  _loss(spy, **diffusion)(None, film_batch(), jax.random.key(1))
   return seen[0]
 
 
@@ -109,8 +98,8 @@ def test_the_loss_of_copies_ignores_padding_in_each():
 
   mask = jnp.ones((2, CHUNKS)).at[:, -1].set(0)
   loss_fn = _loss(wrong_at_the_end, copies=2)
-  assert float(loss_fn(None, _batch(mask), jax.random.key(1))[0]) < 1e-6
-  assert float(loss_fn(None, _batch(), jax.random.key(1))[0]) > 1
+  assert float(loss_fn(None, film_batch(mask), jax.random.key(1))[0]) < 1e-6
+  assert float(loss_fn(None, film_batch(), jax.random.key(1))[0]) > 1
 
 
 def test_a_share_of_times_is_pure_noise():
@@ -135,7 +124,7 @@ def test_weighted_errors_count_more():
     v, _ = _oracle(*args)
     return v.at[..., 0, 0, :].add(1.0), None
 
-  batch = _batch()
+  batch = film_batch()
   weight = jnp.ones((*batch['latents'].shape[:-1], 1))
   loss_fn = _loss(wrong_in_a_corner)
   plain = float(loss_fn(None, batch, jax.random.key(1))[0])

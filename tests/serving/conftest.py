@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 
-import jax
-import numpy as np
 import pytest
 
 from cinejax.config import resolve
@@ -13,6 +11,7 @@ from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.serving.studio import Studio
 from configs import tiny
+from tests.networks import numpy_params
 
 
 @pytest.fixture(scope='session')
@@ -27,8 +26,8 @@ def director():
   config.serving.sessions = 3
   cfg = resolve(config)
   codec, init = make_codec(cfg.codec), denoiser.init_params
-  params = _random(functools.partial(init, cfg.dit))
-  return Director(cfg, codec, _random(codec.init), params)
+  params = numpy_params(functools.partial(init, cfg.dit))
+  return Director(cfg, codec, numpy_params(codec.init), params)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +47,6 @@ class SharedDirector(Director):
   @property
   def decode_fn(self):
     return self.compiled.decode_fn
-
-
-def _random(init_fn):
-  """Parameters of the right shapes, for less than their init compiles."""
-  rng = np.random.default_rng(0)
-  shapes = jax.eval_shape(init_fn, jax.random.key(0))
-  return jax.tree.map(
-    lambda leaf: 0.2 * rng.random(leaf.shape, np.float32) - 0.05, shapes
-  )
 
 
 @pytest.fixture(scope='session')

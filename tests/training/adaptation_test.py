@@ -18,8 +18,8 @@ from cinejax.training.adaptation import adapted
 from cinejax.training.config import LoraConfig
 from cinejax.training.planned import abstract_program
 from cinejax.training.program import Program
-from cinejax.training.stage import Stage
 from configs import tiny
+from tests.training.toys import stage_of, train_whole_and_resumed
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets='mlp_.*')
 
@@ -65,14 +65,7 @@ def stage(make_toy, tmp_path, monkeypatch):
     stage=dataclasses.replace(toy.cfg.stage, base=settings),
     train=dataclasses.replace(toy.cfg.train, weights_dtype='float32'),
   )
-  stage = Stage(
-    'base',
-    consumes=lambda cfg: (),
-    describe=lambda cfg, text: build(cfg, None),
-    build=build,
-    check_data=lambda cfg: None,
-  )
-  return stage, cfg, toy, start
+  return stage_of(build), cfg, toy, start
 
 
 def test_an_adapter_is_trained_and_its_network_is_not(stage, tmp_path):
@@ -92,19 +85,7 @@ def test_an_adapter_is_trained_and_its_network_is_not(stage, tmp_path):
 
 def test_stopped_and_resumed_writes_the_same_adapter(stage, tmp_path):
   stage, cfg, toy, _ = stage
-  trainer.run_stage(stage, cfg, tmp_path / 'whole', toy.mesh)
-  part = tmp_path / 'part'
-  trainer.run_stage(stage, cfg, part, toy.mesh)
-  (part / 'base.safetensors').unlink()
-  for step in (part / 'checkpoints' / 'base').iterdir():
-    if step.name != '2':
-      step.rename(tmp_path / step.name)
-  trainer.run_stage(stage, cfg, part, toy.mesh)
-  resumed, whole = (
-    load_tree(folder / 'base.safetensors')
-    for folder in (part, tmp_path / 'whole')
-  )
-  jax.tree.map(np.testing.assert_array_equal, resumed[0], whole[0])
+  train_whole_and_resumed(stage, cfg, toy.mesh, tmp_path)
 
 
 def test_the_loss_gets_networks_with_their_adapters(make_toy):

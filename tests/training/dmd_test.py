@@ -21,6 +21,7 @@ from cinejax.training import distillation, stages, trainer
 from cinejax.training import films as film_data
 from cinejax.training.config import LoraConfig
 from configs import story, tiny
+from tests.networks import with_random_head
 
 
 def _films(channels, count=8, chunks=4):
@@ -37,8 +38,18 @@ def _films(channels, count=8, chunks=4):
   ]
 
 
+@pytest.fixture(scope='module')
+def networks():
+  """The parameters of every network that a stage starts from."""
+  dit, trees = resolve(tiny.get_config()).dit, {}
+  for seed, name in enumerate(('base', 'init', 'dmd')):
+    params = denoiser.init_params(dit, jax.random.key(seed))
+    trees[name] = with_random_head(params, 1.0)
+  return trees
+
+
 @pytest.fixture
-def setup(tmp_path, monkeypatch):
+def setup(networks, tmp_path, monkeypatch):
   """cfg, a folder with every network, and films in place of a data set."""
   config = tiny.get_config()
   config.data.update({'films': 'made up', 'chunks': 4})
@@ -59,12 +70,7 @@ def setup(tmp_path, monkeypatch):
   cfg = resolve(config)
   films = _films(cfg.codec.channels)
   monkeypatch.setattr(film_data, 'LatentFilms', lambda path: films)
-  for seed, name in enumerate(('base', 'init', 'dmd')):
-    params = denoiser.init_params(cfg.dit, jax.random.key(seed))
-    # a fresh head is zero: whatever follows it would have no gradient
-    params['head']['kernel'] = jax.random.normal(
-      jax.random.key(1), params['head']['kernel'].shape
-    )
+  for name, params in networks.items():
     save_tree(tmp_path / f'{name}.safetensors', params, {})
   return cfg, tmp_path
 

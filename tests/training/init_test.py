@@ -12,6 +12,7 @@ from cinejax.models import denoiser
 from cinejax.training import films as film_data
 from cinejax.training import stages, trainer
 from configs import tiny
+from tests.networks import with_random_head
 
 
 def _films(channels, count=8, chunks=3):
@@ -44,10 +45,7 @@ def test_it_starts_from_the_base_and_resumes_bit_for_bit(
   films = _films(cfg.codec.channels)
   monkeypatch.setattr(film_data, 'LatentFilms', lambda path: films)
   base = denoiser.init_params(cfg.dit, jax.random.key(0))
-  # a fresh head is zero: whatever follows it would have no gradient
-  base['head']['kernel'] = jax.random.normal(
-    jax.random.key(1), base['head']['kernel'].shape
-  )
+  base = with_random_head(base, 1.0)
   mesh = make_mesh(cfg.mesh, jax.devices()[:1])
   whole, part = tmp_path / 'whole', tmp_path / 'part'
   for folder in (whole, part):

@@ -14,8 +14,8 @@ from cinejax.training import planned, stages, trainer
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.metrics import Work
 from cinejax.training.program import Program
-from cinejax.training.stage import Stage
 from configs import tiny
+from tests.training.toys import stage_of, train_whole_and_resumed
 
 TAEF2 = {
   'codec.name': 'taef2',
@@ -37,14 +37,7 @@ def toy_stage(make_toy):
       batches_fn=toy.batches,
     )
 
-  stage = Stage(
-    'base',
-    consumes=lambda cfg: (),
-    describe=lambda cfg, text: build(cfg, None),
-    build=build,
-    check_data=lambda cfg: None,
-  )
-  return stage, toy, built
+  return stage_of(build), toy, built
 
 
 def test_a_stage_writes_its_average_with_its_history(toy_stage, tmp_path):
@@ -64,21 +57,8 @@ def test_a_stage_writes_its_average_with_its_history(toy_stage, tmp_path):
 
 def test_stopped_and_resumed_writes_the_same_weights(toy_stage, tmp_path):
   stage, toy, _ = toy_stage
-  trainer.run_stage(stage, toy.cfg, tmp_path / 'whole', toy.mesh)
-  part = tmp_path / 'part'
-  # These are the checkpoints of a run that was killed after step 2.
-  trainer.run_stage(stage, toy.cfg, part, toy.mesh)
-  (part / 'base.safetensors').unlink()
-  for step in (part / 'checkpoints' / 'base').iterdir():
-    if step.name != '2':
-      step.rename(tmp_path / step.name)
-  trainer.run_stage(stage, toy.cfg, part, toy.mesh)
-  resumed, whole = (
-    load_tree(folder / 'base.safetensors')
-    for folder in (part, tmp_path / 'whole')
-  )
-  assert resumed[1] == whole[1]
-  jax.tree.map(np.testing.assert_array_equal, resumed[0], whole[0])
+  one, other = train_whole_and_resumed(stage, toy.cfg, toy.mesh, tmp_path)
+  assert one == other
 
 
 def test_finished_stages_are_skipped(toy_stage, tmp_path, monkeypatch, capsys):

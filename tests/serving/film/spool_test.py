@@ -1,4 +1,3 @@
-import errno
 import gc
 import os
 
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from cinejax.core.errors import UserError
 from cinejax.serving.film.spool import FrameSpool
+from tests.disks import full_disks
 
 SHAPE = (2, 1, 3, 1)
 
@@ -48,16 +48,9 @@ def test_a_full_disk_keeps_what_was_there(monkeypatch):
   rng, spool = np.random.default_rng(0), FrameSpool(SHAPE)
   chunks = [_chunk(rng), _chunk(rng)]
   spool.append(*chunks[0])
-  write = os.pwrite
-
-  def fail(*_):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-  for full in (fail, lambda file, data, at: write(file, data[:5], at)):
-    with monkeypatch.context() as patch:
-      patch.setattr(os, 'pwrite', full)
-      with pytest.raises(UserError, match='cannot be kept: No space left'):
-        spool.append(*chunks[1])
+  for _ in full_disks(monkeypatch):
+    with pytest.raises(UserError, match='cannot be kept: No space left'):
+      spool.append(*chunks[1])
     _is(spool, chunks[:1])
   spool.append(*chunks[1])
   _is(spool, chunks)
