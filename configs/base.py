@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
-  config.name = 'base'  # used in reports
-  config.seed = 0  # of initialisation, data order and noise in training
+  config.name = 'base'  # the name of the run in reports
+  config.seed = 0  # seed of new weights, data order and noise in training
 
   film = config.film = ConfigDict()
   film.fps = 16.0  # pixel frames per second
@@ -23,11 +23,11 @@ def get_config() -> ConfigDict:
 
   codec = config.codec = ConfigDict()
   codec.name = 'patch'  # patch | taef2 | wan_vae | taehv
-  codec.temporal_stride = 4  # pixel frames a latent frame; the first alone
-  codec.spatial_stride = 8  # pixels a latent row or column
-  codec.channels = 16  # C, of a latent frame
-  codec.width = 128  # features of patch; those of wan_vae at full size (96)
-  # residual blocks in each half of patch, in a level of wan_vae (2)
+  codec.temporal_stride = 4  # pixel frames per latent frame; the first has 1
+  codec.spatial_stride = 8  # pixels per latent row or column
+  codec.channels = 16  # C, channels of a latent frame
+  codec.width = 128  # features of patch; of wan_vae at full size (96)
+  # residual blocks in each half of patch, or in a level of wan_vae (2)
   codec.blocks = 3
   # linear | conv: the encoder of patch; linear is measured, conv is trained
   codec.encoder = 'linear'
@@ -38,15 +38,16 @@ def get_config() -> ConfigDict:
   # latents, whose own is 1
   codec.noise = 0.3
   codec.keep_latents = False  # train only the decoder of patch
-  codec.tile = 0  # latent rows and columns wan_vae works on at once; 0 = all
-  codec.tile_overlap = 8  # latent rows and columns of neighbours, at least
-  codec.compute_dtype = 'float32'  # float32 | bfloat16, of wan_vae and taehv
+  codec.tile = 0  # latent rows and columns of a tile of wan_vae; 0 = no tiles
+  codec.tile_overlap = 8  # least latent rows and columns that tiles share
+  codec.compute_dtype = 'float32'  # float32 | bfloat16: of wan_vae and taehv
 
   text = config.text = ConfigDict()
   text.name = 'hashed'  # hashed | umt5 | transformers
   text.words = 16  # W, caption tokens; longer prompts are cut
-  text.features = 64  # of one caption token
-  # of umt5's or transformers' weights and tokenizer; '' = of --weights
+  text.features = 64  # features of a caption token
+  # folder of the weights and tokenizer of umt5 or transformers; '' = that of
+  # --weights
   text.folder = ''
   # names of actions that steer single frames, at most text.features; () = none
   text.actions = ()
@@ -54,22 +55,22 @@ def get_config() -> ConfigDict:
 
   dit = config.dit = ConfigDict()
   dit.layers = 6  # L, blocks of the transformer
-  dit.heads = 4  # H, of attention
-  dit.head_features = 32  # K; even, and a multiple of 8 for cuDNN
-  dit.mlp_features = 512  # G, inside a block's MLP
-  dit.patch = (1, 2, 2)  # latent frames, rows, columns a token
-  dit.actions = 0  # kinds of actions it takes: as many as text.actions names
+  dit.heads = 4  # H, heads of attention
+  dit.head_features = 32  # K of a head; even, for cuDNN a multiple of 8
+  dit.mlp_features = 512  # G, features inside a block's MLP
+  dit.patch = (1, 2, 2)  # latent frames, rows and columns of a token
+  dit.actions = 0  # kinds of actions: as many as text.actions names
   # rows and columns, in tokens, of a learnt table of absolute positions beside
   # the rotary ones; (0, 0) = none, as in Wan
   dit.positions = (0, 0)
-  dit.time_features = 256  # of the sinusoid
+  dit.time_features = 256  # features of the sinusoid of time
   dit.channels = codec.get_oneway_ref('channels')  # C, as the codec's
   dit.text_features = text.get_oneway_ref('features')  # as the text's
-  dit.epsilon = 1e-6  # of every norm
+  dit.epsilon = 1e-6  # added to the variance in every norm
   dit.compute_dtype = 'bfloat16'  # float32 | bfloat16; masters are float32
-  # none | attention | dots | full: what backward computes again. Of a layer,
-  # `attention` keeps what attention gave, `dots` what matrices gave, `full`
-  # nothing
+  # none | attention | dots | full: what the backward pass computes again. Of
+  # a layer, `attention` keeps the results of attention, `dots` those of matrix
+  # products, `full` none
   dit.remat = 'none'
   dit.attention = 'auto'  # auto | xla | cudnn (NVIDIA) | splash (TPU)
   # none | training: where layers are unrolled instead of scanned over. It takes
@@ -107,14 +108,14 @@ def get_config() -> ConfigDict:
   diffusion.history_noise = 0.0
 
   rollout = config.rollout = ConfigDict()
-  rollout.weights = 'base'  # which network of a --weights folder
+  rollout.weights = 'base'  # the network to take from a --weights folder
   rollout.sampler = 'euler'  # euler | unipc (base) | few_step (student)
-  rollout.steps = 24  # J, 1 to 100; 1, 2 or 4 of a student (few_step)
-  rollout.first_steps = 0  # few_step: of a film's first chunk; 0 = steps
+  rollout.steps = 24  # J, 1 to 100; a student (few_step) has 1, 2 or 4
+  rollout.first_steps = 0  # few_step: J of a film's first chunk; 0 = steps
   rollout.guidance = 3.0  # w of u + w (c - u); 1 = no negative branch
   rollout.negative_prompt = ''  # what guidance leads away from
   rollout.commit = 'separate'  # separate | fused | reuse
-  rollout.chunks_per_call = 1  # of one compiled scan; 1 when live
+  rollout.chunks_per_call = 1  # chunks of one compiled scan; 1 when live
 
   data = config.data = ConfigDict()
   data.films = ''  # folder of a TFDS data set of latent films
@@ -125,11 +126,11 @@ def get_config() -> ConfigDict:
 
   story = config.story = ConfigDict()
   story.films = 4096  # films that data_prep/story.py renders for training
-  story.seed = 1  # of training films
+  story.seed = 1  # seed of the training films
   story.clip_frames = 9  # pixel frames of a codec training clip
   # pairs (kind, share) of films that the base is trained on in place of
-  # data.films: they are cast, painted and encoded as they are asked for, so
-  # that no film is seen twice; () = none
+  # data.films: each film is cast, painted and encoded when it is needed, and
+  # none is seen twice; () = none
   story.kinds = ()
   # weight of the loss where a character covers the picture, in training on
   # story.kinds; elsewhere it is 1
@@ -141,38 +142,39 @@ def get_config() -> ConfigDict:
   # ode: folder of data_prep.trajectories; '' = integrated for each batch
   init.trajectories = ''
   init.grid = 48  # steps of the teacher's solver
-  init.guidance = 3.0  # of the teacher; the papers: 6 for ode, 3 for cd
+  init.guidance = 3.0  # w of the teacher; the papers: 6 for ode, 3 for cd
   init.last_pair = True  # cd: also from the last time to 0
 
   dmd = config.dmd = ConfigDict()  # stages dmd and tune
   dmd.guidance = 4.0  # w of the real score, u + w (c - u)
   dmd.every = 5  # updates of the fake score to one of the student
-  dmd.fake_learning_rate = 4e-7  # of the fake score, at its peak
+  dmd.fake_learning_rate = 4e-7  # peak learning rate of the fake score
   dmd.scores = 'causal'  # causal (base) | bidirectional (base_bidirectional)
   # sizes of the real score, of train.real_weights; 0 = the student's
   dmd.real_layers = 0
   dmd.real_heads = 0
   dmd.real_head_features = 0
   dmd.real_mlp_features = 0
-  dmd.gan_weight = 0.0  # of the student's adversarial loss; 0 = no adversary
-  dmd.gan_layers = (2, 4, 5)  # of the fake score, that its head reads
-  dmd.gan_features = 128  # of the head
+  dmd.gan_weight = 0.0  # weight of the adversarial loss; 0 = no adversary
+  dmd.gan_layers = (2, 4, 5)  # layers of the fake score that the head reads
+  dmd.gan_features = 128  # features of the head
   dmd.gan_r1 = 0.0  # penalty on the head's slope at real films
   dmd.gan_r2 = 0.0  # penalty on it at the student's films
   dmd.window = 7  # tune: chunks of a film that the scores read
-  dmd.context = 1  # tune: the first of them, history only
+  dmd.context = 1  # tune: how many of them, at the start, are only history
 
   train = config.train = ConfigDict()
-  train.stages = ('codec', 'base')  # to train, in this order
+  train.stages = ('codec', 'base')  # the stages to train, in this order
   train.log_every_steps = 20  # updates between lines of metrics
   train.save_every_steps = 200  # updates between checkpoints
   # how often a base on story.kinds is measured on held-out films; 0 = never
   train.probe_every_steps = 200
-  train.sample_every_steps = 1000  # films, if one process trains; 0 = never
-  train.keep_checkpoints = 2  # the newest
-  train.keep_best = 0  # besides those, by mean loss since the save before
-  train.wandb_project = ''  # of Weights & Biases; '' = none
-  train.weights_dtype = 'bfloat16'  # float32 | bfloat16: of weights written
+  # updates between sampled films, if one process trains; 0 = never
+  train.sample_every_steps = 1000
+  train.keep_checkpoints = 2  # how many of the newest checkpoints stay
+  train.keep_best = 0  # others that stay, by mean loss since the last save
+  train.wandb_project = ''  # project of Weights & Biases; '' = none
+  train.weights_dtype = 'bfloat16'  # float32 | bfloat16: of written weights
   # weights files ('' = none): where a stage starts from, or, if no stage of
   # this run makes them, what is used
   train.codec_weights = ''
@@ -203,7 +205,7 @@ def get_config() -> ConfigDict:
     stage.beta1, stage.beta2 = 0.0, 0.999
     stage.schedule, stage.warmup_steps = 'constant', 0
     stage.clip_norm = 10.0
-    stage.ema = 0.998  # of every update: about .99 of each of the student's
+    stage.ema = 0.998  # in every update; about .99 in each of the student's
 
   mesh = config.mesh = ConfigDict()  # devices along each axis; -1 = the rest
   mesh.data = 1
@@ -212,7 +214,7 @@ def get_config() -> ConfigDict:
   mesh.tensor = 1
 
   evaluation = config.eval = ConfigDict()
-  evaluation.seed = 1_000_003  # of films; differs from that of training films
+  evaluation.seed = 1_000_003  # seed of films, not that of training films
   evaluation.films = 64  # how many are evaluated
   # eval | long | strict | minutes: how films are cast (10-11, 40, about
   # 25, and 400 chunks)
@@ -237,10 +239,10 @@ def get_config() -> ConfigDict:
   serving.film_chunks = 1200  # the longest film
   serving.idle_secs = 600.0  # without viewers or requests: saved and freed
   serving.saved_sessions = 32  # on disk; the oldest is deleted
-  serving.viewers = 8  # of one session
+  serving.viewers = 8  # viewers of a session, at most
   # the longest prompt; a text encoder may read less and says what it cuts
   serving.prompt_chars = 5000
-  # from one client; ten times as many at once
+  # messages from one client; ten times as many in a burst
   serving.messages_per_sec = 20.0
   return config
 
@@ -250,15 +252,15 @@ def _stage(
 ) -> ConfigDict:
   stage = ConfigDict()
   stage.steps = steps  # optimizer updates
-  stage.batch = batch  # examples an update, over all devices
-  # parts of a batch computed one after another, for their memory's sake; the
-  # gradient is the mean of theirs, by how much of the films each holds
+  stage.batch = batch  # examples per update, over all devices
+  # parts of a batch that are computed one after another, to save memory; the
+  # gradient is their mean, weighted by the valid chunks of each
   stage.accumulate = 1
   stage.optimizer = optimizer  # adamw | muon (matrices of blocks and codecs)
-  stage.learning_rate = learning_rate  # at its peak
+  stage.learning_rate = learning_rate  # peak learning rate
   stage.warmup_steps = 100  # updates in which the rate rises
   stage.schedule = 'cosine'  # constant | cosine
-  stage.final_share = 0.1  # of the learning rate, at the end of a cosine
+  stage.final_share = 0.1  # share of the peak rate at the end of a cosine
   # rows of `configs.phase`, one after another: updates, and what differs from
   # the config meanwhile; () = one phase of `steps` updates
   stage.phases = ()
@@ -269,15 +271,15 @@ def _stage(
   # float32 | bfloat16: of the optimizer's state at rest. bfloat16 forgets
   # changes below a 256th: for beta2 of .95, not of .999
   stage.moments_dtype = 'float32'
-  stage.weight_decay = 0.01  # of matrices only
-  stage.clip_norm = 1.0  # global gradient norm
-  stage.spike_norm = 0.0  # a gradient norm above it is no update's; 0 = any
-  stage.on_spike = 'stop'  # stop | skip: what a spike, or a NaN, does
-  stage.ema = 0.999  # decay
-  stage.ema_warmup = True  # as (1 + n) / (10 + n), n updates done
+  stage.weight_decay = 0.01  # decay of matrices only
+  stage.clip_norm = 1.0  # largest global gradient norm
+  stage.spike_norm = 0.0  # a larger gradient norm is a spike; 0 = none is
+  stage.on_spike = 'stop'  # stop | skip: after a spike or a NaN
+  stage.ema = 0.999  # decay of the running average of weights
+  stage.ema_warmup = True  # decay at most (1 + n) / (10 + n) at update n
   lora = stage.lora = ConfigDict()
-  lora.rank = 0  # of adapters trained in place of networks; 0 = none
-  lora.alpha = 16.0  # an adapter counts alpha / rank
+  lora.rank = 0  # rank of adapters trained in place of networks; 0 = none
+  lora.alpha = 16.0  # adapters are scaled by alpha / rank
   # regex of the layers that have one: all kernels of blocks
   lora.targets = 'blocks/((self|cross)_attention/.*|mlp_(in|out))'
   return stage

@@ -11,4 +11,5 @@ set -euo pipefail
 # shellcheck source=launch/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
-exec "$PYTHON" -m pytest -n 2 "$@"
+# Each file is run by one worker, so that what its tests share is made once.
+exec "$PYTHON" -m pytest -n 2 --dist loadfile "$@"
