@@ -215,9 +215,9 @@ def _bytes(held: dict[str, int], beside: int, analysis: Any) -> dict[str, int]:
     + analysis.temp_size_in_bytes
     + analysis.generated_code_size_in_bytes
   )
-  made = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+  results = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
   return held | {
-    'results': made,
+    'results': results,
     'activations': analysis.temp_size_in_bytes,
     'code': analysis.generated_code_size_in_bytes,
     'total': total,

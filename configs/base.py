@@ -128,7 +128,7 @@ def get_config() -> ConfigDict:
   story.films = 4096  # films that data_prep/story.py renders for training
   story.seed = 1  # seed of the training films
   story.clip_frames = 9  # pixel frames of a codec training clip
-  # pairs (kind, share) of films that the base is trained on in place of
+  # pairs (kind, share) of films that stages are trained on in place of
   # data.films: each film is cast, painted and encoded when it is needed, and
   # none is seen twice; () = none
   story.kinds = ()

@@ -108,8 +108,7 @@ def plan_films(
       continue
     length = timeline.shot_pixels(chunks, opens)
     films[-1].append(ShotExcerpt(shot, start, stop, frames[:length], chunks))
-  kept = tuple(tuple(film) for film in films if film)
-  return Plan(kept, tuple(dropped))
+  return Plan(tuple(tuple(film) for film in films if film), tuple(dropped))
 
 
 def fill(picture: Box, height: int, width: int) -> Box:
@@ -129,12 +128,12 @@ def read_films(
   frames = enumerate(read_frames(path, crop=box, size=size))
   number, frame_YXC = next(frames)
   for film in plan.films:
-    kept = []
+    frames_TYXC = []
     for wanted in itertools.chain(*(excerpt.frames for excerpt in film)):
       while number < wanted:
         number, frame_YXC = next(frames)
-      kept.append(frame_YXC)
-    yield np.stack(kept)
+      frames_TYXC.append(frame_YXC)
+    yield np.stack(frames_TYXC)
 
 
 def _resample(

@@ -33,8 +33,8 @@ for row in rows:
   cells += [f'{row["flops_computed"] / row["devices"] / own:.0%}']
   cells += [f'{row["bytes"]["total"] / 2**20:.0f}']
   for kind in kinds:
-    said = row['collectives'].get(kind, {'bytes': 0})
-    cells.append(f'{said["bytes"] / 2**20:.1f}')
+    moved = row['collectives'].get(kind, {'bytes': 0})
+    cells.append(f'{moved["bytes"] / 2**20:.1f}')
   lines.append(' | '.join(str(cell) for cell in cells))
 print(*(f'| {line} |' for line in lines), sep='\n')
 TABLE

@@ -145,9 +145,9 @@ look() { # prints the state, or NOT_FOUND; fails if gcloud fails otherwise
 }
 
 look_inside() { # prints the states of the hosts' runs, each once; or fails
-  local said
-  said="$(on_all "$HOST_SAYS")" || return
-  sed -n 's/^cinejax-host: //p' <<<"$said" | sort -u | paste -sd ' '
+  local states
+  states="$(on_all "$HOST_SAYS")" || return
+  sed -n 's/^cinejax-host: //p' <<<"$states" | sort -u | paste -sd ' '
 }
 
 remake() {

@@ -25,9 +25,9 @@ def test_every_prompt_is_of_the_story_grammar(path):
 def test_the_demo_needs_memory():
   """Six shots in eleven chunks; each of three characters leaves the window."""
   (film,) = screenplay.load(ROOT / 'screenplays' / 'demo.json')
-  said = screenplay.chunk_prompts(film, 'Cut to: ', 1.5)
-  assert len(said) == 11 and said[-1].shot == 5
-  seen = [world.parse_prompt(chunk.prompt).character for chunk in said]
+  prompts = screenplay.chunk_prompts(film, 'Cut to: ', 1.5)
+  assert len(prompts) == 11 and prompts[-1].shot == 5
+  seen = [world.parse_prompt(chunk.prompt).character for chunk in prompts]
   returns = 0
   for chunk in range(1, len(seen)):
     if seen[chunk] != seen[chunk - 1] and seen[chunk] in seen[:chunk]:

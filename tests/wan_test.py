@@ -123,12 +123,12 @@ def test_what_the_runbook_sets_is_there(name):
     config = module.get_config(variant[1] if variant else '').lock()
     for key, value in re.findall(r'--config\.([\w.]+)=(\S+)', line):
       value = shlex.split(value)[0].rstrip('.;')
-      kept = config
+      owner = config
       *sections, last = key.split('.')
       for section in sections:
-        kept = kept[section]
-      kind = type(kept[last])
-      kept[last] = eval(value) if kind is tuple else kind(value)
+        owner = owner[section]
+      kind = type(owner[last])
+      owner[last] = eval(value) if kind is tuple else kind(value)
     cfg = resolve(config)
     if 'cinejax.train' in line:  # on 64 devices, a film a group at a time
       groups = 64 // cfg.mesh.sequence

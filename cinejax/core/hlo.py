@@ -114,9 +114,9 @@ def _moved(operation: _Operation, block: _Block) -> int:
   )
   if not operation.code.startswith('all-gather'):
     return taken
-  made = _bytes(operation.shape)
+  result = _bytes(operation.shape)
   # The result of a start operation includes its operands.
-  return made - taken if operation.code.endswith('-start') else made
+  return result - taken if operation.code.endswith('-start') else result
 
 
 def _goes_on(name: str, block: _Block) -> bool:

@@ -82,11 +82,11 @@ def with_adapter(
         )
       leaf[number] = delta.change(rule.how, strength)
   _say_skipped(archive.path, skipped, sum(map(len, changes.values())))
-  made = dict(leaves)
+  merged = dict(leaves)
   for name, change in changes.items():
     stacked = name.startswith('blocks/')
-    made[name] = ChangedLeaf(leaves[name], stacked, change)
-  return made
+    merged[name] = ChangedLeaf(leaves[name], stacked, change)
+  return merged
 
 
 def save_adapter(path: str | os.PathLike, adapter: Any, scale: float) -> None:

@@ -58,12 +58,12 @@ class Whole:
   strength: float
 
   def part(self, whole: Callable[[], np.ndarray], index: Index) -> np.ndarray:
-    made = self.make()
+    change = self.make()
     if self.how == 'patch':
-      made = made.reshape(len(made), -1, *names.PATCH)
+      change = change.reshape(len(change), -1, *names.PATCH)
     elif self.how == 'table':
-      made = made.reshape(1, *made.shape[-2:])
-    return np.float32(self.strength) * names.to_ours(made, self.how)[index]
+      change = change.reshape(1, *change.shape[-2:])
+    return np.float32(self.strength) * names.to_ours(change, self.how)[index]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +103,8 @@ class ChangedLeaf:
     """`index` is a slice or a tuple of slices."""
     index = index if isinstance(index, tuple) else (index,)
     index = (*index, *(slice(None),) * (len(self.shape) - len(index)))
-    made = np.array(self.leaf[index])
-    parts = made if self.stacked else made[None]
+    changed = np.array(self.leaf[index])
+    parts = changed if self.stacked else changed[None]
     numbers = range(self.shape[0])[index[0]] if self.stacked else [0]
     for part, number in zip(parts, numbers, strict=True):
       if number in self.changes:
@@ -112,7 +112,7 @@ class ChangedLeaf:
         part[:] = part.astype(np.float32) + change.part(
           lambda number=number: self._whole(number), index[self.stacked :]
         )
-    return made
+    return changed
 
   def _whole(self, number: int) -> np.ndarray:
     """The leaf of one layer before the change, float32."""

@@ -125,17 +125,17 @@ def dequantized(
   }
   dropped = {name for name, _ in scales.values()}
   dropped |= {n for n in found if n.endswith(_UNUSED) or n in _MARKERS}
-  made = {}
+  scaled = {}
   for name, tensor in found.items():
     if name not in dropped:
       scale_name, scale = scales.pop(name, ('', None))
-      made[name] = _one(path, name, tensor, scale_name, scale)
+      scaled[name] = _one(path, name, tensor, scale_name, scale)
   for name, (scale_name, _) in scales.items():
     raise UserError(
       f'{path} has {scale_name}, and no {name} that it could scale; fetch the '
       'file again'
     )
-  return made
+  return scaled
 
 
 def _one(path, name, tensor, scale_name, scale) -> Tensor:

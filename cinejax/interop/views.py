@@ -42,8 +42,8 @@ class LeafView:
     if not self.stacked:
       return self._one(self.parts[0], index)
     layers = self.parts[index[0]] if index else self.parts
-    made = [self._one(part, index[1:]) for part in layers]
-    return np.stack([x.astype(self.dtype, copy=False) for x in made])
+    arrays = [self._one(part, index[1:]) for part in layers]
+    return np.stack([x.astype(self.dtype, copy=False) for x in arrays])
 
   def _one(self, part: Tensor, index: tuple[slice, ...]) -> np.ndarray:
     if self.how == 'patch':

@@ -52,9 +52,9 @@ class Adversary:
     self, score: Any, head: Any, pair: tuple[Films, Films], t_BNF, noise, key
   ) -> jax.Array:
     """L_D of `pair`, real and generated films; differentiable in `head`."""
-    real, made = pair
+    real, generated = pair
     loss = jnp.float32(0)
-    for films, sign, penalty in ((real, -1, self.r1), (made, 1, self.r2)):
+    for films, sign, penalty in ((real, -1, self.r1), (generated, 1, self.r2)):
       x = flow.noised(films.clean_BNFYXC, noise, t_BNF)
       logit_BN = self._logit(score, head, films, x, t_BNF, key)
       loss += films.mean(jax.nn.softplus(sign * logit_BN))

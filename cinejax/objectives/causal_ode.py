@@ -74,8 +74,8 @@ def make_integrate(
     )
     shape = noise_BFYXC.shape
     points = jnp.moveaxis(points_J.reshape(-1, *shape), 0, 2)
-    made = batch | {'points': points, 'end': end.reshape(shape)}
-    return made if causal else made | {'latents': made['end']}
+    extended = batch | {'points': points, 'end': end.reshape(shape)}
+    return extended if causal else extended | {'latents': extended['end']}
 
   return integrate
 

@@ -100,7 +100,7 @@ def make_dmd_loss(
     for_film, for_student, for_fake, for_head = jax.random.split(key, 4)
     film, of = student_fn(params['student'], batch, for_film)
     real = guidance_lib.films(of, film.shape[2])
-    made = real.replace(clean_BNFYXC=jax.lax.stop_gradient(film))
+    own = real.replace(clean_BNFYXC=jax.lax.stop_gradient(film))
     others = jax.lax.stop_gradient({**params, 'real': given['real']})
     # The cotangent of the film is computed apart from the student's graph, so
     # that updates which do not train the student need neither the scores nor a
@@ -108,13 +108,13 @@ def make_dmd_loss(
     turn = given['step'] % every == 0
     value, cotangent = jax.lax.cond(
       turn,
-      lambda x: jax.value_and_grad(student_loss)(x, made, others, for_student),
+      lambda x: jax.value_and_grad(student_loss)(x, own, others, for_student),
       lambda x: (jnp.float32(0), jnp.zeros_like(x)),
-      made.clean_BNFYXC,
+      own.clean_BNFYXC,
     )
-    fake = velocity_loss(fake_fn, params['fake'], made, diffusion, for_fake)
+    fake = velocity_loss(fake_fn, params['fake'], own, diffusion, for_fake)
     # its value is 0, its gradient is that of L_student
-    pulled = ((film - made.clean_BNFYXC) * cotangent).sum()
+    pulled = ((film - own.clean_BNFYXC) * cotangent).sum()
     loss = value + pulled + fake
     metrics = {'student': jnp.where(turn, value, jnp.nan), 'fake': fake}
     if adversary is not None:
@@ -122,8 +122,8 @@ def make_dmd_loss(
       head = adversary.head_loss(
         params['fake'],
         params['head'],
-        (real, made),
-        *draw(for_draw, made),
+        (real, own),
+        *draw(for_draw, own),
         for_routing,
       )
       loss, metrics = loss + head, metrics | {'head': head}

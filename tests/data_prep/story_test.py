@@ -77,8 +77,8 @@ def test_prompts_cuts_and_shots(cfg, written):
       cut = opens and segment.cut
       assert film.cuts[chunk] == cut
       assert film.shots[chunk] == truth.segment_shots()[index]
-      said = world.prompt(segment)
-      assert film.prompts[chunk] == (prefix + said if cut else said)
+      prompt = world.prompt(segment)
+      assert film.prompts[chunk] == (prefix + prompt if cut else prompt)
 
 
 def test_no_training_reads_evaluation_films(cfg, weights, written, tmp_path):

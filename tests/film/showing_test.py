@@ -76,8 +76,8 @@ def test_hdr_is_converted_and_said(capsys):
   np.testing.assert_allclose(grey, 105, atol=25)
   hlg = showing.shown(_hdr_frame(0.75, 18), None, 'hlg.mov')[9, 9]
   assert hlg.min() >= 245
-  said = capsys.readouterr().err
-  assert said.count('pq.mkv is HDR') == said.count('hlg.mov is HDR') == 1
+  note = capsys.readouterr().err
+  assert note.count('pq.mkv is HDR') == note.count('hlg.mov is HDR') == 1
 
 
 def test_fields_are_not_mixed():

@@ -54,9 +54,9 @@ def _weight(leaves):
 def test_prefixes_of_layers(leaves, tmp_path, layer):
   parts, change = _lora()
   tensors = {f'{layer}.{part}': x for part, x in parts.items()}
-  made = _merged(leaves, tmp_path, tensors)
+  merged = _merged(leaves, tmp_path, tensors)
   np.testing.assert_allclose(
-    _weight(made), _weight(leaves) + change, rtol=1e-5, atol=1e-5
+    _weight(merged), _weight(leaves) + change, rtol=1e-5, atol=1e-5
   )
 
 
@@ -67,9 +67,9 @@ def test_peft_has_alpha_and_rank_of_a_whole_lokr(leaves, tmp_path):
   save_file({f'{layer}.lokr_w1': a, f'{layer}.lokr_w2': b}, path)
   config = {'r': 8, 'alpha': 4, 'rank_pattern': {'ffn.0': 16}}
   path.with_name('adapter_config.json').write_text(json.dumps(config))
-  made = adapters.with_adapter(leaves, path)
+  merged = adapters.with_adapter(leaves, path)
   expected = _weight(leaves) + np.kron(a, b) * 4 / 16
-  np.testing.assert_allclose(_weight(made), expected, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(_weight(merged), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_longlive_has_a_checkpoint(leaves, tmp_path):
@@ -80,9 +80,9 @@ def test_longlive_has_a_checkpoint(leaves, tmp_path):
   layer = f'base_model.model.blocks.1.{MLP}'
   tensors = {f'{layer}.lora_A.weight': down, f'{layer}.lora_B.weight': up}
   write_torch(path, ('generator_lora',), tensors)
-  made = adapters.with_adapter(leaves, path)
+  merged = adapters.with_adapter(leaves, path)
   np.testing.assert_allclose(
-    _weight(made), _weight(leaves) + up @ down, rtol=1e-5, atol=1e-5
+    _weight(merged), _weight(leaves) + up @ down, rtol=1e-5, atol=1e-5
   )
 
 
@@ -91,9 +91,9 @@ def test_what_is_not_applied_is_counted_and_named(leaves, tmp_path, capsys):
   layers = [f'blocks.1.{MLP}', 'blocks.1.cross_attn.k_img', 'img_emb.proj.1']
   tensors = {f'{n}.{part}': x for n in layers for part, x in parts.items()}
   tensors['iteration'] = np.zeros(())
-  made = _merged(leaves, tmp_path, tensors)
+  merged = _merged(leaves, tmp_path, tensors)
   np.testing.assert_allclose(
-    _weight(made), _weight(leaves) + change, rtol=1e-5, atol=1e-5
+    _weight(merged), _weight(leaves) + change, rtol=1e-5, atol=1e-5
   )
   note = capsys.readouterr().err
   assert '3 of 4 changes are not applied' in note

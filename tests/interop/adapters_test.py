@@ -72,17 +72,17 @@ def test_a_layer_is_changed_by_its_product(leaves, tmp_path, style):
     tensors[alpha] = np.array(6, np.float32)
     scale = 6 / RANK
   save_file(tensors, path)
-  made = adapters.with_adapter(leaves, path)
-  changed = [k for k in leaves if made[k] is not leaves[k]]
+  merged = adapters.with_adapter(leaves, path)
+  changed = [k for k in leaves if merged[k] is not leaves[k]]
   assert changed == [QUERY]
-  before, after = read(leaves[QUERY]), read(made[QUERY])
+  before, after = read(leaves[QUERY]), read(merged[QUERY])
   np.testing.assert_array_equal(after[0], before[0])
   np.testing.assert_allclose(
     after[1], before[1] + scale * (up @ down).T, rtol=1e-5, atol=1e-6
   )
   part = (slice(1, 2), slice(5, 20), slice(30, 48))
   np.testing.assert_allclose(
-    read(made[QUERY], index=part), after[part], rtol=1e-5, atol=1e-6
+    read(merged[QUERY], index=part), after[part], rtol=1e-5, atol=1e-6
   )
 
 
@@ -102,10 +102,10 @@ def test_an_adapter_of_ours_is_written_as_diffusers_reads_it(leaves, tmp_path):
   assert 'transformer.blocks.1.ffn.net.0.proj.lora_A.weight' in load_file(path)
   with safe_open(path, 'np') as file:  # else diffusers asks for a whole config
     assert file.metadata() == {'format': 'pt'}
-  made = adapters.with_adapter(leaves, path)
-  merged = tree_lib.paths(lora.merge(params, adapter, 8.0 / RANK))
-  for name, x in merged.items():
-    np.testing.assert_allclose(read(made[name]), x, rtol=1e-5, atol=1e-5)
+  merged = adapters.with_adapter(leaves, path)
+  expected = tree_lib.paths(lora.merge(params, adapter, 8.0 / RANK))
+  for name, x in expected.items():
+    np.testing.assert_allclose(read(merged[name]), x, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_alpha_is_read_from_either_place(
   down, up = _matrices(48, 48)
   name = 'transformer.blocks.0.attn1.to_q.lora_{}.weight'
   save_file({name.format('A'): down, name.format('B'): up}, path, metadata)
-  made = adapters.with_adapter(leaves, path)[QUERY]
+  merged = adapters.with_adapter(leaves, path)[QUERY]
   np.testing.assert_allclose(
-    read(made)[0],
+    read(merged)[0],
     read(leaves[QUERY])[0] + scale * (up @ down).T,
     rtol=1e-5,
     atol=1e-6,
@@ -148,9 +148,9 @@ def test_half_precision_stays(leaves, tmp_path):
   down, up = _matrices(48, 48)
   name = 'blocks.0.attn1.to_q'
   save_file({f'{name}.lora_A.weight': down, f'{name}.lora_B.weight': up}, path)
-  made = adapters.with_adapter(half, path)[QUERY]
-  assert made.dtype == read(made).dtype == jnp.bfloat16
-  assert read(made)[0, 0, 0] != half[QUERY][0, 0, 0]
+  merged = adapters.with_adapter(half, path)[QUERY]
+  assert merged.dtype == read(merged).dtype == jnp.bfloat16
+  assert read(merged)[0, 0, 0] != half[QUERY][0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -134,19 +134,19 @@ def test_a_kind_is_merged(leaves, tmp_path, kind, strength):
   parts, change = kind()
   layer = f'diffusion_model.blocks.1.{MLP}'
   tensors = {f'{layer}.{part}': x for part, x in parts.items()}
-  made = _merged(leaves, tmp_path, tensors, strength)
+  merged = _merged(leaves, tmp_path, tensors, strength)
   expected = _weight(leaves) + strength * change
-  np.testing.assert_allclose(_weight(made), expected, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(_weight(merged), expected, rtol=1e-5, atol=1e-5)
   np.testing.assert_array_equal(
-    _weight(made, layer=0), _weight(leaves, layer=0)
+    _weight(merged, layer=0), _weight(leaves, layer=0)
   )
   part = (slice(1, 2), slice(2, 5), slice(3, 11))
   np.testing.assert_array_equal(
-    read(made['blocks/mlp_in/kernel'], index=part),
-    read(made['blocks/mlp_in/kernel'])[part],
+    read(merged['blocks/mlp_in/kernel'], index=part),
+    read(merged['blocks/mlp_in/kernel'])[part],
   )
   others = [k for k in leaves if k != 'blocks/mlp_in/kernel']
-  assert all(made[k] is leaves[k] for k in others)
+  assert all(merged[k] is leaves[k] for k in others)
 
 
 @pytest.mark.parametrize('strength', [1.0, 0.8])
@@ -165,17 +165,17 @@ def test_dora(leaves, tmp_path, kind, name, shape, axis, strength):
   magnitude = 1 + np.abs(_random(*shape))
   parts[name] = magnitude
   tensors = {f'blocks.1.{MLP}.{part}': x for part, x in parts.items()}
-  made = _merged(leaves, tmp_path, tensors, strength)
+  merged = _merged(leaves, tmp_path, tensors, strength)
   before = _weight(leaves)
   after = before + change
   norm = np.linalg.norm(after, axis=axis, keepdims=True)
   after = magnitude.reshape((-1, 1) if axis else (1, -1)) * after / norm
   expected = before + strength * (after - before)
-  np.testing.assert_allclose(_weight(made), expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(_weight(merged), expected, rtol=1e-4, atol=1e-5)
   part = (slice(1, 2), slice(2, 5), slice(3, 11))
   np.testing.assert_array_equal(
-    read(made['blocks/mlp_in/kernel'], index=part),
-    read(made['blocks/mlp_in/kernel'])[part],
+    read(merged['blocks/mlp_in/kernel'], index=part),
+    read(merged['blocks/mlp_in/kernel'])[part],
   )
 
 
@@ -190,7 +190,7 @@ def test_lightx2v_changes_biases_norms_and_modulations(leaves, tmp_path):
     'patch_embedding.diff_b': _random(IN),
   }
   tensors = {f'diffusion_model.{k}': x for k, x in changes.items()}
-  made = _merged(leaves, tmp_path, tensors, 0.5)
+  merged = _merged(leaves, tmp_path, tensors, 0.5)
   for ours, theirs in (
     ('blocks/self_attention/query/bias', f'blocks.1.{QUERY}.diff_b'),
     (
@@ -201,14 +201,14 @@ def test_lightx2v_changes_biases_norms_and_modulations(leaves, tmp_path):
   ):
     expected = np.array(leaves[ours])
     expected[1] += 0.5 * changes[theirs].reshape(expected[1].shape)
-    np.testing.assert_allclose(read(made[ours]), expected, rtol=1e-6)
+    np.testing.assert_allclose(read(merged[ours]), expected, rtol=1e-6)
   for ours, change in (
     ('head_modulation', changes['head.diff_m'][0]),
     ('patch_embedding/kernel', names.to_ours(patch, 'patch')),
     ('patch_embedding/bias', changes['patch_embedding.diff_b']),
   ):
     expected = leaves[ours] + 0.5 * change
-    np.testing.assert_allclose(read(made[ours]), expected, rtol=1e-6)
+    np.testing.assert_allclose(read(merged[ours]), expected, rtol=1e-6)
 
 
 def test_the_convolution_of_patches_has_a_lora(leaves, tmp_path):
@@ -217,10 +217,10 @@ def test_the_convolution_of_patches_has_a_lora(leaves, tmp_path):
     'patch_embedding.lora_down.weight': down,
     'patch_embedding.lora_up.weight': up,
   }
-  made = _merged(leaves, tmp_path, tensors)['patch_embedding/kernel']
+  merged = _merged(leaves, tmp_path, tensors)['patch_embedding/kernel']
   change = np.einsum('orabc,rixyz->oixyz', up, down)
   expected = leaves['patch_embedding/kernel'] + names.to_ours(change, 'patch')
-  np.testing.assert_allclose(read(made), expected, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(read(merged), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_bias_of_diffusers_is_scaled(leaves, tmp_path):
@@ -231,22 +231,24 @@ def test_a_bias_of_diffusers_is_scaled(leaves, tmp_path):
     f'{layer}.lora_B.bias': bias,
   }
   config = {'lora_adapter_metadata': json.dumps({'lora_alpha': 6, 'r': RANK})}
-  made = _merged(leaves, tmp_path, tensors, 0.5, config)['blocks/mlp_in/bias']
+  merged = _merged(leaves, tmp_path, tensors, 0.5, config)['blocks/mlp_in/bias']
   expected = leaves['blocks/mlp_in/bias'][1] + 0.5 * 3 * bias
-  np.testing.assert_allclose(read(made)[1], expected, rtol=1e-6)
+  np.testing.assert_allclose(read(merged)[1], expected, rtol=1e-6)
 
 
 def test_several_adapters_add_up(leaves, tmp_path):
   total = np.zeros((OUT, IN), np.float32)
-  made = leaves
+  merged = leaves
   for strength, kind in ((0.8, _lora), (-0.3, _lokr_factored)):
     parts, change = kind()
     tensors = {f'blocks.1.{MLP}.{part}': x for part, x in parts.items()}
-    made = _merged(made, tmp_path, tensors, strength)
-    made = {k: read(x) for k, x in made.items()}  # the next has the same path
+    merged = _merged(merged, tmp_path, tensors, strength)
+    merged = {
+      k: read(x) for k, x in merged.items()
+    }  # the next has the same path
     total += strength * change
   np.testing.assert_allclose(
-    _weight(made), _weight(leaves) + total, rtol=1e-5, atol=1e-5
+    _weight(merged), _weight(leaves) + total, rtol=1e-5, atol=1e-5
   )
 
 
@@ -272,7 +274,7 @@ def test_several_adapters_add_up(leaves, tmp_path):
         'lora_B.weight': (OUT, RANK),
         'dora_scale': (5,),
       },
-      'use the network that it was made for',
+      'use the network that it was merged for',
     ),
     (
       {

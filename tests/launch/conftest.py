@@ -64,10 +64,12 @@ def fake(tmp_path):
   (tmp_path / 'calls').touch()
 
   def run(script, *words, **environment):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith('SLURM')}
+    inherited = {
+      k: v for k, v in os.environ.items() if not k.startswith('SLURM')
+    }
     return subprocess.run(
       ['bash', str(ROOT / 'launch' / script), *words],
-      env=kept
+      env=inherited
       | {
         'PATH': f'{programs}:{os.environ["PATH"]}',
         'NOTES': str(tmp_path),

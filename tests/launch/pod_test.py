@@ -64,8 +64,8 @@ def test_after_preemption_it_is_created_again_and_continues(fake):
   assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines()[-1] == 'film has finished'
   words = [call.split()[2:4] for call in calls(notes)]
-  made = [' '.join(pair) for pair in words]
-  assert made[:4] == [
+  verbs = [' '.join(pair) for pair in words]
+  assert verbs[:4] == [
     'queued-resources describe',
     'queued-resources delete',
     'queued-resources create',
@@ -90,8 +90,8 @@ def test_what_gcloud_failed_to_answer_is_asked_again(fake):
   (notes / 'calls').write_text('')
   done = resumed(run, notes, 'NOT_FOUND\n', 'resources create\n')
   assert done.returncode == 0, done.stderr
-  made = [call.split()[3] for call in calls(notes) if ' ssh ' not in call]
-  assert made[:3] == ['describe', 'create', 'describe']
+  verbs = [call.split()[3] for call in calls(notes) if ' ssh ' not in call]
+  assert verbs[:3] == ['describe', 'create', 'describe']
   done = resumed(run, notes, '', 'describe\n' * 3, TRIES='3')
   assert done.returncode == 2
   assert 'error: gcloud failed 3 times in a row' in done.stderr

@@ -62,5 +62,5 @@ def test_what_is_cut_of_a_prompt_is_said_once(capsys):
   text = hashed.HashedText(3, 4)
   for _ in range(2):
     text.encode(['one two three', 'one two three four five'])
-  said = capsys.readouterr().err
-  assert said.count('note: ') == 1 and 'its last 2 tokens are cut' in said
+  note = capsys.readouterr().err
+  assert note.count('note: ') == 1 and 'its last 2 tokens are cut' in note

@@ -43,8 +43,8 @@ def test_what_is_cut_of_a_prompt_is_said_once(folder, capsys):
   tokens = Tokens(folder, 4)
   for _ in range(2):
     tokens(['ada walks left', 'walks walks left ada ada'])
-  said = capsys.readouterr().err
-  assert said.count('note: ') == 1 and 'its last 2 tokens are cut' in said
+  note = capsys.readouterr().err
+  assert note.count('note: ') == 1 and 'its last 2 tokens are cut' in note
 
 
 def test_a_missing_tokenizer_is_named(tmp_path):
