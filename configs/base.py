@@ -226,7 +226,7 @@ def get_config() -> ConfigDict:
   evaluation.window_frames = memory.get_oneway_ref('window_frames')
   # frames of SCA's penalty for a missed or extra cut; 0 = mean shot length
   evaluation.penalty_frames = 0.0
-  # of consistency: pixels, taef2:FOLDER, dinov2:FOLDER, clip:FOLDER
+  # what consistency compares: pixels, taef2:FOLDER, dinov2:FOLDER, clip:FOLDER
   evaluation.features = ('pixels',)
 
   serving = config.serving = ConfigDict()

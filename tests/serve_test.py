@@ -98,7 +98,7 @@ def test_the_client_of_the_documentation_directs_a_film(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_terminated_goes_on_when_it_comes_back(tmp_path):
+def test_a_server_that_is_terminated_continues_when_it_restarts(tmp_path):
   _weights(tmp_path)
   running, url = _start(tmp_path)
   try:

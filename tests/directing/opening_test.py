@@ -69,7 +69,7 @@ def test_a_clip_gives_its_last_whole_chunks(director, tmp_path):
     opening.from_video(director, path)
 
 
-def test_a_film_goes_on_in_the_shot_of_its_first_prompt():
+def test_a_film_continues_in_the_shot_of_its_first_prompt():
   film = screenplay.Film(
     tuple(screenplay.Segment(p, chunks=2) for p in ('a', 'b'))
   )

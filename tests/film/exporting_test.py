@@ -52,7 +52,7 @@ def test_several_films(tmp_path, to):
   assert [film.segments[0].prompt for film in back] == ['a', 'b', 'c']
 
 
-def test_what_is_lost_is_said(tmp_path, capsys):
+def test_what_is_lost_is_reported(tmp_path, capsys):
   film = Film(
     (Segment('a', secs=1.0), Segment('b', chunks=2, blend_chunks=1, steps=2)),
     source='mine',

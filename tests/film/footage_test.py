@@ -113,7 +113,7 @@ def test_ten_bits(tmp_path):
   )
 
 
-def test_transparent_clips_are_on_white_and_said(tmp_path, capsys):
+def test_transparent_clips_are_on_white_and_reported(tmp_path, capsys):
   rgba_YXC = np.zeros((32, 48, 4), np.uint8)
   rgba_YXC[:, 24:] = (*BLUE, 255)
   path = _write(
@@ -125,7 +125,7 @@ def test_transparent_clips_are_on_white_and_said(tmp_path, capsys):
   assert 'transparent parts' in capsys.readouterr().err
 
 
-def test_an_interlaced_clip_is_said(tmp_path, capsys):
+def test_an_interlaced_clip_is_reported(tmp_path, capsys):
   path = tmp_path / 'a.mp4'
   with av.open(str(path), 'w') as container:
     stream = container.add_stream(
@@ -242,7 +242,7 @@ def test_cover_art_is_not_the_film(tmp_path, cover_first):
   assert _numbers(media.read_frames(tmp_path / 'a.mp4')) == list(range(6))
 
 
-def test_of_several_streams_one_is_said(tmp_path, capsys):
+def test_of_several_streams_one_is_reported(tmp_path, capsys):
   path = tmp_path / 'a.mkv'
   with av.open(str(path), 'w') as container:
     streams = [

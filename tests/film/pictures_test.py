@@ -58,7 +58,7 @@ def test_orientation_tags_turn_the_picture(tmp_path, tag, turn):
   np.testing.assert_array_equal(found, turn(_picture()))
 
 
-def test_transparent_parts_are_white_and_said(tmp_path, capsys):
+def test_transparent_parts_are_white_and_reported(tmp_path, capsys):
   rgba_YXC = np.zeros((8, 8, 4), np.uint8)  # transparent black is garbage
   rgba_YXC[4:] = (*RED, 255)
   rgba_YXC[0] = (0, 0, 0, 128)
@@ -124,7 +124,7 @@ def test_profiles_are_converted_to_srgb(tmp_path):
   np.testing.assert_array_equal(found, _picture())
 
 
-def test_a_broken_profile_is_said_and_ignored(tmp_path, capsys):
+def test_a_broken_profile_is_reported_and_ignored(tmp_path, capsys):
   found = _read(tmp_path, Image.fromarray(_picture()), icc_profile=b'x' * 200)
   np.testing.assert_array_equal(found, _picture())
   assert 'colour profile cannot be used' in capsys.readouterr().err

@@ -69,7 +69,7 @@ def _hdr_frame(signal, transfer):
   return frame
 
 
-def test_hdr_is_converted_and_said(capsys):
+def test_hdr_is_converted_and_reported(capsys):
   white = showing.shown(_hdr_frame(_pq(203), 16), None, 'pq.mkv')[9, 9]
   grey = showing.shown(_hdr_frame(_pq(203 * 0.18), 16), None, 'pq.mkv')[9, 9]
   assert white.min() >= 250

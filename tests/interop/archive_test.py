@@ -67,7 +67,7 @@ def test_one_network_of_several_is_taken(network, more):
   np.testing.assert_array_equal(rows[:], ROWS + more)
 
 
-def test_an_unknown_network_is_told_those_that_are_there():
+def test_an_error_of_an_unknown_network_names_those_that_are_there():
   with pytest.raises(UserError, match='has no network real; it has generator'):
     open_archive(TORCH, 'real')
 
@@ -190,7 +190,7 @@ def test_shards_are_one_archive(shards):
     np.testing.assert_array_equal(tensors[name][:], ROWS + number)
 
 
-def test_what_lies_in_a_folder_instead_is_told(shards):
+def test_an_error_names_what_a_folder_holds_instead(shards):
   folder = shards.parent
   with pytest.raises(UserError, match=r'; .* has m-1\.safetensors, m-2'):
     locate(folder, 'base')
@@ -213,7 +213,7 @@ def test_a_shard_that_is_not_there_is_named(shards):
     open_archive(shards)
 
 
-def test_a_folder_without_it_is_told_by_what_it_has(tmp_path):
+def test_an_error_names_what_a_folder_without_it_holds(tmp_path):
   (tmp_path / 'dmd.safetensors').touch()
   sentence = r'no .*four\.safetensors, .*; .* has dmd\.safetensors; give'
   with pytest.raises(UserError, match=sentence):

@@ -239,7 +239,7 @@ def test_another_network_is_one_sentence(fixture):
       views.to_leaves(theirs, layout, shapes)
 
 
-def test_what_only_we_have_is_told(fixture):
+def test_what_only_we_have_is_reported(fixture):
   cfg, _, weights = fixture
   leaves = views.to_leaves(weights, 'diffusers', sizes.leaf_shapes(cfg))
   table = {'positions': np.zeros((1, 1, 1, 16, 48), np.float32)}

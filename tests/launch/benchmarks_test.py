@@ -29,7 +29,7 @@ def run(launch, tmp_path):
   return launch('benchmarks.sh', PYTHON, WEIGHTS='weights')
 
 
-def test_every_table_is_made_once_and_a_stopped_run_goes_on(run, tmp_path):
+def test_every_table_is_made_once_and_a_stopped_run_continues(run, tmp_path):
   shipped = {
     path.name for path in (ROOT / 'benchmarks').glob('story*') if path.is_file()
   }

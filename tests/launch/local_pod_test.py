@@ -31,7 +31,7 @@ def test_a_folder_of_others_is_not_emptied(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_one_is_told_or_killed_and_one_goes_on(tmp_path):
+def test_one_of_two_processes_is_stopped_or_killed_and_one_continues(tmp_path):
   done = run(tmp_path / 'run')
   assert done.returncode == 0, done.stdout + done.stderr
   assert 'stop: one process was stopped, both saved update' in done.stdout

@@ -111,6 +111,6 @@ def test_every_leaf_has_a_place_on_a_mesh(adapter, cfg):
   assert spec == jax.sharding.PartitionSpec(None, 'fsdp', None)
 
 
-def test_a_target_that_is_not_there_is_told_what_is(params):
+def test_an_error_of_a_missing_target_names_what_is_there(params):
   with pytest.raises(UserError, match=r'no layer matches queries; .*mlp_in'):
     lora.init_lora(params, jax.random.key(0), rank=1, targets='queries')

@@ -64,7 +64,7 @@ def test_a_conv_encoder_is_trained_beside_what_is_measured():
   assert np.abs(grads['correction']['out']['kernel']).max() > 0
 
 
-def test_noise_is_drawn_anew_and_costs_some_of_the_picture():
+def test_noise_is_drawn_again_and_costs_some_of_the_picture():
   params = _fitted()
 
   @jax.jit

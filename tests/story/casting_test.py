@@ -39,7 +39,7 @@ def test_unknown_kinds_are_named():
     casting.cast('test', 0, 0)
 
 
-def test_an_absence_that_no_film_has_room_for_is_said():
+def test_an_absence_that_no_film_has_room_for_is_an_error():
   assert casting.cast('eval', 1_000_003, 4, window_chunks=6).events
   with pytest.raises(
     UserError, match=r'no character can be absent for 7 chunks'

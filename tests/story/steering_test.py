@@ -18,7 +18,7 @@ def test_every_latent_frame_has_its_actions(frames, stride):
     assert len(steered) == film.chunks * frames
 
 
-def test_who_walks_or_runs_moves_as_is_said():
+def test_walking_and_running_move_as_the_prompt_asks():
   moved = {'left': [], 'right': []}
   for film in FILMS:
     x = motion.describe(film, 3, 4).x

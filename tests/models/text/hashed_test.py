@@ -43,7 +43,7 @@ def test_composed_and_decomposed_letters_are_one_word():
   np.testing.assert_array_equal(a, b)
 
 
-def test_order_is_told_apart_and_prefixes_agree():
+def test_order_matters_and_prefixes_agree():
   a, b, c = _encode('ada meets bo', 'bo meets ada', 'ada meets bo again')
   # attention sees a set of tokens: the place must be in the token itself
   assert np.abs(a[0] - b[2]).max() > 0.5
@@ -58,7 +58,7 @@ def test_padding_is_zero_and_long_prompts_are_cut():
   assert long.shape == (3, 64) and long.dtype == np.float32
 
 
-def test_what_is_cut_of_a_prompt_is_said_once(capsys):
+def test_what_is_cut_of_a_prompt_is_reported_once(capsys):
   text = hashed.HashedText(3, 4)
   for _ in range(2):
     text.encode(['one two three', 'one two three four five'])

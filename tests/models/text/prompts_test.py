@@ -39,7 +39,7 @@ def test_prompts_become_padded_tokens_that_end(folder):
   np.testing.assert_array_equal(mask, ids != 0)
 
 
-def test_what_is_cut_of_a_prompt_is_said_once(folder, capsys):
+def test_what_is_cut_of_a_prompt_is_reported_once(folder, capsys):
   tokens = Tokens(folder, 4)
   for _ in range(2):
     tokens(['ada walks left', 'walks walks left ada ada'])

@@ -71,7 +71,7 @@ def test_the_probe_sees_a_slot_that_differs(director, slots):
   assert not slots_lib.slots_agree(director, shifted, SLOTS)
 
 
-def test_what_a_model_cannot_do_is_said(director, slots):
+def test_what_a_model_cannot_do_is_an_error(director, slots):
   with pytest.raises(UserError, match='policy is nowhere'):
     slots.prepare(Settings(policy='nowhere'))
   with pytest.raises(UserError, match='without guidance'):
