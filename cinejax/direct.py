@@ -14,8 +14,10 @@ film continues, with its first prompt (directing/opening.py).
 
 With --live, lines of standard input are prompts (film/directions.py). At a
 terminal a prompt holds until the next one is typed; from a pipe each prompt
-lasts as many chunks as it says. The end of the input (Ctrl-D) ends the film,
-and DIR/screenplay.json generates it again.
+lasts as many chunks as it says. The end of the input (Ctrl-D), Ctrl-C and
+SIGTERM end the film, and DIR/screenplay.json generates it again. Every chunk is
+recorded (live.py): with --resume as well, the film in DIR goes on where it
+ended, even after kill -9.
 
 In the report, `fps` is the rate of the film and `pixel_fps` the speed at which
 it was generated, with the codec and the MP4 but without compilation;
@@ -26,7 +28,7 @@ shots with a returning character in which the character looks as in its first
 shot. Undefined values are null.
 """
 
-import itertools
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -34,17 +36,17 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
-from cinejax import command
+from cinejax import command, live
 from cinejax.core.errors import UserError
 from cinejax.core.files import check_folder, write_json
+from cinejax.core.lock import lock_folder
 from cinejax.core.speed import SpeedMeter
-from cinejax.directing import opening, stdin
+from cinejax.directing import opening
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
-from cinejax.directing.writing import write_film
+from cinejax.directing.writing import write_chunks, write_film
 from cinejax.evaluation.measurement import FilmMeasurement
 from cinejax.film import media, screenplay, sheet
-from cinejax.film.directions import Directions
 from cinejax.models import attention
 
 _FILM, _SHEET = 'film.mp4', 'contact_sheet.png'
@@ -67,6 +69,7 @@ def define_flags() -> None:
   )
   flags.DEFINE_string('video', None, 'Video file that every film continues.')
   flags.DEFINE_bool('live', False, 'Read prompts from standard input.')
+  flags.DEFINE_bool('resume', False, 'Go on with the --live film in --out.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer(
     'seed',
@@ -83,6 +86,8 @@ def main() -> None:
     raise UserError('give either --screenplay=FILE or --live')
   if args.image and args.video:
     raise UserError('give either --image=FILE or --video=FILE')
+  if args.resume and not args.live:
+    raise UserError('--resume goes on with a film of --live; give --live too')
   films = screenplay.load(args.screenplay) if args.screenplay else ()
   out = check_folder(args.out)
   director = load_director(cfg, args.weights, adapters=args.lora)
@@ -110,14 +115,26 @@ def main() -> None:
     write_json(folder / 'report.json', report)
     print(f'{folder}: {_summary(figures)}')
 
+  locked = lock_folder(out, '--out') if args.live else None
   try:
     if args.live:
-      lines = stdin.directions(cfg.film.cut_prefix, director.check_prompt)
-      seed = seed_of(None)
-      figures = direct_live(director, lines, out, seed, given_BFYXC)
+      recorded = live.recorded_film(
+        director, out, args.resume, args.seed, args.image
+      )
+      if recorded is not None:
+        facts['opening'] = recorded.opening
+        given_BFYXC = _given(director, recorded.opening, None)
+      seed = seed_of(None) if recorded is None else recorded.seed
+      roll = live.LiveRoll(
+        director, out, seed, recorded, given_BFYXC, facts['opening']
+      )
+      figures = direct_live(director, roll, out)
       write_report(out, seed, figures)
-      if lines.error:
-        raise UserError(f'{lines.error}; {out} has the film up to there')
+      if roll.error:
+        raise UserError(f'{roll.error}; {out} has the film up to there')
+      if roll.signal is not None:
+        print(f'stopped; --resume goes on with {out}', file=sys.stderr)
+        sys.exit(128 + roll.signal)
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
       seed = seed_of(film)
@@ -126,6 +143,9 @@ def main() -> None:
   except KeyboardInterrupt:
     print(f'stopped; the files in {out} are complete', file=sys.stderr)
     sys.exit(130)
+  finally:
+    if locked is not None:
+      os.close(locked)
 
 
 def _given(
@@ -179,33 +199,26 @@ def direct(
 
 
 def direct_live(
-  director: Director,
-  directions: Directions,
-  folder: pathlib.Path,
-  seed: int,
-  given_BFYXC: jax.Array | None = None,
+  director: Director, roll: live.LiveRoll, folder: pathlib.Path
 ) -> dict[str, object]:
-  """Like `direct`, by directions, whose screenplay is written as well.
+  """Like `direct`, by lines of standard input.
 
   Raises UserError if there are no directions.
   """
-  chunk_prompts = iter(directions)
-  first = next(chunk_prompts, None)
-  if first is None:
+  if not roll.wait():
+    if roll.signal is not None:
+      sys.exit(128 + roll.signal)
     none = UserError('standard input holds no prompt; write one on each line')
-    raise directions.error or none
-  chunk_prompts = itertools.chain([first], chunk_prompts)
+    raise roll.error or none
   with FilmMeasurement() as measurement:
-    speed = write_film(
+    speed = write_chunks(
       director,
-      chunk_prompts,
+      roll.chunks(),
       folder / _FILM,
-      seed,
-      given_BFYXC,
+      given=roll.stored,
       viewers=[measurement.add_frame],
     )
-    film = directions.film(seed)
-    screenplay.save(film, folder / 'screenplay.json')
+    film = roll.film
     # The segments are known only now; their frames are in the MP4.
     rows = sheet.film_rows(film, director.timeline)
     page = _contact_sheet(director, film, rows)

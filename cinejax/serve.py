@@ -7,8 +7,10 @@ Only this machine can reach the server, unless --host is another address. Then a
 token is required: the page is opened as http://…/?token=…, and programs send
 `Authorization: Bearer …`. /openapi.json describes the requests.
 
-SIGTERM and Ctrl-C save every session to --workdir and stop the server; the next
-start restores them. config.serving limits sessions, films and memory.
+Every chunk is recorded in --workdir before it is shown, so the next start goes
+on with all films, whatever ended the server; SIGTERM and Ctrl-C end it in
+order. A --workdir has one server at a time. config.serving limits sessions,
+films and memory.
 """
 
 import dataclasses
@@ -24,6 +26,7 @@ from absl import flags
 from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import check_folder
+from cinejax.core.lock import lock_folder
 from cinejax.directing.loading import load_director
 from cinejax.interop.texts import load_text
 from cinejax.serving import budget
@@ -64,6 +67,7 @@ def main() -> None:
       f'--host={args.host} lets other machines in; give --token=… as well'
     )
   folder = check_folder(args.workdir)
+  lock_folder(folder, '--workdir')
   budget.limit_heap_arenas()
   listening = _listen(args.host, args.port)
   director = load_director(cfg, args.weights or f'weights/{cfg.name}')

@@ -236,9 +236,13 @@ def get_config() -> ConfigDict:
   serving.sessions = 8  # live at the same time
   serving.lead_chunks = 1  # finished and not yet on screen, at most
   serving.kept_states = 6  # snapshots of a session, to rewind to and fork at
+  # chunks after which the state of a film is saved; a restart generates as many
+  # chunks a second time, at most
+  serving.state_chunks = 64
   serving.film_chunks = 1200  # the longest film
   serving.idle_secs = 600.0  # without viewers or requests: saved and freed
-  serving.saved_sessions = 32  # on disk; the oldest is deleted
+  serving.saved_sessions = 32  # films on disk; then no new one can be made
+  serving.deleted_days = 7.0  # how long a deleted film can be taken back
   serving.viewers = 8  # viewers of a session, at most
   # the longest prompt; a text encoder may read less and says what it cuts
   serving.prompt_chars = 5000

@@ -43,10 +43,37 @@ def write_film(
   Returns:
     The speed at which the film was generated.
   """
-  speed, fps = SpeedMeter(), director.cfg.film.fps
   batches = ([prompt] for prompt in chunk_prompts)  # of one film
   rolled = director.roll(batches, [seed], given_BFYXC)
   given = opening.given_chunks(director, given_BFYXC)
+  return write_chunks(
+    director, rolled, path, given=given, total=total, viewers=viewers
+  )
+
+
+def write_chunks(
+  director: Director,
+  rolled: Iterable[np.ndarray],
+  path: str | os.PathLike,
+  *,
+  given: int = 0,
+  total: int | None = None,
+  viewers: Sequence[Callable[[np.ndarray], None]] = (),
+) -> SpeedMeter:
+  """Like `write_film`, from chunks that are generated as they are drawn.
+
+  Args:
+    director: of the film.
+    rolled: uint8 [1, T, Y, X, 3] of each chunk.
+    path: of the MP4.
+    given: how many chunks were given, whose time is not measured.
+    total: the number of chunks, None if it is unknown.
+    viewers: each gets every frame, uint8 [Y, X, 3].
+
+  Returns:
+    The speed at which the film was generated.
+  """
+  speed, fps = SpeedMeter(), director.cfg.film.fps
   frames = _frames(rolled, given, speed, viewers, total)
   scale = media.watchable_scale(director.cfg.film.height)
   media.write_video(path, frames, fps, scale=scale)

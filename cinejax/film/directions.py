@@ -71,8 +71,21 @@ class Directions:
     return Film(self._journal.segments, title, seed)
 
   def __iter__(self) -> Iterator[ChunkPrompt]:
-    remaining = 0  # chunks for which the last line has to hold
-    for chunk in itertools.count():
+    for segment in self.segments():
+      if segment is not None:
+        self._journal.add(segment)
+      yield self._journal.next_chunk()
+
+  def segments(
+    self, first_chunk: int = 0, remaining: int = 0
+  ) -> Iterator[Segment | None]:
+    """The segment that each chunk starts; None: it continues the last one.
+
+    Args:
+      first_chunk: where the film goes on.
+      remaining: chunks for which the last line still has to hold.
+    """
+    for chunk in itertools.count(first_chunk):
       segment = self._next_segment(wait=not chunk) if remaining < 1 else ''
       if segment is None:
         return
@@ -81,8 +94,7 @@ class Directions:
         return
       if segment:
         remaining = segment.chunks
-        self._journal.add(segment)
-      yield self._journal.next_chunk()
+      yield segment or None
       remaining -= 1
 
   def _next_segment(self, wait: bool) -> Segment | str | None:

@@ -137,6 +137,14 @@ class Journal:
       self._settings,
     )
 
+  def prompts(self) -> tuple[ChunkPrompt, ...]:
+    """The prompts of all chunks so far."""
+    again, prompts = Journal(self._cut_prefix), []
+    for segment in self._segments:
+      again.add(segment)
+      prompts += [again.next_chunk() for _ in range(segment.chunks)]
+    return tuple(prompts)
+
   def truncated(self, chunks: int) -> 'Journal':
     """A copy of the journal as it was after `chunks` chunks."""
     copy = Journal(self._cut_prefix)

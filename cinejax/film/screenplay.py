@@ -115,16 +115,18 @@ def save(film: Film, path: str | os.PathLike) -> None:
 
 def document(film: Film) -> dict[str, Any]:
   """`film` as a JSON object from which `parse` reads the same film."""
-  segments = [
-    {
-      key: value
-      for key, value in dataclasses.asdict(segment).items()
-      if value not in (None, '') and (key, value) != ('blend_chunks', 0)
-    }
-    for segment in film.segments
-  ]
+  segments = [segment_fields(segment) for segment in film.segments]
   seed = {} if film.seed is None else {'seed': film.seed}
   return {'title': film.title} | seed | {'segments': segments}
+
+
+def segment_fields(segment: Segment) -> dict[str, Any]:
+  """The fields of a segment that are not empty."""
+  return {
+    key: value
+    for key, value in dataclasses.asdict(segment).items()
+    if value not in (None, '') and (key, value) != ('blend_chunks', 0)
+  }
 
 
 def parse(document: Any, where: str) -> Film:

@@ -40,7 +40,7 @@ class MemoryBudget(NamedTuple):
     return (
       f'at most {sessions} sessions of {self.session / 1e6:.0f} MB, '
       f'{self.all / 1e9:.2f} GB in all, beside the weights; '
-      f'{sessions * self.film / 1e9:.2f} GB of films on disk'
+      f'{self.film / 1e9:.2f} GB on disk for each film that is never rewound'
     )
 
 

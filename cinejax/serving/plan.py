@@ -1,6 +1,8 @@
 """The directions that wait for later chunks of a film."""
 
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from cinejax.film.journal import Settings
@@ -16,23 +18,47 @@ class PlannedDirection(NamedTuple):
 class Plan:
   """Directions in the order of their chunks."""
 
-  def __init__(self):
+  def __init__(self, write: Callable[[dict[str, Any]], None] | None = None):
+    """An empty plan.
+
+    Args:
+      write: called with a record of each change (film/record.py), except for
+        `take_due` and `clear`, which follow from records of the film.
+    """
     self.directions: list[PlannedDirection] = []
-    self.end_chunk: int | None = None  # where a screenplay ends
+    self._taken: list[PlannedDirection] = []  # by the chunk in flight
+    self._end_chunk: int | None = None
+    self._write = write
+
+  @property
+  def end_chunk(self) -> int | None:
+    """Where a screenplay ends; None: nowhere."""
+    return self._end_chunk
+
+  @end_chunk.setter
+  def end_chunk(self, chunk: int | None) -> None:
+    if chunk != self._end_chunk:
+      self._end_chunk = chunk
+      self._write_all()
 
   def add(
     self, chunk: int, direction: ChunkDirection, received: float | None = None
   ) -> None:
-    self.directions.append(PlannedDirection(chunk, direction, received))
-    self.directions.sort(key=lambda planned: planned.chunk)
+    """Adds a direction; UserError, and no change, if it cannot be recorded."""
+    if self._write is not None:
+      self._write({'add': [chunk, dataclasses.asdict(direction)]})
+    self._insert(PlannedDirection(chunk, direction, received))
 
   def due(self, chunk: int) -> list[PlannedDirection]:
     """The directions for `chunk` and those before it."""
     return [one for one in self.directions if one.chunk <= chunk]
 
   def take_due(self, chunk: int) -> PlannedDirection | None:
-    """Removes the directions that are due and merges them into one."""
-    due = self.due(chunk)
+    """Removes the directions that are due and merges them into one.
+
+    They are recorded as planned until their chunk is finished.
+    """
+    self._taken = due = self.due(chunk)
     if not due:
       return None
     self.directions = self.directions[len(due) :]
@@ -41,12 +67,17 @@ class Plan:
       direction = direction.merged(planned.direction)
     return due[0]._replace(direction=direction)
 
+  def forget_taken(self) -> None:
+    """The chunk of the directions of `take_due` is finished."""
+    self._taken = []
+
   def keep_due(self, chunk: int) -> None:
     """Forgets all directions but those that are due."""
-    self.directions, self.end_chunk = self.due(chunk), None
+    self.directions, self._end_chunk = self.due(chunk), None
+    self._write_all()
 
   def clear(self) -> None:
-    self.directions, self.end_chunk = [], None
+    self.directions, self._end_chunk, self._taken = [], None, []
 
   def to_json(self) -> dict[str, Any]:
     """The plan as a JSON object that `load` reads."""
@@ -54,13 +85,33 @@ class Plan:
       'until': self.end_chunk,
       'plan': [
         [one.chunk, dataclasses.asdict(one.direction)]
-        for one in self.directions
+        for one in (*self._taken, *self.directions)
       ],
     }
 
   def load(self, document: dict[str, Any]) -> None:
     """Adds the directions of `to_json`, and takes its end if it has one."""
     for chunk, fields in document.get('plan', ()):
-      settings = Settings(*fields.pop('settings'))
-      self.add(chunk, ChunkDirection(settings=settings, **fields))
-    self.end_chunk = document.get('until') or self.end_chunk
+      settings = Settings(*fields['settings'])
+      direction = ChunkDirection(**(fields | {'settings': settings}))
+      self._insert(PlannedDirection(chunk, direction, None))
+    self._end_chunk = document.get('until') or self._end_chunk
+    self._write_all()
+
+  @contextlib.contextmanager
+  def at_once(self) -> Iterator[None]:
+    """Records all changes of a with block in one record at its end."""
+    write, self._write = self._write, None
+    try:
+      yield
+    finally:
+      self._write = write
+      self._write_all()
+
+  def _insert(self, planned: PlannedDirection) -> None:
+    self.directions.append(planned)
+    self.directions.sort(key=lambda planned: planned.chunk)
+
+  def _write_all(self) -> None:
+    if self._write is not None:
+      self._write({'plan': self.to_json()})

@@ -15,7 +15,8 @@ from cinejax.directing.director import Director
 from cinejax.serving.budget import model_name
 from cinejax.serving.film.archive import SessionArchive
 from cinejax.serving.film.live_film import LiveFilm
-from cinejax.serving.session import Session
+from cinejax.serving.film.restoring import FilmFiles
+from cinejax.serving.session import Session, new_name
 
 # A film without viewers may be freed for another after this time.
 _ABANDONED_SECS = 15.0
@@ -51,10 +52,12 @@ class SessionRegistry:
     self.sessions: dict[str, Session] = {}
     self.closing = False
     folder.mkdir(parents=True, exist_ok=True)
-    self._folder = folder
-    self.archive = SessionArchive(
-      folder, model_name(director), self.cfg.saved_sessions
-    )
+    self.archive = SessionArchive(folder, model_name(director))
+    self.deleted = SessionArchive(folder / 'deleted', self.archive.model)
+    for title in self.deleted.delete_older(86_400 * self.cfg.deleted_days):
+      logging.warning('%r was deleted long ago and is gone now', title)
+    self._files = FilmFiles(director, self.archive)
+    self._to_restore: list[str] = []  # live before the server stopped
 
   def find(self, name: str) -> Session:
     """The session of a client's request, which is not idle any more."""
@@ -64,9 +67,80 @@ class SessionRegistry:
     session.last_seen = self.clock()
     return session
 
-  def new_film(self, seed: int) -> LiveFilm:
+  def new_film(self, seed: int, title: str = '') -> LiveFilm:
     """A film without chunks."""
-    return LiveFilm(self.director, seed, self.cfg.kept_states, self._folder)
+    return self._files.new(new_name(), seed, title)
+
+  def restore(self, name: str) -> Session:
+    """Makes a saved film a session, which is paused.
+
+    Raises UserError if there is no such film, and CapacityError if there
+    cannot be another session.
+    """
+    self.check_capacity()
+    self.archive.check(name)
+    restored = self._files.restore(name)
+    session = self.add(restored.live_film, restored.title)
+    plan = session.plan
+    with plan.at_once():
+      session.run_screenplay(restored.film, None)
+      if plan.end_chunk <= session.live_film.chunks:
+        plan.end_chunk = None
+      plan.load(restored.plan or {})
+    session.pause('restored')
+    return session
+
+  def restore_open(self) -> None:
+    """Restores the sessions that were live when the server ended."""
+    self._to_restore = self.archive.open()[: self.cfg.sessions]
+    while self._to_restore:
+      try:
+        self.restore(self._to_restore[0])
+      except UserError as error:  # its file was changed
+        name = self._to_restore[0]
+        logging.warning('session %s cannot be restored: %s', name, error)
+      del self._to_restore[0]
+
+  def delete(self, name: str) -> None:
+    """Closes a film and moves its files to the deleted ones.
+
+    Raises NotFoundError if there is no such film.
+    """
+    if name in self.sessions:
+      session = self.sessions[name]
+      session.end('closed', 'it was closed')
+      self.remove(session, {'type': 'closed'})
+    elif name not in self.archive.names():
+      raise NotFoundError('there is no such film')
+    self.archive.move(name, self.deleted)
+
+  def undelete(self, name: str) -> None:
+    """Moves a deleted film back; NotFoundError if there is none."""
+    if name not in self.deleted.names():
+      raise NotFoundError('there is no such deleted film')
+    self.check_shelf()
+    self.deleted.move(name, self.archive, back=True)
+
+  def rename(self, name: str, title: str) -> None:
+    """Gives a film another title; NotFoundError if there is no such film."""
+    session = self.sessions.get(name)
+    if session is not None:
+      session.live_film.record.set_title(title)
+      session.title = title
+      self.notify(session)
+    elif name in self.archive.names():
+      self.archive.rename(name, title)
+    else:
+      raise NotFoundError('there is no such film')
+
+  def check_shelf(self) -> None:
+    """Raises CapacityError if there cannot be another film."""
+    films = {*self.archive.names(), *self.sessions}
+    if len(films) >= self.cfg.saved_sessions:
+      raise CapacityError(
+        f'there are {len(films)} films, and config.serving.saved_sessions '
+        'allows no more; delete one that you do not need'
+      )
 
   def check_capacity(self) -> None:
     """Raises CapacityError if there cannot be another session."""
@@ -96,13 +170,26 @@ class SessionRegistry:
     self.remove(oldest, {'type': 'saved', 'id': oldest.name})
     return True
 
-  def add(self, live_film: LiveFilm, title: str, name: str = '') -> Session:
+  def add(self, live_film: LiveFilm, title: str) -> Session:
     """Adds a session; CapacityError if there cannot be another."""
     self.check_capacity()
-    timeline = self.director.timeline
+    timeline, name = self.director.timeline, live_film.record.name
     session = Session(live_film, self.cfg, timeline, self.clock(), title, name)
     self.sessions[session.name] = session
+    self.set_open(list(self.sessions))
     return session
+
+  def fork(self, origin: Session, chunk: int, title: str) -> Session:
+    """Adds a session with the film of `origin` before `chunk`."""
+    record = self._files.record(new_name(), origin.live_film.seed, title)
+    return self.add(origin.live_film.fork(chunk, record), title)
+
+  def set_open(self, names: list[str]) -> None:
+    """Records which sessions are live, for the next start of the server."""
+    try:
+      self.archive.set_open([*names, *self._to_restore])
+    except OSError:
+      logging.exception('cannot save which sessions are live')
 
   def notify(self, session: Session) -> None:
     """Sends the session's state to its viewers and wakes the worker."""
@@ -126,6 +213,11 @@ class SessionRegistry:
     """Frees a session; `event` is the last one for its viewers."""
     self.sessions.pop(session.name, None)
     self.disconnect_viewers(session, event)
+    record = session.live_film.record
+    record.close()
+    if not record.begun:
+      self.archive.delete(session.name)
+    self.set_open(list(self.sessions))
 
   def fail(self, session: Session, error: Exception) -> None:
     """Ends one session after an error, and saves its journal."""
@@ -135,19 +227,37 @@ class SessionRegistry:
     self.notify(session)
 
   def save(self, session: Session) -> None:
-    """Saves a session; an error of the disk is logged and ends no film."""
+    """Saves a session; an error of the disk is logged and ends no film.
+
+    Its journal is on the disk at any time. The state is left out while a chunk
+    is in flight.
+    """
+    self.save_journal(session)
+    live_film = session.live_film
+    if live_film.chunks and not live_film.replaying:
+      self._save_state(session, wait=True)
+
+  def save_long(self, session: Session) -> None:
+    """Saves the state of a session that has a long way from the saved one."""
+    live_film = session.live_film
+    if live_film.replaying or live_film.saved_chunks == live_film.chunks:
+      return
+    ahead = live_film.chunks - live_film.saved_chunks
+    if live_film.saved_chunks < 0 or ahead >= self.cfg.state_chunks:
+      self._save_state(session)
+
+  def _save_state(self, session: Session, wait: bool = False) -> None:
+    if session.live_film.chunk_in_flight:
+      return
     try:
-      self.archive.save(
-        session.name,
-        session.live_film,
-        session.screenplay(),
-        session.plan.to_json(),
-      )
+      if wait:
+        self.archive.flush()
+      self.archive.save_state(session.name, session.live_film)
     except OSError:
-      logging.exception('cannot save session %s', session.name)
+      logging.exception('cannot save the state of %s', session.name)
 
   def save_journal(self, session: Session) -> None:
-    """Saves a session's journal; errors are treated as in `save`."""
+    """Saves a session's screenplay; errors are treated as in `save`."""
     try:
       self.archive.save_journal(session.name, session.screenplay())
     except OSError:

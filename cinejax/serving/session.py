@@ -18,6 +18,7 @@ from cinejax.serving.film.chunk import ChunkRequest, FinishedChunk
 from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.plan import Plan
 from cinejax.serving.playback_clock import PlaybackClock
+from cinejax.serving.segments import segments_to_json
 from cinejax.serving.viewer import Viewer
 
 UNWATCHED = 'nobody is watching'
@@ -38,12 +39,12 @@ class Session:
     name: str = '',
   ):
     """A film that waits for its first prompt; `name` '' makes a new name."""
-    self.name = name or secrets.token_hex(8)
+    self.name = name or new_name()
     self.title, self.live_film = title, live_film
     self.playback = PlaybackClock(cfg.lead_chunks)
     # waiting | rolling | paused | failed | closed
     self.status, self.reason = 'waiting', 'a film begins with its first prompt'
-    self.plan = Plan()
+    self.plan = Plan(live_film.write)
     # Increases whenever the film is rewound, which makes chunks obsolete. It
     # starts at random, so that a browser never shows a cached thumbnail of
     # another revision.
@@ -59,6 +60,12 @@ class Session:
     return self.status == 'rolling'
 
   @property
+  def shown_title(self) -> str:
+    """Its title, or else its first prompt; '' if it has none."""
+    segments = self.live_film.journal.segments
+    return self.title or (segments[0].prompt if segments else '')
+
+  @property
   def ended(self) -> bool:
     return self.status in ('failed', 'closed')
 
@@ -67,8 +74,8 @@ class Session:
     """Whether no chunk is in flight."""
     return self.ended or not self.live_film.chunk_in_flight
 
-  def add_direction(self, direction: ChunkDirection, now: float) -> int:
-    """Plans `direction` and returns its chunk.
+  def add_direction(self, direction: ChunkDirection, now: float | None) -> int:
+    """Plans `direction` and returns its chunk; `now` None: it is an old one.
 
     A prompt for the next chunk resumes a film that has stopped.
 
@@ -92,7 +99,7 @@ class Session:
       self.resume()
     return chunk
 
-  def run_screenplay(self, film: Film, now: float) -> None:
+  def run_screenplay(self, film: Film, now: float | None) -> None:
     """Plans the rest of a screenplay whose beginning is the film so far."""
     chunk = 0
     for segment in film.segments:
@@ -108,14 +115,6 @@ class Session:
       chunk += segment.chunks or self._timeline.chunks_for_secs(segment.secs)
     self._check_length(chunk)
     self.plan.end_chunk = chunk
-
-  def restore(self, film: Film, plan: dict[str, Any] | None) -> None:
-    """Plans the rest of `film`, and `plan` from Plan.to_json; pauses."""
-    self.run_screenplay(film, 0.0)
-    if self.plan.end_chunk <= self._next_chunk:
-      self.plan.end_chunk = None
-    self.plan.load(plan or {})
-    self.pause('restored')
 
   def hold(self) -> None:
     """Keeps the current prompt and forgets the plan."""
@@ -163,13 +162,21 @@ class Session:
 
   def start_at(self, reserve_secs: float) -> float:
     """When the next chunk should start; inf while the film does not roll."""
-    if not self.rolling or self.live_film.chunk_in_flight:
+    if self.ended or self.live_film.chunk_in_flight:
       return math.inf
+    if self.live_film.replaying or not self.rolling:
+      # A paused film replays as well, so that it can roll at once.
+      return 0.0 if self.live_film.replaying else math.inf
     waits = bool(self.plan.due(self._next_chunk))
     return self.playback.start_at(waits, reserve_secs)
 
-  def next_settings(self) -> Settings:
+  def call_settings(self) -> Settings:
     """The settings of the chunk that `start_chunk` would start."""
+    film = self.live_film
+    return film.replay_settings if film.replaying else self.next_settings()
+
+  def next_settings(self) -> Settings:
+    """The settings of the next chunk that is new."""
     settings = Settings()
     for segment in self.live_film.journal.segments:
       settings = settings.merged(segment.settings)
@@ -180,6 +187,8 @@ class Session:
   def start_chunk(self, now: float) -> ChunkRequest:
     """Starts the next chunk with the directions that are due for it."""
     self.last_served = now
+    if self.live_film.replaying:
+      return self.live_film.start_chunk()
     planned = self.plan.take_due(self._next_chunk)
     if planned is not None:
       self._received = planned.received
@@ -198,6 +207,7 @@ class Session:
       UserError: if the disk is full.
     """
     self.live_film.finish_chunk(chunk)
+    self.plan.forget_taken()
     secs = len(chunk.video_TYXC) / self._timeline.fps
     start = self.playback.add_chunk(now, secs)
     if self._received is not None:
@@ -219,29 +229,15 @@ class Session:
 
   def segments_to_json(self) -> list[dict[str, Any]]:
     """All segments with their chunks, shots and start times."""
-    entries, chunk, shot = [], 0, 0
-    for index, segment in enumerate(self.live_film.journal.segments):
-      cut = segment.cut and index > 0
-      shot += cut
-      entries.append(
-        {
-          'prompt': segment.prompt,
-          'shot': shot,
-          'cut': cut,
-          'chunk': chunk,
-          'chunks': segment.chunks,
-          'secs': self._start_secs(chunk),
-        }
-      )
-      chunk += segment.chunks
-    return entries
+    segments = self.live_film.journal.segments
+    return segments_to_json(segments, self._timeline)
 
   def to_json(self) -> dict[str, Any]:
     """The state of the session for clients."""
     return {
       'type': 'session',
       'id': self.name,
-      'title': self.title,
+      'title': self.shown_title,
       'seed': self.live_film.seed,
       'status': self.status,
       'reason': self.reason,
@@ -293,6 +289,11 @@ class Session:
   def _check_length(self, chunks: int) -> None:
     if chunks > self._cfg.film_chunks:
       raise UserError(too_long(self._cfg.film_chunks))
+
+
+def new_name() -> str:
+  """A name that no other session has, and that nobody can guess."""
+  return secrets.token_hex(8)
 
 
 def _ms(secs: float | None) -> int | None:

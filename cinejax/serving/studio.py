@@ -5,7 +5,6 @@ An error that a client can correct is a UserError of one sentence.
 the contents of the request.
 """
 
-import logging
 import pathlib
 import secrets
 import tempfile
@@ -53,11 +52,8 @@ class Studio:
     self.worker = RolloutWorker(self.registry)
     self._lock = self.registry.changed
     self._download = threading.Lock()  # one at a time, as decoding is costly
-    for name in self.registry.archive.open()[: self.registry.cfg.sessions]:
-      try:
-        self.restore(name)
-      except UserError as error:  # its file was changed
-        logging.warning('session %s cannot be restored: %s', name, error)
+    with self._lock:
+      self.registry.restore_open()
 
   def start(self) -> None:
     self.worker.start()
@@ -76,7 +72,8 @@ class Studio:
         self.registry.save(session)
         self.registry.disconnect_viewers(session, {'type': 'closing'})
       live = [n for n, s in self.registry.sessions.items() if not s.ended]
-      self.registry.archive.set_open(live)
+      self.registry.set_open(live)
+      self.registry.archive.flush()
     return stopped
 
   def create(
@@ -97,16 +94,19 @@ class Studio:
       title, seed = title or film.title, film.seed if seed is None else seed
       self._check_prompts({segment.full_prompt for segment in film.segments})
     seed = secrets.randbelow(2**31) if seed is None else seed
-    live_film = self.registry.new_film(seed)
+    live_film = self.registry.new_film(seed, title)
     with self._lock:
+      self.registry.check_shelf()
       session = self.registry.add(live_film, title)
       try:
         if film is not None:
           for settings in _settings_of(film):
             self.worker.check(settings)
-          session.run_screenplay(film, self.registry.clock())
+          with session.plan.at_once():
+            session.run_screenplay(film, self.registry.clock())
       except UserError:
         self.registry.remove(session, {})
+        self.registry.archive.delete(session.name)
         raise
       self.registry.notify(session)
       return session.to_json()
@@ -123,12 +123,10 @@ class Studio:
       live = [session.to_json() for session in sessions.values()]
       return {
         'live': [{key: entry[key] for key in _LISTED} for entry in live],
-        'saved': [
-          {'id': name, 'title': title}
-          for name, title in self.registry.archive.titles().items()
-          if name not in sessions
-        ],
+        'saved': self.registry.archive.entries(sessions),
+        'deleted': self.registry.deleted.entries(),
         'max_sessions': self.registry.cfg.sessions,
+        'max_films': self.registry.cfg.saved_sessions,
       }
 
   def direct(self, name: str, document: Any) -> dict[str, Any]:
@@ -196,9 +194,10 @@ class Studio:
     """Creates another session with the same film before `chunk`."""
     with self._lock:
       origin = self.registry.find(name)
+      self.registry.check_shelf()
       self.registry.check_capacity()
-      title = f'{origin.title or "Untitled"}, fork'
-      session = self.registry.add(origin.live_film.fork(chunk), title)
+      title = f'{origin.shown_title or "Untitled"}, fork'
+      session = self.registry.fork(origin, chunk, title)
       session.pause(NEXT_PROMPT)
       return session.to_json()
 
@@ -214,24 +213,24 @@ class Studio:
     with self._lock:
       if name in self.registry.sessions:
         return self.registry.find(name).to_json()
-      self.registry.check_capacity()
-      saved = self.registry.archive.load(name)
-      live_film = self.registry.new_film(saved.film.seed or 0)
-      if saved.finished is not None:
-        live_film.load(
-          saved.finished, saved.snapshot, saved.latents, saved.thumbnails
-        )
-      session = self.registry.add(live_film, saved.film.title, name)
-      session.restore(saved.film, saved.plan)
-      return session.to_json()
+      return self.registry.restore(name).to_json()
 
   def close(self, name: str) -> dict[str, Any]:
-    """Frees a session and deletes its files."""
+    """Frees a session, or takes a saved film, and deletes it; see undelete."""
     with self._lock:
-      session = self.registry.find(name)
-      session.end('closed', 'it was closed')
-      self.registry.remove(session, {'type': 'closed'})
-      self.registry.archive.delete(name)
+      self.registry.delete(name)
+      return {'ok': True}
+
+  def undelete(self, name: str) -> dict[str, Any]:
+    """Makes a deleted film a saved one again."""
+    with self._lock:
+      self.registry.undelete(name)
+      return {'ok': True}
+
+  def rename(self, name: str, title: str) -> dict[str, Any]:
+    """Gives a live or saved film another title."""
+    with self._lock:
+      self.registry.rename(name, title)
       return {'ok': True}
 
   def screenplay(self, name: str) -> Film:

@@ -135,8 +135,9 @@ class RolloutWorker:
     sessions = self._registry.sessions.values()
     due = [session for session in sessions if session.start_at(reserve) <= now]
     by_settings: dict[Settings, list[Session]] = {}
-    for session in sorted(due, key=lambda session: session.last_served):
-      settings = session.next_settings()
+    # A film that only replays has time.
+    for session in sorted(due, key=lambda s: (not s.rolling, s.last_served)):
+      settings = session.call_settings()
       if self.slots.prepared(settings):
         by_settings.setdefault(settings, []).append(session)
       elif settings not in self._compiling:
@@ -196,11 +197,16 @@ class RolloutWorker:
     session = started.session
     if session.revision != started.revision or session.ended:
       return  # the film was rewound or closed in the meantime
+    if started.request.replay:
+      session.live_film.finish_chunk(chunk)
+      self._registry.save_long(session)
+      return
     try:
       event = session.finish_chunk(chunk, self._clock(), secs)
     except UserError as error:  # the disk is full
       self._registry.fail(session, error)
       return
+    self._registry.save_long(session)
     for viewer in session.viewers:
       frames = enumerate(images.get(viewer.image_format, ()), event['frame'])
       packed = [HEADER.pack(started.revision, n) + image for n, image in frames]

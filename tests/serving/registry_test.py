@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from cinejax.core.errors import UserError
 from cinejax.film.journal import Film, Segment
 from cinejax.serving.registry import CapacityError, NotFoundError
 from cinejax.serving.session import UNWATCHED
@@ -104,3 +105,43 @@ def test_a_server_that_stops_takes_its_sessions_up_again(director, tmp_path):
   until(lambda: second.describe(name)['reason'] == 'the screenplay has ended')
   np.testing.assert_array_equal(latents_of(second, name), whole)
   second.stop(10)
+
+
+def test_films_are_named_and_deleted_with_undo(studio, session, monkeypatch):
+  studio.direct(session, {'do': 'prompt', 'prompt': 'a'})
+  wait_for_chunks(studio, session, 1)
+  studio.direct(session, {'do': 'pause'})
+  until(lambda: not studio.registry.sessions[session].live_film.chunk_in_flight)
+  latents = latents_of(studio, session)
+  entry = {'id': session, 'title': 'a'}
+  assert studio.describe(session)['title'] == 'a'
+  studio.close(session)
+  assert entry in studio.list_sessions()['deleted']
+  with pytest.raises(UserError, match='no such saved'):
+    studio.restore(session)
+  studio.undelete(session)
+  assert entry in studio.list_sessions()['saved']
+  studio.rename(session, 'Once')  # while it is saved
+  assert studio.restore(session)['title'] == 'Once'
+  studio.rename(session, 'Twice')  # and while it is live
+  assert studio.describe(session)['title'] == 'Twice'
+  np.testing.assert_array_equal(latents_of(studio, session), latents)
+  studio.close(session)
+  for change in (studio.close, lambda one: studio.rename(one, 'x')):
+    with pytest.raises(NotFoundError):
+      change(session)
+  assert not studio.registry.deleted.delete_older(60.0)
+  assert 'Twice' in studio.registry.deleted.delete_older(-1.0)
+  with pytest.raises(NotFoundError):
+    studio.undelete(session)
+
+
+def test_a_full_shelf_deletes_nothing(studio, session, monkeypatch):
+  studio.direct(session, {'do': 'prompt', 'prompt': 'a'})
+  wait_for_chunks(studio, session, 1)
+  few = dataclasses.replace(studio.registry.cfg, saved_sessions=1)
+  monkeypatch.setattr(studio.registry, 'cfg', few)
+  for more in (studio.create, lambda: studio.fork(session, 1)):
+    with pytest.raises(CapacityError, match='saved_sessions allows no more'):
+      more()
+  assert studio.describe(session)['chunks']

@@ -1,22 +1,29 @@
-"""Saves sessions to a folder and loads them.
+"""The films of a server, in one folder.
 
-  ID.json          the journal, a screenplay that `direct` accepts as well
-  ID.plan          the planned directions (plan.py)
-  ID.safetensors   the state of the film, its latents and its thumbnails
-  open.json        the sessions that were live when the server stopped
+  ID.journal       what happened to the film (record.py); it is complete
+  ID.chunks        at any moment, and everything else follows from it
+  ID.safetensors   a state of the film, from which its journal is replayed
+  ID.json          the screenplay when the film was saved; `direct` reads it
+  open.json        the films that are live
 
-Names of sessions are made by session.py or read from the folder, and never
-taken from a client. Other files in the folder, such as screenplays, are neither
-listed nor deleted. A saved state is loaded only if it belongs to the same model
-and if the journal begins with the journal of the state; otherwise the session
-consists of its journal, which generates the film again.
+Names of films are made by session.py or read from the folder, and never taken
+from a client. Other files in the folder, such as screenplays, are neither
+listed nor deleted.
+
+Earlier versions had no journal: ID.json was the screenplay, ID.plan held the
+planned directions, and ID.safetensors the latents and thumbnails as well. Such
+films are read (`load`), and get a journal when they are restored.
 """
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,106 +31,122 @@ import numpy as np
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
-from cinejax.film import screenplay
+from cinejax.film import journal_file, screenplay
 from cinejax.film.journal import Film
+from cinejax.film.journal_file import JournalFile
 from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.serving.film.live_film import LiveFilm, Snapshot
 
 _NAME = re.compile('[0-9a-f]{16}')  # as session.py makes them
+_SUFFIXES = ('json', 'journal', 'chunks', 'safetensors', 'plan')
 
 
 class SavedSession(NamedTuple):
-  """A session as it was saved."""
+  """A film as an earlier version saved it."""
 
-  film: Film  # the journal, which may continue after the finished chunks
-  finished: Film | None  # the journal of the state; None: there is no state
+  film: Film  # the screenplay, which may go on after the finished chunks
+  finished: Film | None  # that of the state; None: there is no state
   snapshot: Snapshot | None
   latents: Sequence[np.ndarray]  # [F, Y, X, C] of each chunk
   thumbnails: list[bytes]
-  plan: Any  # as it was given to `save`; None: there is none
+  plan: Any  # JSON of the planned directions; None: there is none
 
 
 class SessionArchive:
-  """A folder of sessions, of which the newest `max_sessions` stay."""
+  """A folder of films."""
 
-  def __init__(self, folder: pathlib.Path, model: str, max_sessions: int):
+  def __init__(self, folder: pathlib.Path, model: str):
     """`model` identifies the model whose states can be loaded."""
-    self._folder, self._model = folder, model
-    self._max_sessions = max_sessions
+    self.folder, self.model = folder, model
+    self._titles: dict[str, tuple[int, str]] = {}  # and time of the file
+    # States are written while the film goes on, and deleted in their turn.
+    self._writer = concurrent.futures.ThreadPoolExecutor(1, 'save')
+    self._pending: concurrent.futures.Future | None = None
+
+  def path(self, name: str, suffix: str = 'journal') -> pathlib.Path:
+    return self.folder / f'{name}.{suffix}'
 
   def names(self) -> list[str]:
-    """The saved sessions, the newest first."""
-    paths = self._folder.glob('*.json')
-    paths = [path for path in paths if _NAME.fullmatch(path.stem)]
-    paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    return [path.stem for path in paths]
+    """The saved films, the newest first."""
+    times: dict[str, float] = {}
+    for suffix in ('journal', 'json'):
+      for path in self.folder.glob(f'*.{suffix}'):
+        if _NAME.fullmatch(path.stem):
+          times.setdefault(path.stem, path.stat().st_mtime)
+    return sorted(times, key=lambda name: times[name], reverse=True)
 
   def titles(self) -> dict[str, str]:
     """Titles by name, the newest first; films without one: first prompts."""
     titles = {}
     for name in self.names():
       try:
-        (film,) = screenplay.load(self._path(name, 'json'))
+        titles[name] = self._title(name)
       except UserError:
         continue
-      titles[name] = film.title or film.segments[0].prompt
     return titles
 
+  def entries(self, live: Container[str] = ()) -> list[dict[str, str]]:
+    """The films that are not `live`, as JSON."""
+    pairs = self.titles().items()
+    return [
+      {'id': name, 'title': one} for name, one in pairs if name not in live
+    ]
+
   def save_journal(self, name: str, film: Film) -> None:
-    """Saves the journal, unless the film has not begun."""
+    """Saves the screenplay, unless the film has not begun."""
     if film.segments:
-      screenplay.save(film, self._path(name, 'json'))
-      for old in self.names()[self._max_sessions :]:
-        self.delete(old)
+      screenplay.save(film, self.path(name, 'json'))
 
-  def save(
-    self, name: str, live_film: LiveFilm, film: Film, plan: Any = None
-  ) -> None:
-    """Saves a session, unless its film has not begun.
+  def save_state(self, name: str, live_film: LiveFilm) -> None:
+    """Saves the present state; no chunk may be in flight.
 
-    The state is left out while a chunk is in flight.
-
-    Args:
-      name: of the session.
-      live_film: its film.
-      film: its journal.
-      plan: JSON of its planned directions.
+    The state is written while the film goes on. While an earlier one is being
+    written, nothing is done.
     """
-    if not film.segments:
+    if self._pending is not None and not self._pending.done():
       return
-    self.save_journal(name, film)
-    with atomic_path(self._path(name, 'plan')) as partial:
-      partial.write_text(json.dumps(plan))
-    if live_film.chunk_in_flight or not live_film.chunks:
-      return
-    snapshot, spool = live_film.snapshot(), live_film.spool
-    thumbnails = [spool.thumbnail(frame) for frame in range(spool.frames)]
-    sizes = [len(thumbnail) for thumbnail in thumbnails]
+    snapshot = live_film.snapshot()
     tree = {
       'state': tree_lib.nested(snapshot.state),
       'decoder': tree_lib.nested(snapshot.decoder),
-      'latents': spool.latents(),
-      'thumbs': np.frombuffer(b''.join(thumbnails), np.uint8),
-      'thumb_bytes': np.array(sizes, np.int64),
     }
-    metadata = {
-      'model': self._model,
-      'film': json.dumps(screenplay.document(live_film.screenplay())),
-    }
-    save_tree(self._path(name, 'safetensors'), tree, metadata)
+    film = json.dumps(screenplay.document(live_film.screenplay()))
+    metadata = {'model': self.model, 'film': film}
+    path = self.path(name, 'safetensors')
+    self._pending = self._writer.submit(save_tree, path, tree, metadata)
+    live_film.saved_chunks = live_film.chunks
+
+  def flush(self) -> None:
+    """Waits until all states are written; raises what prevented the last."""
+    self._writer.submit(lambda: None).result()
+    pending, self._pending = self._pending, None
+    if pending is not None:
+      pending.result()
+
+  def state(self, name: str, film: Film) -> tuple[int, Snapshot] | None:
+    """A saved state with which `film` begins, and the chunks before it."""
+    try:
+      tree, metadata = load_tree(self.path(name, 'safetensors'))
+      finished = screenplay.parse(json.loads(metadata['film']), 'saved film')
+    except (UserError, KeyError, ValueError):
+      return None
+    if metadata.get('model') != self.model or not _begins_with(film, finished):
+      return None
+    states = (tree_lib.paths(tree.get(k, {})) for k in ('state', 'decoder'))
+    chunks = sum(segment.chunks for segment in finished.segments)
+    return chunks, Snapshot(*states)
 
   def load(self, name: str) -> SavedSession:
-    """Loads a session; UserError if there is no such session."""
-    if name not in self.names():
-      raise UserError('there is no such saved session')
-    (film,) = screenplay.load(self._path(name, 'json'))
+    """Loads a film of an earlier version; UserError if there is none."""
+    self.check(name)
+    (film,) = screenplay.load(self.path(name, 'json'))
     journal = SavedSession(film, None, None, [], [], self._load_plan(name))
     try:
-      tree, metadata = load_tree(self._path(name, 'safetensors'))
+      tree, metadata = load_tree(self.path(name, 'safetensors'))
       finished = screenplay.parse(json.loads(metadata['film']), 'saved film')
     except (UserError, KeyError, ValueError):
       return journal
-    if metadata.get('model') != self._model or not _begins_with(film, finished):
+    if metadata.get('model') != self.model or not _begins_with(film, finished):
       return journal
     ends = np.cumsum(tree['thumb_bytes'])
     data = tree['thumbs'].tobytes()
@@ -138,32 +161,99 @@ class SessionArchive:
       ],
     )
 
+  def check(self, name: str) -> None:
+    """Raises UserError if there is no film of this name."""
+    if name not in self.names():
+      raise UserError('there is no such saved session')
+
   def delete(self, name: str) -> None:
-    for suffix in ('json', 'plan', 'safetensors'):
-      self._path(name, suffix).unlink(missing_ok=True)
+    """Deletes the files of a film."""
+
+    def work() -> None:
+      for suffix in _SUFFIXES:
+        self.path(name, suffix).unlink(missing_ok=True)
+
+    self._writer.submit(work).result()
+
+  def move(
+    self, name: str, other: 'SessionArchive', back: bool = False
+  ) -> None:
+    """Moves a film to the deleted ones, or `back` from them.
+
+    Its journal is the first to go and the last to come back, so that a film
+    that is not deleted has all of its files at any moment.
+    """
+    other.folder.mkdir(exist_ok=True)
+
+    def work() -> None:
+      for suffix in _SUFFIXES[::-1] if back else _SUFFIXES:
+        path = other.path(name, suffix)
+        with contextlib.suppress(FileNotFoundError):
+          self.path(name, suffix).replace(path)
+          os.utime(path)  # the age of a deleted film
+
+    self._writer.submit(work).result()
+
+  def rename(self, name: str, title: str) -> None:
+    """Gives a film that is not live another title."""
+    self.check(name)
+    path, exported = self.path(name), self.path(name, 'json')
+    if path.exists():
+      file = JournalFile(path, journal_file.read(path).length)
+      file.append([{'title': title}])
+      file.close()
+    if exported.exists():
+      (film,) = screenplay.load(exported)
+      screenplay.save(dataclasses.replace(film, title=title), exported)
+
+  def delete_older(self, secs: float) -> list[str]:
+    """Deletes the films whose files are older; returns their titles."""
+    deleted = []
+    for name, title in self.titles().items():
+      path = self.path(name)
+      path = path if path.exists() else self.path(name, 'json')
+      if path.stat().st_mtime < time.time() - secs:
+        deleted.append(title)
+        self.delete(name)
+    return deleted
 
   def set_open(self, names: list[str]) -> None:
     """Records the sessions that are live."""
-    with atomic_path(self._folder / 'open.json') as partial:
+    with atomic_path(self.folder / 'open.json') as partial:
       partial.write_text(json.dumps(names))
 
   def open(self) -> list[str]:
     """The sessions of `set_open` that are saved."""
     try:
-      names: Any = json.loads((self._folder / 'open.json').read_text())
+      names: Any = json.loads((self.folder / 'open.json').read_text())
     except (OSError, ValueError):
       return []
     known = names if isinstance(names, list) else []
     return [name for name in self.names() if name in known]
 
+  def _title(self, name: str) -> str:
+    path = self.path(name)
+    if not path.exists():
+      (film,) = screenplay.load(self.path(name, 'json'))
+      return film.title or film.segments[0].prompt
+    changed = path.stat().st_mtime_ns
+    if self._titles.get(name, (0, ''))[0] != changed:
+      self._titles[name] = changed, _journal_title(path)
+    return self._titles[name][1]
+
   def _load_plan(self, name: str) -> Any:
     try:
-      return json.loads(self._path(name, 'plan').read_text())
+      return json.loads(self.path(name, 'plan').read_text())
     except (OSError, ValueError):
       return None
 
-  def _path(self, name: str, suffix: str) -> pathlib.Path:
-    return self._folder / f'{name}.{suffix}'
+
+def _journal_title(path: pathlib.Path) -> str:
+  title = prompt = ''
+  for record in journal_file.read(path).records:
+    title = record.get('title', title)
+    prompt = prompt or record.get('segment', {}).get('prompt', '')
+  return title or prompt
 
 
 def _begins_with(film: Film, beginning: Film) -> bool:

@@ -12,6 +12,7 @@ the spool, or with the process.
 
 import array
 import errno
+import functools
 import os
 import pathlib
 import tempfile
@@ -50,19 +51,12 @@ class FrameSpool:
     Args:
       shape: of the latents of a chunk.
       folder: of an unnamed file; None: where temporary files are.
-      path: of a named file, which is created if it does not exist.
+      path: of a named file, which may exist already.
     """
-    self._shape = shape
-    self._named = path is not None
-    if path is None:
-      self._file = tempfile.TemporaryFile(buffering=0, dir=folder)
-    else:
-      handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-      self._file = os.fdopen(handle, 'r+b', buffering=0)
+    self._shape, self._folder, self._path = shape, folder, path
     self._starts = array.array('Q')  # of each item
     self._sizes = array.array('Q')
-    self._end = os.fstat(self._file.fileno()).st_size
-    weakref.finalize(self, self._file.close)
+    self._end = 0  # where the next chunk is written
 
   def __len__(self) -> int:
     """The number of chunks."""
@@ -79,8 +73,9 @@ class FrameSpool:
     """Appends a chunk, or nothing and raises UserError if the disk is full."""
     items = [latents_FYXC.astype(np.float32, copy=False).tobytes(), *thumbnails]
     data = b''.join(items)
+    file = self._file  # sets the end
     try:
-      written = os.pwrite(self._file.fileno(), data, self._end)
+      written = os.pwrite(file, data, self._end)
       if written < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
@@ -100,7 +95,7 @@ class FrameSpool:
     """
     for number, extent in enumerate(extents):
       size = sum(extent.sizes)
-      data = os.pread(self._file.fileno(), size, extent.start)
+      data = os.pread(self._file, size, extent.start)
       items = len(extent.sizes)
       if items != self._items or zlib.crc32(data) != extent.crc:
         return number
@@ -128,9 +123,22 @@ class FrameSpool:
   def truncate(self, chunks: int) -> None:
     """Keeps only the first `chunks`; a named file keeps the data of all."""
     first = chunks * self._items
-    if not self._named and first < len(self._starts):
+    if self._path is None and first < len(self._starts):
       self._end = self._starts[first]
     del self._starts[first:], self._sizes[first:]
+
+  @functools.cached_property
+  def _file(self) -> int:
+    """The file, which is opened when it is needed first."""
+    if self._path is None:
+      file = tempfile.TemporaryFile(buffering=0, dir=self._folder)
+    else:
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+      file = os.fdopen(handle, 'r+b', buffering=0)
+    weakref.finalize(self, file.close)
+    self._end = file.seek(0, os.SEEK_END)
+    return file.fileno()
 
   @property
   def _items(self) -> int:
@@ -146,4 +154,4 @@ class FrameSpool:
 
   def _read(self, item: int) -> bytes:
     size, start = self._sizes[item], self._starts[item]
-    return os.pread(self._file.fileno(), size, start)
+    return os.pread(self._file, size, start)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -49,6 +49,7 @@ def make_app(
     middleware=[guard],
     exception_handlers={
       UserError: _user_error,
+      ClientDisconnect: _hung_up,
       404: _unknown_route,
       405: _unknown_route,
     },
@@ -115,6 +116,11 @@ def _user_error(request: Request, error: Exception) -> Response:
   elif isinstance(error, CapacityError):
     status = 503
   return JSONResponse({'error': str(error)}, status)
+
+
+def _hung_up(request: Request, error: Exception) -> Response:
+  """The client is gone, in the middle of its request: nobody reads this."""
+  return Response(status_code=400)
 
 
 def _unknown_route(request: Request, error: Exception) -> Response:

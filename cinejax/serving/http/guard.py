@@ -11,11 +11,12 @@ rate     requests that change something, per client and second (RateLimiter)
 """
 
 import collections
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from http.cookies import SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
@@ -100,11 +101,15 @@ class Guard:
   def _refusal(self, scope: Scope) -> tuple[int, str] | None:
     headers = Headers(scope=scope)
     host = headers.get('host', '')
-    if self._hosts and urlsplit(f'//{host}').hostname not in self._hosts:
+    named = _address(f'//{host}')
+    if named is None:
+      return 400, f'{host} is no host'
+    if self._hosts and named.hostname not in self._hosts:
       return 421, f'this server is not known as {host}'
     origin = headers.get('origin')
     changes = scope['type'] == 'websocket' or scope['method'] not in _SAFE
-    if origin and changes and urlsplit(origin).netloc != host:
+    page = _address(origin or '')
+    if origin and changes and (page is None or page.netloc != host):
       return 403, f'pages of {origin} may not direct films here'
     if self._token and not self._has_token(scope, headers):
       return 401, 'this server needs its token; open /?token=…'
@@ -114,8 +119,9 @@ class Guard:
 
   def _has_token(self, scope: Scope, headers: Headers) -> bool:
     given = [headers.get('authorization', '').removeprefix('Bearer ')]
-    cookie = SimpleCookie(headers.get('cookie', '')).get(COOKIE)
-    given += [cookie.value] if cookie else []
+    with contextlib.suppress(CookieError):
+      cookie = SimpleCookie(headers.get('cookie', '')).get(COOKIE)
+      given += [cookie.value] if cookie else []
     if scope['path'] == '/':
       given += _query_tokens(scope)
     return any(_same(one, self._token) for one in given)
@@ -133,6 +139,16 @@ class Guard:
     while len(self._limiters) > _MAX_CLIENTS:
       self._limiters.popitem(last=False)
     return limiter
+
+
+def _address(text: str) -> SplitResult | None:
+  """The parts of an address; None: it is malformed."""
+  try:
+    parts = urlsplit(text)
+    _ = parts.port  # also checks it
+  except ValueError:
+    return None
+  return parts
 
 
 def _same(given: str, token: str) -> bool:

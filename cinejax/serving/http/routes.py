@@ -81,6 +81,15 @@ def fork(studio: Studio, path: Path, body: Any) -> Any:
   return studio.fork(path['name'], body['chunk'])
 
 
+def rename(studio: Studio, path: Path, body: Any) -> Any:
+  """Gives a film another title."""
+  check_object(body, {'title': str}, 'the film')
+  if 'title' not in body:
+    raise UserError('the film lacks its new title')
+  _check_title(body['title'])
+  return studio.rename(path['name'], body['title'])
+
+
 def _check_title(title: str) -> None:
   if len(title) > _MAX_TITLE_CHARS:
     raise UserError(f'the title is longer than {_MAX_TITLE_CHARS} characters')
@@ -114,7 +123,16 @@ ENDPOINTS = (
     'DELETE',
     _ONE,
     lambda s, p, b: s.close(p['name']),
-    'closes and deletes a session',
+    'closes a film and deletes it; it can be taken back for some days',
+  ),
+  Endpoint(
+    'PATCH', _ONE, rename, 'gives a film another title', body={'title': str}
+  ),
+  Endpoint(
+    'POST',
+    f'{_ONE}/undelete',
+    lambda s, p, b: s.undelete(p['name']),
+    'takes a deleted film back',
   ),
   Endpoint(
     'POST',

@@ -17,22 +17,24 @@ def test_files_of_others_are_no_sessions_and_stay(tmp_path):
   others = ('demo.json', 'config.json', 'base.json', 'base.safetensors')
   for name in others:
     screenplay.save(film, tmp_path / name)
-  archive = SessionArchive(tmp_path, 'model', max_sessions=1)
+  archive = SessionArchive(tmp_path, 'model')
   sessions = ['0123456789abcdef', 'fedcba9876543210']
   for name in sessions:
     archive.save_journal(name, film)
-  (kept,) = archive.names()
-  assert kept in sessions and archive.titles() == {kept: 'Ada'}
-  assert archive.load(kept).film == film
+  assert set(archive.names()) == set(sessions)
+  assert archive.titles() == dict.fromkeys(archive.names(), 'Ada')
+  assert archive.load(sessions[0]).film == film
   left = {path.name for path in tmp_path.iterdir()}
-  assert left == {*others, f'{kept}.json'}
+  assert left == {*others, *(f'{name}.json' for name in sessions)}
+  archive.delete(sessions[0])
+  assert archive.names() == sessions[1:]
   with pytest.raises(UserError, match='no such saved session'):
     archive.load('demo')
 
 
 @pytest.mark.parametrize('text', ['{', '7', '{"a": 1}', '["gone"]'])
 def test_what_was_live_is_nobody_where_the_list_is_not_ours(tmp_path, text):
-  archive = SessionArchive(tmp_path, 'model', max_sessions=1)
+  archive = SessionArchive(tmp_path, 'model')
   archive.save_journal(
     '0123456789abcdef', Film((Segment('Ada', chunks=1),), seed=3)
   )
@@ -71,7 +73,7 @@ def test_sessions_of_earlier_versions_are_read(tmp_path):
     tree,
     {'model': 'model', 'film': json.dumps(film)},
   )
-  saved = SessionArchive(tmp_path, 'model', max_sessions=1).load(name)
+  saved = SessionArchive(tmp_path, 'model').load(name)
   assert saved.finished == saved.film == screenplay.parse(film, 'here')
   assert saved.thumbnails == thumbnails and len(saved.latents) == 1
   np.testing.assert_array_equal(saved.snapshot.state['a'], tree['state']['a'])

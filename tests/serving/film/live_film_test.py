@@ -1,15 +1,21 @@
+import json
+
 import numpy as np
 import pytest
 
+from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
+from cinejax.film import screenplay
 from cinejax.film.journal import Film, Segment, Settings
 from cinejax.film.screenplay import chunk_prompts
+from cinejax.interop.tensors import save_tree
 from cinejax.serving.film.archive import SessionArchive
 from cinejax.serving.film.chunk import decode_output
 from cinejax.serving.film.live_film import LiveFilm
+from cinejax.serving.film.restoring import FilmFiles
 from cinejax.serving.film.slots import Slots
 
-ONE, TWO, THREE = ('1' * 16, '2' * 16, '3' * 16)  # as sessions are named
+ONE = '1' * 16  # as sessions are named
 
 
 @pytest.fixture(scope='module')
@@ -24,6 +30,11 @@ def _roll(director, slots, live_film, chunks):
     chunk = decode_output(director, request, output)
     live_film.finish_chunk(chunk)
   return chunk
+
+
+def _replay(director, slots, live_film):
+  while live_film.replaying:
+    _roll(director, slots, live_film, 1)
 
 
 def _finished_film(director, slots, max_snapshots=2):
@@ -86,15 +97,22 @@ def test_a_fork_goes_its_own_way_and_leaves_the_other_alone(
   np.testing.assert_array_equal(again.spool.latents(), film)
 
 
-def test_a_film_goes_back_only_to_a_snapshot(director, slots):
+def test_a_film_goes_back_to_any_chunk(director, slots, film):
+  """Far from a snapshot, chunks that are there are generated again."""
   live_film = _finished_film(director, slots, max_snapshots=1)
-  assert live_film.rewind_chunks == (0, 4, 6)
-  with pytest.raises(UserError, match='take one of 0, 4, 6'):
-    live_film.rewind(2)
+  assert live_film.rewind_chunks == (0, 2, 4, 6)
+  with pytest.raises(UserError, match=r'no chunk 7; .* 0 to 6'):
+    live_film.rewind(7)
   live_film.start_chunk()
-  assert live_film.chunk_in_flight and live_film.rewind_chunks == (0, 4)
-  with pytest.raises(UserError):
-    live_film.fork(6)
+  fork = live_film.fork(6)  # its state is away, but not that of chunk 4
+  assert fork.replaying and fork.chunks == 6
+  _replay(director, slots, fork)
+  np.testing.assert_array_equal(fork.spool.latents(), film)
+  live_film.rewind(3)
+  assert live_film.replaying and live_film.rewind_chunks == (0, 2, 3)
+  _replay(director, slots, live_film)
+  _roll(director, slots, live_film, 1)
+  np.testing.assert_array_equal(live_film.spool.latents(), film[:4])
 
 
 def test_what_the_memory_reads_is_listed(director, slots):
@@ -120,53 +138,77 @@ def test_a_chunk_that_is_not_finite_is_refused(director, slots):
     decode_output(director, request, output._replace(chunk=broken))
 
 
-def test_a_film_is_saved_and_taken_up_again_bit_for_bit(
-  director, slots, film, tmp_path
+def _recorded(director, slots, archive):
+  """The film of _finished_film, with a record."""
+  live_film = FilmFiles(director, archive).new(ONE, 5, 'Title')
+  for prompt, cut in (('a', True), ('b', True), ('c', False)):
+    live_film.add_segment(Segment(prompt, chunks=1, cut=cut))
+    _roll(director, slots, live_film, 2)
+  return live_film
+
+
+@pytest.mark.parametrize('saved', [True, False])
+def test_a_film_is_taken_up_again_bit_for_bit(
+  director, slots, film, tmp_path, saved
 ):
-  archive = SessionArchive(tmp_path, 'model', max_sessions=2)
-  live_film = _finished_film(director, slots)
+  archive = SessionArchive(tmp_path, 'model')
+  live_film = _recorded(director, slots, archive)
   live_film.rewind(4)
-  archive.save(ONE, live_film, live_film.screenplay('Title'))
-  saved = archive.load(ONE)
-  again = LiveFilm(director, saved.film.seed, 2)
-  again.load(saved.finished, saved.snapshot, saved.latents, saved.thumbnails)
+  if saved:
+    archive.save_state(ONE, live_film)
+  restored = FilmFiles(director, archive).restore(ONE)
+  again = restored.live_film
+  assert (again.chunks, restored.title) == (4, 'Title')
+  assert again.screenplay() == live_film.screenplay()
+  assert again.replaying != saved
+  assert again.spool.chunk(3)[1] == live_film.spool.chunk(3)[1]
+  _replay(director, slots, again)
   again.add_segment(Segment('c', chunks=1, cut=False))
   _roll(director, slots, again, 2)
   np.testing.assert_array_equal(again.spool.latents(), film)
-  assert again.spool.chunk(3)[1] == live_film.spool.chunk(3)[1]
-  assert saved.film.title == 'Title'
 
 
-def test_a_state_is_not_taken_up_by_another_model_or_journal(
+def test_a_state_is_not_taken_up_by_another_model_or_film(
   director, slots, tmp_path
 ):
-  live_film = _finished_film(director, slots)
-  SessionArchive(tmp_path, 'model', max_sessions=2).save(
-    ONE, live_film, live_film.screenplay()
-  )
-  assert (
-    SessionArchive(tmp_path, 'other', max_sessions=2).load(ONE).finished is None
-  )
-  archive = SessionArchive(tmp_path, 'model', max_sessions=2)
-  assert archive.load(ONE).finished == live_film.screenplay()
-  longer = Film(
-    (*live_film.screenplay().segments, Segment('d', chunks=2)), seed=5
-  )
-  archive.save_journal(ONE, longer)
-  assert archive.load(ONE).finished == live_film.screenplay()
-  archive.save_journal(ONE, Film(longer.segments[1:], seed=5))
-  assert archive.load(ONE).finished is None
+  archive = SessionArchive(tmp_path, 'model')
+  live_film = _recorded(director, slots, archive)
+  archive.save_state(ONE, live_film)
+  archive.flush()
+  film = live_film.screenplay()
+  assert SessionArchive(tmp_path, 'other').state(ONE, film) is None
+  longer = Film((*film.segments, Segment('d', chunks=2)), seed=5)
+  for longest in (film, longer):
+    assert archive.state(ONE, longest)[0] == 6
+  assert archive.state(ONE, Film(longer.segments[1:], seed=5)) is None
   (tmp_path / f'{ONE}.safetensors').write_bytes(b'torn')
-  archive.save_journal(ONE, longer)
-  assert archive.load(ONE).finished is None
+  assert archive.state(ONE, longer) is None
+  assert FilmFiles(director, archive).restore(ONE).live_film.replaying
+  other = FilmFiles(director, SessionArchive(tmp_path, 'other')).restore(ONE)
+  assert not other.live_film.chunks and other.film.segments == film.segments
   with pytest.raises(UserError, match='no such saved session'):
-    archive.load('../' + ONE)
+    archive.check('../' + ONE)
 
 
-def test_the_oldest_saved_sessions_leave(tmp_path):
-  archive = SessionArchive(tmp_path, 'model', max_sessions=2)
-  for name in (ONE, TWO, THREE):
-    archive.save_journal(name, Film((Segment(name, chunks=1),), seed=0))
-  assert len(archive.names()) == 2 and THREE in archive.names()
-  archive.set_open([THREE, 'gone'])
-  assert archive.open() == [THREE]
+def test_a_film_of_an_earlier_version_gets_a_journal(director, slots, tmp_path):
+  live_film = _finished_film(director, slots)
+  film, snapshot = live_film.screenplay('Old'), live_film.snapshot()
+  thumbnails = [live_film.spool.thumbnail(n) for n in range(18)]
+  tree = {
+    'state': tree_lib.nested(snapshot.state),
+    'decoder': tree_lib.nested(snapshot.decoder),
+    'latents': live_film.spool.latents(),
+    'thumbs': np.frombuffer(b''.join(thumbnails), np.uint8),
+    'thumb_bytes': np.array([len(one) for one in thumbnails]),
+  }
+  metadata = {'model': 'model', 'film': json.dumps(screenplay.document(film))}
+  save_tree(tmp_path / f'{ONE}.safetensors', tree, metadata)
+  screenplay.save(film, tmp_path / f'{ONE}.json')
+  files = FilmFiles(director, SessionArchive(tmp_path, 'model'))
+  for _ in range(2):  # from the old files, and from the journal
+    restored = files.restore(ONE)
+    again = restored.live_film
+    assert not again.replaying and restored.title == 'Old'
+    np.testing.assert_array_equal(again.spool.latents(), tree['latents'])
+    assert [again.spool.thumbnail(n) for n in range(18)] == thumbnails
+    assert (tmp_path / f'{ONE}.journal').exists()

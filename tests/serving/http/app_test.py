@@ -1,3 +1,4 @@
+import asyncio
 import json
 import re
 import threading
@@ -138,6 +139,26 @@ def test_whatever_is_wrong_is_one_sentence(
   assert answer.status_code == status
   assert sentence in answer.json()['error']
   assert studio.list_sessions()['live'] == before
+
+
+@pytest.mark.parametrize('after', [b'', b'{"seed"'])
+def test_who_hangs_up_in_a_request_leaves_no_error(studio, after, caplog):
+  """At any byte of a body, and without a traceback."""
+  sent, parts = [], [{'type': 'http.disconnect'}]
+  if after:
+    part = {'type': 'http.request', 'body': after, 'more_body': True}
+    parts.insert(0, part)
+
+  async def receive():
+    return parts.pop(0)
+
+  async def send(message):
+    sent.append(message)
+
+  scope = {'type': 'http', 'method': 'POST', 'path': '/sessions'}
+  scope |= {'headers': [(b'host', b'localhost')], 'query_string': b''}
+  asyncio.run(make_app(studio)(scope, receive, send))
+  assert sent[0]['status'] == 400 and not caplog.records
 
 
 def test_too_many_sessions_and_too_big_numbers(client, studio):

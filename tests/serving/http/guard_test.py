@@ -55,6 +55,27 @@ def test_a_foreign_name_for_this_machine_is_refused():
   assert _client('http://evil.example', hosts=()).get('/do').status_code == 200
 
 
+@pytest.mark.parametrize('hosts', [LOOPBACK, ()])
+@pytest.mark.parametrize('host', ['[::1', 'localhost:x', '[v1', 'a:99999999'])
+def test_a_host_that_is_none_is_refused(host, hosts):
+  client = _client(hosts=hosts)
+  answer = client.get('/do', headers={'host': host})
+  assert answer.status_code == 400 and 'is no host' in answer.json()['error']
+  assert not _enters(client, host=host)
+
+
+def test_a_page_without_a_proper_address_is_refused():
+  answer = _client().post('/do', headers={'origin': 'http://[::1'})
+  assert answer.status_code == 403
+
+
+def test_a_malformed_cookie_brings_no_token():
+  client = _client(token='secret')
+  for cookie in ('cinejax_token="', '\x01=1', 'a b=c;;=;cinejax_token'):
+    answer = client.get('/do', headers={'cookie': cookie})
+    assert answer.status_code == 401
+
+
 def test_pages_of_other_sites_are_refused():
   client, evil = _client(), {'origin': 'http://evil.example'}
   assert client.post('/do', headers=evil).status_code == 403

@@ -220,24 +220,38 @@ for (const id of ['steps', 'guidance']) {
   at(id).onchange = () => say({ do: 'set', [id]: Number(at(id).value) });
 }
 at('films').onclick = async () => {
-  const { live: others, saved } = await ask('GET', '/sessions');
-  const row = (one, how) =>
-    make('li', {},
-      make('button', {
-        type: 'button',
-        textContent: one.title || 'Untitled',
-        onclick: () => {
-          at('shelf').close();
-          if (how === 'saved') restore(one.id);
-          else ask('GET', `/sessions/${one.id}`).then(enter, fail);
-        },
-      }),
-      make('span', { className: 'dim', textContent: how }));
-  at('shelved').replaceChildren(
-    ...others.map((one) => row(one, `${one.status} · ${clock(one.secs)}`)),
-    ...saved.map((one) => row(one, 'saved')));
+  await shelve();
   at('shelf').showModal();
 };
+
+async function shelve() {
+  const { live: others, saved, deleted } = await ask('GET', '/sessions');
+  const button = (textContent, onclick) =>
+    make('button', { type: 'button', textContent, onclick });
+  const change = (method, path, body) =>
+    ask(method, `/sessions/${path}`, body).then(shelve, fail);
+  const row = (one, how) =>
+    make('li', {},
+      button(one.title || 'Untitled', () => {
+        at('shelf').close();
+        if (how === 'saved') restore(one.id);
+        else ask('GET', `/sessions/${one.id}`).then(enter, fail);
+      }),
+      make('span', { className: 'dim', textContent: how }),
+      button('Rename', () => {
+        const title = window.prompt('Name of the film', one.title);
+        if (title !== null) change('PATCH', one.id, { title });
+      }),
+      one.id === session?.id ? '' : button('Delete',
+        () => change('DELETE', one.id)));
+  const gone = (one) =>
+    make('li', { className: 'dim' }, `${one.title || 'Untitled'} · deleted`,
+      button('Undo', () => change('POST', `${one.id}/undelete`)));
+  at('shelved').replaceChildren(
+    ...others.map((one) => row(one, `${one.status} · ${clock(one.secs)}`)),
+    ...saved.map((one) => row(one, 'saved')),
+    ...deleted.map(gone));
+}
 at('close').onclick = () => at('shelf').close();
 at('new').onclick = () => begin({});
 at('open').onclick = () => at('file').click();

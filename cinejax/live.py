@@ -1,0 +1,237 @@
+"""The film of `direct --live`, recorded so that nothing of it is lost.
+
+  DIR/film.journal, film.chunks  the record of the film (serving/film/record.py)
+  DIR/film.safetensors           a state, from which the record is replayed
+  DIR/screenplay.json            what was directed so far
+
+Every chunk, and every line that has arrived, is on the disk before the chunk is
+encoded. Ctrl-C and SIGTERM end the film after the chunk in flight, and it is
+finished as at the end of its input; a second signal ends the process at once.
+After that, or after kill -9, `resume` decodes the recorded chunks again,
+generates at most config.serving.state_chunks of them a second time to have
+their state, and goes on: the film is that of a process that was never ended.
+"""
+
+import collections
+import contextlib
+import itertools
+import pathlib
+import signal
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cinejax.core.errors import UserError
+from cinejax.directing import stdin
+from cinejax.directing.director import Director
+from cinejax.film import directions, screenplay
+from cinejax.film.journal import Film, Segment
+from cinejax.serving.budget import model_name
+from cinejax.serving.film import record as record_lib
+from cinejax.serving.film.archive import SessionArchive
+from cinejax.serving.film.chunk import FinishedChunk, decode_output
+from cinejax.serving.film.record import RecordedFilm
+from cinejax.serving.film.restoring import FilmFiles
+from cinejax.serving.film.slots import make_single_run
+
+_NAME = 'film'
+
+
+class LiveRoll:
+  """A film that lines of standard input direct."""
+
+  def __init__(
+    self,
+    director: Director,
+    folder: pathlib.Path,
+    seed: int,
+    recorded: RecordedFilm | None = None,
+    image_BFYXC: jax.Array | None = None,
+    opening: str | None = None,
+  ):
+    """A new film, or one that goes on.
+
+    Args:
+      director: generates it.
+      folder: DIR.
+      seed: of its noise.
+      recorded: the film so far; None: there is none.
+      image_BFYXC: the latents of its first frame; None: it is generated.
+      opening: the file of that frame, for the record.
+    """
+    self._director, self._folder = director, folder
+    self._image_BFYXC = image_BFYXC
+    self._archive = SessionArchive(folder, model_name(director))
+    files = FilmFiles(director, self._archive)
+    unread: list[str] = []
+    if recorded is None:
+      self._film = files.new(_NAME, seed, '', opening)
+      self._read = 0  # lines
+    else:
+      self._film = files.restore(_NAME).live_film
+      self._read = recorded.lines_read
+      unread = recorded.lines[self._read :]
+    self.stored = self._film.chunks  # that need not be generated
+    self._first_line, self._written = self._read, len(unread)
+    self._reader = stdin.LineReader(unread)
+    self._directions = stdin.directions(
+      self._reader, director.cfg.film.cut_prefix, director.check_prompt
+    )
+    remaining = _remaining(recorded, self._film.journal.segments)
+    self._segments = self._directions.segments(self.stored, remaining)
+    self.signal: int | None = None  # that ended the film
+
+  @property
+  def error(self) -> UserError | None:
+    """What ended the film before its input ended; None: nothing did."""
+    return self._directions.error
+
+  @property
+  def film(self) -> Film:
+    """The screenplay of the film so far."""
+    return self._film.screenplay()
+
+  def wait(self) -> bool:
+    """Waits for the first prompt; returns whether there is a film."""
+    if self.stored:
+      return True
+    with self._signals():
+      first = list(itertools.islice(self._segments, 1))
+    self._segments = itertools.chain(first, self._segments)
+    return bool(first)
+
+  def chunks(self) -> Iterator[np.ndarray]:
+    """Yields uint8 [1, T, Y, X, 3] of each chunk, the stored ones first."""
+    live_film = self._film
+    with self._signals():
+      stored = (live_film.spool.chunk(n)[0] for n in range(self.stored))
+      yield from self._director.decode(jnp.asarray(z)[None] for z in stored)
+      while live_film.replaying and self.signal is None:
+        self._generate()
+      for segment in self._segments:
+        if self.signal is not None and live_film.chunks:
+          break
+        yield self._next(segment).video_TYXC[None]
+      else:
+        self._read = self._first_line + self._reader.used
+    self._finish()
+
+  def _next(self, segment: Segment | None) -> FinishedChunk:
+    """Generates and records the next chunk."""
+    self._write_lines()
+    if segment is not None:
+      self._film.add_segment(segment)
+    self._read = self._first_line + self._reader.used
+    chunk = self._generate()
+    if segment is not None:
+      screenplay.save(self.film, self._folder / 'screenplay.json')
+    ahead = self._film.chunks - self._film.saved_chunks
+    if ahead >= self._director.cfg.serving.state_chunks:
+      self._archive.save_state(_NAME, self._film)
+    return chunk
+
+  def _generate(self) -> FinishedChunk:
+    request = self._film.start_chunk()
+    slot_input = request.slot_input
+    if request.chunk == 0 and self._image_BFYXC is not None:
+      image_BYXC = self._image_BFYXC[:, 0]
+      chunk_input = slot_input.chunk.replace(image_BYXC=image_BYXC)
+      slot_input = slot_input._replace(chunk=chunk_input)
+    variant = self._director.variant(request.prompt.settings)
+    (output,) = make_single_run(variant)([slot_input])
+    chunk = decode_output(self._director, request, output)
+    self._film.finish_chunk(chunk, {'read': self._read})
+    return chunk
+
+  def _write_lines(self) -> None:
+    """Records the lines that have arrived since the last call."""
+    new = self._reader.arrived[self._written :]
+    if new:
+      self._film.write({'lines': new})
+      self._written += len(new)
+
+  def _finish(self) -> None:
+    self._write_lines()
+    self._film.write({'lines': [], 'read': self._read})
+    screenplay.save(self.film, self._folder / 'screenplay.json')
+    self._archive.flush()
+    if not self._film.replaying:
+      self._archive.save_state(_NAME, self._film)
+      self._archive.flush()
+
+  @contextlib.contextmanager
+  def _signals(self) -> Iterator[None]:
+    """Within it, Ctrl-C and SIGTERM end the film after its chunk."""
+    before = {}
+
+    def stop(number: int, _) -> None:
+      self.signal = number
+      self._reader.stop()
+      for one in before:
+        signal.signal(one, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+      before[number] = signal.getsignal(number)
+      signal.signal(number, stop)
+    try:
+      yield
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def recorded_film(
+  director: Director,
+  folder: pathlib.Path,
+  resume: bool,
+  seed: int | None = None,
+  image: str | None = None,
+) -> RecordedFilm | None:
+  """The film that `folder` records; None for a new film.
+
+  Raises UserError if there is a film and `resume` is not set, if it is set and
+  there is none, or if the film has another model, seed or first image; `seed`
+  and `image` None agree with any.
+  """
+  path = folder / f'{_NAME}.journal'
+  if resume != path.exists():
+    raise UserError(
+      f'--out={folder} records no film of --live; leave out --resume'
+      if resume
+      else f'--out={folder} has a film; add --resume to go on with it, or give '
+      'another folder'
+    )
+  if not resume:
+    return None
+  for partial in folder.glob('.partial-*'):  # of the process that was killed
+    partial.unlink()
+  recorded = record_lib.read(path, director.cfg.film.cut_prefix)
+  if recorded.model != model_name(director):
+    raise UserError(
+      f'{path} is the film of another model ({recorded.config}); give its '
+      '--config and --weights'
+    )
+  for flag, given, known in (
+    ('--seed', seed, recorded.seed),
+    ('--image', image, recorded.opening),
+  ):
+    if given not in (None, known):
+      raise UserError(
+        f'{flag}={given}, but the film to resume has {known}; leave it out'
+      )
+  return recorded
+
+
+def _remaining(
+  recorded: RecordedFilm | None, segments: tuple[Segment, ...]
+) -> int:
+  """Chunks for which the last line has to hold."""
+  if recorded is None or not segments:
+    return 0
+  lines = collections.deque(recorded.lines[: recorded.lines_read])
+  while lines:
+    with contextlib.suppress(UserError):  # a line that was skipped
+      return directions.parse(lines.pop()).chunks - segments[-1].chunks
+  return 0
