@@ -14,6 +14,7 @@ import pytest
 from cinejax import serve
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
+from cinejax.core.lock import lock_folder
 from cinejax.interop.tensors import save_tree
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
@@ -97,8 +98,19 @@ def test_the_client_of_the_documentation_directs_a_film(tmp_path, monkeypatch):
   assert images and all(image[:2] == b'\xff\xd8' for image in images)
 
 
+def test_a_second_server_is_refused(tmp_path, monkeypatch, give_flags):
+  give_flags(serve, port=0, workdir=str(tmp_path))
+  cfg = resolve(tiny.get_config())
+  monkeypatch.setattr(serve.command, 'config', lambda: cfg)
+  locked = lock_folder(tmp_path, '--workdir')
+  with pytest.raises(UserError, match='in use by another process'):
+    serve.main()
+  os.close(locked)
+
+
 @pytest.mark.slow
-def test_a_server_that_is_terminated_continues_when_it_restarts(tmp_path):
+@pytest.mark.parametrize('end', [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_that_is_ended_continues_when_it_restarts(tmp_path, end):
   _weights(tmp_path)
   running, url = _start(tmp_path)
   try:
@@ -107,9 +119,9 @@ def test_a_server_that_is_terminated_continues_when_it_restarts(tmp_path):
     _ask(f'{url}{path}/directions', {'do': 'prompt', 'prompt': 'a'})
     while _ask(url + path)['chunks'] < 2:
       time.sleep(0.05)
-    running.send_signal(signal.SIGTERM)
+    running.send_signal(end)
     start = time.monotonic()
-    assert running.wait(10) == 0
+    assert running.wait(10) == (0 if end == signal.SIGTERM else -9)
     assert time.monotonic() - start < 5
     with pytest.raises(urllib.error.URLError):
       _ask(url + path)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from cinejax.core.errors import UserError
@@ -31,6 +34,32 @@ def test_every_beginning_of_a_file_holds_its_whole_lines(tmp_path):
       again = journal_file.read(path)
       assert again.records == [*RECORDS[:count], {'next': True}]
       assert not again.dropped
+
+
+WRITE = """
+import pathlib, sys
+from cinejax.film.journal_file import JournalFile
+file = JournalFile(pathlib.Path(sys.argv[1]))
+for n in range(10**6):
+  file.append([{'n': n, 'text': 'x' * (n % 700)}])
+  print(n, flush=True)
+"""
+
+
+@pytest.mark.parametrize('lines', [1, 40, 300])
+def test_kill_9_loses_no_line(tmp_path, lines):
+  path = tmp_path / 'film.journal'
+  line = [sys.executable, '-c', WRITE, str(path)]
+  writer = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+  written = [writer.stdout.readline() for _ in range(lines)]
+  writer.kill()
+  written += writer.stdout.readlines()
+  writer.stdout.close()
+  assert writer.wait() == -9
+  written = [one for one in written if one.endswith('\n')]
+  numbers = [record['n'] for record in journal_file.read(path).records]
+  assert numbers == list(range(len(numbers)))
+  assert len(numbers) >= len(written) >= lines
 
 
 def test_a_line_of_something_else_is_an_error(tmp_path):

@@ -199,6 +199,7 @@ def _add_chunk(recorded: RecordedFilm, record: dict[str, Any]) -> None:
     raise ValueError('not the next chunk')
   if 'segment' in record:
     recorded.plan.take_due(record['chunk'])
+    recorded.plan.forget_taken()
     recorded.journal.add(Segment(chunks=1, **record['segment']))
   recorded.journal.next_chunk()
   extent = Extent(record['start'], record['sizes'], record['crc'])
