@@ -182,7 +182,9 @@ class SessionRegistry:
   def fork(self, origin: Session, chunk: int, title: str) -> Session:
     """Adds a session with the film of `origin` before `chunk`."""
     record = self._files.record(new_name(), origin.live_film.seed, title)
-    return self.add(origin.live_film.fork(chunk, record), title)
+    session = self.add(origin.live_film.fork(chunk, record), title)
+    self.save_long(session)
+    return session
 
   def set_open(self, names: list[str]) -> None:
     """Records which sessions are live, for the next start of the server."""

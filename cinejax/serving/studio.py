@@ -149,6 +149,7 @@ class Studio:
         if chunk is None:
           chunk = session.chunk_of_shot(direction.shot)
         session.rewind(chunk)
+        self.registry.save_long(session)
       elif direction.do == 'hold':
         session.hold()
       elif direction.do == 'pause':
