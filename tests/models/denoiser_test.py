@@ -1,6 +1,7 @@
 """Whole films in training: causality, copies, unrolled layers, precision."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -52,31 +53,47 @@ def test_padding_is_seen_by_no_frame_of_a_bidirectional_film(cfg, params):
   assert jnp.abs(alone[0] - v[0, :2]).max() > 1e-3  # all of a whole film
 
 
-def _copies(cfg, params, memory):
-  """A film_fn of two noisy copies, and of each alone: velocities, gradients."""
-  film_fn = denoiser.make_film_fn(cfg.dit, memory)
+@pytest.fixture(scope='module')
+def gradients(cfg, params):
+  """-> gradients(form, copies, unroll) -> (gradients, velocities).
+
+  They are those of a film_fn of noisy copies, which have the numbers `copies`.
+  """
   shape = (1, CHUNKS, FRAMES, 4, 4, 16)
   clean, *noisy = jax.random.normal(jax.random.key(3), (3, *shape))
   text = jax.random.normal(jax.random.key(4), (1, CHUNKS, 8, 16))
   times = [jnp.full(shape[:3], t) for t in (0.3, 0.8)]
   rest = text, jnp.zeros((1, CHUNKS), jnp.int32), jax.random.key(0)
 
-  def loss(params, noisy, t):
-    v, _ = film_fn(params, clean, noisy, t, *rest)
-    return jnp.square(v).mean(), v
+  @functools.cache
+  def gradient_fn(form, unroll):
+    film_fn = denoiser.make_film_fn(
+      dataclasses.replace(cfg.dit, unroll=unroll),
+      dataclasses.replace(cfg.memory, training=form),
+    )
 
-  gradient = jax.jit(jax.grad(loss, has_aux=True))
-  both = gradient(params, jnp.concatenate(noisy, 1), jnp.concatenate(times, 1))
-  alone = [gradient(params, *pair) for pair in zip(noisy, times, strict=True)]
-  return both, alone
+    def loss(params, noisy, t):
+      v, _ = film_fn(params, clean, noisy, t, *rest)
+      return jnp.square(v).mean(), v
+
+    return jax.jit(jax.grad(loss, has_aux=True))
+
+  @functools.cache
+  def compute(form, copies, unroll='none'):
+    film, t = (
+      jnp.concatenate([each[n] for n in copies], 1) for each in (noisy, times)
+    )
+    return gradient_fn(form, unroll)(params, film, t)
+
+  return compute
 
 
 @pytest.mark.parametrize(
   'form', [pytest.param('full', marks=pytest.mark.slow), 'routed']
 )
-def test_noisy_copies_are_as_many_films(cfg, params, form):
-  memory = dataclasses.replace(cfg.memory, training=form)
-  (grads, v), alone = _copies(cfg, params, memory)
+def test_noisy_copies_are_as_many_films(gradients, form):
+  grads, v = gradients(form, (0, 1))
+  alone = [gradients(form, (n,)) for n in (0, 1)]
   expected = jnp.concatenate([v for _, v in alone], 1)
   np.testing.assert_allclose(v, expected, atol=1e-5)
   mean = jax.tree.map(lambda a, b: (a + b) / 2, *[grads for grads, _ in alone])
@@ -87,14 +104,10 @@ def test_noisy_copies_are_as_many_films(cfg, params, form):
 @pytest.mark.parametrize(
   'form', [pytest.param('full', marks=pytest.mark.slow), 'routed']
 )
-def test_unrolled_layers_are_those_of_the_scan(cfg, params, form):
+def test_unrolled_layers_are_those_of_the_scan(gradients, form):
   """In the full form, the last layer also leaves its clean half out."""
-  memory = dataclasses.replace(cfg.memory, training=form)
-  unrolled = dataclasses.replace(
-    cfg, dit=dataclasses.replace(cfg.dit, unroll='training')
-  )
-  (scan_grads, scan_v), _ = _copies(cfg, params, memory)
-  (grads, v), _ = _copies(unrolled, params, memory)
+  scan_grads, scan_v = gradients(form, (0, 1))
+  grads, v = gradients(form, (0, 1), unroll='training')
   np.testing.assert_allclose(v, scan_v, atol=1e-5)
   for a, b in zip(
     jax.tree.leaves(grads), jax.tree.leaves(scan_grads), strict=True

@@ -13,15 +13,17 @@ GIVEN = 7  # chunks before the one that is generated
 SWAPPED = 1
 
 
-def _next_chunk(one, past):
-  """Generates the chunk after the given ones, from a fixed key."""
+def _next_chunks(one, *pasts):
+  """Generates the chunk after the chunks of each past, from a fixed key."""
   commit, step = jax.jit(one.step.commit), jax.jit(one.step)
-  chunks, state = one.chunks(GIVEN + 1), one.begin()
-  for i in range(GIVEN):
-    chunk = jax.tree.map(lambda x, i=i: x[i], chunks)
-    state = commit(one.params, state, chunk, past[i])
-  chunk = jax.tree.map(lambda x: x[GIVEN], chunks)
-  return step(one.params, state, chunk)[1].latents_BFYXC
+  chunks = one.chunks(GIVEN + 1)
+  for past in pasts:
+    state = one.begin()
+    for i in range(GIVEN):
+      chunk = jax.tree.map(lambda x, i=i: x[i], chunks)
+      state = commit(one.params, state, chunk, past[i])
+    chunk = jax.tree.map(lambda x: x[GIVEN], chunks)
+    yield step(one.params, state, chunk)[1].latents_BFYXC
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_only_routing_reaches_beyond_the_window_s_relay(
   one = studio(rollout__guidance=1.0, memory__bank_frames=26, **overrides)
   past = jax.random.normal(jax.random.key(4), (GIVEN, 2, 3, 4, 4, 16))
   other = past.at[SWAPPED].set(-past[SWAPPED])
-  same, swapped = (_next_chunk(one, film) for film in (past, other))
+  same, swapped = _next_chunks(one, past, other)
   assert bool(jnp.array_equal(same, swapped)) != remembers
 
 
@@ -55,6 +57,6 @@ def test_reencoding_forgets_all_but_the_window(studio):
       memory__policy='window',
       memory__reencode=reencode,
     )
-    same, swapped = (_next_chunk(one, film) for film in (past, other))
+    same, swapped = _next_chunks(one, past, other)
     relayed.append(float(np.abs(same - swapped).max()))
   assert relayed[0] > 0 and relayed[1] == 0
