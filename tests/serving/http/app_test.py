@@ -11,25 +11,16 @@ from cinejax.film import media
 from cinejax.serving.http.app import make_app
 from cinejax.serving.http.guard import LOOPBACK
 from cinejax.serving.http.routes import ENDPOINTS
-from cinejax.serving.studio import Studio
 from cinejax.serving.viewer import HEADER
 
 HERE = 'http://localhost:8000'
 
 
 @pytest.fixture(scope='module')
-def studio(director, tmp_path_factory):
-  made = Studio(director, tmp_path_factory.mktemp('sessions'))
-  made.start()
-  yield made
-  made.stop(10)
-
-
-@pytest.fixture(scope='module')
 def client(studio):
   app = make_app(studio, (*LOOPBACK, 'testserver'))
-  with TestClient(app, base_url=HERE) as made:
-    yield made
+  with TestClient(app, base_url=HERE) as client:
+    yield client
 
 
 @pytest.fixture
