@@ -1,5 +1,7 @@
 """Small banks for the tests of memory."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -29,6 +31,7 @@ def random_chunk(seed):
   return jax.random.normal(jax.random.key(seed), shape)
 
 
+@functools.partial(jax.jit, static_argnames='rule')
 def add(bank, start, k, rule='oldest'):
   """Stores a chunk that starts at frame `start`."""
   start_B = jnp.full(BATCH, start)

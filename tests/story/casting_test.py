@@ -99,7 +99,7 @@ def test_about_a_third_of_segments_continue(films, kind):
   assert 0.25 < 1 - shots / len(segments) < 0.38
 
 
-def test_no_frame_of_hers_is_in_the_window_or_for_later_in_chunk_0(films, kind):
+def test_no_frame_of_the_returning_character_is_in_the_window(films, kind):
   for film in films[kind]:
     seen = film.chunk_characters()
     for event in film.events:

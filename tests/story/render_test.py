@@ -36,7 +36,7 @@ def test_rendering_is_bit_identical_however_batched():
 
 
 @pytest.mark.parametrize('kind', ['eval', 'strict'])
-def test_swapping_a_look_changes_only_her_own_frames(kind):
+def test_swapping_an_appearance_changes_only_its_own_frames(kind):
   film = casting.cast(kind, 4, 1)
   event = film.events[0]
   appearance = render.spare_appearances(film)[0]
@@ -44,11 +44,11 @@ def test_swapping_a_look_changes_only_her_own_frames(kind):
   differs_T = np.any(
     render.render(film) != render.render(swapped), axis=(1, 2, 3)
   )
-  hers_T = [
+  own_T = [
     film.chunk_characters()[_LINE.chunk_of_pixel(t)] == event.character
     for t in range(len(differs_T))
   ]
-  np.testing.assert_array_equal(differs_T, hers_T)
+  np.testing.assert_array_equal(differs_T, own_T)
 
 
 def test_a_taken_appearance_is_refused():

@@ -25,7 +25,7 @@ ROWS = (
 
 
 def test_recall_of_right_and_of_wrong_pairs():
-  right = [RecallPair(look, look) for look in (3, 5, 8)]
+  right = [RecallPair(one, one) for one in (3, 5, 8)]
   assert recall.recall(right) == 1
   assert recall.chance(right) == 0
   assert recall.recall([RecallPair(3, 4), RecallPair(4, 3)]) == 0

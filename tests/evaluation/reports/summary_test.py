@@ -12,11 +12,11 @@ SECS = [16.5] * 6
 FACTS = {'command': 'python -m x', 'name': 'tiny', 'kind': 'eval', 'films': 6}
 
 
-def score(place, drawn, expected, looks=(), series=None):
+def score(place, drawn, expected, appearances=(), series=None):
   pair = RecallPair(drawn, expected)
   right = float(drawn == expected)
   values = {'place': place, 'recall': right}
-  return FilmScore(values, {'recall': pair}, looks, series or {})
+  return FilmScore(values, {'recall': pair}, appearances, series or {})
 
 
 def test_a_summary_leaves_out_what_is_undefined():
@@ -40,7 +40,7 @@ def test_absences_by_powers_of_two():
 
 
 def test_chance_and_bits_are_of_each_seed_alone():
-  # each seed always draws its own one look: chance is high in both, though
+  # each seed draws one appearance of its own: chance is high in both, though
   # pairs of one seed never match those of the other
   one = [score(1, 3, 3, (3,)), score(1, 3, 3, (3,))]
   two = [score(1, 4, 4, (4,)), score(1, 4, 4, (4,))]
