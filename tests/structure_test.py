@@ -38,7 +38,7 @@ TESTED_ELSEWHERE = {
     'configs_test.py directing/director_test.py',
     'is a base class of the director; every config is traced with it',
   ),
-  'directing/stdin.py': ('direct_test.py', _COMMAND),
+  'directing/stdin.py': ('live_test.py', _COMMAND),
   'evaluation/config.py': ('config_test.py', _FIELDS),
   'evaluation/metrics/film.py': (
     'evaluate_test.py evaluation/metrics/story_film_test.py',
@@ -66,7 +66,6 @@ TESTED_ELSEWHERE = {
   'interop/sizes.py': ('interop/names_test.py', _WEIGHTS),
   'interop/views.py': ('interop/names_test.py', _WEIGHTS),
   'interop/wrappers.py': ('interop/archive_test.py', _WEIGHTS),
-  'live.py': ('direct_test.py', _COMMAND),
   'memory/config.py': ('config_test.py', _FIELDS),
   'models/block.py': ('models/denoiser_test.py', _LAYER),
   'models/codec/wan_coder.py': ('models/codec/wan_vae_test.py', _LAYER),
