@@ -1,5 +1,7 @@
 """Routing over banks made by hand: chosen frames and their positions."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +14,13 @@ FRAMES, WINDOW, ROUTED, SLOTS = 2, 4, 3, 16
 SHOTS = (0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3)  # of frames 0..11
 
 
-def _bank(frames=range(12), slots=None):
+def _bank(frames=range(12), slots=range(SLOTS)):
   """A bank with frame f, of descriptor f * ones, in slot slots[f]."""
+  return _filled(tuple(frames), tuple(slots))
+
+
+@functools.cache
+def _filled(frames, slots):
   bank = bank_lib.empty(
     layers=1,
     batch=1,
@@ -23,14 +30,17 @@ def _bank(frames=range(12), slots=None):
     features=2,
     dtype=jnp.float32,
   )
-  slots = list(slots if slots is not None else range(SLOTS))
   for frame in frames:
-    slot_BF = jnp.array([[slots[frame]]])
-    start_B = jnp.array([frame])
-    bank = bank_lib.reserve(bank, slot_BF, start_B, jnp.array([SHOTS[frame]]))
-    k = jnp.full((1, 1, 1, 1, 1, 2), float(frame))
-    bank = bank_lib.write(bank, start_B, k, k)
+    start_B, shot_B = jnp.array([frame]), jnp.array([SHOTS[frame]])
+    bank = _add(bank, start_B, jnp.array([[slots[frame]]]), shot_B)
   return bank
+
+
+@jax.jit
+def _add(bank, start_B, slot_BF, shot_B):
+  bank = bank_lib.reserve(bank, slot_BF, start_B, shot_B)
+  k = jnp.full((1, 1, 1, 1, 1, 2), start_B[0].astype(jnp.float32))
+  return bank_lib.write(bank, start_B, k, k)
 
 
 def _routed(policy, bank=None, q=1.0, start=12, routed=ROUTED):
