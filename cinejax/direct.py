@@ -12,6 +12,9 @@ the memory of a few chunks.
 --image=FILE is the first frame of every film; --video=FILE is a clip that every
 film continues, with its first prompt (directing/opening.py).
 
+--compare=camr,sink,window directs every film under two to four memory policies
+in step, side by side in one MP4 (evaluation/comparison.py).
+
 With --live, lines of standard input are prompts (film/directions.py). At a
 terminal a prompt holds until the next one is typed; from a pipe each prompt
 lasts as many chunks as it says. The end of the input (Ctrl-D), Ctrl-C and
@@ -25,7 +28,8 @@ it was generated, with the codec and the MP4 but without compilation;
 prompts of the story world, `place`, `size` and `action` are the shares of
 segments that show what their prompts ask for, and `recall` is the share of
 shots with a returning character in which the character looks as in its first
-shot. Undefined values are null.
+shot. `memory` says for each chunk which past frames its memory read. Undefined
+values are null.
 """
 
 import os
@@ -44,7 +48,9 @@ from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
+from cinejax.directing.memory_reads import ChunkReads, MemoryRecorder
 from cinejax.directing.writing import write_chunks, write_film
+from cinejax.evaluation import comparison
 from cinejax.evaluation.measurement import FilmMeasurement
 from cinejax.film import media, screenplay, sheet
 from cinejax.models import attention
@@ -68,6 +74,9 @@ def define_flags() -> None:
     'image', None, 'Image file, the first frame of every film.'
   )
   flags.DEFINE_string('video', None, 'Video file that every film continues.')
+  flags.DEFINE_string(
+    'compare', None, 'Memory policies to direct side by side: camr,sink,window.'
+  )
   flags.DEFINE_bool('live', False, 'Read prompts from standard input.')
   flags.DEFINE_bool('resume', False, 'Go on with the --live film in --out.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
@@ -88,16 +97,21 @@ def main() -> None:
     raise UserError('give either --image=FILE or --video=FILE')
   if args.resume and not args.live:
     raise UserError('--resume goes on with a film of --live; give --live too')
+  if args.compare and args.live:
+    raise UserError('--compare directs a screenplay; leave out --live')
+  policies = comparison.parse_policies(args.compare) if args.compare else ()
   films = screenplay.load(args.screenplay) if args.screenplay else ()
   out = check_folder(args.out)
   director = load_director(cfg, args.weights, adapters=args.lora)
   for film in films:
     director.check(film)
+    if policies:
+      comparison.check(film)
   given_BFYXC = _given(director, args.image, args.video)
   if args.live and opening.given_chunks(director, given_BFYXC):
     raise UserError('--live cannot continue a clip; use --screenplay')
   facts = {
-    'policy': cfg.memory.policy,
+    'policy': list(policies) or cfg.memory.policy,
     'steps': cfg.rollout.steps,
     'weights': args.weights,
     'opening': args.image or args.video,
@@ -114,6 +128,8 @@ def main() -> None:
     report |= figures
     write_json(folder / 'report.json', report)
     print(f'{folder}: {_summary(figures)}')
+    for policy, measured in figures.get('policies', {}).items():
+      print(f'{folder}: {policy}: {_summary(measured)}')
 
   locked = lock_folder(out, '--out') if args.live else None
   try:
@@ -138,7 +154,12 @@ def main() -> None:
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
       seed = seed_of(film)
-      figures = direct(director, film, folder, seed, given_BFYXC)
+      if policies:
+        figures = comparison.compare(
+          director, policies, film, folder, seed, given_BFYXC
+        )
+      else:
+        figures = direct(director, film, folder, seed, given_BFYXC)
       write_report(folder, seed, figures)
   except KeyboardInterrupt:
     print(f'stopped; the files in {out} are complete', file=sys.stderr)
@@ -184,6 +205,11 @@ def direct(
   )
   rows = sheet.film_rows(film, director.timeline)
   page = _contact_sheet(director, film, rows)
+  recorder = MemoryRecorder(
+    director.cfg.film.frames_per_chunk,
+    director.cfg.memory.window_frames,
+    opening.given_chunks(director, given_BFYXC),
+  )
   with FilmMeasurement() as measurement:
     speed = write_film(
       director,
@@ -193,9 +219,11 @@ def direct(
       given_BFYXC,
       total=len(chunk_prompts),
       viewers=[measurement.add_frame, page.add_frame],
+      observe=recorder,
     )
     media.save_image(folder / _SHEET, page.image())
-    return _figures(director, rows, measurement, speed)
+    figures = _figures(director, rows, measurement, speed)
+    return figures | {'memory': _memory(director, film, recorder.reads)}
 
 
 def direct_live(
@@ -226,7 +254,8 @@ def direct_live(
     for frame_YXC in media.read_frames(folder / _FILM):
       page.add_frame(frame_YXC[scale // 2 :: scale, scale // 2 :: scale])
     media.save_image(folder / _SHEET, page.image())
-    return _figures(director, rows, measurement, speed)
+    figures = _figures(director, rows, measurement, speed)
+    return figures | {'memory': _memory(director, film, roll.reads)}
 
 
 def _contact_sheet(
@@ -253,10 +282,21 @@ def _figures(
   }
 
 
+def _memory(
+  director: Director, film: screenplay.Film, reads: Sequence[ChunkReads]
+) -> list[dict[str, object]]:
+  """What the memory read for each chunk that this command generated."""
+  timeline = director.timeline
+  prompts = screenplay.chunk_prompts(film, '', timeline.chunk_secs)
+  return [one.to_json(prompts, timeline) for one in reads]
+
+
 def _summary(report: dict[str, object]) -> str:
-  parts = [f'{report["frames"]} frames in {report["shots"]} shots']
+  parts = []
+  if 'frames' in report:
+    parts.append(f'{report["frames"]} frames in {report["shots"]} shots')
   for name in ('sca', 'place', 'size', 'action', 'recall', 'pixel_fps'):
-    if report[name] is not None:
+    if report.get(name) is not None:
       parts.append(f'{name} {report[name]:.3g}')
   return ', '.join(parts)
 

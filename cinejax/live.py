@@ -26,6 +26,7 @@ import numpy as np
 from cinejax.core.errors import UserError
 from cinejax.directing import stdin
 from cinejax.directing.director import Director
+from cinejax.directing.memory_reads import ChunkReads
 from cinejax.film import directions, screenplay
 from cinejax.film.journal import Film, Segment
 from cinejax.serving.budget import model_name
@@ -81,6 +82,7 @@ class LiveRoll:
     )
     remaining = _remaining(recorded, self._film.journal.segments)
     self._segments = self._directions.segments(self.stored, remaining)
+    self.reads: list[ChunkReads] = []  # of the chunks after the stored ones
     self.signal: int | None = None  # that ended the film
 
   @property
@@ -125,6 +127,7 @@ class LiveRoll:
       self._film.add_segment(segment)
     self._read = self._first_line + self._reader.used
     chunk = self._generate()
+    self.reads.append(chunk.reads)
     if segment is not None:
       screenplay.save(self.film, self._folder / 'screenplay.json')
     ahead = self._film.chunks - self._film.saved_chunks

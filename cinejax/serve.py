@@ -30,6 +30,7 @@ from cinejax.core.lock import lock_folder
 from cinejax.directing.loading import load_director
 from cinejax.interop.texts import load_text
 from cinejax.serving import budget
+from cinejax.serving.demo import DemoMaker
 from cinejax.serving.studio import Studio
 
 _CHUNK_SECS = 2.0  # to wait for the chunk in flight
@@ -79,6 +80,7 @@ def main() -> None:
     budget.memory_budget(director).sentence(cfg.serving.sessions), flush=True
   )
   studio = Studio(director, folder)
+  demo = DemoMaker(studio)
   app = make_app(studio, LOOPBACK if alone else (), args.token)
   server = uvicorn.Server(
     uvicorn.Config(
@@ -90,11 +92,15 @@ def main() -> None:
       server_header=False,
     )
   )
-  _serve(server, studio, listening, args.host)
+  _serve(server, studio, demo, listening, args.host)
 
 
 def _serve(
-  server: Any, studio: Studio, listening: socket.socket, host: str
+  server: Any,
+  studio: Studio,
+  demo: DemoMaker,
+  listening: socket.socket,
+  host: str,
 ) -> None:
   """Runs the server, a uvicorn.Server, until a signal arrives."""
   stop = threading.Event()
@@ -105,12 +111,14 @@ def _serve(
     target=server.run, kwargs={'sockets': [listening]}, daemon=True
   )
   studio.start()
+  demo.start()
   thread.start()
   port = listening.getsockname()[1]
   name = f'[{host}]' if ':' in host else host
   print(f'directing at http://{name}:{port}/', flush=True)
   while thread.is_alive() and not stop.wait(0.5):
     pass
+  demo.stop()
   studio.stop(_CHUNK_SECS)
   server.should_exit = True
   thread.join(_CLOSE_SECS)

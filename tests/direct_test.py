@@ -75,11 +75,14 @@ def test_a_film_a_sheet_and_a_report(command, cfg, weights, tmp_path, capsys):
   assert 'xla on cpu' in report['attention']
   assert report['pixel_fps'] > 0 and report['first_chunk_secs'] > 0
   assert report['place'] is None and report['recall'] is None  # not 64x64
+  words = [one['words'] for one in report['memory']]
+  assert words[0] == 'The film begins, so there is no past to read.'
+  assert words[1].startswith('It read the last 3 latent frames')
   assert '33 frames in 2 shots' in capsys.readouterr().out
 
 
 def test_several_films_have_folders(command, tmp_path, monkeypatch):
-  def roll(director, prompts, seeds, given):
+  def roll(director, prompts, seeds, given, observe):
     assert (len(list(prompts)), seeds) == (1, [5])
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
 
@@ -166,7 +169,7 @@ def test_the_command_line(weights, tmp_path):
 def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
   seen = []
 
-  def roll(prompts, seeds, given):
+  def roll(prompts, seeds, given, observe):
     seen.extend(p.prompt for (p,) in prompts)
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
     yield np.zeros((1, 12, 16, 16, 3), np.uint8)
@@ -204,3 +207,37 @@ def test_a_film_begins_with_what_is_given(command, cfg, tmp_path, kind):
 def test_openings_that_clash_are_refused(command):
   with pytest.raises(UserError, match='either --image=FILE or --video=FILE'):
     command(image='a.png', video='a.mp4')
+
+
+@pytest.mark.parametrize(
+  ('flags', 'sentence'),
+  [
+    ({'compare': 'camr'}, '--compare=camr names 1 different policies'),
+    ({'compare': 'camr,near'}, "no memory policy 'near'"),
+    (
+      {'compare': 'camr,sink', 'live': True, 'screenplay': None},
+      'leave out --live',
+    ),
+  ],
+)
+def test_comparisons_that_cannot_be_are_refused(
+  command, tmp_path, flags, sentence
+):
+  with pytest.raises(UserError, match=sentence):
+    command(**flags)
+  assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.slow
+def test_policies_side_by_side(command, tmp_path, capsys):
+  command(compare='camr,window')
+  out = tmp_path / 'out'
+  info = media.probe(out / 'film.mp4')
+  assert info.frames == 33 and info.width > 2 * 256
+  report = json.loads((out / 'report.json').read_text())
+  assert report['policy'] == ['camr', 'window'] and report['seed'] == 5
+  assert [*report['policies']] == ['camr', 'window']
+  words = report['policies']['window']['memory'][2]['words']
+  assert words == 'It read the last 6 latent frames and nothing older.'
+  assert Image.open(out / 'contact_sheet.png').width > 256
+  assert f'{out}: window: sca' in capsys.readouterr().out

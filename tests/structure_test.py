@@ -34,6 +34,10 @@ TESTED_ELSEWHERE = {
     'is a base class of the director',
   ),
   'directing/loading.py': ('directing/director_test.py', _WEIGHTS),
+  'directing/progress.py': (
+    'directing/writing_test.py',
+    'is shown by terminals only',
+  ),
   'directing/rollout_programs.py': (
     'configs_test.py directing/director_test.py',
     'is a base class of the director; every config is traced with it',

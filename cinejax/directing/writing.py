@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening
 from cinejax.directing.director import Director
+from cinejax.directing.progress import ChunkProgress
 from cinejax.film import media
 from cinejax.film.journal import ChunkPrompt
+from cinejax.rollout.state import ChunkOutput
 
 
 def write_film(
@@ -28,6 +28,7 @@ def write_film(
   *,
   total: int | None = None,
   viewers: Sequence[Callable[[np.ndarray], None]] = (),
+  observe: Callable[[ChunkOutput], None] = lambda output: None,
 ) -> SpeedMeter:
   """Generates a film and writes its MP4, completely or not at all.
 
@@ -39,12 +40,13 @@ def write_film(
     given_BFYXC: the latents with which the film begins.
     total: the number of chunks, None if it is unknown.
     viewers: each gets every frame, uint8 [Y, X, 3].
+    observe: called with the output of each chunk that is generated.
 
   Returns:
     The speed at which the film was generated.
   """
   batches = ([prompt] for prompt in chunk_prompts)  # of one film
-  rolled = director.roll(batches, [seed], given_BFYXC)
+  rolled = director.roll(batches, [seed], given_BFYXC, observe)
   given = opening.given_chunks(director, given_BFYXC)
   return write_chunks(
     director, rolled, path, given=given, total=total, viewers=viewers
@@ -96,22 +98,11 @@ def _frames(
     viewers: each gets every frame.
     total: the number of chunks, None if it is unknown.
   """
-  console = Console(stderr=True)
-  bar = Progress(
-    TextColumn('directing'),
-    BarColumn(),
-    MofNCompleteColumn(),
-    TextColumn('chunks {task.fields[note]}'),
-    console=console,
-    disable=not console.is_terminal,
-  )
-  with bar:
-    task = bar.add_task('', total=total, note='')
+  with ChunkProgress(total) as progress:
     for number, video_BTYXC in enumerate(rolled):
       if number >= given:
         speed.mark(len(video_BTYXC[0]))
-      rate = speed.pixel_fps
-      bar.update(task, advance=1, note=f'{rate:.3g} fps' if rate else '')
+      progress.advance(speed.pixel_fps)
       for frame_YXC in video_BTYXC[0]:
         for view in viewers:
           view(frame_YXC)

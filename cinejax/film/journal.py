@@ -109,6 +109,15 @@ class Journal:
     """The number of chunks in all segments."""
     return sum(segment.chunks for segment in self._segments)
 
+  @property
+  def chunk_shots(self) -> tuple[int, ...]:
+    """The shot of each chunk, from 0."""
+    shots, shot = [], 0
+    for index, segment in enumerate(self._segments):
+      shot += segment.cut and index > 0
+      shots += [shot] * segment.chunks
+    return tuple(shots)
+
   def add(self, segment: Segment) -> None:
     """Starts `segment` with the next chunk; its own length is ignored."""
     self._shot += segment.cut and bool(self._segments)

@@ -21,7 +21,7 @@ _PROMPT_LINES = 2
 _MARGIN, _NAME_WIDTH, _CELL_GAP, _LINE = 28, 110, 6, 17  # pixels, of the sheet
 _HEADING_LINES = 4  # of a prompt above a column
 _COLUMNS = 8  # shots beside each other
-_MAX_SHOTS = 64  # on one sheet
+MAX_SHOTS = 64  # on one sheet
 
 
 class SideBySide:
@@ -112,7 +112,7 @@ def comparison_sheet(
     fps: pixel frames per second.
     title: above the columns; '': "Untitled".
   """
-  shown = shots[:_MAX_SHOTS]
+  shown = shots[:MAX_SHOTS]
   first_cell = next(iter(cells.values()))[0]
   size = drawing.thumbnail_size(*first_cell.image_YXC.shape[:2])
   cell_width, cell_height = size[0] + _CELL_GAP, size[1] + _LINE + 2 * _CELL_GAP
@@ -163,8 +163,8 @@ def _summary(
     f'{len(shots)} shots · {shots[-1].stop / fps:.1f} s · the same screenplay '
     f'and seed under {", ".join(cells)}'
   )
-  if len(shots) > _MAX_SHOTS:
-    text += f' · the first {_MAX_SHOTS} shots are shown'
+  if len(shots) > MAX_SHOTS:
+    text += f' · the first {MAX_SHOTS} shots are shown'
   return text
 
 

@@ -137,7 +137,8 @@ def load_text(cfg: TextConfig, mesh: Mesh | None = None) -> Text:
     raise UserError(
       f'config.text.features is {cfg.features}; {file} has {sizes.features}'
     )
-  return make_text(cfg, make_encode_fn(sizes, params, tokens, mesh))
+  encode_fn = make_encode_fn(sizes, params, tokens, mesh)
+  return make_text(cfg, encode_fn, tokens.count)
 
 
 def make_encode_fn(

@@ -1,7 +1,8 @@
 """The directions that a client can give to a film, as JSON objects.
 
 {"do": "prompt", "prompt": "…"}        a new prompt, from the next chunk on
-    "cut": true                        as a new shot
+    "cut": true                        as a new shot; or "prompt": "cut: …"
+    "chunks": 3                        for at least 3 chunks; or "… * 3"
     "blend_chunks": 3                  fading from the previous prompt
     "at_secs": 12.5 | "at_chunk": 8    at a later time
     "policy", "steps", "guidance"      see "set"
@@ -17,6 +18,7 @@ import dataclasses
 from typing import Any
 
 from cinejax.core.errors import UserError
+from cinejax.film import directions as film_directions
 from cinejax.film.config import MAX_CHUNKS
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import check_object
@@ -24,7 +26,9 @@ from cinejax.film.screenplay import check_object
 _AT = {'at_secs': (int, float), 'at_chunk': int}
 _SETTINGS = {'policy': str, 'steps': int, 'guidance': (int, float)}
 FIELDS: dict[str, dict[str, Any]] = {
-  'prompt': {'prompt': str, 'cut': bool, 'blend_chunks': int} | _AT | _SETTINGS,
+  'prompt': {'prompt': str, 'cut': bool, 'chunks': int, 'blend_chunks': int}
+  | _AT
+  | _SETTINGS,
   'cut': _AT,
   'set': _SETTINGS | _AT,
   'hold': {},
@@ -44,12 +48,16 @@ class ChunkDirection:
   settings: Settings = dataclasses.field(default_factory=Settings)
   at_secs: float | None = None  # of the film; None for both: now
   at_chunk: int | None = None
+  chunks: int = 1  # the next prompt waits for so many, if it is not for a time
 
   def merged(self, later: 'ChunkDirection') -> 'ChunkDirection':
     """Merges two directions for one chunk; the later prompt wins."""
     if later.prompt is None:
       later = dataclasses.replace(
-        later, prompt=self.prompt, blend_chunks=self.blend_chunks
+        later,
+        prompt=self.prompt,
+        chunks=self.chunks,
+        blend_chunks=self.blend_chunks,
       )
     return dataclasses.replace(
       later,
@@ -110,7 +118,10 @@ def parse(
   elif do == 'set' and settings == Settings():
     raise UserError('set takes a policy, steps or guidance')
   elif do == 'prompt':
-    given['prompt'] = _prompt(given.get('prompt', ''), prompt_chars)
+    line = film_directions.parse(_prompt(given.get('prompt', ''), prompt_chars))
+    given['prompt'] = line.prompt
+    given['cut'] = given.get('cut', False) or line.cut
+    given['chunks'] = max(line.chunks, given.get('chunks', 1))
   if given.get('cut') and given.get('blend_chunks'):
     raise UserError('a cut does not blend; give cut or blend_chunks')
   if len(given.keys() & _AT.keys()) == 2:

@@ -29,6 +29,7 @@ class Plan:
     self._taken: list[PlannedDirection] = []  # by the chunk in flight
     self._end_chunk: int | None = None
     self._write = write
+    self.held_until = 0  # the chunk up to which the last prompt must hold
 
   @property
   def end_chunk(self) -> int | None:
@@ -74,10 +75,12 @@ class Plan:
   def keep_due(self, chunk: int) -> None:
     """Forgets all directions but those that are due."""
     self.directions, self._end_chunk = self.due(chunk), None
+    self.held_until = 0
     self._write_all()
 
   def clear(self) -> None:
     self.directions, self._end_chunk, self._taken = [], None, []
+    self.held_until = 0
 
   def to_json(self) -> dict[str, Any]:
     """The plan as a JSON object that `load` reads."""
@@ -111,6 +114,8 @@ class Plan:
   def _insert(self, planned: PlannedDirection) -> None:
     self.directions.append(planned)
     self.directions.sort(key=lambda planned: planned.chunk)
+    if planned.direction.chunks > 1:
+      self.held_until = planned.chunk + planned.direction.chunks
 
   def _write_all(self) -> None:
     if self._write is not None:

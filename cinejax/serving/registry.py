@@ -58,6 +58,8 @@ class SessionRegistry:
       logging.warning('%r was deleted long ago and is gone now', title)
     self._files = FilmFiles(director, self.archive)
     self._to_restore: list[str] = []  # live before the server stopped
+    # of demo.py
+    self.demo_path = folder / f'demo-{self.archive.model[:16]}.mp4'
 
   def find(self, name: str) -> Session:
     """The session of a client's request, which is not idle any more."""

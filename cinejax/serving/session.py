@@ -90,6 +90,8 @@ class Session:
     elif direction.at_secs is not None:
       pixel = round(direction.at_secs * self._timeline.fps)
       chunk = max(chunk, self._timeline.nearest_chunk(pixel))
+    elif direction.prompt is not None:
+      chunk = max(chunk, self.plan.held_until)
     self._check_length(chunk + 1)
     if len(self.plan.directions) >= self._cfg.film_chunks:
       raise UserError('too much is planned already; hold forgets the plan')
@@ -225,6 +227,7 @@ class Session:
       'generation_ms': round(1e3 * generation_secs),
       'latency_ms': _ms(self.latency_secs),
       **chunk.to_json(),
+      'words': self.live_film.words(chunk),
     }
 
   def segments_to_json(self) -> list[dict[str, Any]]:

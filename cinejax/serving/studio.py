@@ -267,15 +267,13 @@ class Studio:
       self._download.release()
 
   def watch(self, name: str, viewer: Viewer) -> None:
-    """Adds a viewer; a film that paused for lack of viewers resumes."""
+    """Adds a viewer; a film that paused for lack of viewers stays paused."""
     with self._lock:
       session = self.registry.find(name)
       most = self.registry.cfg.viewers
       if len(session.viewers) >= most:
         raise CapacityError(f'a session has {most} viewers at most')
       session.viewers.append(viewer)
-      if session.status == 'paused' and session.reason == UNWATCHED:
-        session.resume()
       self.registry.notify(session)
 
   def unwatch(self, name: str, viewer: Viewer) -> None:

@@ -32,7 +32,7 @@ FPS = 8
 HEIGHT = WIDTH = 64
 
 _ON = frozenset({'beach'})  # places that take "on" instead of "in"
-_WHERE = {place: 'on' if place in _ON else 'in' for place in PLACES}
+WHERE = {place: 'on' if place in _ON else 'in' for place in PLACES}
 _PROMPT = re.compile(
   rf'(?P<prefix>.*\b)?(?P<character>{"|".join(CHARACTERS)}) '
   rf'(?P<action>{"|".join(ACTIONS)}) (?:in|on) the '
@@ -190,7 +190,7 @@ def prompt(segment: StorySegment) -> str:
   pan = ', panning' if CAMERAS[segment.camera] == 'pan' else ''
   return (
     f'{CHARACTERS[segment.character]} {ACTIONS[segment.action]} '
-    f'{_WHERE[place]} the {place}, {SIZES[segment.size]} shot{pan}'
+    f'{WHERE[place]} the {place}, {SIZES[segment.size]} shot{pan}'
   )
 
 

@@ -27,6 +27,14 @@ NAMES = sorted({name for fields in FIELDS.values() for name in fields})
       {'do': 'prompt', 'prompt': 'a', 'blend_chunks': 2, 'steps': 4},
       ChunkDirection('a', blend_chunks=2, settings=Settings(steps=4)),
     ),
+    (
+      {'do': 'prompt', 'prompt': 'CUT:  a fox * 3'},
+      ChunkDirection('a fox', cut=True, chunks=3),
+    ),
+    (
+      {'do': 'prompt', 'prompt': 'a * 2', 'chunks': 4},
+      ChunkDirection('a', chunks=4),
+    ),
     ({'do': 'cut'}, ChunkDirection(cut=True)),
     (
       {'do': 'set', 'policy': 'window', 'at_chunk': 3},
@@ -52,6 +60,11 @@ def test_directions(document, direction):
     ({'do': 'prompt', 'prompt': '\n '}, 'is empty'),
     ({'do': 'prompt', 'prompt': 'x' * 101}, 'longer than 100'),
     ({'do': 'prompt', 'prompt': 3}, 'wrong type'),
+    ({'do': 'prompt', 'prompt': 'cut:'}, 'says nothing to be seen'),
+    (
+      {'do': 'prompt', 'prompt': 'cut: a', 'blend_chunks': 2},
+      'does not blend',
+    ),
     ({'do': 'prompt', 'promt': 'a'}, 'is it prompt'),
     ({'do': 'prompt', 'prompt': 'a', 'cut': 1}, 'wrong type'),
     (

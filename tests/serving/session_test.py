@@ -77,3 +77,24 @@ def test_a_direction_is_followed_by_the_next_chunk_that_is_begun(
     flight = max(0.0, shown - when)
     assert made - when <= flight + MADE_SECS + 0.001  # shown is in whole ms
     assert chunks[chunk][3] == followed[chunk]
+
+
+def test_a_prompt_waits_for_one_that_holds_for_some_chunks(director):
+  session = Session(
+    LiveFilm(director, 0, 0), director.cfg.serving, director.timeline, now=0.0
+  )
+
+  def add(prompt, **fields):
+    return session.add_direction(ChunkDirection(prompt, **fields), 0.0)
+
+  assert add('a', chunks=3) == 0
+  assert add('b', chunks=2) == 3
+  assert add('c') == 5
+  assert add('at a time', at_chunk=1) == 1
+  session.hold()
+  assert add('d') == 0
+  event = session.finish_chunk(
+    _finished(session.start_chunk(0.0), director), 0.0, 0.0
+  )
+  assert event['prompt'] == 'd'
+  assert event['words'] == 'The film begins, so there is no past to read.'

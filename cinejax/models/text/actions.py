@@ -58,6 +58,10 @@ class SteeredText:
       self._fill(*row)
     return np.concatenate([text_nWD, rows_nFD], 1)
 
+  def count(self, prompt: str) -> int:
+    """The tokens of a prompt without its actions."""
+    return self._text.count(read(prompt)[0])
+
   def _fill(self, rows_FD, prompt: str, actions: list[list[str]]) -> None:
     if len(actions) > self._frames:
       raise UserError(

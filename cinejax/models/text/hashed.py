@@ -24,7 +24,7 @@ import numpy as np
 from cinejax.core.errors import UserError
 from cinejax.models.text.prompts import note_cut
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _PERIOD_RATIO = 100.0  # longest to shortest period of eq. (3)
 
 
@@ -41,6 +41,10 @@ class HashedText:
     self._words = words
     self._features = features
 
+  def count(self, prompt: str) -> int:
+    """The words of a prompt, of which the first W are encoded."""
+    return len(tokenise(prompt))
+
   def encode(self, prompts: Sequence[str]) -> np.ndarray:
     """n prompts -> float32 [n, W, D], zeros after the last word."""
     text_nWD = np.zeros((len(prompts), self._words, self._features), np.float32)
@@ -56,7 +60,7 @@ class HashedText:
 
 def tokenise(prompt: str) -> list[str]:
   """Splits a prompt into words: lower case, no punctuation, NFKC form."""
-  return _WORD.findall(unicodedata.normalize('NFKC', prompt).lower())
+  return WORD.findall(unicodedata.normalize('NFKC', prompt).lower())
 
 
 @functools.lru_cache(maxsize=65_536)

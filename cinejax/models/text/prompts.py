@@ -8,6 +8,7 @@ import re
 import textwrap
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -72,16 +73,26 @@ class Tokens:
     self._tokenizer.no_padding()
     self._words = words
 
+  def count(self, prompt: str) -> int:
+    """The tokens of a prompt, of which the first W are read."""
+    encoding = self._tokenizer.encode(clean(prompt))
+    return len(encoding.ids) + _unread(encoding)
+
   def __call__(self, prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     ids_nW = np.zeros((len(prompts), self._words), np.int32)  # 0 is padding
     mask_nW = np.zeros_like(ids_nW)
     for ids_W, mask_W, prompt in zip(ids_nW, mask_nW, prompts, strict=True):
       encoding = self._tokenizer.encode(clean(prompt))
-      masks = (part.special_tokens_mask for part in encoding.overflowing)
-      note_cut(clean(prompt), sum(mask.count(0) for mask in masks))
+      note_cut(clean(prompt), _unread(encoding))
       ids = encoding.ids
       ids_W[: len(ids)], mask_W[: len(ids)] = ids, 1
     return ids_nW, mask_nW
+
+
+def _unread(encoding: Any) -> int:
+  """The tokens that an encoding of the tokenizers package leaves out."""
+  masks = (part.special_tokens_mask for part in encoding.overflowing)
+  return sum(mask.count(0) for mask in masks)
 
 
 class CachedText:
@@ -96,6 +107,7 @@ class CachedText:
     words: int,
     features: int,
     cached: int = _CACHED,
+    count_fn: Callable[[str], int] | None = None,
   ):
     """Makes an encoder from a function of one prompt.
 
@@ -104,8 +116,11 @@ class CachedText:
       words: W.
       features: D.
       cached: greatest number of prompts in the cache.
+      count_fn: the number of tokens of a prompt, however many are encoded;
+        None: that of its encoding.
     """
     self._encode_fn, self._cached = encode_fn, cached
+    self._count_fn = count_fn
     self._shape = (words, features)
     self._seen: collections.OrderedDict[str, np.ndarray] = (
       collections.OrderedDict()
@@ -118,6 +133,12 @@ class CachedText:
       tokens_wD = self._tokens(prompt)
       text_WD[: len(tokens_wD)] = tokens_wD
     return text_nWD
+
+  def count(self, prompt: str) -> int:
+    """The tokens of a prompt, of which the first W are encoded."""
+    if self._count_fn is None:
+      return len(self._tokens(prompt))
+    return self._count_fn(prompt)
 
   def _tokens(self, prompt: str) -> np.ndarray:
     with self._lock:

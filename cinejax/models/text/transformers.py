@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +36,7 @@ def make_encode_fn(
   import transformers
 
   try:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(
-      _inner(folder, 'tokenizer'), local_files_only=True
-    )
+    tokenizer = _tokenizer(folder)
     model = transformers.AutoModelForTextEncoding.from_pretrained(
       _inner(folder, 'text_encoder'), local_files_only=True
     ).eval()
@@ -58,6 +57,20 @@ def make_encode_fn(
     return hidden[0].float().numpy()
 
   return encode_fn
+
+
+def make_count_fn(folder: str | os.PathLike) -> Callable[[str], int]:
+  """Makes count_fn(prompt) -> the number of its tokens; see make_encode_fn."""
+  tokenizer = _tokenizer(folder)
+  return lambda prompt: len(tokenizer(clean(prompt), verbose=False).input_ids)
+
+
+def _tokenizer(folder: str | os.PathLike) -> Any:
+  import transformers  # optional
+
+  return transformers.AutoTokenizer.from_pretrained(
+    _inner(folder, 'tokenizer'), local_files_only=True
+  )
 
 
 def _inner(folder: str | os.PathLike, name: str) -> pathlib.Path:

@@ -6,7 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cinejax.directing.director import Director
-from cinejax.directing.memory_reads import RoutedFrame, routed_frames
+from cinejax.directing.memory_reads import (
+  ChunkReads,
+  RoutedFrame,
+  routed_frames,
+)
 from cinejax.film.journal import ChunkPrompt
 from cinejax.rollout.state import RolloutState
 from cinejax.serving.film.slots import SlotInput, SlotOutput
@@ -37,6 +41,11 @@ class FinishedChunk:
   window: tuple[int, int]  # latent frames [start, stop) of the recent window
   state: RolloutState
   decoder: Any
+
+  @property
+  def reads(self) -> ChunkReads:
+    """What the memory read for the chunk."""
+    return ChunkReads(self.chunk, self.window, self.routed_frames)
 
   def to_json(self) -> dict[str, Any]:
     """What viewers see of the chunk beside its frames."""

@@ -105,6 +105,11 @@ class LiveFilm:
     """The screenplay of the film so far, with the chunk in flight."""
     return Film(self.journal.segments, title, self.seed)
 
+  def words(self, chunk: FinishedChunk) -> str:
+    """What the memory read for a chunk; shots count from 1, as on the page."""
+    shots = [shot + 1 for shot in self.journal.chunk_shots]
+    return chunk.reads.words(shots, self._director.timeline)
+
   def add_segment(self, segment: Segment) -> None:
     """Starts a segment with the next chunk."""
     self.journal.add(segment)

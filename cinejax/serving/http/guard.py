@@ -32,7 +32,7 @@ _MAX_CLIENTS = 1024  # whose rates are stored
 _HEADERS = (
   (
     b'content-security-policy',
-    b"default-src 'self'; img-src 'self' blob: data:; "
+    b"default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     b"frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
   ),
   (b'x-content-type-options', b'nosniff'),

@@ -13,6 +13,8 @@ from cinejax.film import screenplay
 from cinejax.film.screenplay import check_object
 from cinejax.memory.config import POLICIES
 from cinejax.serving.directions import FIELDS
+from cinejax.serving.prompts import PromptReader, vocabulary
+from cinejax.serving.registry import NotFoundError
 from cinejax.serving.studio import Studio
 
 Path = Mapping[str, Any]
@@ -50,9 +52,32 @@ def model(studio: Studio, path: Path, body: Any) -> Any:
     'steps_allowed': [1, 2, 4] if few_step else None,
     'guidance': None if cfg.rollout.guidance == 1 else cfg.rollout.guidance,
     'prompt_chars': cfg.serving.prompt_chars,
+    'prompt_tokens': cfg.text.words,
+    'vocabulary': vocabulary(cfg),
+    'actions': cfg.text.actions,
     'film_chunks': cfg.serving.film_chunks,
     'slots': studio.worker.slots.slots,
   }
+
+
+def read_prompt(studio: Studio, path: Path, body: Any) -> Any:
+  """How the model will read a prompt, for those who write it."""
+  check_object(body, {'prompt': str}, 'the request')
+  prompt, most = (
+    body.get('prompt', ''),
+    studio.director.cfg.serving.prompt_chars,
+  )
+  if len(prompt) > most:
+    raise UserError(f'the prompt is longer than {most} characters')
+  return PromptReader(studio.director).to_json(prompt)
+
+
+def demo(studio: Studio, path: Path, body: Any) -> Any:
+  """A film that the server has made by itself."""
+  try:
+    return studio.registry.demo_path.read_bytes()
+  except OSError as error:
+    raise NotFoundError('the first film is not complete yet') from error
 
 
 def create(studio: Studio, path: Path, body: Any) -> Any:
@@ -106,6 +131,20 @@ _MAX_TITLE_CHARS = 200
 _ONE = '/sessions/{name:str}'
 ENDPOINTS = (
   Endpoint('GET', '/model', model, 'the model and its limits'),
+  Endpoint(
+    'GET',
+    '/demo.mp4',
+    demo,
+    'a film that this model has made, for a page without one',
+    media_type=MP4,
+  ),
+  Endpoint(
+    'POST',
+    '/prompt',
+    read_prompt,
+    'how the model will read a prompt: tokens, unknown words, and notes',
+    body={'prompt': str},
+  ),
   Endpoint(
     'GET', '/sessions', lambda s, p, b: s.list_sessions(), 'all sessions'
   ),

@@ -17,20 +17,31 @@ export class Film {
     requestAnimationFrame(draw);
   }
 
-  clear() {
+  clear(revision = -1) {
     this.waiting = []; // {due, frame, image}
     this.chunks = []; // {revision, frame, frames, due}
-    this.revision = -1;
+    this.revision = revision;
     this.frame = -1; // on screen
     this.shown = []; // times at which frames went on screen
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
+  // Shows an image at once, such as the last frame of a film that waits.
+  still(url, frame) {
+    const image = new Image();
+    image.onload = () => {
+      if (this.frame >= 0) return; // the film has begun to play
+      const { width, height } = this.canvas;
+      this.context.drawImage(image, 0, 0, width, height);
+      this.frame = frame;
+    };
+    image.src = url;
+  }
+
   // Announces a chunk that goes on screen in `starts_in_ms`.
   expect({ revision, frame, frames, starts_in_ms: wait }) {
     if (revision !== this.revision) {
-      this.clear();
-      this.revision = revision;
+      this.clear(revision);
     }
     this.chunks.push({ frame, frames, due: performance.now() + wait });
     this.chunks = this.chunks.slice(-4);

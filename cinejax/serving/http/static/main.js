@@ -1,38 +1,55 @@
 // The page of one session: its film and its directions.
 
 import { ask, Live } from '/client.js';
+import { Composer } from '/compose.js';
+import { Demo } from '/demo.js';
 import { Film } from '/film.js';
-import { clock, drawLane, drawStrip, make } from '/view.js';
+import { Lane } from '/lane.js';
+import { clock, drawStrip, make, thumbnail } from '/view.js';
 
 const at = (id) => document.getElementById(id);
 const model = await ask('GET', '/model');
 const film = new Film(at('film'), model);
+const demo = new Demo(at('demo'));
+const nodes = (...ids) => Object.fromEntries(ids.map((id) => [id, at(id)]));
+const composer = new Composer(
+  nodes('prompt', 'marks', 'choices', 'tokens', 'notes'), model);
+const lane = new Lane(nodes('track', 'routed', 'reading', 'words'), model);
 let session = null; // its last state from the server
 let live = null;
 let chunk = null; // the event of the chunk on screen
 let asleep = false; // the server has saved the session and freed it
+let interrupted = false; // the connection was lost while the film rolled
+const UNWATCHED = 'nobody is watching';
+const BEGIN = 'This model made this film. For yours, write what is seen first, '
+  + 'or press Enter to begin with the example.';
 
 // --- the session -----------------------------------------------------------
 
 function enter(state) {
   live?.close();
-  film.clear();
+  film.clear(state.revision);
   chunk = null;
   asleep = false;
   session = state;
   history.replaceState(null, '', `#${state.id}`);
-  at('track').replaceChildren();
-  at('reading').textContent = '';
-  at('routed').replaceChildren(make('li', {
-    className: 'none', textContent: 'The frames that the memory reads.' }));
+  interrupted = false;
+  lane.clear();
+  if (state.chunks) {
+    const last = state.chunks * model.frames_per_chunk - 1;
+    film.still(thumbnail(state, last), last * model.stride);
+  }
   live = new Live(state.id, {
     event: receive,
     frame: (revision, frame, blob) => film.add(revision, frame, blob),
-    lost: () => slate('The connection is lost; trying again…'),
+    lost: () => {
+      interrupted ||= session.status === 'rolling';
+      slate('The connection is lost; trying again…');
+    },
     gone: () => restore(state.id),
   });
   show();
-  at('prompt').focus();
+  at('prompt').focus({ preventScroll: true }); // a phone opens on the film
 }
 
 async function restore(id) {
@@ -59,6 +76,10 @@ const leave = (id) => ask('DELETE', `/sessions/${id}`).catch(() => {});
 function receive(message) {
   if (message.type === 'session') {
     session = message;
+    // A film pauses while nobody watches. It goes on if that was no wish of
+    // anybody, and else waits for the button.
+    if (interrupted && message.reason === UNWATCHED) say({ do: 'resume' });
+    interrupted = false;
     show();
   } else if (message.type === 'chunk') {
     film.expect(message);
@@ -82,9 +103,7 @@ function onScreen(event) {
   if (event.revision !== session.revision) return;
   const isNew = !chunk || event.segment !== chunk.segment;
   chunk = event;
-  drawLane(
-    { track: at('track'), routed: at('routed'), reading: at('reading') },
-    event, session, model);
+  lane.draw(event, session);
   at('latency').textContent =
     event.latency_ms === null ? '–' : `${event.latency_ms} ms`;
   at('generated').textContent =
@@ -108,7 +127,10 @@ function show() {
   at('play').textContent = rolls ? '❚❚ Pause' : '▶ Roll';
   at('play').setAttribute('aria-label', rolls ? 'Pause' : 'Roll');
   at('play').disabled = !session.segments.length;
-  slate(rolls ? '' : session.reason);
+  const empty = !session.chunks && !session.segments.length && !rolls;
+  demo.show(empty);
+  slate(rolls ? '' : empty && demo.plays ? BEGIN : session.reason);
+  at('again').hidden = rolls || empty || session.status !== 'paused';
   const title = `${session.title || 'Untitled'} · seed ${session.seed}`;
   at('about').textContent = `${model.name} · ${title}`;
   document.title = `${session.title || 'Untitled'} · cinejax`;
@@ -177,7 +199,11 @@ async function say(direction) {
 }
 
 function prompt(cut) {
-  const text = at('prompt').value.trim();
+  let text = at('prompt').value.trim();
+  if (!text && !session.segments.length) {
+    text = at('prompt').placeholder; // one key begins a film
+    composer.write(text);
+  }
   if (!text) return at('prompt').focus();
   const direction = { do: 'prompt', prompt: text, cut };
   if (!cut && at('blend').value !== '0') {
@@ -197,10 +223,7 @@ async function fork(one) {
     fail(error);
   }
 }
-function reuse(text) {
-  at('prompt').value = text;
-  at('prompt').focus();
-}
+const reuse = (text) => composer.write(text);
 
 at('say').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -214,6 +237,8 @@ at('prompt').addEventListener('keydown', (event) => {
 });
 at('play').onclick = () =>
   say({ do: session.status === 'rolling' ? 'pause' : 'resume' });
+at('again').onclick = () => say({ do: 'resume' });
+at('demo').onplaying = () => show();
 at('hold').onclick = () => say({ do: 'hold' });
 at('policy').onchange = () => say({ do: 'set', policy: at('policy').value });
 for (const id of ['steps', 'guidance']) {
@@ -307,7 +332,7 @@ for (const n of [0, 1, 2, 3, 4, 6, 8]) {
 }
 document.documentElement.style.setProperty(
   '--aspect', model.width / model.height);
-at('prompt').maxLength = model.prompt_chars;
+document.documentElement.classList.toggle('small', model.height < 256);
 at('guidance').disabled = model.guidance === null;
 const limits = [`A chunk lasts ${model.chunk_secs.toFixed(2)} s; a direction is for the next one.`];
 if (model.guidance === null) limits.push('This model runs without guidance.');
