@@ -57,7 +57,7 @@ class PromptReader:
       words [start, stop) that the model does not know, and `notes`, sentences
       for the writer. Characters are counted as JavaScript does.
     """
-    cfg = self._director.cfg
+    cfg, line = self._director.cfg, re.sub(r'\s', ' ', line)
     answer = {'prompt': '', 'cut': False, 'chunks': 1, 'tokens': 0}
     answer |= {'limit': cfg.text.words, 'read': _units(line)}
     answer |= {'unknown': [], 'notes': []}
@@ -68,15 +68,11 @@ class PromptReader:
       self._director.check_prompt(segment.prompt)
     except UserError as error:
       return answer | {'notes': [str(error)]}
-    start = line.index(segment.prompt)
-    bare, _ = (
-      actions.read(segment.prompt)
-      if cfg.text.actions
-      else (
-        segment.prompt,
-        [],
-      )
-    )
+    after = line.index(':') + 1 if segment.cut else 0
+    start = line.index(segment.prompt, after)
+    bare = segment.prompt
+    if cfg.text.actions:
+      bare, _ = actions.read(bare)
     prefix = cfg.film.cut_prefix if segment.cut else ''
     tokens = self._director.text.count(f'{prefix}{bare}')
     unknown = self._unknown(bare)
@@ -122,7 +118,7 @@ class PromptReader:
     notes, cfg = [], self._director.cfg
     if segment.cut:
       notes.append('`cut:` starts a new shot, as Shift+Enter does.')
-    if line.strip() != segment.prompt and line.rstrip()[-1].isdigit():
+    if not line.rstrip().endswith(segment.prompt):
       notes.append(
         f'`* {segment.chunks}`: this holds for at least {segment.chunks} '
         'chunks; what is written next waits for them.'

@@ -31,7 +31,7 @@ def _marked(line, answer):
 
 
 def test_a_prompt_of_the_grammar_needs_no_note():
-  line = 'Ada walks left in the forest, wide shot, panning'
+  line = 'Ada walks left\nin the forest, wide shot, panning'
   answer = _reader().to_json(line)
   assert (answer['tokens'], answer['limit']) == (9, 12)
   assert answer['unknown'] == answer['notes'] == []
@@ -64,6 +64,13 @@ def test_what_is_typed_for_cuts_and_lengths_is_explained():
   assert (answer['cut'], answer['chunks']) == (True, 2)
   assert answer['prompt'] == 'Ada jumps in the cave, wide shot'
   assert [note.split()[0] for note in answer['notes']] == ['`cut:`', '`*']
+
+
+def test_a_prompt_may_hold_the_words_around_it():
+  line = 'cut: cut 3'
+  answer = _reader().to_json(line)
+  assert _marked(line, answer) == ['cut', '3'] and answer['chunks'] == 1
+  assert answer['unknown'][0] == [5, 8]
 
 
 def test_actions_are_explained():

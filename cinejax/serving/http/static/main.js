@@ -5,6 +5,7 @@ import { Composer } from '/compose.js';
 import { Demo } from '/demo.js';
 import { Film } from '/film.js';
 import { Lane } from '/lane.js';
+import '/theme.js';
 import { clock, drawStrip, make, thumbnail } from '/view.js';
 
 const at = (id) => document.getElementById(id);
@@ -308,20 +309,7 @@ async function run(file) {
   }
 }
 
-// --- appearance and limits -------------------------------------------------
-
-const dark = matchMedia('(prefers-color-scheme: dark)');
-const theme = (name) => { document.documentElement.dataset.theme = name; };
-const chosen = localStorage.getItem('theme');
-theme(chosen ?? (dark.matches ? 'dark' : 'light'));
-dark.onchange = () => {
-  if (!localStorage.getItem('theme')) theme(dark.matches ? 'dark' : 'light');
-};
-at('theme').onclick = () => {
-  const other = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
-  theme(other);
-  localStorage.setItem('theme', other);
-};
+// --- what the model can do -------------------------------------------------
 
 for (const policy of model.policies) {
   at('policy').append(make('option', { value: policy, textContent: policy }));
