@@ -29,6 +29,8 @@ FILM = Film(
 def _config(policy):
   config = tiny.get_config()
   config.film.height = config.film.width = 16
+  config.dit.layers = 1
+  config.rollout.guidance = 1.0
   config.memory.policy = policy
   return resolve(config)
 

@@ -222,7 +222,8 @@ CONTRAST = """() => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
   };
   const pairs = [['--ink', '--paper'], ['--dim', '--paper'],
-    ['--dim', '--card'], ['--accent', '--card'], ['--on-accent', '--accent']];
+    ['--dim', '--card'], ['--bad', '--card'], ['--accent', '--card'],
+    ['--on-accent', '--accent']];
   return Math.min(...pairs.map(([a, b]) =>
     Math.max(light(a), light(b)) / Math.min(light(a), light(b))));
 }"""
