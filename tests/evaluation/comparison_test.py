@@ -1,18 +1,22 @@
 import dataclasses
+import functools
 
 import jax
 import numpy as np
 import pytest
 
-from cinejax.bench import make_director
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
+from cinejax.directing.director import Director
 from cinejax.evaluation import comparison
 from cinejax.film import media
 from cinejax.film.journal import Film, Segment
 from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.side_by_side import SideBySide
+from cinejax.models import denoiser
+from cinejax.models.codec.select import make_codec
 from configs import tiny
+from tests.networks import numpy_params
 
 POLICIES = ('camr', 'sink', 'window')
 FILM = Film(
@@ -37,7 +41,10 @@ def _config(policy):
 
 @pytest.fixture(scope='module')
 def director():
-  return make_director(_config('uniform'))
+  cfg = _config('uniform')
+  codec, init = make_codec(cfg.codec), denoiser.init_params
+  params = numpy_params(functools.partial(init, cfg.dit))
+  return Director(cfg, codec, numpy_params(codec.init), params)
 
 
 @pytest.fixture(scope='module')
