@@ -82,11 +82,14 @@ class DemoMaker:
       self._close()
 
   def _close(self) -> None:
-    try:
-      if self._name:
-        self._studio.close(self._name)
-    except UserError:
-      logging.debug('the session of the first film is gone already')
+    """Frees the session, and deletes its files for good."""
+    registry = self._studio.registry
+    with registry.changed:
+      session = registry.sessions.get(self._name)
+      if session is not None:
+        session.end('closed', 'it was made for the empty page')
+        registry.remove(session, {'type': 'closed'})
+        registry.archive.delete(self._name)
 
 
 def _write(path: pathlib.Path, video: bytes) -> None:
