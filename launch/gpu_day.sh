@@ -8,10 +8,10 @@
 # the next. A part that is done, DIR/PART.done, is not repeated, so that the same
 # line goes on after an interruption. Without PART all are run, in this order:
 #
-#   story    configs/story.py:curriculum_large in STORY_SECS seconds (default
-#            240) after a trial of STORY_TRIAL updates a phase:
-#            DIR/base.safetensors and the curve of what it remembers,
-#            DIR/story.jsonl; STORY_WORKERS processes cast the films
+#   story    configs/story.py:curriculum_large, with STORY_STEPS updates in its
+#            phases (default (3800,5400,1000), 9 minutes on an H100) and
+#            STORY_WORKERS processes (12) that cast films: DIR/base.safetensors
+#            and the metrics DIR/story.jsonl
 #   chunk    a chunk of the 1.3B student in four steps at 832x480: with TAEHV and
 #            with Wan's decoder, with commit separate, fused and reuse, and the
 #            student of two steps per frame
@@ -71,30 +71,17 @@ bench() { # seconds, part, config, flags of cinejax.bench
     --out="$dir/$2.jsonl" "${@:4}" "${wan[@]}"
 }
 
-# The rate of each phase is measured first; the curriculum then has as many
-# updates as fill the time, half of it in each of the first two phases less a
-# tenth for the last.
 story() {
-  local run=("$python" -m cinejax.train --config=configs/story.py:curriculum_large
-    --config.train.stages="('base',)"
-    --config.train.codec_weights=weights/story/codec.safetensors
-    --config.data.workers="${STORY_WORKERS:-0}" "${story[@]}")
-  local secs="${STORY_SECS:-240}" trial="${STORY_TRIAL:-30}" steps
   # Hundreds of small products: to tune each for Triton would take minutes.
   local -x XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_enable_triton_gemm=false"
-  if [ ! -e "$dir/steps" ]; then
-    limited 240 "${run[@]}" --workdir="$dir/trial" \
-      --config.stage.base.phase_steps="($trial,$trial,$trial)" \
-      --config.train.log_every_steps="$((trial / 3))" \
-      --config.train.probe_every_steps=0 || return
-    "$python" launch/phase_rates.py "$dir/trial/metrics/base.jsonl" \
-      --secs="$secs" --trial="$trial" --shares=.45,.45,.1 >"$dir/steps" ||
-      return
-  fi
-  steps="$(cat "$dir/steps")"
-  echo "story: updates of each phase: $steps"
-  limited "$((secs + 180))" "${run[@]}" --workdir="$dir/story" \
-    --config.stage.base.phase_steps="$steps" || return
+  limited 900 "$python" -m cinejax.train --workdir="$dir/story" \
+    --config=configs/story.py:curriculum_large \
+    --config.train.stages="('base',)" \
+    --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.data.workers="${STORY_WORKERS:-12}" \
+    --config.stage.base.phase_steps="${STORY_STEPS:-(3800,5400,1000)}" \
+    --config.train.log_every_steps=100 --config.train.save_every_steps=1000 \
+    --config.train.probe_every_steps=0 "${story[@]}" || return
   cp "$dir/story/base.safetensors" "$dir/base.safetensors"
   cp "$dir/story/metrics/base.jsonl" "$dir/story.jsonl"
 }
