@@ -91,8 +91,16 @@ def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
   fork = client.post(f'{path}/fork', json={'chunk': 2}).json()
   assert fork['chunks'] == 2
   assert client.post(f'{path}/save').json() == {'ok': True, 'state': True}
-  assert client.delete(f'/sessions/{fork["id"]}').json() == {'ok': True}
-  assert client.get(f'/sessions/{fork["id"]}').status_code == 404
+  assert client.patch(path, json={'title': 'New'}).json() == {'ok': True}
+  assert client.get(path).json()['title'] == 'New'
+  forked = f'/sessions/{fork["id"]}'
+  for undo in (True, False):
+    assert client.delete(forked).json() == {'ok': True}
+    assert client.get(forked).status_code == 404
+    if undo:
+      assert client.post(f'{forked}/undelete').json() == {'ok': True}
+      films = client.get('/sessions').json()
+      assert fork['id'] in [film['id'] for film in films['saved']]
   assert client.delete(path).status_code == 200
 
 
@@ -101,6 +109,10 @@ def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
   [
     ('GET', '/sessions/nobody', None, 404, 'no such session'),
     ('GET', '/sessions/..%2f..%2fetc', None, 404, 'nothing here'),
+    ('PATCH', '/sessions/nobody', b'{"title": "x"}', 404, 'no such film'),
+    ('PATCH', '/sessions/nobody', b'{}', 400, 'lacks its new title'),
+    ('DELETE', '/sessions/nobody', None, 404, 'no such film'),
+    ('POST', '/sessions/nobody/undelete', None, 404, 'no such deleted film'),
     ('GET', '/nothing', None, 404, 'nothing here'),
     ('PUT', '/sessions', None, 405, 'nothing here'),
     ('POST', '/sessions', b'{', 400, 'not JSON'),

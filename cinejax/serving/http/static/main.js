@@ -252,8 +252,8 @@ at('films').onclick = async () => {
 
 async function shelve() {
   const { live: others, saved, deleted } = await ask('GET', '/sessions');
-  const button = (textContent, onclick) =>
-    make('button', { type: 'button', textContent, onclick });
+  const button = (textContent, onclick, className = '') =>
+    make('button', { type: 'button', textContent, onclick, className });
   const change = (method, path, body) =>
     ask(method, `/sessions/${path}`, body).then(shelve, fail);
   const row = (one, how) =>
@@ -262,14 +262,13 @@ async function shelve() {
         at('shelf').close();
         if (how === 'saved') restore(one.id);
         else ask('GET', `/sessions/${one.id}`).then(enter, fail);
-      }),
+      }, 'title'),
       make('span', { className: 'dim', textContent: how }),
       button('Rename', () => {
         const title = window.prompt('Name of the film', one.title);
         if (title !== null) change('PATCH', one.id, { title });
       }),
-      one.id === session?.id ? '' : button('Delete',
-        () => change('DELETE', one.id)));
+      one.viewers ? '' : button('Delete', () => change('DELETE', one.id)));
   const gone = (one) =>
     make('li', { className: 'dim' }, `${one.title || 'Untitled'} · deleted`,
       button('Undo', () => change('POST', `${one.id}/undelete`)));
