@@ -19,7 +19,7 @@ With --live, lines of standard input are prompts (film/directions.py). At a
 terminal a prompt holds until the next one is typed; from a pipe each prompt
 lasts as many chunks as it says. The end of the input (Ctrl-D), Ctrl-C and
 SIGTERM end the film, and DIR/screenplay.json generates it again. Every chunk is
-recorded (live.py): with --resume as well, the film in DIR goes on where it
+recorded (live.py): with --resume as well, the film in DIR continues where it
 ended, even after kill -9.
 
 In the report, `fps` is the rate of the film and `pixel_fps` the speed at which
@@ -96,7 +96,7 @@ def main() -> None:
   if args.image and args.video:
     raise UserError('give either --image=FILE or --video=FILE')
   if args.resume and not args.live:
-    raise UserError('--resume goes on with a film of --live; give --live too')
+    raise UserError('--resume continues a film of --live; give --live too')
   if args.compare and args.live:
     raise UserError('--compare directs a screenplay; leave out --live')
   policies = comparison.parse_policies(args.compare) if args.compare else ()
@@ -149,7 +149,7 @@ def main() -> None:
       if roll.error:
         raise UserError(f'{roll.error}; {out} has the film up to there')
       if roll.signal is not None:
-        print(f'stopped; --resume goes on with {out}', file=sys.stderr)
+        print(f'stopped; --resume continues {out}', file=sys.stderr)
         sys.exit(128 + roll.signal)
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out

@@ -9,7 +9,7 @@ encoded. Ctrl-C and SIGTERM end the film after the chunk in flight, and it is
 finished as at the end of its input; a second signal ends the process at once.
 After that, or after kill -9, `resume` decodes the recorded chunks again,
 generates at most config.serving.state_chunks of them a second time to have
-their state, and goes on: the film is that of a process that was never ended.
+their state, and continues: the film is that of a process that was never ended.
 """
 
 import collections
@@ -52,7 +52,7 @@ class LiveRoll:
     image_BFYXC: jax.Array | None = None,
     opening: str | None = None,
   ):
-    """A new film, or one that goes on.
+    """A new film, or one that continues.
 
     Args:
       director: generates it.
@@ -203,7 +203,7 @@ def recorded_film(
     raise UserError(
       f'--out={folder} records no film of --live; leave out --resume'
       if resume
-      else f'--out={folder} has a film; add --resume to go on with it, or give '
+      else f'--out={folder} has a film; add --resume to continue it, or give '
       'another folder'
     )
   if not resume:

@@ -82,7 +82,7 @@ class Directions:
     """The segment that each chunk starts; None: it continues the last one.
 
     Args:
-      first_chunk: where the film goes on.
+      first_chunk: where the film continues.
       remaining: chunks for which the last line still has to hold.
     """
     for chunk in itertools.count(first_chunk):

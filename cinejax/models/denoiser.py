@@ -140,7 +140,7 @@ def make_film_fn(cfg: DiTConfig, memory: MemoryConfig) -> FilmFn:
     shot    the shot of each chunk, -1 where it is padding
     key     draws the frames that policy `random` routes
     ranks   those of the prompted branch: they are read instead of routing
-            anew, unless `memory.cfg_routing` is `own`
+            again, unless `memory.cfg_routing` is `own`
 
   The velocity is that of the noisy segments. The returned ranks are the frames
   that each layer has routed; None if memory.training is `full`.

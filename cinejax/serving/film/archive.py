@@ -44,7 +44,7 @@ _SUFFIXES = ('json', 'journal', 'chunks', 'safetensors', 'plan')
 class SavedSession(NamedTuple):
   """A film as an earlier version saved it."""
 
-  film: Film  # the screenplay, which may go on after the finished chunks
+  film: Film  # the screenplay, which may continue after the finished chunks
   finished: Film | None  # that of the state; None: there is no state
   snapshot: Snapshot | None
   latents: Sequence[np.ndarray]  # [F, Y, X, C] of each chunk
