@@ -1,5 +1,7 @@
 """Mixers against attention with a dense mask, and against what banks hold."""
 
+import functools
+
 import einops
 import jax
 import jax.numpy as jnp
@@ -137,8 +139,12 @@ def _routed_form(window, routed, policy):
 def _agree(form, dense):
   """Values and gradients of both, relative to the gradient's norm."""
   weight = jax.random.normal(jax.random.key(7), _qkv()[0].shape)
+
+  def loss(f, args):
+    return jnp.sum(f(*args) * weight)
+
   results = [
-    jax.value_and_grad(lambda args, f=f: jnp.sum(f(*args) * weight))(_qkv())
+    jax.jit(jax.value_and_grad(functools.partial(loss, f)))(_qkv())
     for f in (form, dense)
   ]
   np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
