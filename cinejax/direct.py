@@ -65,9 +65,7 @@ def define_flags() -> None:
     'weights', None, 'File or folder of the weights.', required=True
   )
   flags.DEFINE_multi_string(
-    'lora',
-    [],
-    'Adapter to merge, FILE or FILE:STRENGTH; may be repeated.',
+    'lora', [], 'Adapter to merge, FILE or FILE:STRENGTH; may be repeated.'
   )
   flags.DEFINE_string('screenplay', None, 'File or folder of screenplays.')
   flags.DEFINE_string(
@@ -78,7 +76,7 @@ def define_flags() -> None:
     'compare', None, 'Memory policies to direct side by side: camr,sink,window.'
   )
   flags.DEFINE_bool('live', False, 'Read prompts from standard input.')
-  flags.DEFINE_bool('resume', False, 'Go on with the --live film in --out.')
+  flags.DEFINE_bool('resume', False, 'Continue the --live film in --out.')
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer(
     'seed',
@@ -222,8 +220,7 @@ def direct(
       observe=recorder,
     )
     media.save_image(folder / _SHEET, page.image())
-    figures = _figures(director, rows, measurement, speed)
-    return figures | {'memory': _memory(director, film, recorder.reads)}
+    return _figures(director, film, rows, measurement, speed, recorder.reads)
 
 
 def direct_live(
@@ -254,8 +251,7 @@ def direct_live(
     for frame_YXC in media.read_frames(folder / _FILM):
       page.add_frame(frame_YXC[scale // 2 :: scale, scale // 2 :: scale])
     media.save_image(folder / _SHEET, page.image())
-    figures = _figures(director, rows, measurement, speed)
-    return figures | {'memory': _memory(director, film, roll.reads)}
+    return _figures(director, film, rows, measurement, speed, roll.reads)
 
 
 def _contact_sheet(
@@ -267,11 +263,15 @@ def _contact_sheet(
 
 def _figures(
   director: Director,
+  film: screenplay.Film,
   rows: Sequence[sheet.Row],
   measurement: FilmMeasurement,
   speed: SpeedMeter,
+  reads: Sequence[ChunkReads],  # of the chunks that this command generated
 ) -> dict[str, object]:
   """The figures of the report."""
+  timeline = director.timeline
+  prompts = screenplay.chunk_prompts(film, '', timeline.chunk_secs)
   return {
     'shots': rows[-1].shot + 1,
     'frames': measurement.frames,
@@ -279,16 +279,8 @@ def _figures(
     'pixel_fps': speed.pixel_fps,
     'first_chunk_secs': speed.first_chunk_secs,
     **measurement.figures(rows),
+    'memory': [one.to_json(prompts, timeline) for one in reads],
   }
-
-
-def _memory(
-  director: Director, film: screenplay.Film, reads: Sequence[ChunkReads]
-) -> list[dict[str, object]]:
-  """What the memory read for each chunk that this command generated."""
-  timeline = director.timeline
-  prompts = screenplay.chunk_prompts(film, '', timeline.chunk_secs)
-  return [one.to_json(prompts, timeline) for one in reads]
 
 
 def _summary(report: dict[str, object]) -> str:
