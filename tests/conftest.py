@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import shutil
+import subprocess
 import types
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
@@ -67,3 +69,17 @@ def shared_data() -> pathlib.Path:
 def fixtures() -> pathlib.Path:
   """Small references and the scripts that made them."""
   return pathlib.Path(__file__).resolve().parent / 'fixtures'
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+  """A disk of 2 MB, which `mount` can make read-only; root may mount it."""
+  folder = tmp_path / 'disk'
+  folder.mkdir()
+  if shutil.which('mount') is None or os.geteuid():
+    pytest.skip('only root can mount a disk')
+  line = ['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', str(folder)]
+  if subprocess.run(line, capture_output=True).returncode:
+    pytest.skip('a disk cannot be mounted here')
+  yield folder
+  subprocess.run(['umount', '-l', str(folder)], check=True)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cinejax.core.disk import disk_errors
 from cinejax.core.errors import UserError
 
 _ADDRESS = re.compile(r'\w\w+:/')  # gs://…, which pathlib turns into gs:/…
@@ -21,20 +22,24 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   The temporary path has the suffix of `path`, for writers that choose a format
   by suffix. On an exception the partial file is removed, and `path` stays as
   it was.
+
+  Raises UserError if the disk fails (core/disk.py).
   """
   path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(
-    dir=path.parent, prefix='.partial-', suffix=path.suffix
-  )
-  os.close(handle)
-  partial = pathlib.Path(name)
-  try:
-    yield partial
-    partial.chmod(0o644)
-    os.replace(partial, path)
-  finally:
-    partial.unlink(missing_ok=True)
+  with disk_errors(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+      dir=path.parent, prefix='.partial-', suffix=path.suffix
+    )
+    os.close(handle)
+    partial = pathlib.Path(name)
+    try:
+      yield partial
+      partial.chmod(0o644)
+      os.replace(partial, path)
+    finally:
+      with contextlib.suppress(OSError):  # of a disk that failed before
+        partial.unlink(missing_ok=True)
 
 
 def append_line(path: str | os.PathLike, line: str) -> None:

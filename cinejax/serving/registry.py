@@ -192,7 +192,7 @@ class SessionRegistry:
     """Records which sessions are live, for the next start of the server."""
     try:
       self.archive.set_open([*names, *self._to_restore])
-    except OSError:
+    except (OSError, UserError):
       logging.exception('cannot save which sessions are live')
 
   def notify(self, session: Session) -> None:
@@ -257,14 +257,14 @@ class SessionRegistry:
       if wait:
         self.archive.flush()
       self.archive.save_state(session.name, session.live_film)
-    except OSError:
+    except (OSError, UserError):
       logging.exception('cannot save the state of %s', session.name)
 
   def save_journal(self, session: Session) -> None:
     """Saves a session's screenplay; errors are treated as in `save`."""
     try:
       self.archive.save_journal(session.name, session.screenplay())
-    except OSError:
+    except (OSError, UserError):
       logging.exception('cannot save the journal of %s', session.name)
 
   def save_idle(self, now: float) -> None:

@@ -13,6 +13,7 @@ Weights & Biases if config.train.wandb_project is set.
         devices)                                                           (1)
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -24,6 +25,7 @@ from typing import Any
 import jax
 import tensorboardX
 
+from cinejax.core.disk import disk_errors
 from cinejax.core.errors import UserError
 
 Row = dict[str, float]
@@ -177,22 +179,28 @@ class MetricWriter:
     if not self._writes:
       return
     folder = folder / 'metrics'
-    folder.mkdir(parents=True, exist_ok=True)
-    self._file = (folder / f'{stage}.jsonl').open('a', buffering=1)
-    self._board = tensorboardX.SummaryWriter(
-      str(folder / 'tensorboard' / stage),
-      purge_step=first_step + 1,
-      flush_secs=10,
-    )
+    self._path = folder / f'{stage}.jsonl'
+    with disk_errors(self._path):
+      folder.mkdir(parents=True, exist_ok=True)
+      self._file = self._path.open('a', buffering=1)
+      self._board = tensorboardX.SummaryWriter(
+        str(folder / 'tensorboard' / stage),
+        purge_step=first_step + 1,
+        flush_secs=10,
+      )
     self._run = _wandb_run(wandb_project, folder, stage)
 
   def write(self, step: int, row: Row) -> None:
-    """Writes the metrics after `step` updates."""
+    """Writes the metrics after `step` updates.
+
+    Raises UserError if the disk fails.
+    """
     if not self._writes:
       return
-    self._file.write(json.dumps({'step': step} | row) + '\n')
-    for name, value in row.items():
-      self._board.add_scalar(name, value, step)
+    with disk_errors(self._path):
+      self._file.write(json.dumps({'step': step} | row) + '\n')
+      for name, value in row.items():
+        self._board.add_scalar(name, value, step)
     if self._run is not None:
       self._run.log(row, step=step)
 
@@ -202,8 +210,10 @@ class MetricWriter:
   def __exit__(self, *_: object) -> None:
     if not self._writes:
       return
-    self._file.close()
-    self._board.close()
+    # A disk that fails has failed in `write` too.
+    for close in (self._file.close, self._board.close):
+      with contextlib.suppress(OSError):
+        close()
     if self._run is not None:
       self._run.finish()
 

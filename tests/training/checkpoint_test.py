@@ -1,3 +1,6 @@
+import shutil
+import subprocess
+
 import jax
 import numpy as np
 import pytest
@@ -96,3 +99,95 @@ def test_the_best_stay_besides_the_newest(make_toy, tmp_path):
       checkpoints.save(step, state, loss)
     checkpoints.wait()
   assert sorted(p.name for p in tmp_path.iterdir()) == ['2', '4']
+
+
+def largest(folder):
+  files = [path for path in folder.rglob('*') if path.is_file()]
+  return max(files, key=lambda path: path.stat().st_size)
+
+
+def cut(folder):
+  path = largest(folder)
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES = {
+  'cut': cut,
+  'file': lambda folder: largest(folder).unlink(),
+  'manifest': lambda folder: (folder / 'state/manifest.ocdbt').write_bytes(b''),
+  'names': lambda folder: (folder / 'state/_METADATA').write_text('{"tree'),
+  'folder': lambda folder: shutil.rmtree(folder / 'state'),
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+  make_toy, tmp_path, capfd, damage
+):
+  toy = make_toy()
+  one = train(toy, toy.fresh(), 1)
+  expected = jax.tree.map(np.array, one)
+  with Checkpoints(tmp_path, 2, {}) as checkpoints:
+    checkpoints.save(1, one)
+    checkpoints.wait()
+    checkpoints.save(2, train(toy, one, 1))
+  DAMAGES[damage](tmp_path / '2')
+  capfd.readouterr()
+  with Checkpoints(tmp_path, 2, {}) as checkpoints:
+    restored = checkpoints.restore(toy.abstract)
+    assert_same(restored, expected)
+    assert checkpoints.latest_step == 1
+    checkpoints.save(2, train(toy, restored, 1))  # the step is free again
+  error = capfd.readouterr().err
+  assert 'checkpoint 2' in error and 'damaged-2' in error
+  assert 'Traceback' not in error
+  names = sorted(path.name for path in tmp_path.iterdir())
+  assert names == ['1', '2', 'damaged-2']
+
+
+def test_damaged_checkpoints_alone_are_an_error(make_toy, tmp_path):
+  toy = make_toy()
+  with Checkpoints(tmp_path, 2, {}) as checkpoints:
+    checkpoints.save(1, toy.fresh())
+  cut(tmp_path / '1')
+  with Checkpoints(tmp_path, 2, {}) as checkpoints:
+    with pytest.raises(UserError, match=r'all checkpoints in .* are damaged'):
+      checkpoints.restore(toy.abstract)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(small_disk, capfd):
+  state = {'x': jax.random.normal(jax.random.key(0), (300, 1024))}  # 1.2 MB
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+  )
+  with pytest.raises(UserError, match='disk is full; checkpoint 1 is good'):
+    with Checkpoints(small_disk / 'base', 9, {}) as checkpoints:
+      for step in range(1, 4):
+        checkpoints.save(step, state)
+  assert 'Traceback' not in capfd.readouterr().err
+  with Checkpoints(small_disk / 'base', 9, {}) as checkpoints:
+    assert_same(checkpoints.restore(abstract), state)
+    assert checkpoints.latest_step == 1
+
+
+def test_a_disk_that_becomes_read_only(small_disk):
+  state = {'x': jax.numpy.zeros(9)}
+  line = ['mount', '-o', 'remount,ro', str(small_disk)]
+  with pytest.raises(UserError, match='read-only; checkpoint 1 is good'):
+    with Checkpoints(small_disk / 'base', 9, {}) as checkpoints:
+      checkpoints.save(1, state)
+      checkpoints.wait()
+      subprocess.run(line, check=True)
+      checkpoints.save(2, state)
+  assert [path.name for path in (small_disk / 'base').iterdir()] == ['1']
+
+
+def test_a_folder_that_vanishes(tmp_path):
+  folder = tmp_path / 'run' / 'base'
+  with pytest.raises(UserError, match='vanished; nothing is saved'):
+    with Checkpoints(folder, 9, {}) as checkpoints:
+      checkpoints.save(1, {'x': jax.numpy.zeros(9)})
+      checkpoints.wait()
+      shutil.rmtree(folder.parent)
+      folder.parent.touch()
+      checkpoints.save(2, {'x': jax.numpy.zeros(9)})
