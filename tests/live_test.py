@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cinejax import direct, live
@@ -102,19 +101,14 @@ def test_a_pipe_without_sense_makes_no_film(
   [(b'cut:', 'says nothing'), (b'J\xf6rg runs', 'is not utf-8 text')],
 )
 def test_what_a_pipe_directed_before_its_slip_is_kept(
-  command, tmp_path, monkeypatch, pipe, slip, sentence
+  live_command, tmp_path, pipe, slip, sentence
 ):
-  def roll(director, prompts, seeds, given):
-    for _ in prompts:
-      yield np.zeros((1, 9, 16, 16, 3), np.uint8)
-
-  monkeypatch.setattr(direct.Director, 'roll', roll)
   pipe(b'Ada runs * 2\n' + slip + b'\nBen stands\n')
   with pytest.raises(UserError, match=f'{sentence}.*has the film up to there'):
-    command(screenplay=None, live=True)
+    live_command('out')
   out = tmp_path / 'out'
-  assert media.probe(out / 'film.mp4').frames == 18
-  assert json.loads((out / 'report.json').read_text())['frames'] == 18
+  assert media.probe(out / 'film.mp4').frames == 21
+  assert json.loads((out / 'report.json').read_text())['frames'] == 21
   (film,) = screenplay.load(out / 'screenplay.json')
   assert [(one.prompt, one.chunks) for one in film.segments] == [
     ('Ada runs', 2)
