@@ -251,3 +251,23 @@ def test_many_threads_ask_at_once(client, path, studio):
   for thread in threads:
     thread.join()
   assert not errors
+
+
+def test_a_prompt_is_read_before_it_is_sent(client):
+  answer = client.post('/prompt', json={'prompt': 'cut: a fox * 2'}).json()
+  found = [answer[name] for name in ('prompt', 'cut', 'chunks', 'tokens')]
+  assert found == ['a fox', True, 2, 4]  # with the cut prefix
+  assert len(answer['notes']) == 2
+  for nonsense in ({'prompt': 'x' * 5001}, {'prompt': 3}, {'text': 'a'}):
+    assert client.post('/prompt', json=nonsense).status_code == 400
+  model = client.get('/model').json()
+  assert (model['prompt_tokens'], model['vocabulary']) == (8, None)
+
+
+def test_an_empty_page_gets_the_film_of_the_server(client, studio):
+  assert client.get('/demo.mp4').status_code == 404
+  studio.registry.demo_path.write_bytes(b'film')
+  answer = client.get('/demo.mp4')
+  studio.registry.demo_path.unlink()
+  assert answer.content == b'film'
+  assert answer.headers['content-type'] == 'video/mp4'
