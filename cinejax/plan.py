@@ -45,7 +45,7 @@ from cinejax.core import hlo, topology
 from cinejax.core.files import append_line, check_file
 from cinejax.core.resources import versions
 from cinejax.core.sharding import make_mesh
-from cinejax.training import planned, stages
+from cinejax.training import planned, remat, stages
 
 _SIZES = {'G': 2**30, 'M': 2**20, 'K': 2**10}
 _OVER = re.compile(
@@ -95,6 +95,7 @@ def plan(
   training = stage != planned.ROLLOUT
   chip, devices = topology.describe(name)
   mesh = make_mesh(cfg.mesh, devices)
+  cfg, _ = remat.resolve(stage, cfg, mesh, chip.hbm_bytes)
   program = planned.abstract_program(stage, cfg, mesh)
   held = {
     kind: planned.bytes_of(tree)

@@ -68,9 +68,10 @@ def get_config() -> ConfigDict:
   dit.text_features = text.get_oneway_ref('features')  # as the text's
   dit.epsilon = 1e-6  # added to the variance in every norm
   dit.compute_dtype = 'bfloat16'  # float32 | bfloat16; masters are float32
-  # none | attention | dots | full: what the backward pass computes again. Of
-  # a layer, `attention` keeps the results of attention, `dots` those of matrix
-  # products, `full` none
+  # auto | none | dots | attention | full: what the backward pass computes
+  # again. Of a layer, `dots` keeps the results of matrix products and of
+  # attention, `attention` those of attention, `full` none; `auto` takes the
+  # first that fits the memory of a device
   dit.remat = 'none'
   dit.attention = 'auto'  # auto | xla | cudnn (NVIDIA) | splash (TPU)
   # none | training: where layers are unrolled instead of scanned over. It takes

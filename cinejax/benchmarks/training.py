@@ -21,7 +21,7 @@ from cinejax.benchmarks.rollout import Measurement
 from cinejax.config import Config
 from cinejax.core import tree as tree_lib
 from cinejax.core.sharding import batch_sharding, make_mesh
-from cinejax.training import planned
+from cinejax.training import planned, remat
 from cinejax.training.stages import find
 from cinejax.training.state import shardings
 from cinejax.training.steps import place
@@ -33,6 +33,7 @@ def measure_train(cfg: Config, stage: str, repeats: int) -> Measurement:
   Raises UserError if the mesh does not divide the batch.
   """
   mesh = make_mesh(cfg.mesh)
+  cfg, _ = remat.resolve(stage, cfg, mesh)
   program = planned.abstract_program(stage, cfg, mesh)
   state, frozen, _ = program.args
   with jax.set_mesh(mesh):

@@ -21,9 +21,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from absl import logging
+from jax.ad_checkpoint import checkpoint_name
 
 from cinejax.core import sharding
-from cinejax.models import film_attention, splash
+from cinejax.models import film_attention, remat, splash
 
 # Splits of [B, T, H, K] over devices; `sequence` splits heads or queries.
 _HEADS = (sharding.BATCH_AXES, None, sharding.HEAD_AXES, None)
@@ -165,7 +166,7 @@ def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
   if length_B is not None and chosen == 'cudnn':
     query_length_B = jnp.full_like(length_B, q_BTHK.shape[1])
     length_B = jnp.maximum(length_B, 1)  # no valid key would give NaN
-  return jax.nn.dot_product_attention(
+  out = jax.nn.dot_product_attention(
     q_BTHK,
     k_BMHK,
     v_BMHK,
@@ -173,6 +174,7 @@ def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
     key_value_seq_lengths=length_B,
     implementation=chosen,
   )
+  return checkpoint_name(out, remat.NAME) if chosen == 'xla' else out
 
 
 def _rectangles(chosen, chunks, q_BSTHK, k_BSTHK, v_BSTHK):

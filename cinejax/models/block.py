@@ -20,10 +20,9 @@ import einops
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
 from cinejax.core.sharding import BATCH_AXES, HEAD_AXES, constrain
-from cinejax.models import lora, splash
+from cinejax.models import lora
 from cinejax.models.attention import attend
 from cinejax.models.config import DiTConfig
 
@@ -104,7 +103,6 @@ class Attention(nn.Module):
     k = normed(dense(cfg, cfg.features, 'key')(context), 'key_norm')
     v = dense(cfg, cfg.features, 'value')(context)
     out, *rest = mix(heads(q), heads(k), heads(v))
-    out = checkpoint_name(out, splash.RESIDUALS)
     out = out.reshape(*out.shape[:-2], cfg.features)
     return (dense(cfg, cfg.features, 'out')(out), *rest)
 

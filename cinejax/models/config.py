@@ -78,7 +78,7 @@ class DiTConfig:
   text_features: int = positive()  # of one caption token
   epsilon: float = positive()  # of every norm
   compute_dtype: str = one_of(*FLOATS)
-  remat: str = one_of('none', 'attention', 'dots', 'full')
+  remat: str = one_of('auto', 'none', 'dots', 'attention', 'full')
   attention: str = one_of('auto', 'xla', 'cudnn', 'splash')
   unroll: str = one_of('none', 'training')
 

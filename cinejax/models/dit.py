@@ -16,15 +16,9 @@ import jax.numpy as jnp
 
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, constrain
-from cinejax.models import splash
+from cinejax.models import remat
 from cinejax.models.block import TOKENS, Block, dense, modulated
 from cinejax.models.config import DiTConfig
-
-_REMAT = {
-  'full': jax.checkpoint_policies.nothing_saveable,
-  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-  'attention': jax.checkpoint_policies.save_only_these_names(splash.RESIDUALS),
-}
 
 
 class DiT(nn.Module):
@@ -113,8 +107,8 @@ class DiT(nn.Module):
     array of all layers, and the last layer leaves out what no output reads.
     """
     cfg, block = self.cfg, Block
-    if cfg.remat != 'none':
-      block = nn.remat(Block, policy=_REMAT[cfg.remat], prevent_cse=False)
+    if policy := remat.POLICIES.get(cfg.remat):
+      block = nn.remat(Block, policy=policy, prevent_cse=False)
     arguments = modulation, text, shared
     if not self.unroll or self.is_initializing():
       return nn.scan(

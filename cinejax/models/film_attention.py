@@ -22,6 +22,9 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+from cinejax.models import remat
 
 
 def attend(
@@ -80,7 +83,9 @@ def _forward(q, past_k, past_v, own_k, own_v):
       out += _product(past, _before(past_v, chunk), 'bhutm,bhmk->bhutk')
     outs.append(out / total)
     sums.append(top + jnp.log(total))
-  out, log_sum = jnp.stack(outs, 2), jnp.stack(sums, 2)
+  out, log_sum = (
+    checkpoint_name(jnp.stack(x, 2), remat.NAME) for x in (outs, sums)
+  )
   return out, (q, past_k, past_v, own_k, own_v, out, log_sum)
 
 

@@ -18,9 +18,8 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
   splash_attention_mask as masks,
 )
 
-# checkpoint name of a call's result and log-sum-exp, which the remat policy
-# `attention` saves
-RESIDUALS = 'attention'
+from cinejax.models import remat
+
 _LANES = 128
 _BLOCKS = range(1024, 0, -_LANES)
 _WASTE = 1.1  # greatest padding for the sake of a larger block, as a ratio
@@ -181,6 +180,6 @@ def _kernel(
   return kernels.make_splash_mha_single_device(
     masks.MultiHeadMask([mask] * heads),
     block_sizes=sizes,
-    residual_checkpoint_name=RESIDUALS,
+    residual_checkpoint_name=remat.NAME,
     interpret=interpret,
   )

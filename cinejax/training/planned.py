@@ -45,7 +45,7 @@ from cinejax.training.adaptation import adapted
 from cinejax.training.metrics import Work
 from cinejax.training.stage import Repeats
 from cinejax.training.state import abstract_state, make_init, shardings
-from cinejax.training.steps import make_train_step
+from cinejax.training.steps import LossFn, make_train_step
 
 ROLLOUT = 'rollout'
 PROGRAMS = (*(stage.name for stage in stages.STAGES), ROLLOUT)
@@ -60,12 +60,14 @@ class AbstractProgram:
     args: trees of jax.ShapeDtypeStruct with shardings.
     kinds: what the arguments hold, by name, such as `params`.
     beside: what else is on the devices while it runs, by name.
+    loss_fn: the loss of an update (training/steps.py); None in a rollout.
   """
 
   fn: Callable[..., Any]
   args: tuple[Any, ...]
   kinds: dict[str, Any]
   beside: dict[str, Any] = dataclasses.field(default_factory=dict)
+  loss_fn: LossFn | None = None
 
 
 def abstract_program(
@@ -203,7 +205,9 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> AbstractProgram:
     'frozen': frozen,
     'batch': batch,
   }
-  return AbstractProgram(step, (state, frozen, batch), kinds)
+  return AbstractProgram(
+    step, (state, frozen, batch), kinds, loss_fn=program.loss_fn
+  )
 
 
 def _rollout(cfg: Config, mesh: Mesh) -> AbstractProgram:

@@ -21,7 +21,7 @@ from cinejax.interop.adapters import save_adapter
 from cinejax.interop.tensors import save_tree
 from cinejax.interop.weights import load_params
 from cinejax.models import denoiser
-from cinejax.training import loop, phases, planned
+from cinejax.training import loop, phases, planned, remat
 from cinejax.training.adaptation import adapted
 from cinejax.training.checkpoint import Checkpoints
 from cinejax.training.config import LoraConfig
@@ -121,9 +121,11 @@ def _run_phase(
   Returns:
     The program of the phase, the state, and the frozen networks by name.
   """
-  cfg = phase.cfg
+  planned.check_mesh(stage.name, phase.cfg, mesh)
+  cfg, chosen = remat.resolve(stage.name, phase.cfg, mesh)
+  if chosen:
+    _print(f'{stage.name}: {chosen}')
   settings = stage.settings(cfg)
-  planned.check_mesh(stage.name, cfg, mesh)
   program = stage.build(cfg, workdir)
   if settings.lora.rank:
     program = adapted(program, settings.lora)
