@@ -22,7 +22,7 @@ from cinejax.evaluation.config import EvalConfig
 from cinejax.film.config import FilmConfig
 from cinejax.memory.config import MemoryConfig
 from cinejax.models.config import CodecConfig, DiTConfig, TextConfig
-from cinejax.objectives.config import DmdConfig, InitConfig
+from cinejax.objectives.config import AlignmentConfig, DmdConfig, InitConfig
 from cinejax.rollout.config import RolloutConfig
 from cinejax.serving.config import ServingConfig
 from cinejax.story.config import StoryConfig
@@ -44,6 +44,7 @@ class Config:
   rollout: RolloutConfig
   data: DataConfig
   story: StoryConfig
+  alignment: AlignmentConfig
   init: InitConfig
   dmd: DmdConfig
   train: TrainConfig
@@ -116,19 +117,26 @@ def check(cfg: Config) -> None:
   _check_rules(cfg, 'config')
   _check_memory(cfg)
   _check_tokens(cfg)
+  _check_layers(cfg)
   if not len(cfg.text.actions) == cfg.dit.actions <= cfg.text.features:
     raise UserError(
       f'config.text.actions names {len(cfg.text.actions)} actions and '
       f'config.dit.actions is {cfg.dit.actions}; they must agree, and be at '
       f'most config.text.features = {cfg.text.features}'
     )
-  layers = cfg.dmd.gan_layers
-  known = layers and 0 <= min(layers) and max(layers) < cfg.dit.layers
-  if cfg.dmd.gan_weight and not known:
-    raise UserError(
-      f'config.dmd.gan_layers is {layers}; it must name layers, which count '
-      f'from 0, and config.dit.layers is {cfg.dit.layers}'
-    )
+
+
+def _check_layers(cfg: Config) -> None:
+  for key, weight, layers in (
+    ('dmd.gan_layers', cfg.dmd.gan_weight, cfg.dmd.gan_layers),
+    ('alignment.layers', cfg.alignment.weight, cfg.alignment.layers),
+  ):
+    known = layers and 0 <= min(layers) and max(layers) < cfg.dit.layers
+    if weight and not known:
+      raise UserError(
+        f'config.{key} is {layers}; it must name layers, which count from 0, '
+        f'and config.dit.layers is {cfg.dit.layers}'
+      )
 
 
 def _check_memory(cfg: Config) -> None:

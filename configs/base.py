@@ -137,6 +137,15 @@ def get_config() -> ConfigDict:
   # story.kinds; elsewhere it is 1
   story.appearance_weight = 1.0
 
+  # supervises what layers of the base know of each frame, beside its loss
+  alignment = config.alignment = ConfigDict()
+  alignment.weight = 0.0  # of that loss; 0 = off
+  # labels (of story.kinds) | features (of data_prep.features, beside films)
+  alignment.target = 'labels'
+  alignment.layers = (3,)  # from 0; those above are free to use what is there
+  alignment.last_update = 0  # in which it acts; 0 = in all
+  alignment.features = 768  # A, of one frame; 768 of DINOv2's base size
+
   init = config.init = ConfigDict()  # the student before distillation
   init.method = 'cd'  # ode | cd (consistency)
   init.teacher = 'causal'  # causal (base) | bidirectional (base_bidirectional)

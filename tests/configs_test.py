@@ -169,6 +169,8 @@ def _trains(stage, cfg):
     'mask': jnp.ones((1, chunks)),
     'shots': jnp.zeros((1, chunks), jnp.int32),
   }
+  if cfg.story.kinds:  # films that the update paints
+    batch = next(built.batches_fn(0))
   if cfg.init.trajectories:
     batch['end'] = batch['latents']
     batch['points'] = jnp.stack([batch['latents']] * 4, 2)

@@ -57,6 +57,7 @@ PARAM_RULES = (
   # codecs are small, and splitting convolutions would gain nothing
   (r'(encoder|correction|decoder)/.+|mean_C|std_C', ()),
   (r'(read_\d+|logit)/(kernel|bias)', ()),  # the small head of an adversary
+  (r'layer_\d+/\w+/(kernel|bias)', ()),  # small heads of an alignment
   (r'ns_coeffs', ()),  # constants in the optimizer state of Muon
 )
 

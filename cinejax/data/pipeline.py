@@ -20,7 +20,7 @@ import grain.python as grain
 import numpy as np
 
 from cinejax.core.errors import UserError
-from cinejax.data.sources import LatentFilm, TrajectoryFilm
+from cinejax.data.sources import FeaturedFilm, LatentFilm, TrajectoryFilm
 
 Batch = dict[str, np.ndarray]
 EncodeText = Callable[[Sequence[str]], np.ndarray]
@@ -60,7 +60,7 @@ def make_batches(
     `mask` float32 [B, N], 1 where a chunk is real and 0 where it is padding,
     and `shots` int32 [B, N], -1 in padding; B is batch divided by
     process_count. Trajectories also have `points` [B, N F, 4, Y, X, C] and
-    `end` [B, N F, Y, X, C], float32.
+    `end` [B, N F, Y, X, C], featured films `features` [B, N F, A], float32.
 
   Raises:
     UserError: if the batch does not divide over the processes, or a film has
@@ -142,6 +142,9 @@ def fit_film(
     for name in ('points', 'end'):
       array = getattr(film, name)[: real * frames_per_chunk]
       row[name] = _pad(array.astype(np.float32), chunks * frames_per_chunk)
+  if isinstance(film, FeaturedFilm):
+    features = film.features[: real * frames_per_chunk].astype(np.float32)
+    row['features'] = _pad(features, chunks * frames_per_chunk)
   return row
 
 

@@ -42,6 +42,13 @@ class TrajectoryFilm(LatentFilm):
   end: np.ndarray  # [N F, Y, X, C], float16: at t = 0
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeaturedFilm(LatentFilm):
+  """A film with features of its frames (data/features.py)."""
+
+  features: np.ndarray  # [N F, A], float16: of the last picture of each latent
+
+
 class LatentFilms:
   """The films of every TFDS data set below a folder, in the order of paths.
 

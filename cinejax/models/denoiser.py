@@ -145,7 +145,7 @@ def make_film_fn(cfg: DiTConfig, memory: MemoryConfig) -> FilmFn:
   The velocity is that of the noisy segments. The returned ranks are the frames
   that each layer has routed; None if memory.training is `full`.
   """
-  film_pass = _film_pass(cfg, memory, lambda mixer: mixer)
+  film_pass = make_film_pass(cfg, memory, lambda mixer: mixer)
 
   def film_fn(*arguments, ranks=None):
     given = None if memory.cfg_routing == 'own' else ranks
@@ -169,7 +169,7 @@ def make_values_fn(
   if memory is None:
     film_pass = _whole_pass(cfg, mixing.ValueRecorder)
   else:
-    film_pass = _film_pass(cfg, memory, mixing.ValueRecorder)
+    film_pass = make_film_pass(cfg, memory, mixing.ValueRecorder)
 
   def values_fn(params, clean_BNFYXC, noisy_BNFYXC, *others):
     _, _, value_LBSTHK = film_pass(params, clean_BNFYXC, noisy_BNFYXC, *others)
@@ -196,7 +196,7 @@ def _whole_pass(cfg, wrap: Callable):
   return whole_pass
 
 
-def _film_pass(cfg, memory, wrap: Callable):
+def make_film_pass(cfg, memory, wrap: Callable):
   """film_fn with all results of the DiT; wrap(mixer) is the mixer it uses."""
 
   def film_pass(

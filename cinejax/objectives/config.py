@@ -1,10 +1,17 @@
-"""Settings of the ways to a few-step student; configs/base.py has the
-meanings.
-"""
+"""Settings of losses; configs/base.py has the meanings."""
 
 import dataclasses
 
 from cinejax.core.config import multiple_of, non_negative, one_of, positive
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignmentConfig:
+  weight: float = non_negative()  # 0 = off
+  target: str = one_of('labels', 'features')
+  layers: tuple[int, ...]  # from 0
+  last_update: int = non_negative()  # 0 = of all
+  features: int = positive()  # A, of the image encoder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,7 +80,7 @@ def conditional(film_fn: FilmFn, given: Films, key: jax.Array) -> VelocityFn:
   """
 
   def velocity(params, x_BNFYXC, t_BNF):
-    v, _ = _apply(film_fn, given, key, params, x_BNFYXC, t_BNF)
+    v, _ = apply(film_fn, given, key, params, x_BNFYXC, t_BNF)
     return v
 
   return velocity
@@ -106,17 +106,17 @@ def guided(
   negative = given.replace(text_BNWD=text)
 
   def velocity(params, x_BNFYXC, t_BNF):
-    c, ranks = _apply(film_fn, given, key, params, x_BNFYXC, t_BNF)
-    u, _ = _apply(film_fn, negative, key, params, x_BNFYXC, t_BNF, ranks=ranks)
+    c, ranks = apply(film_fn, given, key, params, x_BNFYXC, t_BNF)
+    u, _ = apply(film_fn, negative, key, params, x_BNFYXC, t_BNF, ranks=ranks)
     return u + weight * (c - u)
 
   return velocity
 
 
-def _apply(
+def apply(
   film_fn: FilmFn, given: Films, key, params, x_BNFYXC, t_BNF, **routed
 ):
-  """film_fn with the history, prompts and shots of `given`."""
+  """Both results of film_fn with the history, prompts and shots of `given`."""
   return film_fn(
     params,
     given.clean_BNFYXC,

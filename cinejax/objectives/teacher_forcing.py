@@ -47,7 +47,36 @@ def make_teacher_forcing_loss(
       which guidance needs.
   """
 
+  pass_fn = make_pass(
+    film_fn,
+    diffusion,
+    frames=frames,
+    negative_text_WD=negative_text_WD,
+    drop_text=drop_text,
+  )
+
   def loss_fn(params, batch, key):
+    loss, _ = pass_fn(params, batch, key)
+    return loss, {'loss': loss}
+
+  return loss_fn
+
+
+def make_pass(
+  film_fn: Callable[..., tuple[jax.Array, Any]],
+  diffusion: DiffusionConfig,
+  *,
+  frames: int,
+  negative_text_WD: jax.Array,
+  drop_text: float,
+) -> Callable[[Any, Batch, jax.Array], tuple[jax.Array, tuple[Any, Films]]]:
+  """Makes pass_fn(params, batch, key) -> (loss, (rest, films)).
+
+  `rest` is what film_fn returns beside the velocity, and `films` are those that
+  it has read. The arguments are those of make_teacher_forcing_loss.
+  """
+
+  def pass_fn(params, batch, key):
     for_drop, for_loss = jax.random.split(key)
     films = guidance.films(batch, frames)
     drop_B = jax.random.bernoulli(
@@ -57,10 +86,10 @@ def make_teacher_forcing_loss(
       drop_B[:, None, None, None], negative_text_WD[None, None], films.text_BNWD
     )
     films = films.replace(text_BNWD=text_BNWD)
-    loss = velocity_loss(film_fn, params, films, diffusion, for_loss)
-    return loss, {'loss': loss}
+    loss, rest = _loss_and_rest(film_fn, params, films, diffusion, for_loss)
+    return loss, (rest, films)
 
-  return loss_fn
+  return pass_fn
 
 
 def velocity_loss(
@@ -79,6 +108,11 @@ def velocity_loss(
     diffusion: as in make_teacher_forcing_loss.
     key: draws noise, times and the frames of policy `random`.
   """
+  return _loss_and_rest(film_fn, params, films, diffusion, key)[0]
+
+
+def _loss_and_rest(film_fn, params, films: Films, diffusion, key):
+  """`velocity_loss`, and what film_fn returns beside the velocity."""
   for_noise, for_times, for_routing = jax.random.split(key, 3)
   copies = diffusion.copies
   clean = jnp.tile(films.clean_BNFYXC, (1, copies, 1, 1, 1, 1))
@@ -92,9 +126,9 @@ def velocity_loss(
       jax.random.fold_in(key, 0), films.clean_BNFYXC, diffusion.history_noise
     )
   )
-  velocity_fn = guidance.conditional(film_fn, given, for_routing)
-  v = velocity_fn(params, flow.noised(clean, noise, t), t)
-  return films.mean(jnp.square(v - flow.velocity(clean, noise)))
+  x_t = flow.noised(clean, noise, t)
+  v, rest = guidance.apply(film_fn, given, for_routing, params, x_t, t)
+  return films.mean(jnp.square(v - flow.velocity(clean, noise))), rest
 
 
 def _corrupted(

@@ -22,6 +22,16 @@ from cinejax.models.codec.base import Codec, from_bytes
 from cinejax.story import casting, motion, render, world
 
 Batch = dict[str, Any]
+# Kinds of labels of a frame, with the number of their classes. `phase` is the
+# quarter of the gait, of a jump or of breathing.
+LABELS = {
+  'name': len(world.CHARACTERS),
+  'hue': len(world.HUES),
+  'shape': len(world.SHAPES),
+  'pattern': len(world.PATTERNS),
+  'place': len(world.PLACES),
+  'phase': 4,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +49,7 @@ class StoryFilms:
   film: FilmConfig
   stride: int  # pixel frames a latent frame
   encode_text: Callable[[Sequence[str]], np.ndarray]
+  labels: bool = False  # whether rows have `labels`
 
   def cast(self, index: int) -> world.StoryFilm:
     """Film `index`, before it is cut or padded."""
@@ -52,7 +63,9 @@ class StoryFilms:
 
     Returns:
       `text`, `mask` and `shots` as data/pipeline.py describes, and `states`,
-      the fields of motion.Frames with a leading axis of pixel frames.
+      the fields of motion.Frames with a leading axis of pixel frames. With
+      `labels` also `labels`, int32 [N F, 6]: for each latent frame, the class
+      of its last pixel frame in every kind of LABELS.
     """
     cast = self.cast(index)
     timeline = Timeline(self.film.frames_per_chunk, self.stride, self.film.fps)
@@ -67,7 +80,7 @@ class StoryFilms:
     )
     missing = self.chunks - len(prompts)
     text_NWD = self.encode_text([prompt.prompt for prompt in prompts])
-    return {
+    row = {
       'text': np.pad(text_NWD, ((0, missing), (0, 0), (0, 0))),
       'mask': np.repeat(np.float32([1, 0]), [len(prompts), missing]),
       'shots': np.array(
@@ -75,6 +88,27 @@ class StoryFilms:
       ),
       'states': states._asdict(),
     }
+    if self.labels:
+      row['labels'] = self._labels(cast, states)
+    return row
+
+  def _labels(self, cast: world.StoryFilm, states: motion.Frames) -> np.ndarray:
+    frames = self.chunks * self.film.frames_per_chunk
+    last = motion.Frames(
+      *(x[: frames * self.stride : self.stride] for x in states)
+    )
+    # the character of a latent frame: chunks may be shorter than those cast
+    people = np.repeat(cast.chunk_characters(), self.film.frames_per_chunk)
+    quarter = np.floor(last.step / (np.pi / 2)) % 4
+    columns = (
+      people[np.minimum(np.arange(frames), len(people) - 1)],
+      last.hue,
+      last.shape,
+      last.pattern,
+      last.place,
+      quarter,
+    )
+    return np.stack(columns, -1).astype(np.int32)
 
   def __len__(self) -> int:
     """A number that no training reaches; Grain needs one."""

@@ -10,23 +10,34 @@ import functools
 import pathlib
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from cinejax.config import Config
+from cinejax.core.errors import UserError
+from cinejax.data.features import FeaturedFilms
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.interop.weights import load_codec
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.models.config import DiTConfig
+from cinejax.models.frame_values import make_frame_values_film_fn
 from cinejax.models.text.select import Text
-from cinejax.objectives.teacher_forcing import make_teacher_forcing_loss
+from cinejax.objectives.alignment import init_heads, make_aligned_loss
+from cinejax.objectives.teacher_forcing import (
+  make_pass,
+  make_teacher_forcing_loss,
+)
+from cinejax.story.films import LABELS
 from cinejax.training.films import (
   captions,
+  check_films,
   latent_films,
   with_films,
 )
 from cinejax.training.program import (
   Program,
   init_dit,
-  start_whole,
   weights_path,
 )
 from cinejax.training.recall_probe import make_recall_probe
@@ -34,7 +45,7 @@ from cinejax.training.samples import (
   make_film_sampler,
   make_whole_film_sampler,
 )
-from cinejax.training.stage import Stage
+from cinejax.training.stage import Shapes, Stage, film_example
 from cinejax.training.steps import without_networks
 
 
@@ -65,22 +76,86 @@ def diffusion_config(cfg: Config, kind: str) -> DiffusionConfig:
 
 
 def _describe(cfg: Config, text: Text, kind: str) -> Program:
-  settings = BASES[kind].settings(cfg)
-  loss_fn = make_teacher_forcing_loss(
-    make_film_fn(cfg, kind),
-    diffusion_config(cfg, kind),
-    frames=cfg.film.frames_per_chunk,
-    negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],
-    drop_text=settings.drop_text,
-  )
+  arguments = {
+    'diffusion': diffusion_config(cfg, kind),
+    'frames': cfg.film.frames_per_chunk,
+    'negative_text_WD': text.encode([cfg.rollout.negative_prompt])[0],
+    'drop_text': BASES[kind].settings(cfg).drop_text,
+  }
+  if _target(cfg, kind):
+    return _describe_aligned(cfg, arguments)
+  loss_fn = make_teacher_forcing_loss(make_film_fn(cfg, kind), **arguments)
   return Program(init_dit(cfg.dit), without_networks(loss_fn), start={'': None})
+
+
+def _describe_aligned(cfg: Config, arguments: dict[str, Any]) -> Program:
+  """A causal base with config.alignment, whose heads do not ship."""
+  aligned, init_network = cfg.alignment, init_dit(cfg.dit)
+  film_fn = make_frame_values_film_fn(cfg.dit, cfg.memory, aligned.layers)
+
+  def init_fn(key):
+    for_heads = jax.random.fold_in(key, 1)
+    heads = init_heads(aligned, LABELS, cfg.dit.features, for_heads)
+    return {'dit': init_network(key), 'heads': heads}
+
+  loss_fn = make_aligned_loss(make_pass(film_fn, **arguments), aligned, LABELS)
+  return Program(init_fn, loss_fn, start={'dit': None}, ships='dit')
+
+
+def _target(cfg: Config, kind: str) -> str:
+  """What the loss reads of a film besides: '', labels or features."""
+  aligned = kind == 'causal' and cfg.alignment.weight
+  return cfg.alignment.target if aligned else ''
+
+
+def _example(cfg: Config) -> Shapes:
+  """A film in a batch of the causal base, with what alignment reads."""
+  frames = cfg.data.chunks * cfg.film.frames_per_chunk
+  target = {
+    '': {},
+    'labels': {
+      'labels': jax.ShapeDtypeStruct((frames, len(LABELS)), jnp.int32)
+    },
+    'features': {
+      'features': jax.ShapeDtypeStruct(
+        (frames, cfg.alignment.features), jnp.float32
+      )
+    },
+  }
+  return film_example(cfg) | target[_target(cfg, 'causal')]
+
+
+def _check_data(cfg: Config) -> None:
+  """Raises UserError if films, or what alignment reads of them, lack."""
+  target = _target(cfg, 'causal')
+  if target == 'labels' and not cfg.story.kinds:
+    raise UserError(
+      'config.alignment.target is labels, which only films of '
+      'config.story.kinds have; name kinds, or set it to features'
+    )
+  if target == 'features' and cfg.story.kinds:
+    raise UserError(
+      'config.alignment.target is features, which only films of '
+      'config.data.films have; set it to labels for config.story.kinds'
+    )
+  check_films(cfg)
+  if target == 'features':
+    FeaturedFilms(latent_films(cfg), cfg.alignment.features)
 
 
 def _build(cfg: Config, workdir: pathlib.Path, kind: str) -> Program:
   stage, text = BASES[kind], captions(cfg)
-  start = start_whole(getattr(cfg.train, stage.weights_key))
-  program = dataclasses.replace(stage.describe(cfg, text), start=start)
-  program = with_films(program, cfg, stage.settings(cfg), text, workdir)
+  program, target = stage.describe(cfg, text), _target(cfg, kind)
+  weights = getattr(cfg.train, stage.weights_key)
+  start = {program.ships: weights} if weights else {}
+  program = with_films(
+    dataclasses.replace(program, start=start),
+    cfg,
+    stage.settings(cfg),
+    text,
+    workdir,
+    target,
+  )
   if cfg.story.kinds and kind == 'causal':
     probe = make_recall_probe(cfg, text, make_codec(cfg.codec))
     return dataclasses.replace(
@@ -109,6 +184,12 @@ def _stage(name: str, kind: str, **fields: Any) -> Stage:
   )
 
 
-CAUSAL = _stage('base', 'causal', copies=lambda cfg: cfg.diffusion.copies)
+CAUSAL = _stage(
+  'base',
+  'causal',
+  copies=lambda cfg: cfg.diffusion.copies,
+  check_data=_check_data,
+  example=_example,
+)
 BIDIRECTIONAL = _stage('base_bidirectional', 'bidirectional')
 BASES = {'causal': CAUSAL, 'bidirectional': BIDIRECTIONAL}

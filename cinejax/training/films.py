@@ -14,8 +14,9 @@ from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import batch_part
 from cinejax.data import texts
+from cinejax.data.features import FeaturedFilms
 from cinejax.data.pipeline import make_batches, make_endless_batches
-from cinejax.data.sources import LatentFilms, casting_seeds
+from cinejax.data.sources import LatentFilm, LatentFilms, casting_seeds
 from cinejax.interop.texts import load_text
 from cinejax.interop.weights import codec_files
 from cinejax.models.codec.select import make_codec
@@ -48,13 +49,26 @@ def with_films(
   settings: StageConfig,
   text: Text,
   workdir: pathlib.Path,
+  target: str = '',
 ) -> Program:
   """`program` with the films of `cfg`, a data set or endless.
+
+  Args:
+    program: of a stage, without films.
+    cfg: of the run.
+    settings: of the stage.
+    text: encodes prompts.
+    workdir: the folder with weights.
+    target: what the loss also reads of a film, `labels` of endless ones or
+      `features` of a data set; '' = nothing.
 
   Raises UserError if they are not there.
   """
   if not cfg.story.kinds:
-    batches_fn = film_batches(cfg, settings, latent_films(cfg), text)
+    films = latent_films(cfg)
+    if target:
+      films = FeaturedFilms(films, cfg.alignment.features)
+    batches_fn = film_batches(cfg, settings, films, text)
     return dataclasses.replace(program, batches_fn=batches_fn)
   codec = make_codec(cfg.codec)
   paint = make_painter(codec, cfg.story.appearance_weight)
@@ -66,13 +80,13 @@ def with_films(
   return dataclasses.replace(
     program,
     loss_fn=loss_fn,
-    batches_fn=story_batches(cfg, settings, text),
+    batches_fn=story_batches(cfg, settings, text, labels=bool(target)),
     frozen={**program.frozen, 'codec': Frozen(file, codec.init)},
   )
 
 
 def film_batches(
-  cfg: Config, settings: StageConfig, films: LatentFilms, text: Text
+  cfg: Config, settings: StageConfig, films: Sequence[LatentFilm], text: Text
 ) -> Callable[[int], Iterator[dict[str, Any]]]:
   """Returns Program.batches_fn of a stage that reads latent films."""
 
@@ -94,9 +108,12 @@ def film_batches(
 
 
 def story_batches(
-  cfg: Config, settings: StageConfig, text: Text
+  cfg: Config, settings: StageConfig, text: Text, *, labels: bool = False
 ) -> Callable[[int], Iterator[dict[str, Any]]]:
-  """Returns Program.batches_fn of a stage that reads config.story.kinds."""
+  """Returns Program.batches_fn of a stage that reads config.story.kinds.
+
+  With `labels`, batches say what the pictures show (story/films.py).
+  """
   check_story(cfg)
   films = StoryFilms(
     kinds=cfg.story.kinds,
@@ -105,6 +122,7 @@ def story_batches(
     film=cfg.film,
     stride=cfg.codec.temporal_stride,
     encode_text=text.encode,
+    labels=labels,
   )
 
   def batches(consumed: int) -> Iterator[dict[str, Any]]:

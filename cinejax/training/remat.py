@@ -2,18 +2,26 @@
 
 A stage needs on each device, while the gradient is computed,
 
-  held + gradient + kept(policy) / split + WORK kept(none) / (L split)      (1)
+  held + gradient + kept(policy) / split + layer,
+  layer = (work kept(none) / split + 2 weights) / L                         (1)
 
 where `held` are the state, the frozen networks and the batch, and `gradient`
 has the size of the parameters. kept(policy) are the arrays that the loss hands
 to its backward pass. They are known from shapes: the loss is traced, which
 takes seconds where a compilation takes minutes. `split` devices share the
-tokens of a batch. The last term is the layer whose gradient is being computed,
-with all that it keeps for a moment.
+tokens of a batch. `layer` is the one whose gradient is being computed, with all
+that it keeps for a moment; if devices share the weights, also those of two
+layers, which they gather.
 
-(1) is an estimate, and `cinejax.plan` tells what the compiler says. For the
-1.3B base at remat=full on an H100 they are 43.1 and 42.1 GiB at 81 frames, 88.9
-and 87.7 at 237. models/remat.py explains the policies.
+(1) is an estimate, and `cinejax.plan` tells what the compiler says. For a base
+with remat=full on H100s, in GiB of a device:
+
+                                  (1)   compiler
+  1.3B, 81 frames, one           43.1       42.1
+  1.3B, 237 frames, one          88.9       87.7
+  14B, 237 frames, 8 x 8         41.8       41.6
+
+models/remat.py explains the policies.
 """
 
 import dataclasses
@@ -33,9 +41,11 @@ from cinejax.core.topology import chip_of
 from cinejax.models import remat
 from cinejax.training import planned, stages
 
-# Of eq. (1), by platform: what makes it that of the compiler for the plans in
-# benchmarks/plans.jsonl. GPUs need less than a layer keeps, because XLA fuses.
-WORK = {'gpu': 0.75, 'cuda': 0.75, 'tpu': 1.7}
+# `work` of eq. (1), by platform, else 1: so that it is the compiler's for the
+# plans in benchmarks/plans.jsonl. A GPU needs less than a layer keeps, because
+# XLA fuses; not if tokens are exchanged for heads.
+WORK = {'gpu': 0.75, 'cuda': 0.75, 'tpu': 1.6}
+SPARE = 0.05  # share of the memory, because (1) may be too small by that
 
 
 def resolve(
@@ -61,14 +71,14 @@ def resolve(
   needs: dict[str, Need] = {}
   for policy in ('none', *remat.POLICIES):
     needs[policy] = needed(name, with_policy(cfg, policy), mesh, needs)
-    if needs[policy].total <= limit:
+    if fits := needs[policy].total <= (1 - SPARE) * limit:
       break
   sizes = ', '.join(
     f'{policy} {need.total / 2**30:.1f}' for policy, need in needs.items()
   )
-  fits = '' if needs[policy].total <= limit else ', which may not fit'
+  doubt = '' if fits else ', which may not fit'
   return with_policy(cfg, policy), (
-    f'config.dit.remat: {policy}{fits} (GiB needed: {sizes}; of '
+    f'config.dit.remat: {policy}{doubt} (GiB needed: {sizes}; of '
     f'{limit / 2**30:.1f})'
   )
 
@@ -125,15 +135,22 @@ def needed(
   """
   program = planned.abstract_program(name, cfg, mesh)
   held = sum(planned.bytes_of(tree) for tree in program.kinds.values())
-  gradient = planned.bytes_of(program.args[0].params)
+  params = program.args[0].params
+  gradient = planned.bytes_of(params)
   parts = stages.find(name).settings(cfg).accumulate
   if parts > 1:  # a part of the batch adds its gradient to a sum
     gradient *= 2
   kept = kept_bytes(program, mesh, parts)
   whole = kept if cfg.dit.remat == 'none' else others['none'].kept
-  platform = mesh.devices.flat[0].platform
-  layer = WORK.get(platform, 1.0) * whole / cfg.dit.layers
-  return Need(int(held + gradient + kept + layer), kept)
+  layer = _work(mesh) * whole
+  if mesh.shape['fsdp'] * mesh.shape['sequence'] > 1:
+    layer += 2 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))
+  return Need(int(held + gradient + kept + layer / cfg.dit.layers), kept)
+
+
+def _work(mesh: Mesh) -> float:
+  work = WORK.get(mesh.devices.flat[0].platform, 1.0)
+  return work if mesh.shape['sequence'] == 1 else max(work, 1.0)
 
 
 def kept_bytes(

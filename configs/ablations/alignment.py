@@ -1,0 +1,48 @@
+"""Does a base remember sooner if it must know what it sees?
+
+  python -m cinejax.sweep configs/ablations/alignment.py \\
+    --workdir=runs/alignment
+
+The causal base of configs/story.py:curriculum, in one phase, with the labels
+of the story supervised in layer 1, 3 or 5, or not at all. Films are cast while
+it trains; only the shipped codec is needed. Twelve trainings of 1,000 updates;
+use a GPU.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ablations, story
+from configs.ablations import small
+
+METRICS = (
+  'recall_given',
+  'appearance_bits',
+  'base loss',
+  'base velocity_loss',
+  'base alignment',
+)
+
+
+def get_config() -> ConfigDict:
+  config = story.get_config('curriculum')
+  config.train.stages = ('base',)
+  config.train.codec_weights = 'weights/story/codec.safetensors'
+  config.story.kinds = (('dense', 0.4), ('short', 0.3), ('train', 0.3))
+  config.stage.base.phases = ()
+  config.stage.base.steps = 1000
+  return config
+
+
+def sweep() -> list[ablations.Point]:
+  points = [{'alignment.weight': 0.0, 'name': 'none'}] + [
+    {
+      'alignment.weight': 0.2,
+      'alignment.layers': (layer,),
+      'name': f'layer_{layer}',
+    }
+    for layer in (1, 3, 5)
+  ]
+  return ablations.seeded(points, small.SEEDS)
+
+
+runs = small.runs
