@@ -28,6 +28,10 @@ TESTED_ELSEWHERE = {
   'core/config.py': ('config_test.py', _FIELDS),
   'core/errors.py': ('command_test.py', 'is one class, which commands print'),
   'data/config.py': ('config_test.py', _FIELDS),
+  'data/features.py': (
+    'data_prep/features_test.py',
+    'reads what data_prep writes, which is read back there',
+  ),
   'diffusion/config.py': ('config_test.py', _FIELDS),
   'directing/film_codec.py': (
     'directing/director_test.py',

@@ -21,7 +21,7 @@ KINDS = {'hue': 4, 'place': 3}
 CFG = AlignmentConfig(
   weight=0.5, target='labels', layers=(1,), last_update=0, features=5
 )
-CHUNKS, FRAMES, WIDTH = 2, 3, 8
+CHUNKS, FRAMES, WIDTH = 2, 3, 16
 
 
 def _films(mask=(1, 1)):
