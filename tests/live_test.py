@@ -168,7 +168,7 @@ def test_a_live_film_continues_after_it_was_ended(
       assert stop.value.code == 128 + getattr(signal, end)
       out = whole.parent / 'ended'
       assert media.probe(out / 'film.mp4').frames == 33  # its chunk, too
-      assert 'stopped; --resume goes on' in capsys.readouterr().err
+      assert 'stopped; --resume continues' in capsys.readouterr().err
   (film,) = screenplay.load(out / 'screenplay.json')
   assert [one.prompt for one in film.segments] == ['Ada runs', 'a dog']
   pipe(b'')
