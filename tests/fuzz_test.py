@@ -61,13 +61,14 @@ VALUES = st.recursive(
   ),
   max_leaves=8,
 )
-EDITS = st.lists(
+KINDS = ['flip', 'flip', 'flip', 'insert', 'repeat', 'drop', 'cut']
+EDITS = st.just([]) | st.lists(
   st.tuples(
-    st.sampled_from(['cut', 'flip', 'insert', 'repeat', 'drop']),
+    st.sampled_from(KINDS),
     st.floats(0, 1, exclude_max=True),
     st.binary(min_size=1, max_size=8),
   ),
-  max_size=4,
+  max_size=3,
 )
 
 
@@ -156,7 +157,7 @@ HOLOCINE = {
 }
 FORMATS = [OWN, SHOTSTREAM, STORYMEM, SCOPE, DREAMVERSE, HOLOCINE]
 FORMATS += [{'prompts': ['a', 'b']}, [OWN, OWN], ['a', 'b']]
-NAMES = ['a.json', 'a.jsonl', 'a.txt', 'a.csv']
+NAMES = ['a.json', 'a.json', 'a.json', 'a.json', 'a.jsonl', 'a.txt', 'a.csv']
 
 
 @pytest.mark.parametrize('count', TIERS)

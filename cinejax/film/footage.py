@@ -44,7 +44,8 @@ def open_video(
   inside the block become UserErrors as well.
   """
   try:
-    with av.open(str(path)) as container:
+    # Tags of files are often in other encodings than UTF-8.
+    with av.open(str(path), metadata_errors='replace') as container:
       stream = _stream(container, path)
       if not frame_rate(stream):
         raise UserError(f'{path}: states no frame rate, so it has no frames')

@@ -36,6 +36,15 @@ DTYPES = {
 }
 _SLAB = 2**25  # bytes of a piece
 _LONGEST_HEADER = 100_000_000  # bytes; the bound of the format
+# what a header raises that is not as it should be
+_BROKEN = (
+  OSError,
+  ValueError,
+  KeyError,
+  TypeError,
+  AttributeError,
+  RecursionError,
+)
 
 
 class Tensor(Protocol):
@@ -161,8 +170,10 @@ def read_safetensors(
         raise ValueError('its header is cut short')
       header = json.loads(file.read(length))
     metadata = header.pop('__metadata__', {})
+    if not all(isinstance(text, str) for text in metadata.values()):
+      raise ValueError('its metadata are not texts')
     tensors = dict(_places(path, header, 8 + length))
-  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+  except _BROKEN as error:
     raise UserError(
       f'{path} is not a whole safetensors file ({error}); fetch or make it '
       'again'
@@ -175,6 +186,8 @@ def _places(
 ) -> Iterator[tuple[str, MappedTensor]]:
   size = path.stat().st_size
   for name, entry in header.items():
+    if not name.isprintable():
+      raise ValueError(f'it names a tensor {name!r}')
     if entry['dtype'] not in DTYPES:
       raise UserError(
         f'{path} holds {name} in the type {entry["dtype"]}, which is not read; '
@@ -182,6 +195,8 @@ def _places(
       )
     dtype, shape = DTYPES[entry['dtype']], tuple(entry['shape'])
     first, end = entry['data_offsets']
+    if not all(type(size) is int for size in (*shape, first, end)):
+      raise ValueError(f'{name} has a size that is no whole number')
     if not 0 <= first <= end <= size - start:
       raise ValueError(f'{name} lies beyond its end')
     tensor = MappedTensor(

@@ -130,3 +130,30 @@ def test_two_experts_are_named(tmp_path, experts):
     locate(tmp_path, 'base')
   one = tmp_path / experts[1]
   assert locate(one, 'base').parent == one
+
+
+@pytest.mark.parametrize(
+  'header',
+  [
+    {'__metadata__': {'config': None}},
+    {'a\nb': {'dtype': 'F32', 'shape': [0], 'data_offsets': [0, 0]}},
+    {'a': {'dtype': 'F32', 'shape': [0.0], 'data_offsets': [0, 0]}},
+    {'a': {'dtype': 'F32', 'shape': [False], 'data_offsets': [0, 0]}},
+    {'a': [[]]},
+  ],
+)
+def test_headers_of_wrong_types_are_one_sentence(tmp_path, header):
+  path = tmp_path / 'a.safetensors'
+  text = json.dumps(header).encode()
+  path.write_bytes(len(text).to_bytes(8, 'little') + text)
+  with pytest.raises(UserError, match='not a whole safetensors') as caught:
+    open_archive(path)
+  assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_header_that_is_too_deep(tmp_path):
+  path = tmp_path / 'a.safetensors'
+  text = b'{"a":' + b'[' * 100_000
+  path.write_bytes(len(text).to_bytes(8, 'little') + text)
+  with pytest.raises(UserError, match='not a whole safetensors'):
+    open_archive(path)
