@@ -131,6 +131,7 @@ def _gradient(cfg, step=0):
   return loss, params, grads
 
 
+@pytest.mark.slow
 def test_without_weight_nothing_differs():
   """Past its last update, an alignment leaves the base as it is without."""
   plain_loss, plain, plain_grads = _gradient(_tiny(0.0))
