@@ -56,8 +56,8 @@ class TokenGrid:
 
     Its tokens belong to frames at positions `frame` [..., M / P].
     """
-    table = rope.angles(frame, self.rows, self.columns, x.shape[-1])
-    return rope.rotate(x, table)
+    cos, sin = rope.turns(frame, self.rows, self.columns, x.shape[-1])
+    return rope.turn(x, cos, sin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,22 +185,25 @@ class _ContextMixer:
     `overlay(past, own)` replaces stored keys or values by own ones.
     """
     slot_BSM = router.context_slots(view, rank)
+    frame_BSM = router.positions(
+      view, rank, frames=self.grid.frames, absolute=self.absolute
+    )
+    own_BSF, past_BSM = jnp.split(frame_BSM, [self.grid.frames], -1)
     batch, segments = q.shape[:2]
 
-    def context(own_BSTHK, stored):
+    def past(own_BSTHK, stored):
       picked = jax.vmap(lambda rows, slots: rows[slots])
       rows = jax.tree.map(lambda rows: picked(rows, slot_BSM), stored)
       past = bank_lib.load(rows, own_BSTHK.dtype)
       past = past if overlay is None else overlay(past, own_BSTHK)
-      past = einops.rearrange(past, 'b s m p h k -> b s (m p) h k')
-      return jnp.concatenate([own_BSTHK, past], 2)
+      return einops.rearrange(past, 'b s m p h k -> b s (m p) h k')
 
-    frame_BSM = router.positions(
-      view, rank, frames=self.grid.frames, absolute=self.absolute
-    )
-    q = self.grid.rotate(q, frame_BSM[..., : self.grid.frames])
-    k = self.grid.rotate(context(k, memory.key), frame_BSM)
-    v = context(v, memory.value)
+    # Own and past keys are rotated apart: XLA then rotates the past ones while
+    # it gathers them, and stores no context in float32.
+    past_k = self.grid.rotate(past(k, memory.key), past_BSM)
+    v = jnp.concatenate([v, past(v, memory.value)], 2)
+    q, k = self.grid.rotate(q, own_BSF), self.grid.rotate(k, own_BSF)
+    k = jnp.concatenate([k, past_k], 2)
     length = router.context_length(view, rank, self.grid.frames)
     out = attend(
       *(einops.rearrange(x, 'b s m h k -> (b s) m h k') for x in (q, k, v)),

@@ -36,26 +36,58 @@ def angles(
   Returns:
     float32 [..., M P, K / 2] with P = rows * columns.
   """
-  side = 2 * (features // 6)
-  t = jnp.multiply.outer(
-    frame.astype(jnp.float32), _frequencies(features - 2 * side)
-  )
-  y = np.multiply.outer(np.arange(rows), _frequencies(side))
-  x = np.multiply.outer(np.arange(columns), _frequencies(side))
-  shape = (*frame.shape, rows, columns)
-  parts = (
-    jnp.broadcast_to(t[..., None, None, :], (*shape, t.shape[-1])),
-    jnp.broadcast_to(y[:, None].astype(np.float32), (*shape, side // 2)),
-    jnp.broadcast_to(x.astype(np.float32), (*shape, side // 2)),
-  )
-  table = jnp.concatenate(parts, -1)
-  return table.reshape(*frame.shape[:-1], -1, features // 2)
+  return _spread(_along_axes(frame, rows, columns, features))
+
+
+def turns(
+  frame: jax.Array, rows: int, columns: int, features: int
+) -> tuple[jax.Array, jax.Array]:
+  """Cosine and sine of `angles`, which takes the same arguments.
+
+  They are computed for each axis, before tokens combine the axes: M + rows +
+  columns rows of a table instead of M P.
+  """
+  axes = _along_axes(frame, rows, columns, features)
+  return tuple(_spread(map(fn, axes)) for fn in (jnp.cos, jnp.sin))
 
 
 def rotate(x: jax.Array, angle: jax.Array) -> jax.Array:
   """Rotates x [..., M, H, K] by `angle` [..., M, K / 2], in x's type."""
-  cos, sin = jnp.cos(angle)[..., None, :], jnp.sin(angle)[..., None, :]
+  return turn(x, jnp.cos(angle), jnp.sin(angle))
+
+
+def turn(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+  """`rotate` by an angle whose cosine and sine [..., M, K / 2] are given."""
+  cos, sin = cos[..., None, :], sin[..., None, :]
   pair = x.astype(jnp.float32).reshape(*x.shape[:-1], -1, 2)
   even, odd = pair[..., 0], pair[..., 1]
   rotated = jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1)
   return rotated.reshape(x.shape).astype(x.dtype)
+
+
+def _along_axes(frame, rows, columns, features):
+  """Angles by frame, row and column: arrays [..., M | 1, Y | 1, X | 1, k]."""
+  side = 2 * (features // 6)
+  t = jnp.multiply.outer(
+    frame.astype(jnp.float32), _frequencies(features - 2 * side)
+  )
+  y, x = (
+    np.multiply.outer(np.arange(size), _frequencies(side)).astype(np.float32)
+    for size in (rows, columns)
+  )
+  lead = (1,) * frame.ndim
+  return (
+    t[..., None, None, :],
+    y.reshape(*lead, rows, 1, side // 2),
+    x.reshape(*lead, 1, columns, side // 2),
+  )
+
+
+def _spread(axes):
+  """One row [..., M P, K] for each token, from an array for each axis."""
+  axes = tuple(axes)
+  shape = np.broadcast_shapes(*(x.shape[:-1] for x in axes))
+  table = jnp.concatenate(
+    [jnp.broadcast_to(x, (*shape, x.shape[-1])) for x in axes], -1
+  )
+  return table.reshape(*shape[:-3], -1, table.shape[-1])
