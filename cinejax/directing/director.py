@@ -7,7 +7,7 @@ of a film: a film in progress is a RolloutState that the caller holds.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -75,8 +75,33 @@ class Director(RolloutPrograms, FilmCodec):
     self, state: RolloutState, chunks: Iterable[ChunkInput]
   ) -> Iterator[tuple[RolloutState, ChunkOutput]]:
     """Generates chunk after chunk from `state` on; see rollout.stream."""
-    per_call = self.cfg.rollout.chunks_per_call
-    return stream(self.scan_fn, self.params, state, chunks, per_call)
+    if not self.is_live:
+      per_call = self.cfg.rollout.chunks_per_call
+      yield from stream(self.scan_fn, self.params, state, chunks, per_call)
+      return
+    for chunk in chunks:
+      state, output = self.live_step(self.params, state, chunk)
+      yield state, output
+
+  def latents(
+    self,
+    state: RolloutState,
+    chunks: Iterable[ChunkInput],
+    observe: Callable[[ChunkOutput], None] = lambda output: None,
+  ) -> Generator[jax.Array, None, RolloutState]:
+    """The latents of `stream`, each before its commit is dispatched.
+
+    `observe` is called with each output. Returns the state after the last one.
+    """
+    if self.is_live:
+      return (
+        yield from self.live_step.latents(self.params, state, chunks, observe)
+      )
+    for after, output in self.stream(state, chunks):
+      state = after
+      observe(output)
+      yield output.latents_BFYXC
+    return state
 
   def roll(
     self,
@@ -102,14 +127,11 @@ class Director(RolloutPrograms, FilmCodec):
     def latents() -> Iterator[jax.Array]:
       state = self.begin(seeds)
       if given_BFYXC is not None:
-        state, opening = self._open(state, prompts, given_BFYXC, observe)
-        yield from opening
+        state = yield from self._open(state, prompts, given_BFYXC, observe)
       for settings, group in itertools.groupby(prompts, _settings):
         chunks = map(self.chunk_input, group)
-        for after, output in self.variant(settings).stream(state, chunks):
-          state = after
-          observe(output)
-          yield output.latents_BFYXC
+        director = self.variant(settings)
+        state = yield from director.latents(state, chunks, observe)
 
     return self.decode(latents())
 
@@ -119,21 +141,20 @@ class Director(RolloutPrograms, FilmCodec):
     prompts: Iterator[Sequence[ChunkPrompt]],
     given_BFYXC: jax.Array,
     observe: Callable[[ChunkOutput], None],
-  ) -> tuple[RolloutState, list[jax.Array]]:
-    """The state after the given latents, and the latents of their chunks."""
+  ) -> Generator[jax.Array, None, RolloutState]:
+    """The latents of the first chunks; returns the state after them."""
     frames = self.cfg.film.frames_per_chunk
     if given_BFYXC.shape[1] < frames:
       first = next(prompts)
       chunk = self.chunk_input(first).replace(image_BYXC=given_BFYXC[:, 0])
-      outputs = self.variant(_settings(first)).stream(state, [chunk])
-      ((state, output),) = outputs
-      observe(output)
-      return state, [output.latents_BFYXC]
+      director = self.variant(_settings(first))
+      return (yield from director.latents(state, [chunk], observe))
     chunks = jnp.split(given_BFYXC, given_BFYXC.shape[1] // frames, 1)
     for z_BFYXC, batch in zip(chunks, prompts, strict=False):
+      yield z_BFYXC
       chunk = self.chunk_input(batch)
       state = self.commit_fn(self.params, state, chunk, z_BFYXC)
-    return state, chunks
+    return state
 
 
 def _settings(prompts: Sequence[ChunkPrompt]) -> Settings:

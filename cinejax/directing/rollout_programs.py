@@ -20,6 +20,7 @@ from cinejax.film.journal import ChunkPrompt
 from cinejax.interop.texts import load_text
 from cinejax.models import denoiser
 from cinejax.models.text.select import Text
+from cinejax.rollout.live import LiveStep, make_live
 from cinejax.rollout.placement import OnMesh, rollout_mesh, state_shardings
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import ChunkInput, RolloutState, init_state
@@ -59,6 +60,20 @@ class RolloutPrograms:
   def scan_fn(self) -> Callable[..., Any]:
     """scan(params, state, chunks) -> (state, outputs); see rollout.scan."""
     return on_mesh(make_scan(self.step), self.mesh)
+
+  @functools.cached_property
+  def live_step(self) -> LiveStep:
+    """One chunk in two calls; see rollout.live."""
+    return make_live(self.step, functools.partial(on_mesh, mesh=self.mesh))
+
+  @property
+  def is_live(self) -> bool:
+    """Whether films are made by `live_step`, not by `scan_fn`.
+
+    Only a commit of its own can wait until the latents have left.
+    """
+    rollout = self.cfg.rollout
+    return rollout.chunks_per_call == 1 and rollout.commit == 'separate'
 
   @functools.cached_property
   def commit_fn(self) -> Callable[..., Any]:

@@ -97,6 +97,19 @@ class Step:
     With `exit_step` (int32 [], traced), the chunk is x_0 as that step predicts
     it, and later steps are not run; None: all steps are run.
     """
+    state, output, last, branches = self.denoise(
+      params, state, chunk, exit_step
+    )
+    return self.end_chunk(params, state, chunk, output, branches), output, last
+
+  def denoise(
+    self,
+    params: Any,
+    state: RolloutState,
+    chunk: ChunkInput,
+    exit_step: jax.Array | None = None,
+  ) -> tuple[RolloutState, ChunkOutput, LastPass, Branches | None]:
+    """`roll` without the commit: its state and the rest are for `end_chunk`."""
     before = state.bank
     state = self.begin_chunk(params, state, chunk)
     schedule = self.sampler.schedule(state, exit_step)
@@ -114,8 +127,7 @@ class Step:
     output = ChunkOutput(
       latents_BFYXC=progress.x_BFYXC, frame_JLBR=progress.frame_JLBR
     )
-    state = self.end_chunk(params, state, chunk, output, branches)
-    return state, output, progress.last
+    return state, output, progress.last, branches
 
   def begin_chunk(
     self, params: Any, state: RolloutState, chunk: ChunkInput

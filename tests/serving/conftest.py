@@ -45,6 +45,10 @@ class SharedDirector(Director):
     return self.compiled.scan_fn
 
   @property
+  def live_step(self):
+    return self.compiled.live_step
+
+  @property
   def decode_fn(self):
     return self.compiled.decode_fn
 

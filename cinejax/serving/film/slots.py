@@ -97,9 +97,7 @@ def make_single_run(director: Director) -> RunFn:
 
   def run(inputs: Sequence[SlotInput]) -> list[SlotOutput]:
     ((state, chunk),) = inputs
-    chunks = jax.tree.map(lambda leaf: leaf[None], chunk)
-    state, outputs = director.scan_fn(director.params, state, chunks)
-    return [SlotOutput(state, jax.tree.map(lambda leaf: leaf[0], outputs))]
+    return [SlotOutput(*pair) for pair in director.stream(state, [chunk])]
 
   return run
 
