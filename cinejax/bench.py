@@ -38,6 +38,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -52,6 +53,7 @@ from cinejax.directing.loading import load_director, weight_shardings
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
+from cinejax.models.dit import separated
 from cinejax.training.stages import STAGES
 
 # The longest time that a direction should wait besides the chunk in flight and
@@ -128,6 +130,8 @@ def make_director(cfg: Config, weights: str = '') -> Director:
   codec, key = make_codec(cfg.codec), key_from_seed(cfg.seed)
   params = denoiser.init_params(cfg.dit, key)
   params = jax.device_put(params, weight_shardings(cfg, params))
+  types = denoiser.resting_types(cfg.dit, params)  # as weights are loaded
+  params = separated(cfg.dit, jax.tree.map(jnp.astype, params, types))
   codec_params = _random_codec(codec, cfg.seed)
   codec_params = jax.device_put(
     codec_params, weight_shardings(cfg, codec_params)

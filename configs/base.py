@@ -74,8 +74,9 @@ def get_config() -> ConfigDict:
   # first that fits the memory of a device
   dit.remat = 'none'
   dit.attention = 'auto'  # auto | xla | cudnn (NVIDIA) | splash (TPU)
-  # none | training: where layers are unrolled instead of scanned over. It takes
-  # several times as long to compile and trains faster on a CPU
+  # none | training | rollout | both: where layers are unrolled instead of
+  # scanned over. It takes several times as long to compile; a CPU trains faster
+  # with it, and a GPU rolls out faster
   dit.unroll = 'none'
 
   memory = config.memory = ConfigDict()

@@ -19,6 +19,7 @@ from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
 from cinejax.models.codec.base import Codec
+from cinejax.models.dit import separated
 from cinejax.rollout.placement import rollout_mesh
 
 
@@ -66,7 +67,8 @@ def load_director(
   if not cfg.text.folder and cfg.text.name != 'hashed':  # hashed has no files
     text = dataclasses.replace(cfg.text, folder=str(folder))
     cfg = dataclasses.replace(cfg, text=text)
-  return Director(cfg, *codec, load_params(file, like, adapters))
+  params = separated(cfg.dit, load_params(file, like, adapters))
+  return Director(cfg, *codec, params)
 
 
 def codec_on_devices(

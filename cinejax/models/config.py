@@ -80,7 +80,7 @@ class DiTConfig:
   compute_dtype: str = one_of(*FLOATS)
   remat: str = one_of('auto', 'none', 'dots', 'attention', 'full')
   attention: str = one_of('auto', 'xla', 'cudnn', 'splash')
-  unroll: str = one_of('none', 'training')
+  unroll: str = one_of('none', 'training', 'rollout', 'both')
 
   @property
   def features(self) -> int:

@@ -233,7 +233,7 @@ def make_film_pass(cfg, memory, wrap: Callable):
       shared = mixing.Routing(view=view, decide=jnp.array(given_LBSR is None))
       rank = router.none_routed(view, memory.context_frames)
     layers = mixing.LayerMemory(index=layer, memory=None, given_BSR=given_LBSR)
-    unroll = cfg.unroll == 'training'
+    unroll = cfg.unroll in ('training', 'both')
     return DiT(cfg, wrap(mixer), skip=chunks, unroll=unroll).apply(
       {'params': params},
       jnp.concatenate([clean_BNFYXC, noisy_BSFYXC], 1),

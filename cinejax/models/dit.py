@@ -7,6 +7,7 @@ section 4.2; a caption per segment: CausalCine, section 3.)
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import einops
@@ -21,13 +22,31 @@ from cinejax.models.block import TOKENS, Block, dense, modulated
 from cinejax.models.config import DiTConfig
 
 
+def separated(cfg: DiTConfig, params: Any) -> Any:
+  """The parameters as a rollout holds them, by `cfg.unroll`.
+
+  Layers that are unrolled are a tuple of trees instead of one tree whose leaves
+  have a leading L, of which every pass would copy each layer.
+  """
+  if cfg.unroll not in ('rollout', 'both'):
+    return params
+  rows = jax.tree.map(jnp.unstack, params['blocks'])
+  layers = jax.tree.transpose(
+    jax.tree.structure(params['blocks']),
+    jax.tree.structure((0,) * cfg.layers),
+    rows,
+  )
+  return params | {'blocks': layers}
+
+
 class DiT(nn.Module):
   """The velocity of S segments of latent frames."""
 
   cfg: DiTConfig
   mixer: Callable  # see mixing.py
   skip: int = 0  # segments, the first ones, that are read and have no output
-  unroll: bool = False  # whether layers are unrolled instead of scanned over
+  # Whether layers are unrolled instead of scanned over; `separated` ones are.
+  unroll: bool = False
 
   @nn.compact
   def __call__(self, x_BSFYXC, t_BSF, text_BNWD, shared, layers, rank):
@@ -104,13 +123,16 @@ class DiT(nn.Module):
 
     A scan compiles one layer. Unrolled layers take longer to compile and train
     faster on a CPU, because the residuals of a layer are not copied into an
-    array of all layers, and the last layer leaves out what no output reads.
+    array of all layers, and the last layer leaves out what no output reads. A
+    rollout is faster on a GPU, which copies no weights out of such an array.
     """
     cfg, block = self.cfg, Block
     if policy := remat.POLICIES.get(cfg.remat):
       block = nn.remat(Block, policy=policy, prevent_cse=False)
     arguments = modulation, text, shared
-    if not self.unroll or self.is_initializing():
+    params = self.variables['params'].get('blocks')  # None: initializing
+    separate = isinstance(params, tuple)
+    if params is None or not (self.unroll or separate):
       return nn.scan(
         block,
         variable_axes={'params': 0},
@@ -118,16 +140,17 @@ class DiT(nn.Module):
         in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
         length=cfg.layers,
       )(cfg, self.mixer, name='blocks')(carry, *arguments, layers)
-    params, outputs = self.variables['params']['blocks'], []
+
+    def row(stacked, layer):
+      return jax.tree.map(lambda x: x[layer], stacked)
+
+    outputs = []
     for layer in range(cfg.layers):
-      layer_params, layer_inputs = (
-        jax.tree.map(lambda x, layer=layer: x[layer], tree)
-        for tree in (params, layers)
-      )
       last = layer == cfg.layers - 1
       skip = self.skip if last and self.mixer.outputs_noisy_only else 0
+      layer_params = params[layer] if separate else row(params, layer)
       carry, output = block(cfg, self.mixer, skip, parent=None).apply(
-        {'params': layer_params}, carry, *arguments, layer_inputs
+        {'params': layer_params}, carry, *arguments, row(layers, layer)
       )
       outputs.append(output)
     return carry, jax.tree.map(lambda *x: jnp.stack(x), *outputs)

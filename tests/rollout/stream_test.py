@@ -1,10 +1,13 @@
 """A film is the same streamed, scanned, or generated in any batch."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cinejax.models.dit import separated
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.stream import stream
 
@@ -64,6 +67,19 @@ def test_a_prompt_acts_from_its_chunk_on_and_not_before(one, scan_fn, whole):
   changed = scan_fn(one.params, one.begin(), chunks.replace(text_BWD=text))[1]
   difference = np.abs(changed.latents_BFYXC - whole.latents_BFYXC)
   assert difference[:4].max() == 0 and difference[4].max() > 1e-3
+
+
+def test_layers_with_leaves_of_their_own_make_the_same_film(
+  one, scan_fn, whole
+):
+  dit = dataclasses.replace(one.cfg.dit, unroll='rollout')
+  params = separated(dit, one.params)
+  assert len(params['blocks']) == dit.layers
+  outputs = scan_fn(params, one.begin(), one.chunks())[1]
+  np.testing.assert_array_equal(outputs.frame_JLBR, whole.frame_JLBR)
+  np.testing.assert_allclose(
+    outputs.latents_BFYXC, whole.latents_BFYXC, atol=1e-5
+  )
 
 
 def test_one_executable_and_no_old_state(one):
