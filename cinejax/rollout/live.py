@@ -39,8 +39,9 @@ class LiveStep:
   ) -> Generator[jax.Array, None, RolloutState]:
     """Yields latents_BFYXC of each chunk; returns the state after the last one.
 
-    `observe` is called with the output of each chunk. The commit of a chunk is dispatched when the next one is requested, before
-    the input of that is taken from `chunks`.
+    `observe` is called with the output of each chunk. The commit of a chunk is
+    dispatched when the next one is requested, before the input of that is taken
+    from `chunks`.
     """
     for chunk in chunks:
       state, output = self.denoise_fn(params, state, chunk)
