@@ -13,10 +13,10 @@ from typing import Any
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.serving.budget import model_name
-from cinejax.serving.film.archive import SessionArchive
+from cinejax.serving.film.archive import SessionArchive, new_name
 from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.film.restoring import FilmFiles
-from cinejax.serving.session import Session, new_name
+from cinejax.serving.session import Session
 
 # A film without viewers may be freed for another after this time.
 _ABANDONED_SECS = 15.0

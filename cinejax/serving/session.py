@@ -14,6 +14,7 @@ from cinejax.film.journal import Film, Segment, Settings, too_long
 from cinejax.film.timeline import Timeline
 from cinejax.serving.config import ServingConfig
 from cinejax.serving.directions import ChunkDirection
+from cinejax.serving.film.archive import new_name
 from cinejax.serving.film.chunk import ChunkRequest, FinishedChunk
 from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.plan import Plan
@@ -292,11 +293,6 @@ class Session:
   def _check_length(self, chunks: int) -> None:
     if chunks > self._cfg.film_chunks:
       raise UserError(too_long(self._cfg.film_chunks))
-
-
-def new_name() -> str:
-  """A name that no other session has, and that nobody can guess."""
-  return secrets.token_hex(8)
 
 
 def _ms(secs: float | None) -> int | None:

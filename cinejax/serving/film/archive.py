@@ -22,6 +22,7 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import time
 from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
@@ -35,7 +36,8 @@ from cinejax.film import journal_file, screenplay
 from cinejax.film.journal import Film
 from cinejax.film.journal_file import JournalFile
 from cinejax.interop.tensors import load_tree, save_tree
-from cinejax.serving.film.live_film import LiveFilm, Snapshot
+from cinejax.serving.film.host_state import Snapshot
+from cinejax.serving.film.live_film import LiveFilm
 
 _NAME = re.compile('[0-9a-f]{16}')  # as session.py makes them
 _SUFFIXES = ('json', 'journal', 'chunks', 'safetensors', 'plan')
@@ -267,3 +269,8 @@ def _begins_with(film: Film, beginning: Film) -> bool:
     return False
   last = dataclasses.replace(segments[-1], chunks=last_chunks)
   return (*segments[:-1], last) == beginning.segments
+
+
+def new_name() -> str:
+  """A name that no other session has, and that nobody can guess."""
+  return secrets.token_hex(8)

@@ -5,7 +5,7 @@ to rewind the film or to save it, is copied to the host as plain arrays by name;
 typed PRNG keys become their integers.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,13 @@ from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
 
 HostState = dict[str, np.ndarray]  # by path
+
+
+class Snapshot(NamedTuple):
+  """The state of a film between two chunks."""
+
+  state: HostState
+  decoder: HostState
 
 
 def to_host(state: Any) -> HostState:

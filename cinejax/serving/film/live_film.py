@@ -16,7 +16,6 @@ import itertools
 import logging
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,16 +27,10 @@ from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment, Settings
 from cinejax.film.journal_file import Record
 from cinejax.serving.film import host_state
 from cinejax.serving.film.chunk import ChunkRequest, FinishedChunk
+from cinejax.serving.film.host_state import Snapshot
 from cinejax.serving.film.record import FilmRecord, chunk_record, film_records
 from cinejax.serving.film.slots import SlotInput
 from cinejax.serving.film.spool import FrameSpool
-
-
-class Snapshot(NamedTuple):
-  """The state of a film between two chunks."""
-
-  state: host_state.HostState
-  decoder: host_state.HostState
 
 
 class LiveFilm:
