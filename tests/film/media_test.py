@@ -162,3 +162,11 @@ def test_frame_bytes(image_format):
   image = Image.open(io.BytesIO(data))
   assert image.format == image_format.upper()
   assert _psnr(frame, np.asarray(image)) > 24
+
+
+def test_tags_in_another_encoding(tmp_path):
+  path = tmp_path / 'a.mp4'
+  media.write_video(path, np.zeros((3, 16, 16, 3), np.uint8), 8)
+  data = path.read_bytes()
+  path.write_bytes(data.replace(b'isom', 'ésom'.encode('latin-1'), 1))
+  assert len(list(media.read_frames(path))) == 3
