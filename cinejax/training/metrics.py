@@ -6,7 +6,7 @@ means over the updates since the row before.
 
 Both files are append-only. A run that is stopped and resumed repeats the
 updates since its last save: of two rows with the same step, the later is valid
-(TensorBoard drops the earlier by itself, by purge_step). The same rows go to
+(TensorBoard hides the earlier by itself). The same rows go to
 Weights & Biases if config.train.wandb_project is set.
 
   mfu = (FLOPs of the model per update) (updates per second) / (peak of the
@@ -23,10 +23,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import tensorboardX
 
 from cinejax.core.disk import disk_errors
 from cinejax.core.errors import UserError
+from cinejax.training.event_file import EventFile
 
 Row = dict[str, float]
 
@@ -183,11 +183,7 @@ class MetricWriter:
     with disk_errors(self._path):
       folder.mkdir(parents=True, exist_ok=True)
       self._file = self._path.open('a', buffering=1)
-      self._board = tensorboardX.SummaryWriter(
-        str(folder / 'tensorboard' / stage),
-        purge_step=first_step + 1,
-        flush_secs=10,
-      )
+      self._events = EventFile(folder / 'tensorboard' / stage, first_step + 1)
     self._run = _wandb_run(wandb_project, folder, stage)
 
   def write(self, step: int, row: Row) -> None:
@@ -199,8 +195,7 @@ class MetricWriter:
       return
     with disk_errors(self._path):
       self._file.write(json.dumps({'step': step} | row) + '\n')
-      for name, value in row.items():
-        self._board.add_scalar(name, value, step)
+      self._events.write(step, row)
     if self._run is not None:
       self._run.log(row, step=step)
 
@@ -211,7 +206,7 @@ class MetricWriter:
     if not self._writes:
       return
     # A disk that fails has failed in `write` too.
-    for close in (self._file.close, self._board.close):
+    for close in (self._file.close, self._events.close):
       with contextlib.suppress(OSError):
         close()
     if self._run is not None:
