@@ -274,7 +274,7 @@ def test_several_adapters_add_up(leaves, tmp_path):
         'lora_B.weight': (OUT, RANK),
         'dora_scale': (5,),
       },
-      'use the network that it was merged for',
+      'use the network that it was made for',
     ),
     (
       {

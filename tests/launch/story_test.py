@@ -54,7 +54,7 @@ def test_a_training_that_stops_is_gone_on_with(run, tmp_path):
   assert done.returncode == 75
   done, _ = run('out', BREAK='tune', WITH='0')  # as SIGTERM ends a training
   assert done.returncode == 130
-  assert done.stderr.startswith('four is not trained yet; the same line')
+  assert done.stderr.startswith('four is not trained yet; the same command')
   assert not (tmp_path / 'out' / 'weights' / 'four.safetensors').exists()
   done, calls = run('out')
   trained = [call for call in calls if 'cinejax.train' in call]

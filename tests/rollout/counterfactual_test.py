@@ -30,7 +30,7 @@ def _next_chunks(one, *pasts):
   ('overrides', 'remembers'),
   [
     ({'memory__policy': 'window'}, False),
-    ({'memory__policy': 'sink'}, False),
+    pytest.param({'memory__policy': 'sink'}, False, marks=pytest.mark.slow),
     ({'memory__policy': 'camr', 'memory__routed_frames': 17}, True),
   ],
   ids=['window', 'sink', 'camr'],

@@ -83,7 +83,7 @@ def _streamed(one, clean, noisy, t_BNF, text, shots):
   [
     ('routed', 'camr'),
     pytest.param('routed', 'shot_sink', marks=pytest.mark.slow),
-    ('routed', 'full'),
+    pytest.param('routed', 'full', marks=pytest.mark.slow),
     ('full', 'full'),
   ],
 )

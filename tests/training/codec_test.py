@@ -78,6 +78,7 @@ def test_encoder_and_decoder_were_trained_and_what_is_measured_was_not(
   )
 
 
+@pytest.mark.slow
 def test_a_new_decoder_keeps_the_latents(cfg, tmp_path):
   keeps = dataclasses.replace(cfg.codec, keep_latents=True)
   program = stages.find('codec').build(
