@@ -51,6 +51,7 @@ def test_values_stand_beside_the_same_velocity(cfg, arguments):
   )
 
 
+@pytest.mark.slow
 def test_a_gradient_reaches_the_layer_and_none_above(cfg, arguments):
   params = random_dit(cfg.dit)
   film_fn = make_frame_values_film_fn(cfg.dit, cfg.memory, (LAYER,))

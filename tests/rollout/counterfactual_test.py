@@ -29,7 +29,7 @@ def _next_chunks(one, *pasts):
 @pytest.mark.parametrize(
   ('overrides', 'remembers'),
   [
-    ({'memory__policy': 'window'}, False),
+    pytest.param({'memory__policy': 'window'}, False, marks=pytest.mark.slow),
     pytest.param({'memory__policy': 'sink'}, False, marks=pytest.mark.slow),
     ({'memory__policy': 'camr', 'memory__routed_frames': 17}, True),
   ],
