@@ -43,6 +43,7 @@ FILMS = [
 ]
 
 
+@pytest.mark.slow
 def test_film_numbers_that_share_their_low_bits_have_different_noise(director):
   numbers = [5, 5 + 2**40, 5 + 2**47]  # as those of real clips may be
   films = [dataclasses.replace(FILMS[-1], film=number) for number in numbers]

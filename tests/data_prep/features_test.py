@@ -83,6 +83,7 @@ def test_what_the_table_lacks_is_said(source):
     FeaturedFilms(source, 5)
 
 
+@pytest.mark.slow
 def test_pictures_are_the_last_of_each_latent():
   cfg = resolve(tiny.get_config())
   codec = make_codec(cfg.codec)

@@ -37,6 +37,7 @@ def test_fused_is_separate(studio, overrides):
   )
 
 
+@pytest.mark.slow
 def test_reuse_keeps_what_the_last_pass_left(studio):
   one = studio(
     rollout__commit='reuse', rollout__sampler='few_step', rollout__guidance=1.0

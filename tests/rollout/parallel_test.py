@@ -96,9 +96,8 @@ def test_streaming_is_parallel(studio, streamed, form, policy):
   np.testing.assert_allclose(streamed(policy), parallel, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-  'cfg_routing', ['conditional', pytest.param('own', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('cfg_routing', ['conditional', 'own'])
 def test_a_guided_teacher_is_a_guided_rollout(studio, cfg_routing):
   """The negative branch reads the same frames in both."""
   one = studio(memory__cfg_routing=cfg_routing, rollout__guidance=3.0)

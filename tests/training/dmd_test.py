@@ -90,7 +90,9 @@ def test_a_student_has_1_2_or_4_steps():
     distillation.DMD.describe(cfg, load_text(cfg.text))
 
 
-@pytest.mark.parametrize('name', ['dmd', 'tune'])
+@pytest.mark.parametrize(
+  'name', ['dmd', pytest.param('tune', marks=pytest.mark.slow)]
+)
 def test_every_network_has_a_gradient(setup, name):
   cfg, folder = setup
   built = stages.find(name).build(cfg, folder)

@@ -29,9 +29,8 @@ def _films(channels, count=8, chunks=3):
   ]
 
 
-@pytest.mark.parametrize(
-  'method', ['cd', pytest.param('ode', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['cd', 'ode'])
 def test_it_starts_from_the_base_and_resumes_bit_for_bit(
   method, tmp_path, monkeypatch
 ):
