@@ -7,18 +7,14 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'overrides',
   [
     {'memory__evict': 'oldest', 'rollout__guidance': 1.0},
-    *(
-      pytest.param(overrides, marks=pytest.mark.slow)
-      for overrides in (
-        {'memory__evict': 'redundant', 'memory__reroute': 'chunk'},
-        {'memory__evict': 'unused', 'memory__cfg_routing': 'own'},
-        {'memory__policy': 'random', 'rollout__sampler': 'few_step'},
-      )
-    ),
+    {'memory__evict': 'redundant', 'memory__reroute': 'chunk'},
+    {'memory__evict': 'unused', 'memory__cfg_routing': 'own'},
+    {'memory__policy': 'random', 'rollout__sampler': 'few_step'},
   ],
   ids=lambda overrides: '-'.join(str(v) for v in overrides.values()),
 )

@@ -81,7 +81,7 @@ def _streamed(one, clean, noisy, t_BNF, text, shots):
 @pytest.mark.parametrize(
   ('form', 'policy'),
   [
-    ('routed', 'camr'),
+    pytest.param('routed', 'camr', marks=pytest.mark.slow),
     pytest.param('routed', 'shot_sink', marks=pytest.mark.slow),
     pytest.param('routed', 'full', marks=pytest.mark.slow),
     ('full', 'full'),

@@ -130,7 +130,7 @@ def test_films_are_named_and_deleted_with_undo(studio, session, monkeypatch):
   for change in (studio.close, lambda one: studio.rename(one, 'x')):
     with pytest.raises(NotFoundError):
       change(session)
-  assert not studio.registry.deleted.delete_older(60.0)
+  assert not studio.registry.deleted.delete_older(3600.0)
   assert 'Twice' in studio.registry.deleted.delete_older(-1.0)
   with pytest.raises(NotFoundError):
     studio.undelete(session)
