@@ -19,8 +19,8 @@ With --live, lines of standard input are prompts (film/directions.py). At a
 terminal a prompt holds until the next one is typed; from a pipe each prompt
 lasts as many chunks as it says. The end of the input (Ctrl-D), Ctrl-C and
 SIGTERM end the film, and DIR/screenplay.json generates it again. Every chunk is
-recorded (live.py): with --resume as well, the film in DIR continues where it
-ended, even after kill -9.
+recorded (serving/live_roll.py): with --resume as well, the film in DIR
+continues where it ended, even after kill -9.
 
 In the report, `fps` is the rate of the film and `pixel_fps` the speed at which
 it was generated, with the codec and the MP4 but without compilation;
@@ -40,7 +40,7 @@ from collections.abc import Sequence
 import jax
 from absl import flags
 
-from cinejax import command, live
+from cinejax import command
 from cinejax.core.errors import UserError
 from cinejax.core.files import check_folder, write_json
 from cinejax.core.lock import lock_folder
@@ -54,6 +54,7 @@ from cinejax.evaluation import comparison
 from cinejax.evaluation.measurement import FilmMeasurement
 from cinejax.film import media, screenplay, sheet
 from cinejax.models import attention
+from cinejax.serving import live_roll
 
 _FILM, _SHEET = 'film.mp4', 'contact_sheet.png'
 _SHEET_ROWS = 120  # of a longer film, the first and last segments are shown
@@ -132,14 +133,14 @@ def main() -> None:
   locked = lock_folder(out, '--out') if args.live else None
   try:
     if args.live:
-      recorded = live.recorded_film(
+      recorded = live_roll.recorded_film(
         director, out, args.resume, args.seed, args.image
       )
       if recorded is not None:
         facts['opening'] = recorded.opening
         given_BFYXC = _given(director, recorded.opening, None)
       seed = seed_of(None) if recorded is None else recorded.seed
-      roll = live.LiveRoll(
+      roll = live_roll.LiveRoll(
         director, out, seed, recorded, given_BFYXC, facts['opening']
       )
       figures = direct_live(director, roll, out)
@@ -224,7 +225,7 @@ def direct(
 
 
 def direct_live(
-  director: Director, roll: live.LiveRoll, folder: pathlib.Path
+  director: Director, roll: live_roll.LiveRoll, folder: pathlib.Path
 ) -> dict[str, object]:
   """Like `direct`, by lines of standard input.
 

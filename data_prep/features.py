@@ -23,7 +23,7 @@ from rich.progress import Progress
 
 from cinejax import command
 from cinejax.core.errors import UserError
-from cinejax.data import features
+from cinejax.data import features, tables
 from cinejax.data.sources import LatentFilm, LatentFilms
 from cinejax.evaluation.metrics.features import Features, make_features
 from cinejax.interop.weights import load_codec
@@ -98,8 +98,8 @@ def compute(
   )
   files = (file for file in named if not file.exists())
   while group := list(itertools.islice(missing, _FILE)):
-    found = {film.film: encoder.of(pictures_fn(film)) for film in group}
-    features.write(next(files), found)
+    found = {str(film.film): encoder.of(pictures_fn(film)) for film in group}
+    tables.write(next(files), found)
     yield len(found)
 
 

@@ -20,7 +20,7 @@ from rich.progress import Progress
 
 from cinejax import command
 from cinejax.core.errors import UserError
-from cinejax.data import texts
+from cinejax.data import tables, texts
 from cinejax.data.sources import LatentFilms
 from cinejax.interop.texts import load_text
 from cinejax.models.text.select import Text
@@ -87,7 +87,7 @@ def encode(
   files = (file for file in named if not file.exists())
   for start in range(0, len(missing), _FILE):
     batch = missing[start : start + _FILE]
-    texts.write(next(files), {x: _tokens(text, x) for x in batch})
+    tables.write(next(files), {x: _tokens(text, x) for x in batch})
     yield len(batch)
 
 

@@ -32,6 +32,10 @@ TESTED_ELSEWHERE = {
     'data_prep/features_test.py',
     'reads what data_prep writes, which is read back there',
   ),
+  'data/tables.py': (
+    'data/texts_test.py',
+    'writes and reads the tables of captions, which are tested there',
+  ),
   'diffusion/config.py': ('config_test.py', _FIELDS),
   'directing/film_codec.py': (
     'directing/director_test.py',
@@ -46,7 +50,7 @@ TESTED_ELSEWHERE = {
     'configs_test.py directing/director_test.py',
     'is a base class of the director; every config is traced with it',
   ),
-  'directing/stdin.py': ('live_test.py', _COMMAND),
+  'directing/stdin.py': ('serving/live_roll_test.py', _COMMAND),
   'evaluation/config.py': ('config_test.py', _FIELDS),
   'evaluation/metrics/film.py': (
     'evaluate_test.py evaluation/metrics/story_film_test.py',

@@ -3,23 +3,19 @@
   FILMS/features/*.safetensors    number of a film -> float16 [N F, A]
 
 An image encoder computes them once (data_prep/features.py), one vector for the
-last picture of each latent frame. Files are written atomically and never
-changed, so that several writers can work at once and an interrupted one can
-continue.
+last picture of each latent frame.
 """
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import SupportsIndex
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path
+from cinejax.data import tables
 from cinejax.data.sources import FeaturedFilm, LatentFilms
 
 
@@ -34,9 +30,8 @@ class FeatureTable:
   def __init__(self, films: str | os.PathLike):
     """Opens the table of a data set; UserError if a file is broken."""
     self.path = folder(films)
-    self._file_of = {
-      int(number): file for file in _open(self.path) for number in file.keys()
-    }
+    files = tables.open_files(self.path, 'data_prep.features')
+    self._file_of = {int(number): file for number, file in files.items()}
 
   def __contains__(self, film: int) -> bool:
     return film in self._file_of
@@ -88,32 +83,3 @@ class FeaturedFilms:
 
   def __repr__(self) -> str:
     return f'FeaturedFilms({self._films!r})'
-
-
-def write(path: pathlib.Path, features: Mapping[int, np.ndarray]) -> None:
-  """Writes a file of the table.
-
-  Args:
-    path: the file to write.
-    features: number of a film -> float [N F, A].
-  """
-  stored = {
-    str(film): np.ascontiguousarray(x, np.float16)
-    for film, x in features.items()
-  }
-  with atomic_path(path) as partial:
-    save_file(stored, partial)
-
-
-def _open(path: pathlib.Path) -> list[safe_open]:
-  """The files of the table; UserError if one is broken."""
-  files = []
-  for file in sorted(path.glob('*.safetensors')):
-    try:
-      files.append(safe_open(file, 'np'))
-    except (SafetensorError, OSError) as error:
-      raise UserError(
-        f'{file} is not a whole safetensors file ({error}); delete it, and run '
-        'python -m data_prep.features again'
-      ) from error
-  return files

@@ -4,21 +4,17 @@
 
 A text encoder can be larger than the network that is trained, so it runs once
 beforehand (data_prep/texts.py). The table holds each prompt once, without
-padding, however many shots and films share it. Files are written atomically and
-never changed, so that several writers can work at once and an interrupted one
-can continue.
+padding, however many shots and films share it.
 """
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from cinejax.core.errors import UserError
-from cinejax.core.files import atomic_path
+from cinejax.data import tables
 
 
 class TextTable:
@@ -36,9 +32,7 @@ class TextTable:
       UserError: if a file of the table is broken.
     """
     self._path, self._shape = folder(films), (words, features)
-    self._file_of = {
-      prompt: file for file in _open(self._path) for prompt in file.keys()
-    }
+    self._file_of = tables.open_files(self._path, 'data_prep.texts')
 
   def __contains__(self, prompt: str) -> bool:
     return prompt in self._file_of
@@ -78,32 +72,3 @@ def folder(films: str | os.PathLike) -> pathlib.Path:
 def has_table(films: str | os.PathLike) -> bool:
   """Whether the captions of the data set `films` have been encoded."""
   return any(folder(films).glob('*.safetensors'))
-
-
-def write(path: pathlib.Path, text: Mapping[str, np.ndarray]) -> None:
-  """Writes a file of the table.
-
-  Args:
-    path: the file to write.
-    text: prompt -> float [w, D], without padding.
-  """
-  stored = {
-    prompt: np.ascontiguousarray(tokens_wD, np.float16)
-    for prompt, tokens_wD in text.items()
-  }
-  with atomic_path(path) as partial:
-    save_file(stored, partial)
-
-
-def _open(path: pathlib.Path) -> list[safe_open]:
-  """The files of the table; UserError if one is broken."""
-  files = []
-  for file in sorted(path.glob('*.safetensors')):
-    try:
-      files.append(safe_open(file, 'np'))
-    except (SafetensorError, OSError) as error:
-      raise UserError(
-        f'{file} is not a whole safetensors file ({error}); delete it, and run '
-        'python -m data_prep.texts again'
-      ) from error
-  return files

@@ -7,7 +7,7 @@ is complete: this takes long, and must not count as generation.
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -67,13 +67,3 @@ class FilmMeasurement(contextlib.AbstractContextManager):
         'segments': prompts.describe_segments(readings, rows),
       }
     return figures
-
-
-def measure(
-  frames: Iterable[np.ndarray], rows: Sequence[Row]
-) -> dict[str, object]:
-  """The figures of a film, from all its frames: uint8 RGB [Y, X, 3] each."""
-  with FilmMeasurement() as measurement:
-    for frame_YXC in frames:
-      measurement.add_frame(frame_YXC)
-    return measurement.figures(rows)

@@ -14,6 +14,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from cinejax.core.disk import disk_errors
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 
@@ -48,19 +49,15 @@ class JournalFile:
     """Appends records, of which all are on the disk when it returns.
 
     The first records are written together, all or none. Raises UserError if
-    the disk is full; the file is then as it was before.
+    the disk fails; the file is then as it was before.
     """
     lines = (json.dumps(one, ensure_ascii=False) for one in records)
     data = ''.join(f'{line}\n' for line in lines).encode()
-    try:
+    with disk_errors(self._path):
       if not self._length:
         self._create(data)
       else:
         self._write(data)
-    except OSError as error:
-      raise UserError(
-        f'{self._path} cannot be written: {error.strerror}; free some space'
-      ) from error
     self._length += len(data)
 
   def close(self) -> None:

@@ -56,8 +56,8 @@ class TokenGrid:
 
     Its tokens belong to frames at positions `frame` [..., M / P].
     """
-    cos, sin = rope.turns(frame, self.rows, self.columns, x.shape[-1])
-    return rope.turn(x, cos, sin)
+    cos, sin = rope.rotations(frame, self.rows, self.columns, x.shape[-1])
+    return rope.rotate(x, cos, sin)
 
 
 @dataclasses.dataclass(frozen=True)

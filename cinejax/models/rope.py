@@ -22,10 +22,13 @@ def _frequencies(features: int) -> np.ndarray:
   return (THETA**-exponent).astype(np.float32)
 
 
-def angles(
+def rotations(
   frame: jax.Array, rows: int, columns: int, features: int
-) -> jax.Array:
-  """The angles of all tokens of some frames.
+) -> tuple[jax.Array, jax.Array]:
+  """Cosine and sine of the angles of all tokens of some frames.
+
+  They are computed for each axis, before tokens combine the axes: M + rows +
+  columns rows of a table instead of M P.
 
   Args:
     frame: positions in time [..., M].
@@ -34,30 +37,14 @@ def angles(
     features: K, of a head.
 
   Returns:
-    float32 [..., M P, K / 2] with P = rows * columns.
-  """
-  return _spread(_along_axes(frame, rows, columns, features))
-
-
-def turns(
-  frame: jax.Array, rows: int, columns: int, features: int
-) -> tuple[jax.Array, jax.Array]:
-  """Cosine and sine of `angles`, which takes the same arguments.
-
-  They are computed for each axis, before tokens combine the axes: M + rows +
-  columns rows of a table instead of M P.
+    Two float32 arrays [..., M P, K / 2] with P = rows * columns.
   """
   axes = _along_axes(frame, rows, columns, features)
   return tuple(_spread(map(fn, axes)) for fn in (jnp.cos, jnp.sin))
 
 
-def rotate(x: jax.Array, angle: jax.Array) -> jax.Array:
-  """Rotates x [..., M, H, K] by `angle` [..., M, K / 2], in x's type."""
-  return turn(x, jnp.cos(angle), jnp.sin(angle))
-
-
-def turn(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-  """`rotate` by an angle whose cosine and sine [..., M, K / 2] are given."""
+def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+  """Rotates x [..., M, H, K] by angles of `rotations`, in x's type."""
   cos, sin = cos[..., None, :], sin[..., None, :]
   pair = x.astype(jnp.float32).reshape(*x.shape[:-1], -1, 2)
   even, odd = pair[..., 0], pair[..., 1]

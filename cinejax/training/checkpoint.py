@@ -116,6 +116,8 @@ class Checkpoints:
           error = raised
         if not _on_any_host(error is not None):
           return state
+        if isinstance(error, (MemoryError, jax.errors.JaxRuntimeError)):
+          raise error  # of the device: the checkpoint may be whole
         if self._is_of_another_model(step, abstract):
           raise UserError(
             f'the checkpoint {self._folder / str(step)} does not fit this '

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.data import texts
+from cinejax.data import tables, texts
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def table(tmp_path):
   for prompt, tokens in (('a', 1), ('b', 3)):
     rows_wD = np.full((tokens, 2), tokens, np.float32)
     file = texts.folder(tmp_path) / f'{prompt}.safetensors'
-    texts.write(file, {prompt: rows_wD})
+    tables.write(file, {prompt: rows_wD})
   return tmp_path
 
 

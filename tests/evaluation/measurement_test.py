@@ -1,10 +1,17 @@
 import json
 
-from cinejax.evaluation.measurement import measure
+from cinejax.evaluation.measurement import FilmMeasurement
 from cinejax.evaluation.metrics import prompts as prompts_lib
 from cinejax.film import sheet
 from cinejax.film.timeline import Timeline
 from cinejax.story import casting, render
+
+
+def measure(video_TYXC, rows):
+  with FilmMeasurement() as measurement:
+    for frame_YXC in video_TYXC:
+      measurement.add_frame(frame_YXC)
+    return measurement.figures(rows)
 
 
 def test_a_rendered_film_measures_as_right():

@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
   _write(path, RECORDS[:2])
   file = JournalFile(path, path.stat().st_size)
   for _ in full_disks(monkeypatch):
-    with pytest.raises(UserError, match='cannot be written: No space left'):
+    with pytest.raises(UserError, match='cannot be written: the disk is full'):
       file.append(RECORDS[2:])
     assert journal_file.read(path).records == RECORDS[:2]
   file.append(RECORDS[2:])

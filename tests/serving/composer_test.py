@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
@@ -80,18 +79,6 @@ CHUNK = {
 }
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope='module')
-def browser():
-  api = pytest.importorskip('playwright.sync_api')
-  chromium = shutil.which('chromium') or shutil.which('google-chrome')
-  if chromium is None:
-    pytest.skip('no Chromium here: apt install chromium')
-  with api.sync_playwright() as playwright:
-    yield playwright.chromium.launch(
-      executable_path=chromium, args=['--no-sandbox']
-    )
 
 
 class Server:

@@ -1,7 +1,8 @@
-"""A tiny director, compiled once for all tests of serving."""
+"""A tiny director, compiled once for all tests of serving, and a browser."""
 
 import dataclasses
 import functools
+import shutil
 
 import pytest
 
@@ -96,3 +97,16 @@ def session(studio):
   yield name
   if name in studio.registry.sessions:
     studio.close(name)
+
+
+@pytest.fixture(scope='module')
+def browser():
+  """Chromium, without a window."""
+  api = pytest.importorskip('playwright.sync_api')
+  chromium = shutil.which('chromium') or shutil.which('google-chrome')
+  if chromium is None:
+    pytest.skip('no Chromium here: apt install chromium')
+  with api.sync_playwright() as playwright:
+    yield playwright.chromium.launch(
+      executable_path=chromium, args=['--no-sandbox']
+    )

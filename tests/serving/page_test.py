@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 import time
@@ -36,18 +35,6 @@ def url(tmp_path_factory):
   yield line.split()[-1]
   running.terminate()
   assert running.wait(10) == 0
-
-
-@pytest.fixture(scope='module')
-def browser():
-  api = pytest.importorskip('playwright.sync_api')
-  chromium = shutil.which('chromium') or shutil.which('google-chrome')
-  if chromium is None:
-    pytest.skip('no Chromium here: apt install chromium')
-  with api.sync_playwright() as playwright:
-    yield playwright.chromium.launch(
-      executable_path=chromium, args=['--no-sandbox']
-    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
-from cinejax.data import texts
+from cinejax.data import tables, texts
 from cinejax.models.text.hashed import HashedText
 from cinejax.training.films import captions
 from configs import tiny
@@ -25,13 +25,13 @@ def test_stored_captions_need_no_encoder(cfg, tmp_path):
   with pytest.raises(UserError, match=r'config\.text\.folder is empty'):
     captions(cfg)
   tokens = np.ones((2, cfg.text.features))
-  texts.write(texts.folder(tmp_path) / 'a.safetensors', {'ada': tokens})
+  tables.write(texts.folder(tmp_path) / 'a.safetensors', {'ada': tokens})
   out = captions(cfg).encode(['ada'])
   assert out.shape == (1, cfg.text.words, cfg.text.features)
   assert out.sum() == tokens.sum()
 
 
 def test_hashed_captions_are_not_read_from_files(cfg, tmp_path):
-  texts.write(texts.folder(tmp_path) / 'a.safetensors', {})
+  tables.write(texts.folder(tmp_path) / 'a.safetensors', {})
   text = dataclasses.replace(cfg.text, name='hashed')
   assert isinstance(captions(dataclasses.replace(cfg, text=text)), HashedText)

@@ -191,3 +191,23 @@ def test_a_folder_that_vanishes(tmp_path):
       shutil.rmtree(folder.parent)
       folder.parent.touch()
       checkpoints.save(2, {'x': jax.numpy.zeros(9)})
+
+
+@pytest.mark.parametrize(
+  'error', [MemoryError, jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED')]
+)
+def test_a_device_without_memory_damages_nothing(
+  make_toy, tmp_path, monkeypatch, error
+):
+  toy = make_toy()
+  with Checkpoints(tmp_path, 2, {}) as checkpoints:
+    checkpoints.save(1, toy.fresh())
+    checkpoints.wait()
+
+    def fail(*_, **__):
+      raise error
+
+    monkeypatch.setattr(checkpoints._manager, 'restore', fail)
+    with pytest.raises((MemoryError, jax.errors.JaxRuntimeError)):
+      checkpoints.restore(toy.abstract)
+    assert [path.name for path in tmp_path.iterdir()] == ['1']

@@ -6,7 +6,7 @@
   ID.json          the screenplay when the film was saved; `direct` reads it
   open.json        the films that are live
 
-Names of films are made by session.py or read from the folder, and never taken
+Names of films are made by `new_name` or read from the folder, and never taken
 from a client. Other files in the folder, such as screenplays, are neither
 listed nor deleted.
 
@@ -39,7 +39,7 @@ from cinejax.interop.tensors import load_tree, save_tree
 from cinejax.serving.film.host_state import Snapshot
 from cinejax.serving.film.live_film import LiveFilm
 
-_NAME = re.compile('[0-9a-f]{16}')  # as session.py makes them
+_NAME = re.compile('[0-9a-f]{16}')  # as new_name makes them
 _SUFFIXES = ('json', 'journal', 'chunks', 'safetensors', 'plan')
 
 
@@ -127,41 +127,49 @@ class SessionArchive:
 
   def state(self, name: str, film: Film) -> tuple[int, Snapshot] | None:
     """A saved state with which `film` begins, and the chunks before it."""
-    try:
-      tree, metadata = load_tree(self.path(name, 'safetensors'))
-      finished = screenplay.parse(json.loads(metadata['film']), 'saved film')
-    except (UserError, KeyError, ValueError):
+    saved = self._saved(name, film)
+    if saved is None:
       return None
-    if metadata.get('model') != self.model or not _begins_with(film, finished):
-      return None
-    states = (tree_lib.paths(tree.get(k, {})) for k in ('state', 'decoder'))
-    chunks = sum(segment.chunks for segment in finished.segments)
-    return chunks, Snapshot(*states)
+    finished, snapshot, _ = saved
+    return sum(segment.chunks for segment in finished.segments), snapshot
 
   def load(self, name: str) -> SavedSession:
     """Loads a film of an earlier version; UserError if there is none."""
     self.check(name)
     (film,) = screenplay.load(self.path(name, 'json'))
-    journal = SavedSession(film, None, None, [], [], self._load_plan(name))
-    try:
-      tree, metadata = load_tree(self.path(name, 'safetensors'))
-      finished = screenplay.parse(json.loads(metadata['film']), 'saved film')
-    except (UserError, KeyError, ValueError):
-      return journal
-    if metadata.get('model') != self.model or not _begins_with(film, finished):
-      return journal
+    session = SavedSession(film, None, None, [], [], self._load_plan(name))
+    saved = self._saved(name, film)
+    if saved is None:
+      return session
+    finished, snapshot, tree = saved
     ends = np.cumsum(tree['thumb_bytes'])
     data = tree['thumbs'].tobytes()
-    states = (tree_lib.paths(tree.get(k, {})) for k in ('state', 'decoder'))
-    return journal._replace(
+    return session._replace(
       finished=finished,
-      snapshot=Snapshot(*states),
+      snapshot=snapshot,
       latents=tree['latents'],
       thumbnails=[
         data[end - size : end]
         for size, end in zip(tree['thumb_bytes'], ends, strict=True)
       ],
     )
+
+  def _saved(
+    self, name: str, film: Film
+  ) -> tuple[Film, Snapshot, dict[str, Any]] | None:
+    """The screenplay with which `film` begins, its state, and what is beside.
+
+    None if there is no such state, or if it is of another film or model.
+    """
+    try:
+      tree, metadata = load_tree(self.path(name, 'safetensors'))
+      finished = screenplay.parse(json.loads(metadata['film']), 'saved film')
+    except (UserError, KeyError, ValueError):
+      return None
+    if metadata.get('model') != self.model or not _begins_with(film, finished):
+      return None
+    states = (tree_lib.paths(tree.get(k, {})) for k in ('state', 'decoder'))
+    return finished, Snapshot(*states), tree
 
   def check(self, name: str) -> None:
     """Raises UserError if there is no film of this name."""

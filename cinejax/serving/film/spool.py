@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cinejax.core.errors import UserError
+from cinejax.core.disk import disk_errors
 
 # Latents float32 [F, Y, X, C], and a thumbnail of each of the F frames.
 SpooledChunk = tuple[np.ndarray, list[bytes]]
@@ -70,18 +70,14 @@ class FrameSpool:
   def append(
     self, latents_FYXC: np.ndarray, thumbnails: Sequence[bytes]
   ) -> Extent:
-    """Appends a chunk, or nothing and raises UserError if the disk is full."""
+    """Appends a chunk, or nothing and raises UserError if the disk fails."""
     items = [latents_FYXC.astype(np.float32, copy=False).tobytes(), *thumbnails]
     data = b''.join(items)
     file = self._file  # sets the end
-    try:
+    with disk_errors(self._path or 'the temporary file of a film'):
       written = os.pwrite(file, data, self._end)
       if written < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as error:
-      raise UserError(
-        f'the film cannot be kept: {error.strerror}; free some space'
-      ) from error
     sizes = [len(item) for item in items]
     extent = Extent(self._end, sizes, zlib.crc32(data))
     self._add(extent)

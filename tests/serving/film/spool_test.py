@@ -49,7 +49,7 @@ def test_a_full_disk_keeps_what_was_there(monkeypatch):
   chunks = [_chunk(rng), _chunk(rng)]
   spool.append(*chunks[0])
   for _ in full_disks(monkeypatch):
-    with pytest.raises(UserError, match='cannot be kept: No space left'):
+    with pytest.raises(UserError, match='cannot be written: the disk is full'):
       spool.append(*chunks[1])
     _is(spool, chunks[:1])
   spool.append(*chunks[1])

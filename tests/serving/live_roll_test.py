@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from cinejax import direct, live
+from cinejax import direct
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.core.lock import lock_folder
 from cinejax.directing.loading import load_director
 from cinejax.film import media, screenplay
+from cinejax.serving import live_roll
 from configs import tiny
 from tests.networks import save_networks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LINES = b'Ada runs\ncut: a dog * 3\nAda stands\n'
 
 
@@ -144,7 +145,7 @@ def whole(live_command, pipe):
 def test_a_live_film_continues_after_it_was_ended(
   live_command, whole, pipe, monkeypatch, capsys, end
 ):
-  generate, calls = live.LiveRoll._generate, itertools.count()
+  generate, calls = live_roll.LiveRoll._generate, itertools.count()
 
   def ended(roll):
     if next(calls) == 2:
@@ -155,7 +156,7 @@ def test_a_live_film_continues_after_it_was_ended(
 
   pipe(LINES)
   with monkeypatch.context() as patch:
-    patch.setattr(live.LiveRoll, '_generate', ended)
+    patch.setattr(live_roll.LiveRoll, '_generate', ended)
     if end == 'kill':
       with pytest.raises(RuntimeError):
         live_command('ended')
