@@ -26,6 +26,18 @@ def pytest_addoption(parser):
   parser.addoption('--all', action='store_true', help='run slow tests too')
 
 
+def pytest_configure(config):
+  # Most tests compile small programs and run each once. Without XLA's expensive
+  # optimizations they take half as long. Slow tests run longer, so --all keeps
+  # the optimizations, and with them all tests pass in both ways.
+  if not config.getoption('--all'):
+    given = os.environ.get('XLA_FLAGS', '')
+    os.environ['XLA_FLAGS'] = (
+      '--xla_backend_optimization_level=0 '
+      f'--xla_llvm_disable_expensive_passes=true {given}'
+    )
+
+
 def pytest_collection_modifyitems(config, items):
   if config.getoption('--all'):
     return
