@@ -2,6 +2,7 @@
 
   python -m cinejax.evaluate --config=configs/story.py \\
     --weights=weights/story --out=DIR [--films=N] [--seeds=K] \\
+    [--lora=FILE:0.8] \\
     [--policies=camr,window,…] [--metrics=given,swap,generated,codec] \\
     [--config.eval.kind=eval|long|strict|minutes] [--config.eval.seed=…]
 
@@ -68,6 +69,9 @@ from cinejax.story import world
 def define_flags() -> None:
   """Defines flags; not at import, so that commands can import each other."""
   flags.DEFINE_string('weights', None, 'A file or a folder.', required=True)
+  flags.DEFINE_multi_string(
+    'lora', [], 'Adapter to merge, FILE or FILE:STRENGTH; may be repeated.'
+  )
   flags.DEFINE_string('out', None, 'Folder to write to.', required=True)
   flags.DEFINE_integer(
     'films', None, 'Default: config.eval.films.', lower_bound=1
@@ -95,7 +99,7 @@ def main() -> None:
     world.check_size(cfg.film, 'give others by --screenplay')
   out = check_folder(args.out)
   instruments = make_instruments(cfg.eval)
-  director = _load(cfg, args.weights, parts)
+  director = _load(cfg, args.weights, parts, args.lora)
   films = own[: args.films] or suite.cast_films(
     director, args.films or cfg.eval.films
   )
@@ -136,10 +140,12 @@ def _some_of(flag: str, given: Sequence[str], known: Sequence[str]) -> list:
 
 
 def _load(
-  cfg: Config, weights: str, parts: Sequence[str]
+  cfg: Config, weights: str, parts: Sequence[str], adapters: Sequence[str]
 ) -> Director | FilmCodec:
   if list(parts) != ['codec']:
-    return load_director(cfg, weights)
+    return load_director(cfg, weights, adapters)
+  if adapters:
+    raise UserError('--metrics=codec reads no network; leave out --lora')
   return FilmCodec(cfg, *codec_on_devices(cfg, weights))
 
 
@@ -181,6 +187,7 @@ def _header(cfg: Config, args: Any, count: int) -> dict[str, Any]:
     'command': command.line(),
     'name': cfg.name,
     'weights': args.weights,
+    'lora': args.lora,
     'kind': args.screenplay or cfg.eval.kind,
     'films': count,
     'seed': cfg.eval.seed,

@@ -1,7 +1,8 @@
 """Directs films live: a page for browsers, REST and WebSockets for programs.
 
   python -m cinejax.serve --config=configs/story.py [--weights=weights/story] \\
-    [--host=127.0.0.1] [--port=8000] [--token=…] [--workdir=runs/serve]
+    [--lora=FILE:0.8] [--host=127.0.0.1] [--port=8000] [--token=…] \\
+    [--workdir=runs/serve]
 
 Only this machine can reach the server, unless --host is another address. Then a
 token is required: the page is opened as http://…/?token=…, and programs send
@@ -42,6 +43,9 @@ def define_flags() -> None:
   flags.DEFINE_string(
     'weights', None, 'File or folder of the weights; default: weights/NAME.'
   )
+  flags.DEFINE_multi_string(
+    'lora', [], 'Adapter to merge, FILE or FILE:STRENGTH; may be repeated.'
+  )
   flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
   flags.DEFINE_integer(
     'port', 8000, 'Port to listen on; 0: any free one.', 0, 65535
@@ -55,6 +59,7 @@ def main() -> None:
   try:
     import uvicorn
 
+    from cinejax.serving.http import connections
     from cinejax.serving.http.app import make_app
     from cinejax.serving.http.guard import LOOPBACK
     from cinejax.serving.http.socket import MESSAGE_BYTES
@@ -71,7 +76,8 @@ def main() -> None:
   lock_folder(folder, '--workdir')
   budget.limit_heap_arenas()
   listening = _listen(args.host, args.port)
-  director = load_director(cfg, args.weights or f'weights/{cfg.name}')
+  weights = args.weights or f'weights/{cfg.name}'
+  director = load_director(cfg, weights, adapters=args.lora)
   # The encoder is on one device, because other threads than the worker use it
   # to check prompts.
   text = load_text(director.cfg.text)
@@ -82,12 +88,14 @@ def main() -> None:
   studio = Studio(director, folder)
   demo = DemoMaker(studio)
   app = make_app(studio, LOOPBACK if alone else (), args.token)
+  limits = cfg.serving
+  connections.raise_file_limit(limits.connections)
   server = uvicorn.Server(
     uvicorn.Config(
       app,
       log_level='warning',
       ws_max_size=4 * MESSAGE_BYTES,
-      limit_concurrency=256,
+      http=connections.limited(limits.connections, limits.request_secs),
       timeout_graceful_shutdown=1,
       server_header=False,
     )

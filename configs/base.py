@@ -259,6 +259,17 @@ def get_config() -> ConfigDict:
   serving.prompt_chars = 5000
   # messages from one client; ten times as many in a burst
   serving.messages_per_sec = 20.0
+  # compiled programs that stay, one for each combination of policy, steps,
+  # guidance and routed frames; then the one unused longest is dropped
+  serving.programs = 12
+  # sets of weights beside the first that stay on the devices: of students with
+  # other steps, and of other LoRA strengths
+  serving.weight_sets = 3
+  # open connections; when there are more, the one idle longest is closed
+  serving.connections = 512
+  # how long a connection may take to send a request, or to take an answer
+  serving.request_secs = 20.0
+  serving.exports = 8  # finished downloads that stay on disk, the newest
   return config
 
 

@@ -25,6 +25,14 @@ _REPORT = 'is tested by the files that a report consists of'
 
 # modules: (tests, reason)
 TESTED_ELSEWHERE = {
+  'serving/film/reads.py': ('serving/http/app_test.py', _SERVER),
+  'serving/http/comparison_routes.py': ('serving/http/app_test.py', _SERVER),
+  'serving/http/endpoint.py': ('serving/http/app_test.py', _SERVER),
+  'serving/http/export_routes.py': ('serving/http/app_test.py', _SERVER),
+  'client.py': (
+    'serving/http/connections_test.py',
+    'needs a server on a port, which runs there',
+  ),
   'core/config.py': ('config_test.py', _FIELDS),
   'core/errors.py': ('command_test.py', 'is one class, which commands print'),
   'data/config.py': ('config_test.py', _FIELDS),

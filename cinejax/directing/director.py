@@ -4,9 +4,11 @@
 of a film: a film in progress is a RolloutState that the caller holds.
 """
 
+import collections
 import dataclasses
 import functools
 import itertools
+import pathlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from cinejax.config import Config, check
 from cinejax.core.errors import UserError
 from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.rollout_programs import RolloutPrograms
+from cinejax.directing.weight_sets import WeightSets
 from cinejax.film.journal import ChunkPrompt, Film, Settings
 from cinejax.film.screenplay import segment_chunks
 from cinejax.rollout.state import ChunkInput, ChunkOutput, RolloutState
@@ -29,19 +32,81 @@ class Director(RolloutPrograms, FilmCodec):
   """Directs films with the networks that it is given."""
 
   params: Any  # of the DiT
+  # Weights that a film can change to; None: there are no others.
+  weight_sets: WeightSets | None = dataclasses.field(default=None, kw_only=True)
 
   def variant(self, settings: Settings) -> 'Director':
     """The director that follows what a film sets from some chunk on.
 
     A film in progress can go from one variant to another, because their
-    states are alike. Raises UserError if this model cannot do it.
+    states are alike. The config.serving.programs variants that were used last
+    stay, and config.serving.weight_sets sets of weights with them. Raises
+    UserError if this model cannot do it.
     """
     if settings == Settings():
       return self
-    if settings not in self._variants:
-      cfg = apply_settings(self.cfg, settings)
-      self._variants[settings] = dataclasses.replace(self, cfg=cfg)
-    return self._variants[settings]
+    found = self._variants.get(settings)
+    if found is None:
+      self.check_settings(settings)
+      found = self._make_variant(settings)
+    # Other threads may have dropped it.
+    self._variants[settings] = found
+    self._variants.move_to_end(settings)
+    self._forget_oldest()
+    return found
+
+  def has_variant(self, settings: Settings) -> bool:
+    """Whether `variant` has what it returns already."""
+    return settings == Settings() or settings in self._variants
+
+  def weights_key(self, settings: Settings) -> tuple[int | None, float]:
+    """Identifies the weights with which a film of `settings` is made."""
+    sets = self.weight_sets or _NO_OTHERS
+    return sets.key(settings.steps, settings.lora_strength)
+
+  @property
+  def functions(self) -> dict[str, Any]:
+    """The functions of this config, which take any parameters."""
+    names = ['step', 'live_step' if self.is_live else 'scan_fn']
+    return {name: getattr(self, name) for name in names}
+
+  def _make_variant(self, settings: Settings) -> 'Director':
+    cfg = apply_settings(self.cfg, settings)
+    params = self._params(settings)
+    if settings.lora_strength is not None:  # it compiles nothing
+      same = self.variant(settings._replace(lora_strength=None))
+      variant = dataclasses.replace(same, params=params)
+      variant.__dict__.update(same.functions)
+      return variant
+    if cfg == self.cfg and params is self.params:
+      return self
+    return dataclasses.replace(self, cfg=cfg, params=params)
+
+  def _params(self, settings: Settings) -> Any:
+    """The weights for `settings`, those of another variant if they agree."""
+    wanted = self.weights_key(settings)
+    if wanted == self.weights_key(Settings()):
+      return self.params
+    for other, variant in tuple(self._variants.items()):
+      if self.weights_key(other) == wanted:
+        return variant.params
+    sets = self.weight_sets or _NO_OTHERS
+    return sets.load(settings.steps, settings.lora_strength)
+
+  def _forget_oldest(self) -> None:
+    """Drops variants until as many stay as config.serving allows."""
+    limits, variants = self.cfg.serving, self._variants
+    for settings, variant in tuple(variants.items())[:-1]:
+      sets = {id(one.params) for one in tuple(variants.values())}
+      sets.discard(id(self.params))
+      is_surplus = len(sets) > limits.weight_sets and id(variant.params) in sets
+      if len(variants) > limits.programs or is_surplus:
+        variants.pop(settings, None)
+
+  def check_settings(self, settings: Settings) -> None:
+    """Raises UserError if this model cannot follow `settings`."""
+    apply_settings(self.cfg, settings)
+    (self.weight_sets or _NO_OTHERS).check(settings.lora_strength)
 
   def check(self, film: Film) -> None:
     """Checks that this model can direct `film`.
@@ -58,7 +123,7 @@ class Director(RolloutPrograms, FilmCodec):
         raise UserError(f'{film.location(index)}: {error}') from error
       for name, value in segment.settings.given().items():
         try:
-          apply_settings(self.cfg, Settings(**{name: value}))
+          self.check_settings(Settings(**{name: value}))
         except UserError as error:
           raise UserError(f'{film.location(index)}.{name}: {error}') from error
 
@@ -68,8 +133,8 @@ class Director(RolloutPrograms, FilmCodec):
       self.text.encode([prompt])
 
   @functools.cached_property
-  def _variants(self) -> dict[Settings, 'Director']:
-    return {}
+  def _variants(self) -> collections.OrderedDict[Settings, 'Director']:
+    return collections.OrderedDict()  # the one used last is the last
 
   def stream(
     self, state: RolloutState, chunks: Iterable[ChunkInput]
@@ -128,8 +193,10 @@ class Director(RolloutPrograms, FilmCodec):
       state = self.begin(seeds)
       if given_BFYXC is not None:
         state = yield from self._open(state, prompts, given_BFYXC, observe)
-      for settings, group in itertools.groupby(prompts, _settings):
-        chunks = map(self.chunk_input, group)
+      for settings, group in _runs(prompts):
+        first = next(group)
+        state = self.reseeded(state, first)
+        chunks = map(self.chunk_input, itertools.chain([first], group))
         director = self.variant(settings)
         state = yield from director.latents(state, chunks, observe)
 
@@ -146,6 +213,7 @@ class Director(RolloutPrograms, FilmCodec):
     frames = self.cfg.film.frames_per_chunk
     if given_BFYXC.shape[1] < frames:
       first = next(prompts)
+      state = self.reseeded(state, first)
       chunk = self.chunk_input(first).replace(image_BYXC=given_BFYXC[:, 0])
       director = self.variant(_settings(first))
       return (yield from director.latents(state, [chunk], observe))
@@ -155,6 +223,26 @@ class Director(RolloutPrograms, FilmCodec):
       chunk = self.chunk_input(batch)
       state = self.commit_fn(self.params, state, chunk, z_BFYXC)
     return state
+
+
+_NO_OTHERS = WeightSets(lambda file, adapters: None, pathlib.Path(), {}, ())
+
+
+def _runs(
+  prompts: Iterator[Sequence[ChunkPrompt]],
+) -> Iterator[tuple[Settings, Iterator[Sequence[ChunkPrompt]]]]:
+  """Prompts of B films in runs of equal settings and noise."""
+  seeds = itertools.count(1)
+  run = 0
+
+  def key(batch: Sequence[ChunkPrompt]) -> tuple[Settings, int]:
+    nonlocal run
+    if any(prompt.seed is not None for prompt in batch):
+      run = next(seeds)
+    return _settings(batch), run
+
+  for (settings, _), group in itertools.groupby(prompts, key):
+    yield settings, group
 
 
 def _settings(prompts: Sequence[ChunkPrompt]) -> Settings:
@@ -169,6 +257,8 @@ def apply_settings(cfg: Config, settings: Settings) -> Config:
     memory = dataclasses.replace(memory, policy=settings.policy)
   if settings.steps is not None:
     rollout = dataclasses.replace(rollout, steps=settings.steps)
+  if settings.routed_frames is not None:
+    memory = dataclasses.replace(memory, routed_frames=settings.routed_frames)
   if settings.guidance is not None:
     if rollout.guidance == 1:
       raise UserError(

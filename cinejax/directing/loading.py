@@ -15,6 +15,7 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import param_shardings, with_shardings
 from cinejax.directing import provenance
 from cinejax.directing.director import Director
+from cinejax.directing.weight_sets import WeightSets, find_students
 from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
@@ -67,8 +68,13 @@ def load_director(
   if not cfg.text.folder and cfg.text.name != 'hashed':  # hashed has no files
     text = dataclasses.replace(cfg.text, folder=str(folder))
     cfg = dataclasses.replace(cfg, text=text)
-  params = separated(cfg.dit, load_params(file, like, adapters))
-  return Director(cfg, *codec, params)
+
+  def load(file: pathlib.Path, adapters: Sequence[str]) -> Any:
+    return separated(cfg.dit, load_params(file, like, adapters))
+
+  students = find_students(cfg, file) if path.is_dir() else {}
+  sets = WeightSets(load, file, students, tuple(adapters))
+  return Director(cfg, *codec, load(file, adapters), weight_sets=sets)
 
 
 def codec_on_devices(

@@ -85,6 +85,18 @@ class RolloutPrograms:
     key_B = jnp.stack([key_from_seed(seed) for seed in seeds])
     return self.place(first_state(self.cfg, key_B))
 
+  def reseeded(
+    self, state: RolloutState, prompts: Sequence[ChunkPrompt]
+  ) -> RolloutState:
+    """The state of B films, with other noise where a prompt gives a seed."""
+    if all(prompt.seed is None for prompt in prompts):
+      return state
+    keys = [
+      state.key_B[n] if prompt.seed is None else key_from_seed(prompt.seed)
+      for n, prompt in enumerate(prompts)
+    ]
+    return self.place(state.replace(key_B=jnp.stack(keys)))
+
   def place(self, state: RolloutState) -> RolloutState:
     """The state on the devices of `mesh`."""
     if self.mesh is None:

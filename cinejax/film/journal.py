@@ -21,6 +21,8 @@ class Settings(NamedTuple):
   policy: str = ''  # of the memory
   steps: int | None = None  # denoising steps of a chunk
   guidance: float | None = None
+  routed_frames: int | None = None  # past frames that the memory routes
+  lora_strength: float | None = None  # times the strengths of --lora
 
   def given(self) -> dict[str, str | int | float]:
     """The values that are not empty, by name."""
@@ -45,9 +47,12 @@ class Segment:
   cut: bool = True  # starts a new shot
   global_prompt: str = ''  # '' = none
   blend_chunks: int = 0  # n of eq. (1); a cut does not blend
-  policy: str = ''  # for this and the next two, see Settings
+  policy: str = ''  # for this and the next four, see Settings
   steps: int | None = None
   guidance: float | None = None
+  routed_frames: int | None = None
+  lora_strength: float | None = None
+  seed: int | None = None  # of the noise from here on; None: it goes on
 
   def __post_init__(self):
     if (self.chunks is None) == (self.secs is None):
@@ -60,7 +65,13 @@ class Segment:
 
   @property
   def settings(self) -> Settings:
-    return Settings(self.policy, self.steps, self.guidance)
+    return Settings(
+      self.policy,
+      self.steps,
+      self.guidance,
+      self.routed_frames,
+      self.lora_strength,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +101,7 @@ class ChunkPrompt(NamedTuple):
   share: float = 1.0  # s of eq. (1)
   previous_prompt: str = ''  # of eq. (1), if s < 1
   settings: Settings = Settings()
+  seed: int | None = None  # of the noise from this chunk on; None: as before
 
 
 class Journal:
@@ -144,6 +156,7 @@ class Journal:
       share,
       previous,
       self._settings,
+      last.seed if number == 0 else None,
     )
 
   def prompts(self) -> tuple[ChunkPrompt, ...]:

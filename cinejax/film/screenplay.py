@@ -14,7 +14,10 @@ The format is a JSON object, or a `.jsonl` file with one such object a line:
       "blend_chunks": 2,       optional, chunks over which the old text fades
       "policy": "window",      optional, from here on: the memory policy,
       "steps": 8,              the denoising steps of a chunk,
-      "guidance": 2.0}         the guidance
+      "guidance": 2.0,         the guidance,
+      "routed_frames": 3,      how many past frames the memory routes,
+      "lora_strength": 0.5,    the factor on the strengths of --lora,
+      "seed": 7}               and the seed of the noise
    ]}
 
 The first segment opens shot 0, whatever its `cut` is. `load` also reads the
@@ -178,6 +181,9 @@ def _segment(entry: Any, global_prompt: str, location: str) -> Segment:
     'policy': str,
     'steps': int,
     'guidance': (int, float),
+    'routed_frames': int,
+    'lora_strength': (int, float),
+    'seed': int,
   }
   check_object(entry, fields, location)
   if not entry.get('prompt', '').strip():
@@ -190,6 +196,13 @@ def _segment(entry: Any, global_prompt: str, location: str) -> Segment:
         f'{location}.{name} is {reprlib.repr(entry[name])}; it must be > 0 and '
         f'at most {MAX_CHUNKS}'
       )
+  for name in ('routed_frames', 'lora_strength'):
+    if not 0 <= entry.get(name, 0) <= MAX_CHUNKS:
+      raise UserError(
+        f'{location}.{name} is {reprlib.repr(entry[name])}; it must be 0 to '
+        f'{MAX_CHUNKS}'
+      )
+  check_seed(entry.get('seed'), location)
   return Segment(**{'global_prompt': global_prompt, **entry})
 
 

@@ -20,3 +20,8 @@ class ServingConfig:
   viewers: int = positive()
   prompt_chars: int = positive()
   messages_per_sec: float = positive()
+  programs: int = positive()
+  weight_sets: int = positive()
+  connections: int = positive()
+  request_secs: float = positive()
+  exports: int = positive()

@@ -5,10 +5,13 @@
     "chunks": 3                        for at least 3 chunks; or "… * 3"
     "blend_chunks": 3                  fading from the previous prompt
     "at_secs": 12.5 | "at_chunk": 8    at a later time
-    "policy", "steps", "guidance"      see "set"
+    "seed": 7                          with other noise from there on
+    "policy", "steps", …               see "set"
 {"do": "cut"}                          a new shot, with the same prompt
 {"do": "set", "policy": "window",      the memory policy, denoising steps and
-    "steps": 8, "guidance": 2.0}       guidance, from the next chunk on
+    "steps": 8, "guidance": 2.0,       guidance, how many past frames the
+    "routed_frames": 3,                memory routes, and the factor on the
+    "lora_strength": 0.5}              strengths of --lora, from the next chunk
 {"do": "hold"}                         forget the planned directions
 {"do": "pause"}  {"do": "resume"}
 {"do": "rewind", "chunk": 6}           back to before that chunk; or "shot": 2
@@ -20,13 +23,20 @@ from typing import Any
 from cinejax.core.errors import UserError
 from cinejax.film import directions as film_directions
 from cinejax.film.config import MAX_CHUNKS
-from cinejax.film.journal import Settings
-from cinejax.film.screenplay import check_object
+from cinejax.film.journal import Segment, Settings
+from cinejax.film.screenplay import check_object, check_seed
 
 _AT = {'at_secs': (int, float), 'at_chunk': int}
-_SETTINGS = {'policy': str, 'steps': int, 'guidance': (int, float)}
+_SETTINGS = {
+  'policy': str,
+  'steps': int,
+  'guidance': (int, float),
+  'routed_frames': int,
+  'lora_strength': (int, float),
+}
 FIELDS: dict[str, dict[str, Any]] = {
   'prompt': {'prompt': str, 'cut': bool, 'chunks': int, 'blend_chunks': int}
+  | {'seed': int}
   | _AT
   | _SETTINGS,
   'cut': _AT,
@@ -49,6 +59,30 @@ class ChunkDirection:
   at_secs: float | None = None  # of the film; None for both: now
   at_chunk: int | None = None
   chunks: int = 1  # the next prompt waits for so many, if it is not for a time
+  seed: int | None = None  # of the noise from there on; None: as before
+
+  @classmethod
+  def of_segment(cls, segment: Segment, chunk: int) -> 'ChunkDirection':
+    """The direction with which `segment` begins at `chunk`."""
+    return cls(
+      segment.full_prompt,
+      segment.cut,
+      segment.blend_chunks,
+      segment.settings,
+      at_chunk=chunk,
+      seed=segment.seed,
+    )
+
+  def segment(self, prompt: str) -> Segment:
+    """The segment of one chunk that it begins; `prompt` is the one before."""
+    return Segment(
+      self.prompt or prompt,
+      chunks=1,
+      cut=self.cut,
+      blend_chunks=0 if self.cut else self.blend_chunks,
+      seed=self.seed,
+      **self.settings._asdict(),
+    )
 
   def merged(self, later: 'ChunkDirection') -> 'ChunkDirection':
     """Merges two directions for one chunk; the later prompt wins."""
@@ -58,6 +92,7 @@ class ChunkDirection:
         prompt=self.prompt,
         chunks=self.chunks,
         blend_chunks=self.blend_chunks,
+        seed=self.seed if later.seed is None else later.seed,
       )
     return dataclasses.replace(
       later,
@@ -116,7 +151,8 @@ def parse(
   if do == 'cut':
     given['cut'] = True
   elif do == 'set' and settings == Settings():
-    raise UserError('set takes a policy, steps or guidance')
+    *first, last = _SETTINGS
+    raise UserError(f'set takes a {", ".join(first)} or {last}')
   elif do == 'prompt':
     line = film_directions.parse(_prompt(given.get('prompt', ''), prompt_chars))
     given['prompt'] = line.prompt
@@ -140,6 +176,8 @@ def _prompt(prompt: str, max_chars: int) -> str:
 
 def _check_numbers(document: dict[str, Any]) -> None:
   for name, value in document.items():
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if name == 'seed':
+      check_seed(value, 'the direction')
+    elif isinstance(value, int | float) and not isinstance(value, bool):
       if not 0 <= value <= MAX_CHUNKS:  # also false for NaN
         raise UserError(f'{name} is {value}; it must be 0 to {MAX_CHUNKS}')

@@ -51,6 +51,7 @@ class SessionRegistry:
     self.changed = threading.Condition(threading.RLock())
     self.sessions: dict[str, Session] = {}
     self.closing = False
+    self.in_step: list[tuple[str, ...]] = []  # sessions; see comparing.py
     folder.mkdir(parents=True, exist_ok=True)
     self.archive = SessionArchive(folder, model_name(director))
     self.deleted = SessionArchive(folder / 'deleted', self.archive.model)

@@ -10,7 +10,7 @@ import secrets
 from typing import Any
 
 from cinejax.core.errors import UserError
-from cinejax.film.journal import Film, Segment, Settings, too_long
+from cinejax.film.journal import Film, Settings, too_long
 from cinejax.film.timeline import Timeline
 from cinejax.serving.config import ServingConfig
 from cinejax.serving.directions import ChunkDirection
@@ -52,6 +52,7 @@ class Session:
     self.revision = secrets.randbelow(2**30)
     self.last_seen, self.last_served = now, now
     self.viewers: list[Viewer] = []
+    self.compiling = 0  # programs that its film waits for
     self.latency_secs: float | None = None  # of the last direction
     self._received: float | None = None  # of the direction in generation
     self._cfg, self._timeline = cfg, timeline
@@ -106,13 +107,7 @@ class Session:
     """Plans the rest of a screenplay whose beginning is the film so far."""
     chunk = 0
     for segment in film.segments:
-      direction = ChunkDirection(
-        segment.full_prompt,
-        segment.cut,
-        segment.blend_chunks,
-        segment.settings,
-        at_chunk=chunk,
-      )
+      direction = ChunkDirection.of_segment(segment, chunk)
       if chunk >= self._next_chunk:
         self.add_direction(direction, now)
       chunk += segment.chunks or self._timeline.chunks_for_secs(segment.secs)
@@ -195,7 +190,9 @@ class Session:
     planned = self.plan.take_due(self._next_chunk)
     if planned is not None:
       self._received = planned.received
-      self.live_film.add_segment(self._segment(planned.direction))
+      segments = self.live_film.journal.segments
+      prompt = segments[-1].full_prompt if segments else ''
+      self.live_film.add_segment(planned.direction.segment(prompt))
     return self.live_film.start_chunk()
 
   def finish_chunk(
@@ -262,6 +259,7 @@ class Session:
       ],
       'rewind_chunks': self.live_film.rewind_chunks,
       'viewers': len(self.viewers),
+      'compiling': self.compiling,
     }
 
   def screenplay(self) -> Film:
@@ -275,16 +273,6 @@ class Session:
 
   def _start_secs(self, chunk: int) -> float:
     return self._timeline.chunk_start_pixel(chunk) / self._timeline.fps
-
-  def _segment(self, direction: ChunkDirection) -> Segment:
-    segments = self.live_film.journal.segments
-    return Segment(
-      direction.prompt or segments[-1].full_prompt,
-      chunks=1,
-      cut=direction.cut,
-      blend_chunks=0 if direction.cut else direction.blend_chunks,
-      **direction.settings._asdict(),
-    )
 
   def _check_open(self) -> None:
     if self.ended:

@@ -7,17 +7,15 @@ the contents of the request.
 
 import pathlib
 import secrets
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
-from cinejax.film import media
 from cinejax.film.journal import Film, Settings
 from cinejax.serving import directions
+from cinejax.serving.exports import ExportQueue
 from cinejax.serving.registry import (
   CapacityError,
   NotFoundError,
@@ -28,7 +26,6 @@ from cinejax.serving.viewer import Viewer
 from cinejax.serving.worker import RolloutWorker
 
 _LISTED = ('id', 'title', 'status', 'secs', 'viewers')
-_DOWNLOAD_SECS = 5.0  # how long a download waits for another one
 
 
 class Studio:
@@ -51,7 +48,7 @@ class Studio:
     self.registry = SessionRegistry(director, folder, clock)
     self.worker = RolloutWorker(self.registry)
     self._lock = self.registry.changed
-    self._download = threading.Lock()  # one at a time, as decoding is costly
+    self.exports = ExportQueue(self.registry, folder / 'exports')
     with self._lock:
       self.registry.restore_open()
 
@@ -66,6 +63,7 @@ class Studio:
     with self._lock:
       self.registry.closing = True
       self._lock.notify_all()
+    self.exports.close()
     stopped = self.worker.stop(timeout_secs)
     with self._lock:
       for session in self.registry.sessions.values():
@@ -92,7 +90,7 @@ class Studio:
     if film is not None:
       self.director.check(film)
       title, seed = title or film.title, film.seed if seed is None else seed
-      self._check_prompts({segment.full_prompt for segment in film.segments})
+      self.check_prompts({segment.full_prompt for segment in film.segments})
     seed = secrets.randbelow(2**31) if seed is None else seed
     live_film = self.registry.new_film(seed, title)
     with self._lock:
@@ -104,6 +102,7 @@ class Studio:
             self.worker.check(settings)
           with session.plan.at_once():
             session.run_screenplay(film, self.registry.clock())
+          self.worker.prepare_ahead(session, _settings_of(film))
       except UserError:
         self.registry.remove(session, {})
         self.registry.archive.delete(session.name)
@@ -139,7 +138,7 @@ class Studio:
     direction = directions.parse(document, self.registry.cfg.prompt_chars)
     for_chunk = isinstance(direction, directions.ChunkDirection)
     if for_chunk and direction.prompt:
-      self._check_prompts({direction.prompt})
+      self.check_prompts({direction.prompt})
     with self._lock:
       session = self.registry.find(name)
       if for_chunk:
@@ -159,7 +158,7 @@ class Studio:
       self.registry.notify(session)
       return {'ok': True}
 
-  def _check_prompts(self, prompts: Iterable[str]) -> None:
+  def check_prompts(self, prompts: Iterable[str]) -> None:
     """Raises UserError if the model cannot read them, before a film fails."""
     prefix = self.director.cfg.film.cut_prefix
     for prompt in prompts:
@@ -176,6 +175,7 @@ class Studio:
       return chunk
 
     def add_later(failure: Exception | None) -> None:
+      session.compiling -= 1
       try:
         if failure is not None:
           raise UserError(f'this cannot be compiled ({failure})')
@@ -183,12 +183,15 @@ class Studio:
       except UserError as error:  # or the film has ended in the meantime
         event = {'type': 'error', 'error': str(error)}
         self.registry.broadcast(session, event)
+      self.registry.notify(session)
 
     settings = session.next_settings().merged(direction.settings)
     self.worker.check(settings)
     if self.worker.slots.prepared(settings):
       return {'ok': True, 'chunk': add()}
+    session.compiling += 1
     self.worker.compile(settings, add_later)
+    self.registry.notify(session)
     return {'ok': True, 'compiling': True}
 
   def fork(self, name: str, chunk: int) -> dict[str, Any]:
@@ -250,21 +253,15 @@ class Studio:
   def video(self, name: str) -> bytes:
     """An MP4 of the film so far, the same as `direct` would write."""
     with self._lock:
-      live_film = self.registry.find(name).live_film
-      if not live_film.chunks:
-        raise NotFoundError('the film has no frames yet')
-      frames = live_film.frames()
-    film = self.director.cfg.film
-    scale = media.watchable_scale(film.height)
-    if not self._download.acquire(timeout=_DOWNLOAD_SECS):
-      raise CapacityError('other films are being written; try again')
-    try:
-      with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / 'film.mp4'
-        media.write_video(path, frames, film.fps, scale=scale)
-        return path.read_bytes()
-    finally:
-      self._download.release()
+      export = self.exports.add(self.registry.find(name), 'mp4')
+    export.ended.wait()
+    if export.status != 'done':
+      raise UserError(
+        f'the film was not written ({export.error or "cancelled"})'
+      )
+    video = export.path.read_bytes()
+    self.exports.cancel(export.id)  # nobody else knows of it
+    return video
 
   def watch(self, name: str, viewer: Viewer) -> None:
     """Adds a viewer; a film that paused for lack of viewers stays paused."""

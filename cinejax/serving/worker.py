@@ -11,7 +11,7 @@ import concurrent.futures
 import functools
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from cinejax.core.errors import UserError
@@ -28,7 +28,6 @@ from cinejax.serving.registry import CapacityError, SessionRegistry
 from cinejax.serving.session import Session
 from cinejax.serving.viewer import HEADER
 
-_MAX_VARIANTS = 8  # combinations of settings that one server compiles
 _IDLE_CHECK_SECS = 1.0
 # A chunk starts so much sooner than it has to, because directions may delay it.
 _MARGIN_SECS = 0.08
@@ -64,15 +63,35 @@ class RolloutWorker:
     return not self._thread.is_alive()
 
   def check(self, settings: Settings) -> None:
-    """Raises UserError if the model or the server cannot follow `settings`."""
-    self._registry.director.variant(settings)
-    known = self._compiling | {settings}
-    new = sum(not self.slots.prepared(one) for one in known)
-    if self.slots.variants + new > _MAX_VARIANTS:
+    """Raises UserError if the model or the server cannot follow `settings`.
+
+    Programs that no rolling film uses make room for others.
+    """
+    self._registry.director.check_settings(settings)
+    sessions = self._registry.sessions.values()
+    used = {one.call_settings() for one in sessions if one.rolling}
+    used |= self._compiling | {settings}
+    most = self._registry.cfg.programs
+    if len(used - {Settings()}) > most:
       raise CapacityError(
-        f'this server already has {_MAX_VARIANTS} combinations of policy, '
-        'steps and guidance; take one of them'
+        f'films are rolling in {most} combinations of policy, steps and other '
+        'settings, as many as config.serving.programs allows; take one of them'
       )
+    sets = {self._registry.director.weights_key(one) for one in used}
+    if len(sets) > 1 + self._registry.cfg.weight_sets:
+      raise CapacityError(
+        'films are rolling with as many students and LoRA strengths as '
+        'config.serving.weight_sets allows; take one of them'
+      )
+
+  def prepare_ahead(
+    self, session: Session, settings: Iterable[Settings]
+  ) -> None:
+    """Compiles what a film needs later, as far as so much is kept."""
+    for one in tuple(dict.fromkeys(settings))[: self._registry.cfg.programs]:
+      if not self.slots.prepared(one) and one not in self._compiling:
+        session.compiling += 1
+        self.compile(one, functools.partial(self._compiled_ahead, session))
 
   def compile(
     self, settings: Settings, then: Callable[[Exception | None], None]
@@ -133,7 +152,11 @@ class RolloutWorker:
     """Starts the chunks of one call, if any are due."""
     reserve = self._reserve_secs()
     sessions = self._registry.sessions.values()
-    due = [session for session in sessions if session.start_at(reserve) <= now]
+    due = [
+      session
+      for session in sessions
+      if session.start_at(reserve) <= now and self._in_step(session)
+    ]
     by_settings: dict[Settings, list[Session]] = {}
     # A film that only replays has time.
     for session in sorted(due, key=lambda s: (not s.rolling, s.last_served)):
@@ -141,16 +164,38 @@ class RolloutWorker:
       if self.slots.prepared(settings):
         by_settings.setdefault(settings, []).append(session)
       elif settings not in self._compiling:
+        session.compiling += 1
         self.compile(settings, functools.partial(self._compiled, session))
+        self._registry.notify(session)
     for settings, batch in by_settings.items():
       started = [self._start_chunk(s, now) for s in batch[: self.slots.slots]]
       return settings, [one for one in started if one is not None]
     return Settings(), []
 
+  def _in_step(self, session: Session) -> bool:
+    """Whether no film that is compared with this one is behind it."""
+    groups = [
+      names for names in self._registry.in_step if session.name in names
+    ]
+    others = (self._registry.sessions.get(n) for names in groups for n in names)
+    chunks = session.live_film.chunks
+    return all(
+      other is None or not other.rolling or other.live_film.chunks >= chunks
+      for other in others
+    )
+
   def _compiled(self, session: Session, failure: Exception | None) -> None:
     """Ends the session whose program cannot be compiled."""
+    self._compiled_ahead(session)
     if failure is not None and not session.ended:
       self._registry.fail(session, failure)
+
+  def _compiled_ahead(
+    self, session: Session, failure: Exception | None = None
+  ) -> None:
+    """A program is there, or will be compiled again when it is due."""
+    session.compiling -= 1
+    self._registry.notify(session)
 
   def _start_chunk(self, session: Session, now: float) -> _StartedChunk | None:
     try:

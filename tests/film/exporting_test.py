@@ -60,7 +60,7 @@ def test_what_is_lost_is_reported(tmp_path, capsys):
   write_films([film], 'dreamverse', tmp_path, 'a', 0.75)
   assert capsys.readouterr().err == (
     'note: mine: Dreamverse has no counterpart of cuts, lengths other than '
-    '5.042 seconds, policy, steps and guidance, blend_chunks\n'
+    '5.042 seconds, policy, steps and other settings, blend_chunks\n'
   )
   with pytest.raises(UserError, match='mine: has 2 segments'):
     write_films([film], 'prompts', tmp_path, 'a', 0.75)

@@ -1,10 +1,13 @@
 """Directions to a session, and the film that its journal makes again."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from cinejax.core.errors import UserError
 from cinejax.film import screenplay
+from cinejax.film.journal import Film, Segment
 from tests.serving.sessions import latents_of, run_film, until, wait_for_chunks
 
 
@@ -33,6 +36,35 @@ def test_a_journal_makes_the_film_again_bit_for_bit(
   frames = np.stack(list(studio.registry.sessions[session].live_film.frames()))
   np.testing.assert_array_equal(np.concatenate(directed, 1)[0], frames)
   assert b'ftyp' in studio.video(session)[:16]
+
+
+def test_a_seed_of_a_segment_is_that_of_its_noise(studio, director):
+  def segments(**first):
+    return (
+      Segment('a', chunks=1, **first),
+      Segment('b', chunks=1, cut=False, seed=9),
+    )
+
+  one = run_film(studio, Film(segments(), seed=9))
+  other = run_film(studio, Film(segments(seed=9), seed=1))
+  np.testing.assert_array_equal(one, other)
+  plain = Film((Segment('a', chunks=1), Segment('b', chunks=1, cut=False)))
+  changed = dataclasses.replace(plain, segments=segments(), seed=1)
+  plain, changed = (
+    run_film(studio, dataclasses.replace(film, seed=1))
+    for film in (plain, changed)
+  )
+  np.testing.assert_array_equal(plain[0], changed[0])
+  assert not np.array_equal(plain[1], changed[1])
+  prompts = screenplay.chunk_prompts(
+    Film(segments(seed=9), seed=1), director.cfg.film.cut_prefix, 1.0
+  )
+  got = []
+  rolled = director.roll(
+    [[p] for p in prompts], [1], observe=lambda o: got.append(o.latents_BFYXC)
+  )
+  assert len(list(rolled)) == 2
+  np.testing.assert_array_equal(np.stack(got)[:, 0], other)
 
 
 def test_directions_fall_where_they_should(studio, session):

@@ -28,6 +28,7 @@ from cinejax.film.journal_file import Record
 from cinejax.serving.film import host_state
 from cinejax.serving.film.chunk import ChunkRequest, FinishedChunk
 from cinejax.serving.film.host_state import Snapshot
+from cinejax.serving.film.reads import reads_record
 from cinejax.serving.film.record import FilmRecord, chunk_record, film_records
 from cinejax.serving.film.slots import SlotInput
 from cinejax.serving.film.spool import FrameSpool
@@ -115,7 +116,8 @@ class LiveFilm:
     replay = self.replaying
     prompt = self._replayed[0] if replay else self.journal.next_chunk()
     chunk_input = self._director.chunk_input([prompt])
-    slot_input = SlotInput(self._state, chunk_input)
+    state = self._director.reseeded(self._state, [prompt])
+    slot_input = SlotInput(state, chunk_input)
     self._state = None
     number = self.chunks - len(self._replayed)
     return ChunkRequest(slot_input, prompt, number, self._decoder, replay)
@@ -136,7 +138,7 @@ class LiveFilm:
     opened, self._opened = self._opened, None
     try:
       line = chunk_record(chunk.chunk, extent, opened)
-      self.write(line | (fields or {}))
+      self.write(line | reads_record(chunk.reads) | (fields or {}))
     except UserError:
       self.spool.truncate(chunk.chunk)
       raise

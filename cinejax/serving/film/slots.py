@@ -57,7 +57,7 @@ class Slots:
 
   def prepare(self, settings: Settings) -> None:
     """Compiles for `settings`; UserError if the model cannot follow them."""
-    if settings in self._fns:
+    if self.prepared(settings):
       return
     variant = self._director.variant(settings)
     run = (
@@ -66,25 +66,28 @@ class Slots:
     inputs = [_probe_input(variant, seed) for seed in range(self.slots)]
     jax.block_until_ready(run(inputs))
     self._fns[settings] = run
+    for other in tuple(self._fns):
+      if not self._director.has_variant(other):
+        del self._fns[other]
 
   def prepared(self, settings: Settings) -> bool:
-    """Whether `prepare` has compiled for `settings`."""
-    return settings in self._fns
-
-  @property
-  def variants(self) -> int:
-    """The number of compiled programs."""
-    return len(self._fns)
+    """Whether `prepare` has compiled for `settings`, and they are kept."""
+    return settings in self._fns and self._director.has_variant(settings)
 
   def run(
     self, settings: Settings, inputs: Sequence[SlotInput]
   ) -> list[SlotOutput]:
     """The output for each of 1 to `slots` inputs, whose states are donated."""
+    self._director.variant(settings)  # marks it as used
+    run = self._fns.get(settings)
+    if run is None:  # it was dropped in the meantime
+      self.prepare(settings)
+      run = self._fns[settings]
     spare = self.slots - len(inputs)
     chunk = inputs[0].chunk
     unused = [SlotInput(state, chunk) for state in self._spares[:spare]]
     try:
-      outputs = self._fns[settings]([*inputs, *unused])
+      outputs = run([*inputs, *unused])
     except Exception:  # the states were donated to the call
       self._spares = [self._director.begin([n]) for n in range(self.slots)]
       raise

@@ -104,6 +104,10 @@ class FrameSpool:
     flat = np.frombuffer(self._read(first), np.float32)
     return flat.reshape(self._shape), thumbnails
 
+  def start(self, number: int) -> int:
+    """Where a chunk begins in the file, in bytes."""
+    return self._starts[number * self._items]
+
   def thumbnail(self, frame: int) -> bytes:
     """The thumbnail of a latent frame of the film."""
     chunk, index = divmod(frame, self._shape[0])

@@ -8,14 +8,15 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from cinejax.core.errors import UserError
+from cinejax.serving.http.endpoint import JPEG, JSON, Download, Endpoint
 from cinejax.serving.http.guard import MAX_BYTES, Guard
 from cinejax.serving.http.openapi import openapi_document
-from cinejax.serving.http.routes import ENDPOINTS, JPEG, JSON, Endpoint
+from cinejax.serving.http.routes import ENDPOINTS
 from cinejax.serving.http.socket import live
 from cinejax.serving.registry import CapacityError, NotFoundError
 from cinejax.serving.studio import Studio
@@ -68,6 +69,13 @@ def _route(studio: Studio, endpoint: Endpoint) -> Route:
       'private, max-age=86400' if endpoint.media_type == JPEG else 'no-store'
     )
     headers = {'cache-control': caching}
+    if isinstance(answer, Download):
+      return FileResponse(
+        answer.path,
+        headers=headers,
+        media_type=answer.media_type,
+        filename=answer.name,
+      )
     if endpoint.download:
       name = f'attachment; filename="{endpoint.download}"'
       headers['content-disposition'] = name

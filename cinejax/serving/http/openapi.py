@@ -5,9 +5,15 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from cinejax.serving.http.routes import JSON, Endpoint
+from cinejax.serving.http.endpoint import JSON, Endpoint
 
-_TYPES = {str: 'string', int: 'integer', bool: 'boolean', dict: 'object'}
+_TYPES = {
+  str: 'string',
+  int: 'integer',
+  bool: 'boolean',
+  dict: 'object',
+  list: 'array',
+}
 _LIVE = (
   'WebSocket. Text messages to the server are directions (as in POST '
   '…/directions), each answered by {"type": "answer"} or {"type": "error"}. '

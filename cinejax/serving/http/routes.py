@@ -1,11 +1,5 @@
-"""The endpoints of a server, from which it is routed and described.
+"""The endpoints of a server, from which it is routed and described."""
 
-A handler takes (studio, path, body) and returns JSON, or bytes of the media
-type of its endpoint. It runs on a thread of a pool and may raise UserError.
-"""
-
-import dataclasses
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from cinejax.core.errors import UserError
@@ -13,31 +7,31 @@ from cinejax.film import screenplay
 from cinejax.film.screenplay import check_object
 from cinejax.memory.config import POLICIES
 from cinejax.serving.directions import FIELDS
+from cinejax.serving.http import comparison_routes, export_routes
+from cinejax.serving.http.endpoint import (
+  JPEG,
+  MP4,
+  Endpoint,
+  Path,
+  check_film,
+  check_title,
+)
 from cinejax.serving.prompts import PromptReader, vocabulary
 from cinejax.serving.registry import NotFoundError
 from cinejax.serving.studio import Studio
-
-Path = Mapping[str, Any]
-Handler = Callable[[Studio, Path, Any], Any]
-JSON, JPEG, MP4 = 'application/json', 'image/jpeg', 'video/mp4'
-
-
-@dataclasses.dataclass(frozen=True)
-class Endpoint:
-  method: str
-  path: str  # in the syntax of Starlette
-  handler: Handler
-  summary: str  # one line
-  media_type: str = JSON  # of the answer
-  # The types of the fields of a JSON object; None: there is no body.
-  body: Mapping[str, Any] | None = None
-  download: str = ''  # name under which a browser saves the answer
 
 
 def model(studio: Studio, path: Path, body: Any) -> Any:
   """The model and its limits, for the page."""
   cfg, timeline = studio.director.cfg, studio.director.timeline
-  few_step = cfg.rollout.sampler == 'few_step'
+  few_step, sets = (
+    cfg.rollout.sampler == 'few_step',
+    studio.director.weight_sets,
+  )
+  students = sorted(sets.students) if sets else []
+  allowed = sorted({cfg.rollout.steps, *students}) if students else [1, 2, 4]
+  memory = cfg.memory
+  routed = memory.bank_frames - memory.window_frames - timeline.frames_per_chunk
   return {
     'name': cfg.name,
     'fps': cfg.film.fps,
@@ -49,7 +43,11 @@ def model(studio: Studio, path: Path, body: Any) -> Any:
     'policy': cfg.memory.policy,
     'policies': POLICIES,
     'steps': cfg.rollout.steps,
-    'steps_allowed': [1, 2, 4] if few_step else None,
+    'steps_allowed': allowed if few_step else None,
+    'students': students,  # steps that have weights of their own
+    'routed_frames': memory.routed_frames,
+    'routed_frames_max': routed,
+    'lora': bool(sets and sets.adapters),
     'guidance': None if cfg.rollout.guidance == 1 else cfg.rollout.guidance,
     'prompt_chars': cfg.serving.prompt_chars,
     'prompt_tokens': cfg.text.words,
@@ -90,11 +88,11 @@ def create(studio: Studio, path: Path, body: Any) -> Any:
     return studio.restore(body['restore'])
   seed, title = body.get('seed'), body.get('title', '')
   screenplay.check_seed(seed, 'the session')
-  _check_title(title)
+  check_title(title)
   film = None
   if 'film' in body:
     film = screenplay.parse(body['film'], 'the screenplay')
-    _check_film(studio, film)
+    check_film(studio, film)
   return studio.create(seed, title, film)
 
 
@@ -111,23 +109,10 @@ def rename(studio: Studio, path: Path, body: Any) -> Any:
   check_object(body, {'title': str}, 'the film')
   if 'title' not in body:
     raise UserError('the film lacks its new title')
-  _check_title(body['title'])
+  check_title(body['title'])
   return studio.rename(path['name'], body['title'])
 
 
-def _check_title(title: str) -> None:
-  if len(title) > _MAX_TITLE_CHARS:
-    raise UserError(f'the title is longer than {_MAX_TITLE_CHARS} characters')
-
-
-def _check_film(studio: Studio, film: screenplay.Film) -> None:
-  cfg = studio.director.cfg.serving
-  _check_title(film.title)
-  if any(len(one.full_prompt) > cfg.prompt_chars for one in film.segments):
-    raise UserError(f'a prompt is longer than {cfg.prompt_chars} characters')
-
-
-_MAX_TITLE_CHARS = 200
 _ONE = '/sessions/{name:str}'
 ENDPOINTS = (
   Endpoint('GET', '/model', model, 'the model and its limits'),
@@ -215,4 +200,6 @@ ENDPOINTS = (
     'a thumbnail of a latent frame',
     media_type=JPEG,
   ),
+  *comparison_routes.ENDPOINTS,
+  *export_routes.ENDPOINTS,
 )

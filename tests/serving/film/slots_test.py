@@ -71,6 +71,37 @@ def test_the_probe_sees_a_slot_that_differs(director, slots):
   assert not slots_lib.slots_agree(director, shifted, SLOTS)
 
 
+def test_the_program_unused_longest_makes_room(with_settings, monkeypatch):
+  made = []
+
+  def make_run(variant):
+    made.append(variant.cfg.memory.policy)
+    return lambda inputs: inputs
+
+  monkeypatch.setattr(slots_lib, 'make_single_run', make_run)
+  slots = Slots(with_settings(serving={'programs': 2}), 1)
+  window, sink, routed = (
+    Settings('window'),
+    Settings('sink'),
+    Settings(routed_frames=1),
+  )
+  for settings in (window, sink):
+    slots.prepare(settings)
+  slots.run(window, [_slot_input(slots._director, None, 0)])
+  slots.prepare(routed)
+  assert [
+    slots.prepared(one) for one in (Settings(), window, sink, routed)
+  ] == [
+    True,
+    True,
+    False,
+    True,
+  ]
+  slots.run(sink, [_slot_input(slots._director, None, 1)])  # after a pause
+  assert made == ['camr', 'window', 'sink', 'camr', 'sink']
+  assert not slots.prepared(window)
+
+
 def test_what_a_model_cannot_do_is_an_error(director, slots):
   with pytest.raises(UserError, match='policy is nowhere'):
     slots.prepare(Settings(policy='nowhere'))

@@ -104,6 +104,44 @@ def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
   assert client.delete(path).status_code == 200
 
 
+def test_memories_are_compared_and_exported(client):
+  body = {
+    'policies': ['camr', 'window'],
+    'film': {'segments': [{'prompt': p, 'chunks': 2} for p in 'ab']},
+  }
+  films = client.post('/comparisons', json=body).json()['sessions']
+  paths = [f'/sessions/{one["id"]}' for one in films]
+  assert len({one['seed'] for one in films}) == 1
+  for path in paths:
+    while client.get(path).json()['status'] == 'rolling':
+      time.sleep(0.01)
+  camr, window = (client.get(f'{path}/chunks/3/reads').json() for path in paths)
+  assert camr['window'] == window['window'] == [6, 9]
+  assert camr['routed_frames'] and not window['routed_frames']
+  assert 'of the older ones, shot 1 at' in camr['words']
+  client.post(f'{paths[0]}/directions', json={'do': 'rewind', 'chunk': 3})
+  assert client.get(f'{paths[0]}/chunks/3/reads').status_code == 404
+  say = {'do': 'prompt', 'prompt': 'a'}
+  where = f'/comparisons/{films[1]["id"]}/directions'
+  assert client.post(where, json=say).json()['chunk'] == 4
+  export = client.post(f'{paths[1]}/exports', json={'format': 'png'}).json()
+  where = f'/exports/{export["id"]}'
+  while client.get(where).json()['status'] in ('queued', 'running'):
+    time.sleep(0.01)
+  file = client.get(f'{where}/file')
+  assert file.content[:2] == b'PK'
+  assert 'window.zip' in file.headers['content-disposition']
+  assert export['id'] in [
+    e['id'] for e in client.get('/exports').json()['exports']
+  ]
+  assert client.delete(where).json() == {'ok': True}
+  assert client.get(f'{where}/file').status_code == 404
+  for path in paths:
+    client.delete(path)
+  for nonsense in ({'policies': [['x'], 3]}, {'policies': 'ab'}, {}):
+    assert client.post('/comparisons', json=nonsense).status_code == 400
+
+
 @pytest.mark.parametrize(
   ('method', 'where', 'body', 'status', 'sentence'),
   [

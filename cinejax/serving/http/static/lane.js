@@ -1,6 +1,8 @@
 // The memory lane: what the memory read for the chunk on screen, as a picture
-// and in words. Pointing at a frame says how much of it was read.
+// and in words. Pointing at a frame says how much of it was read, and what was
+// read when that frame itself was made.
 
+import { ask } from '/client.js';
 import { clock, make, secsOf, thumbnail } from '/view.js';
 
 const MAX_IMAGES = 16;
@@ -27,6 +29,7 @@ export class Lane {
   constructor(nodes, model) {
     this.nodes = nodes;
     this.model = model;
+    this.pointed = null; // the frame at which the pointer is
     const point = ({ clientX }) => {
       if (!this.event) return;
       const box = nodes.track.getBoundingClientRect();
@@ -41,6 +44,7 @@ export class Lane {
 
   clear() {
     this.event = null;
+    this.known = new Map(); // reads of past chunks, by revision and chunk
     this.nodes.track.replaceChildren();
     this.nodes.reading.textContent = '';
     this.nodes.words.textContent = '';
@@ -51,9 +55,44 @@ export class Lane {
   // Says how much of a frame was read; null: what was read for the whole chunk.
   say(frame) {
     if (!this.event) return;
-    this.nodes.words.textContent = frame === null
-      ? this.event.words
-      : words(frame, this.event, this.session, this.model);
+    this.pointed = frame;
+    this.mark([]);
+    if (frame === null) {
+      this.nodes.words.textContent = this.event.words;
+      return;
+    }
+    const said = words(frame, this.event, this.session, this.model);
+    this.nodes.words.textContent = said;
+    const chunk = Math.floor(frame / this.model.frames_per_chunk);
+    if (chunk < this.event.chunk) this.recall(frame, chunk, said);
+  }
+
+  // Adds what was read when the frame was made, and marks it in the lane.
+  async recall(frame, chunk, said) {
+    const key = `${this.session.revision} ${chunk}`;
+    if (!this.known.has(key)) {
+      const path = `/sessions/${this.session.id}/chunks/${chunk}/reads`;
+      this.known.set(key, ask('GET', path).catch(() => null));
+    }
+    const reads = await this.known.get(key);
+    if (!reads || this.pointed !== frame) return;
+    const then = reads.words.replace(/^It read/, 'When it was made, the memory read');
+    this.nodes.words.textContent = `${said} ${then}`;
+    const [from, to] = reads.window;
+    this.mark([...reads.routed_frames.map(([one]) => one),
+      ...Array.from({ length: to - from }, (_, n) => from + n)]);
+  }
+
+  // Marks frames of the film in the lane.
+  mark(frames) {
+    const { track } = this.nodes;
+    for (const old of track.querySelectorAll('.past')) old.remove();
+    const end = (this.event.chunk + 1) * this.model.frames_per_chunk;
+    for (const frame of frames) {
+      const node = make('i', { className: 'past' });
+      node.style.left = `${(100 * (frame + 0.5)) / end}%`;
+      track.append(node);
+    }
   }
 
   // Draws what the memory read for the chunk on screen, whose event is `event`.
@@ -86,6 +125,7 @@ export class Lane {
     this.nodes.track.replaceChildren(...marks);
     this.drawImages(event, session);
     if (!this.nodes.track.matches(':hover')) this.say(null);
+    else if (this.pointed !== null) this.say(this.pointed);
     const count = event.routed_frames.length;
     this.nodes.reading.textContent = count
       ? `reads ${count} past frame${count > 1 ? 's' : ''}, and the last ${to - from}`

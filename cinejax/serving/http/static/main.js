@@ -2,8 +2,11 @@
 
 import { ask, Live } from '/client.js';
 import { Composer } from '/compose.js';
+import { Controls } from '/controls.js';
 import { Demo } from '/demo.js';
+import { Exports } from '/exports.js';
 import { Film } from '/film.js';
+import { fit } from '/fit.js';
 import { Lane } from '/lane.js';
 import '/theme.js';
 import { clock, drawStrip, make, thumbnail } from '/view.js';
@@ -11,10 +14,16 @@ import { clock, drawStrip, make, thumbnail } from '/view.js';
 const at = (id) => document.getElementById(id);
 const model = await ask('GET', '/model');
 const film = new Film(at('film'), model);
+fit(at('film'), at('screen'), model);
 const demo = new Demo(at('demo'));
 const nodes = (...ids) => Object.fromEntries(ids.map((id) => [id, at(id)]));
 const composer = new Composer(
   nodes('prompt', 'marks', 'choices', 'tokens', 'notes'), model);
+const controls = new Controls({
+  ...nodes('policy', 'steps', 'guidance', 'lora', 'seed', 'blend', 'limits',
+    'compiling'),
+  routed: at('routed-frames'),
+}, model, (direction) => say(direction));
 const lane = new Lane(nodes('track', 'routed', 'reading', 'words'), model);
 let session = null; // its last state from the server
 let live = null;
@@ -88,9 +97,6 @@ function receive(message) {
     setTimeout(() => onScreen(message), message.starts_in_ms);
   } else if (message.type === 'error') {
     fail(new Error(message.error));
-  } else if (message.type === 'answer' && message.compiling) {
-    slate('This is being prepared; the film goes on in the meantime.');
-    setTimeout(show, 4000);
   } else if (message.type === 'saved') {
     asleep = true;
     live.close();
@@ -135,7 +141,7 @@ function show() {
   const title = `${session.title || 'Untitled'} · seed ${session.seed}`;
   at('about').textContent = `${model.name} · ${title}`;
   document.title = `${session.title || 'Untitled'} · cinejax`;
-  offer('mp4', 'film.mp4');
+  at('mp4').disabled = at('png').disabled = !session.chunks;
   offer('screenplay', 'screenplay.json');
   drawStrip(at('strip'), session, model, { retake, fork, reuse });
   showLength(session.segments.at(-1)?.shot, session.secs);
@@ -145,7 +151,9 @@ function show() {
       make('li', {},
         make('span', { className: 'mono', textContent: clock(one.secs) }),
         `${one.cut ? 'Cut: ' : ''}${one.prompt ?? 'settings'}`)));
-  showSettings();
+  controls.show(session);
+  at('compare').href = session.segments.length
+    ? `/compare.html#from=${session.id}` : '/compare.html';
 }
 
 function showLength(shot, secs) {
@@ -158,18 +166,6 @@ function offer(id, file) {
   at(id).setAttribute('aria-disabled', String(!session.chunks));
   if (session.chunks) at(id).href = `/sessions/${session.id}/${file}`;
   else at(id).removeAttribute('href');
-}
-
-function showSettings() {
-  const { policy, steps, guidance } = session.settings;
-  const values = {
-    policy: policy || model.policy,
-    steps: steps ?? model.steps,
-    guidance: guidance ?? model.guidance ?? 1,
-  };
-  for (const [id, value] of Object.entries(values)) {
-    if (document.activeElement !== at(id)) at(id).value = value;
-  }
 }
 
 function slate(text) {
@@ -207,9 +203,7 @@ function prompt(cut) {
   }
   if (!text) return at('prompt').focus();
   const direction = { do: 'prompt', prompt: text, cut };
-  if (!cut && at('blend').value !== '0') {
-    direction.blend_chunks = Number(at('blend').value);
-  }
+  Object.assign(direction, controls.fields(cut));
   if (at('at').value !== '') direction.at_secs = Number(at('at').value);
   say(direction);
   at('at').value = ''; // the next prompt is for at once again
@@ -241,10 +235,6 @@ at('play').onclick = () =>
 at('again').onclick = () => say({ do: 'resume' });
 at('demo').onplaying = () => show();
 at('hold').onclick = () => say({ do: 'hold' });
-at('policy').onchange = () => say({ do: 'set', policy: at('policy').value });
-for (const id of ['steps', 'guidance']) {
-  at(id).onchange = () => say({ do: 'set', [id]: Number(at(id).value) });
-}
 at('films').onclick = async () => {
   await shelve();
   at('shelf').showModal();
@@ -276,6 +266,10 @@ async function shelve() {
     ...others.map((one) => row(one, `${one.status} · ${clock(one.secs)}`)),
     ...saved.map((one) => row(one, 'saved')),
     ...deleted.map(gone));
+}
+const exports = new Exports(at('exports'), fail);
+for (const id of ['mp4', 'png']) {
+  at(id).onclick = () => exports.start(session, id);
 }
 at('close').onclick = () => at('shelf').close();
 at('new').onclick = () => begin({});
@@ -310,23 +304,9 @@ async function run(file) {
 
 // --- what the model can do -------------------------------------------------
 
-for (const policy of model.policies) {
-  at('policy').append(make('option', { value: policy, textContent: policy }));
-}
-for (const n of [0, 1, 2, 3, 4, 6, 8]) {
-  const text = n ? `${n} chunk${n > 1 ? 's' : ''}` : 'no blend';
-  at('blend').append(make('option', { value: n, textContent: text }));
-}
 document.documentElement.style.setProperty(
   '--aspect', model.width / model.height);
 document.documentElement.classList.toggle('small', model.height < 256);
-at('guidance').disabled = model.guidance === null;
-const limits = [`A chunk lasts ${model.chunk_secs.toFixed(2)} s; a direction is for the next one.`];
-if (model.guidance === null) limits.push('This model runs without guidance.');
-if (model.steps_allowed) {
-  limits.push(`It takes ${model.steps_allowed.join(', ')} steps.`);
-}
-at('limits').textContent = limits.join(' ');
 
 const known = location.hash.slice(1);
 if (known) {
