@@ -9,7 +9,7 @@ from cinejax.serving import comparing
 from cinejax.serving.registry import NotFoundError
 from tests.serving.sessions import latents_of, run_film, until
 
-POLICIES = ('window', 'camr')
+POLICIES = ('uniform', 'camr')
 
 
 def _film(policy=''):
@@ -45,7 +45,7 @@ def test_a_screenplay_under_two_policies_in_step(studio, names, monkeypatch):
     films = comparing.compare(studio, POLICIES, _film('sink'), title='Two')
     names += [one['id'] for one in films['sessions']]
   assert [one['title'] for one in films['sessions']] == [
-    'Two · window',
+    'Two · uniform',
     'Two · camr',
   ]
   for name in names:

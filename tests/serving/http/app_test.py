@@ -106,7 +106,7 @@ def test_a_program_runs_a_screenplay_and_fetches_the_film(client, tmp_path):
 
 def test_memories_are_compared_and_exported(client):
   body = {
-    'policies': ['camr', 'window'],
+    'policies': ['camr', 'uniform'],
     'film': {'segments': [{'prompt': p, 'chunks': 2} for p in 'ab']},
   }
   films = client.post('/comparisons', json=body).json()['sessions']
@@ -115,9 +115,9 @@ def test_memories_are_compared_and_exported(client):
   for path in paths:
     while client.get(path).json()['status'] == 'rolling':
       time.sleep(0.01)
-  camr, window = (client.get(f'{path}/chunks/3/reads').json() for path in paths)
-  assert camr['window'] == window['window'] == [6, 9]
-  assert camr['routed_frames'] and not window['routed_frames']
+  camr, other = (client.get(f'{path}/chunks/3/reads').json() for path in paths)
+  assert camr['window'] == other['window'] == [3, 9]
+  assert camr['routed_frames'] and other['routed_frames']
   assert 'of the older ones, shot 1 at' in camr['words']
   client.post(f'{paths[0]}/directions', json={'do': 'rewind', 'chunk': 3})
   assert client.get(f'{paths[0]}/chunks/3/reads').status_code == 404
@@ -130,7 +130,7 @@ def test_memories_are_compared_and_exported(client):
     time.sleep(0.01)
   file = client.get(f'{where}/file')
   assert file.content[:2] == b'PK'
-  assert 'window.zip' in file.headers['content-disposition']
+  assert 'uniform.zip' in file.headers['content-disposition']
   assert export['id'] in [
     e['id'] for e in client.get('/exports').json()['exports']
   ]
