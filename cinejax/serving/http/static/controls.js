@@ -32,7 +32,7 @@ export class Controls {
     for (const n of [0, 1, 2, 3, 4, 6, 8]) option(nodes.blend, n, chunks(n));
     const steps = model.steps_allowed;
     for (const n of steps ?? [1, 2, 4, 8, 12, 16, 24, 32, 48]) {
-      const own = model.students.includes(n) || n === model.steps;
+      const own = model.students?.includes(n) || n === model.steps;
       option(nodes.steps, n, steps && own ? `${n} (its student)` : n);
     }
     nodes.guidance.disabled = model.guidance === null;

@@ -75,7 +75,7 @@ export class Lane {
       this.known.set(key, ask('GET', path).catch(() => null));
     }
     const reads = await this.known.get(key);
-    if (!reads || this.pointed !== frame) return;
+    if (!reads?.words || this.pointed !== frame) return;
     const then = reads.words.replace(/^It read/, 'When it was made, the memory read');
     this.nodes.words.textContent = `${said} ${then}`;
     const [from, to] = reads.window;
