@@ -176,16 +176,22 @@ def _plan(
   if not waiting:
     return {'ok': True, 'chunk': add()}
 
+  failures: list[Exception] = []
+
   def then(settings: Settings, failure: Exception | None) -> None:
     waiting.discard(settings)
-    error = f'this cannot be compiled ({failure})' if failure else ''
-    if not waiting and not error:
+    if failure is not None:
+      failures.append(failure)
+    if waiting:
+      return
+    error = f'this cannot be compiled ({failures[0]})' if failures else ''
+    if not error:
       try:
         add()
       except UserError as refusal:  # or the films have ended in the meantime
         error = str(refusal)
     for session in sessions:
-      session.compiling -= not waiting
+      session.compiling -= 1
       if error:
         registry.broadcast(session, {'type': 'error', 'error': error})
       registry.notify(session)

@@ -241,7 +241,10 @@ at('films').onclick = async () => {
 };
 
 async function shelve() {
-  const { live: others, saved, deleted } = await ask('GET', '/sessions');
+  const { live: others, saved, deleted, max_films: most }
+    = await ask('GET', '/sessions');
+  at('shelf-title').textContent =
+    `Films on this server: ${others.length + saved.length} of at most ${most}`;
   const button = (textContent, onclick, className = '') =>
     make('button', { type: 'button', textContent, onclick, className });
   const change = (method, path, body) =>
