@@ -20,6 +20,7 @@ from PIL import Image
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
 from cinejax.film import footage
+from cinejax.film.cropping import stated_margins
 from cinejax.film.showing import resized, shown
 
 _MIN_HEIGHT = 256  # pixels; `watchable_scale` enlarges smaller films
@@ -92,7 +93,7 @@ def probe(path: str | os.PathLike) -> VideoInfo:
     frame = next(container.decode(stream), None)
     if frame is None:
       return VideoInfo(stream.height, stream.width, rate, frames)
-    image_YXC = shown(frame, stream.sample_aspect_ratio, str(path))
+    image_YXC = _Screen(path, stream).show(frame)
     return VideoInfo(*image_YXC.shape[:2], rate, frames)
 
 
@@ -161,11 +162,12 @@ class _Screen:
 
   def __init__(self, path: str | os.PathLike, stream: av.VideoStream):
     self._name, self._stream = str(path), stream
+    self._margins = stated_margins(path, stream)
     self._size: tuple[int, int] | None = None
 
   def show(self, frame: av.VideoFrame) -> np.ndarray:
     aspect = self._stream.sample_aspect_ratio
-    image_YXC = shown(frame, aspect, self._name)
+    image_YXC = shown(frame, aspect, self._name, self._margins)
     height, width = image_YXC.shape[:2]
     self._size = self._size or (height, width)
     if self._size == (height, width):

@@ -2,8 +2,8 @@
 
 What a container says about showing is applied in this order: colours (matrix,
 range, primaries and transfer, converted to 8-bit RGB in BT.709), alpha, fields,
-the aspect of a pixel, and the display matrix, which turns and mirrors. The crop
-of H.264 and its like is applied by the decoder.
+the crop of the container, the aspect of a pixel, and the display matrix, which
+turns and mirrors. The crop of H.264 and its like is applied by the decoder.
 """
 
 import fractions
@@ -15,6 +15,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
 from PIL import Image
 
 from cinejax.core.notes import note
+from cinejax.film.cropping import NO_MARGINS, Margins
 from cinejax.film.pictures import BACKGROUND
 
 _UNSPECIFIED = 2  # of ITU-T H.273: matrix, primaries, transfer
@@ -25,7 +26,10 @@ _OBLONG = 16  # pixels that are more oblong are an error of the file
 
 
 def shown(
-  frame: av.VideoFrame, pixel_aspect: fractions.Fraction | None, name: str
+  frame: av.VideoFrame,
+  pixel_aspect: fractions.Fraction | None,
+  name: str,
+  margins: Margins = NO_MARGINS,
 ) -> np.ndarray:
   """The frame as a player shows it: uint8 [Y, X, 3], RGB.
 
@@ -33,11 +37,13 @@ def shown(
     frame: as decoded.
     pixel_aspect: width over height of a pixel; None: square.
     name: how notes name the file.
+    margins: what the container crops; ignored if nothing would be left.
   """
   image_YXC = _colours(frame, name)
   if frame.interlaced_frame:
     note(f'{name} is interlaced; one of its two fields is used')
     image_YXC = _first_field(image_YXC)
+  image_YXC = _cropped(image_YXC, margins)
   image_YXC = _square_pixels(image_YXC, pixel_aspect)
   return _turned(image_YXC, frame)
 
@@ -79,6 +85,14 @@ def _first_field(image_YXC: np.ndarray) -> np.ndarray:
   between_YXC = (upper_YXC + below_YXC + 1) // 2
   image_YXC[1::2] = between_YXC[: len(image_YXC[1::2])]
   return image_YXC
+
+
+def _cropped(image_YXC: np.ndarray, margins: Margins) -> np.ndarray:
+  height, width = image_YXC.shape[:2]
+  rows = slice(margins.top, max(0, height - margins.bottom))
+  columns = slice(margins.left, max(0, width - margins.right))
+  kept_YXC = image_YXC[rows, columns]
+  return kept_YXC if kept_YXC.size else image_YXC
 
 
 def _square_pixels(
