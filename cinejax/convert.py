@@ -8,8 +8,9 @@ its transformer, a checkpoint of Self Forcing or Causal Forcing (.pt; --network
 names one of its networks, by default the averaged one), or weights of cinejax.
 Numbers and their types stay as they are, so that a round trip is bit-equal;
 quantized weights become bfloat16 (float8) or float32 (those with scales, GGUF).
-Tensors are read and written in pieces, so that the host needs little memory,
-however large the model is. --lora merges adapters for Wan.
+--dtype writes another type. Tensors are read and written in pieces, so that the
+host needs little memory, however large the model is. --lora merges adapters for
+Wan.
 
 The layouts that --to names are written as
 
@@ -57,6 +58,7 @@ from cinejax.interop.archive import PUBLISHED_NAME, locate, open_archive
 from cinejax.interop.mapped import Tensor, tensor_bytes
 from cinejax.interop.pickling import write_torch
 from cinejax.interop.shards import write_shards
+from cinejax.interop.typed import DTYPES, cast
 
 
 def define_flags() -> None:
@@ -77,6 +79,13 @@ def define_flags() -> None:
     'lora',
     [],
     'Adapter to merge, FILE or FILE:STRENGTH; may be repeated.',
+  )
+  flags.DEFINE_enum(
+    'dtype',
+    None,
+    DTYPES,
+    'Type of the weights to write; float8 has a scale for each matrix of the '
+    'blocks and bfloat16 for the others. Without it types stay as they are.',
   )
   flags.DEFINE_string(
     'network', '', 'Network to read, of a checkpoint with several.'
@@ -106,6 +115,11 @@ def main() -> None:
   source = locate(args.source, args.name)
   if source.parent.resolve() == out.resolve():
     raise UserError(f'--out={out}: the source lies there; name another folder')
+  if args.dtype == 'float8' and args.to not in ('wan', 'diffusers'):
+    raise UserError(
+      f'--to={args.to} has no place for scales; --dtype=float8 needs --to=wan '
+      'or --to=diffusers'
+    )
   archive = open_archive(source, args.network)
   layout = names.layout_of(archive.tensors)
   if layout is None:
@@ -150,6 +164,7 @@ def _write_folder(layout, out, name, leaves, cfg, metadata) -> str:
 
 def _write_checkpoint(out, name, leaves, cfg, metadata) -> str:
   wan = views.from_leaves(leaves, 'wan')
+  wan = _as_flagged(wan)
   tensors = {f'model.{key}': tensor for key, tensor in wan.items()}
   path = out / f'{name}.pt'
   with _progress(tensors) as on_written:
@@ -165,7 +180,14 @@ _WRITERS = {
 }
 
 
+def _as_flagged(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+  """The tensors in the type of --dtype."""
+  dtype = flags.FLAGS.dtype
+  return cast(tensors, dtype) if dtype else tensors
+
+
 def _write_shards(out, name, tensors, metadata) -> str:
+  tensors = _as_flagged(tensors)
   shard_bytes = int(flags.FLAGS.shard_gb * 1e9)
   with _progress(tensors) as on_written:
     path = write_shards(

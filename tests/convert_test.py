@@ -110,6 +110,49 @@ def test_a_lora_is_merged_on_the_way(source, run, tmp_path):
   )
 
 
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'float16'])
+def test_weights_are_written_in_the_type_that_is_asked_for(
+  source, run, tmp_path, dtype
+):
+  out = run(source[0], 'diffusers', tmp_path / 'out', dtype=dtype)
+  found = load_file(out / 'diffusion_pytorch_model.safetensors')
+  assert found.keys() == source[1].keys()
+  for name, x in source[1].items():
+    np.testing.assert_array_equal(found[name], x.astype(jnp.dtype(dtype)))
+    assert found[name].dtype == dtype
+
+
+def test_float8_has_scales_and_is_read_again(source, run, tmp_path):
+  out = run(source[0], 'wan', tmp_path / 'wan', dtype='float8')
+  stored = load_file(out / 'diffusion_pytorch_model.safetensors')
+  kernel = 'blocks.1.ffn.0.weight'
+  assert stored[kernel].dtype == jnp.float8_e4m3fn
+  assert abs(stored[kernel].astype(np.float32)).max() == 448
+  assert stored['blocks.1.ffn.0.scale_weight'].dtype == np.float32
+  assert stored['blocks.1.ffn.0.bias'].dtype == jnp.bfloat16
+  assert stored['scaled_fp8'].shape == (2,)
+  back = run(out, 'diffusers', tmp_path / 'back')
+  found = load_file(back / 'diffusion_pytorch_model.safetensors')
+  assert found.keys() == source[1].keys()
+  for name, x in source[1].items():
+    largest = np.abs(x.astype(np.float32)).max()
+    np.testing.assert_allclose(
+      found[name].astype(np.float32), x, rtol=2**-4, atol=largest / 448 / 2**10
+    )
+
+
+def test_numbers_beyond_a_type_are_refused(source, run, tmp_path):
+  folder = tmp_path / 'large'
+  folder.mkdir()
+  name = 'blocks.0.ffn.net.2.bias'
+  weights = source[1] | {name: np.full_like(source[1][name], 1e6)}
+  save_file(weights, folder / 'diffusion_pytorch_model.safetensors')
+  with pytest.raises(UserError, match=r'large for float16; convert'):
+    run(folder, 'wan', tmp_path / 'out', dtype='float16')
+  with pytest.raises(UserError, match='--dtype=float8 needs --to=wan'):
+    run(folder, 'cinejax', tmp_path / 'out', dtype='float8')
+
+
 def test_fewer_shards_leave_no_stale_index(source, run, tmp_path):
   run(source[0], 'wan', tmp_path / 'wan', shard_gb=1e-4)
   wan = run(source[0], 'wan', tmp_path / 'wan')
