@@ -22,12 +22,12 @@ def get_config() -> ConfigDict:
   film.cut_prefix = 'Cut to: '  # opens the prompt of a cut shot's first chunk
 
   codec = config.codec = ConfigDict()
-  codec.name = 'patch'  # patch | taef2 | wan_vae | taehv
+  codec.name = 'patch'  # patch | taef2 | wan_vae | wan22_vae | taehv
   codec.temporal_stride = 4  # pixel frames per latent frame; the first has 1
   codec.spatial_stride = 8  # pixels per latent row or column
   codec.channels = 16  # C, channels of a latent frame
-  codec.width = 128  # features of patch; of wan_vae at full size (96)
-  # residual blocks in each half of patch, or in a level of wan_vae (2)
+  codec.width = 128  # features of patch, wan_vae (96) or wan22_vae (160)
+  # residual blocks in each half of patch, or in a level of Wan's (2)
   codec.blocks = 3
   # linear | conv: the encoder of patch; linear is measured, conv is trained
   codec.encoder = 'linear'
@@ -38,9 +38,9 @@ def get_config() -> ConfigDict:
   # latents, whose own is 1
   codec.noise = 0.3
   codec.keep_latents = False  # train only the decoder of patch
-  codec.tile = 0  # latent rows and columns of a tile of wan_vae; 0 = no tiles
+  codec.tile = 0  # latent rows and columns of a tile of Wan's; 0 = no tiles
   codec.tile_overlap = 8  # least latent rows and columns that tiles share
-  codec.compute_dtype = 'float32'  # float32 | bfloat16: of wan_vae and taehv
+  codec.compute_dtype = 'float32'  # float32 | bfloat16: of Wan's and taehv
 
   text = config.text = ConfigDict()
   text.name = 'hashed'  # hashed | umt5 | transformers

@@ -71,6 +71,20 @@ if [ "$WANTED" != --table ]; then
   plan 14b rollout 7 v5p:2x2x2 1 --config.mesh.fsdp=1
   plan 14b rollout 7 v6e:2x4 1 --config.mesh.fsdp=1
   plan 14b rollout 7 v5e:2x4 1 --config.mesh.fsdp=1
+  # Wan 2.2 5B at 1280x704
+  plan 5b rollout 7 h100:1x1x1 1 --config.mesh.sequence=1
+  plan 5b base 7 h100:1x8x8 64 --config.stage.base.accumulate=2
+  plan 5b base 20 h100:1x8x8 64 --config.stage.base.accumulate=2
+  plan 5b dmd 20 h100:1x8x8 64 --config.stage.dmd.accumulate=2
+  for topology in v5p:2x2x1 v6e:2x2; do
+    plan 5b rollout 7 $topology 1 --config.mesh.fsdp=1 \
+      --config.mesh.sequence=4
+  done
+  for topology in v5p:4x4x4 v6e:8x8; do
+    for stage in base dmd; do
+      plan 5b $stage 20 $topology 16 --config.mesh.sequence=4
+    done
+  done
   for topology in v5p:2x2x1 v5e:2x2 v6e:2x2; do
     plan 1_3b rollout 7 $topology 1 --config.mesh.fsdp=1 \
       --config.mesh.sequence=4

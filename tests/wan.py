@@ -10,7 +10,8 @@ import numpy as np
 from cinejax.config import resolve
 from cinejax.models import denoiser
 
-NAMES = ('wan_1_3b', 'wan_14b')
+NAMES = ('wan_1_3b', 'wan_5b', 'wan_14b')
+MODELS = ('Wan2.1-T2V-1.3B', 'Wan2.2-TI2V-5B', 'Wan2.1-T2V-14B')
 
 
 def load(name, variant='', **changes):

@@ -1,4 +1,4 @@
-"""Wan 2.1 at its real size: traced whole, and two of its layers run."""
+"""Wan at its real sizes: traced whole, and two of its layers run."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ from cinejax.memory import router
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
-from tests.wan import NAMES, load, params_of, zero_text
+from tests.wan import MODELS, NAMES, load, params_of, zero_text
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CHUNK = ChunkInput(
@@ -48,28 +48,37 @@ def chunk_secs(cfg):
 
 
 @pytest.mark.parametrize(
-  ('name', 'count', 'bank_gb'),
+  ('name', 'count', 'bank_gb', 'frame'),
   [
-    ('wan_1_3b', 1_418_996_800, 18.4),
-    pytest.param('wan_14b', 14_288_491_584, 81.8, marks=pytest.mark.slow),
+    ('wan_1_3b', 1_418_996_800, 18.4, (60, 104, 16)),
+    ('wan_5b', 4_999_787_712, 20.8, (44, 80, 48)),
+    pytest.param(
+      'wan_14b', 14_288_491_584, 81.8, (60, 104, 16), marks=pytest.mark.slow
+    ),
   ],
 )
-def test_a_chunk_of_a_film_traces_at_full_size(name, count, bank_gb):
+def test_a_chunk_of_a_film_traces_at_full_size(name, count, bank_gb, frame):
   cfg = load(name)
   programs = programs_of(cfg)
   params = params_of(cfg.dit)
   assert tree_lib.count(params) == count
-  assert programs.latent_shape == (3, 60, 104, 16)
+  assert programs.latent_shape == (3, *frame)
   state = jax.eval_shape(lambda: programs.begin([0]))
   memory = state.bank.memory
   stored = (memory.key.data, memory.value.data)
-  assert memory.key.data.shape[1:4] == (1, 64, 1560)
+  tokens = frame[0] * frame[1] // 4
+  assert memory.key.data.shape[1:4] == (1, 64, tokens)
   assert sum(x.size * x.dtype.itemsize for x in stored) == pytest.approx(
     bank_gb * 1e9, rel=2e-3
   )
-  after, output = jax.eval_shape(programs.step, params, state, CHUNK)
+  chunk = CHUNK
+  if name == 'wan_5b':  # with the opening image of TI2V
+    chunk = CHUNK.replace(
+      image_BYXC=jax.ShapeDtypeStruct((1, *frame), jnp.float32)
+    )
+  after, output = jax.eval_shape(programs.step, params, state, chunk)
   assert jax.tree.structure(after) == jax.tree.structure(state)
-  assert output.latents_BFYXC.shape == (1, 3, 60, 104, 16)
+  assert output.latents_BFYXC.shape == (1, 3, *frame)
   assert output.frame_JLBR.shape == (50, cfg.dit.layers, 1, 5)
 
 
@@ -184,16 +193,19 @@ def test_multi_shot_prompts_fill_a_film_of_60_latents(name, tmp_path):
     assert 'harbour' in prompt
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_weights_that_are_missing_say_where_they_come_from(name, tmp_path):
-  cfg, size = load(name), name.removeprefix('wan_').replace('_', '.').upper()
+@pytest.mark.parametrize(('name', 'model'), zip(NAMES, MODELS, strict=True))
+def test_weights_that_are_missing_say_where_they_come_from(
+  name, model, tmp_path
+):
+  cfg = load(name)
   with pytest.raises(UserError) as error:
     load_director(cfg, str(tmp_path / 'wan'))
-  for part in ('there is no', 'base.safetensors', f'Wan2.1-T2V-{size} '):
+  for part in ('there is no', 'base.safetensors', f'Wan-AI/{model} '):
     assert part in str(error.value)
   save_file({}, tmp_path / 'diffusion_pytorch_model.safetensors')
   with pytest.raises(
-    UserError, match=r'no weights of wan_vae.*hf download.*set config.train'
+    UserError,
+    match=rf'no weights of {cfg.codec.name}.*hf download.*set config.train',
   ):
     load_director(cfg, str(tmp_path))
 

@@ -1,4 +1,4 @@
-"""An update of every stage of Wan 2.1, traced at full size."""
+"""An update of every stage of Wan, traced at full size."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from tests.wan import NAMES, Text, load, params_of
 def _shapes_of_batch(cfg):
   chunks, frames = cfg.data.chunks, cfg.film.frames_per_chunk
   shapes = {
-    'latents': (1, chunks * frames, 60, 104, 16),
+    'latents': (1, chunks * frames, *cfg.frame_shape),
     'text': (1, chunks, 512, 4096),
     'mask': (1, chunks),
   }

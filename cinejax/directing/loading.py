@@ -100,11 +100,15 @@ def weight_shardings(cfg: Config, shapes: Any) -> Any:
 
 def _source(cfg: Config) -> str:
   """How to download such weights, if they are published."""
-  published = {30: '1.3B', 40: '14B'}  # by layers
-  if cfg.text.name != 'umt5' or cfg.dit.layers not in published:
+  published = {  # by channels and layers
+    (16, 30): 'Wan2.1-T2V-1.3B',
+    (16, 40): 'Wan2.1-T2V-14B',
+    (48, 30): 'Wan2.2-TI2V-5B',
+  }
+  model = published.get((cfg.dit.channels, cfg.dit.layers))
+  if cfg.text.name != 'umt5' or model is None:
     return ''
   return (
-    '; `hf download Wan-AI/Wan2.1-T2V-'
-    f'{published[cfg.dit.layers]} --local-dir=DIR` downloads the weights of '
+    f'; `hf download Wan-AI/{model} --local-dir=DIR` downloads the weights of '
     'this config'
   )

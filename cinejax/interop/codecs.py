@@ -1,4 +1,4 @@
-"""The published weights of Wan 2.1's video autoencoder and of TAEHV.
+"""The published weights of Wan's video autoencoders and of TAEHV.
 
 Our modules have the names of the originals:
 `encoder/downsamples.0/residual.2/kernel` is
@@ -9,6 +9,11 @@ otherwise:
     upsamples.N          up_blocks.L.resnets.I, or its upsamplers.0
     middle.0, 1, 2       mid_block.resnets.0, attentions.0, resnets.1
     residual.0, 2, 3, 6  norm1, conv1, norm2, conv2
+
+and in Wan 2.2, where the layers of a level are a group
+
+    downsamples.N.downsamples.I  down_blocks.N.resnets.I, or .downsampler
+    upsamples.N.upsamples.I      up_blocks.N.resnets.I, or .upsampler
 
 A kernel of PyTorch is [out, in, t, y, x], one of ours [t, y, x, in, out], or
 [in, out] where the window is one pixel. The files do not have the statistics of
@@ -30,7 +35,7 @@ from cinejax.interop.archive import Archive, find_archive
 from cinejax.interop.mapped import read
 from cinejax.interop.views import check
 from cinejax.models.codec.taehv import Taehv
-from cinejax.models.codec.wan_vae import MEAN, STD, WanVae
+from cinejax.models.codec.wan_vae import STATISTICS, WanVae
 
 _QUANT = {  # (original, diffusers)
   'encoder/quant': ('conv1', 'quant_conv'),
@@ -53,11 +58,18 @@ _OUTER = {
 }
 
 
+_LAYER = re.compile(r'(down|up)samples\.(\d+)')
+
+
 # by codec: names of the published files, and how to fetch them
 PUBLISHED = {
   'wan_vae': (
     ('codec', 'Wan2.1_VAE', 'vae/diffusion_pytorch_model'),
     '`hf download Wan-AI/Wan2.1-T2V-1.3B Wan2.1_VAE.pth --local-dir=DIR`',
+  ),
+  'wan22_vae': (
+    ('codec', 'Wan2.2_VAE', 'vae/diffusion_pytorch_model'),
+    '`hf download Wan-AI/Wan2.2-TI2V-5B Wan2.2_VAE.pth --local-dir=DIR`',
   ),
   'taehv': (
     ('codec', 'taew2_1', 'safetensors/taew2_1'),
@@ -101,9 +113,10 @@ def read_wan_vae(codec: WanVae, archive: Archive) -> dict[str, Any]:
     archive.tensors,
     lambda path: wan_name(path, codec.cfg.blocks, diffusers),
   )
-  if codec.channels == len(MEAN):  # tests have other sizes
-    params['mean_C'] = np.asarray(MEAN, np.float32)
-    params['std_C'] = np.asarray(STD, np.float32)
+  mean_C, std_C = STATISTICS[codec.cfg.name]
+  if codec.channels == len(mean_C):  # tests have other sizes
+    params['mean_C'] = np.asarray(mean_C, np.float32)
+    params['std_C'] = np.asarray(std_C, np.float32)
   return params
 
 
@@ -125,8 +138,13 @@ def wan_name(path: str, blocks: int, diffusers: bool) -> str:
   if not diffusers:
     return _plain_name(path)
   half, outer, *inner = module.split('/')
+  if inner and _LAYER.fullmatch(inner[0]):
+    group, layer = outer.split('.')[1], _LAYER.fullmatch(inner[0])
+    outer = _in_group(group, layer, blocks)
+    inner = inner[1:]
+  else:
+    outer = _their_block(outer, blocks)
   inner = [_RESIDUAL.get(name, name) for name in inner]
-  outer = _their_block(outer, blocks)
   return _plain_name('/'.join([half, outer, *inner, leaf]))
 
 
@@ -140,6 +158,14 @@ def wan_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape + ones
   *window, width_in, width = shape
   return (width, width_in, *(window or ones))
+
+
+def _in_group(number: str, layer: re.Match, blocks: int) -> str:
+  """diffusers' name of a layer of the group `number`."""
+  half, i = layer[1], int(layer[2])
+  last = blocks if half == 'down' else blocks + 1  # of the residual layers
+  kind = f'resnets.{i}' if i < last else f'{half}sampler'
+  return f'{half}_blocks.{number}.{kind}'
 
 
 def _their_block(outer: str, blocks: int) -> str:

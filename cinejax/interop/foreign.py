@@ -1,4 +1,4 @@
-"""Names networks that are no text-to-video DiT of Wan 2.1.
+"""Names networks that are no text-to-video DiT of Wan, or of another size.
 
 People give what a model's page offers. Tensors' names and shapes tell which
 model that is, so that a refusal can say what cinejax can do in its place.
@@ -14,7 +14,8 @@ _TEXT_ONLY = (
   '--image'
 )
 _NO_PLACE = (
-  'cinejax has no such network; give a DiT of Wan 2.1 (T2V, 1.3B or 14B)'
+  'cinejax has no such network; give a DiT of Wan 2.1 (T2V, 1.3B or 14B) or '
+  'Wan 2.2 (TI2V-5B)'
 )
 
 # each row: a pattern that a name matches, what the network is, what to do.
@@ -96,8 +97,7 @@ def _wan_of_other_channels(tensors: Mapping[str, Tensor]) -> str:
   if channels == 48:
     return (
       f'it is Wan 2.2 5B, with latents of 48 channels: patch_embedding.weight '
-      f'is {tuple(patch.shape)}; its autoencoder is not that of Wan 2.1, and '
-      'cinejax has none for it; give the 1.3B or 14B network of Wan 2.1'
+      f'is {tuple(patch.shape)}; use it with --config=configs/wan_5b.py'
     )
   if channels > 16:
     size = {1536: '1.3B', 5120: '14B'}.get(features, 'another size')

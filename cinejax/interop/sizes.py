@@ -1,7 +1,7 @@
 """The sizes of a DiT, from its tensors, and the config.json of other layouts.
 
-Shapes give all sizes but the number of heads. All models of Wan 2.1 have heads
-of 128 features, unless a config.json beside the weights, or the metadata of
+Shapes give all sizes but the number of heads. All models of Wan have heads of
+128 features, unless a config.json beside the weights, or the metadata of
 cinejax's weights, says otherwise.
 """
 
@@ -24,6 +24,7 @@ from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 
 _HEAD_FEATURES = 128
+_TI2V_CHANNELS = 48  # of Wan 2.2 TI2V-5B; all of Wan 2.1 have 16
 
 
 def read_sizes(archive: Archive, layout: str) -> DiTConfig:
@@ -76,7 +77,7 @@ def config_json(cfg: DiTConfig, layout: str) -> dict[str, Any]:
   if layout == 'wan':
     return {
       '_class_name': 'WanModel',
-      'model_type': 't2v',
+      'model_type': 'ti2v' if cfg.channels == _TI2V_CHANNELS else 't2v',
       'dim': cfg.features,
       'eps': cfg.epsilon,
       'ffn_dim': cfg.mlp_features,
@@ -110,7 +111,7 @@ def config_json(cfg: DiTConfig, layout: str) -> dict[str, Any]:
 def _need(archive: Archive, name: str) -> Tensor:
   if name not in archive.tensors:
     raise UserError(
-      f'{archive.path} has no {name}, so it is no DiT of Wan 2.1; give the '
+      f'{archive.path} has no {name}, so it is no DiT of Wan; give the '
       'weights of one, or those of a cinejax model'
     )
   return archive.tensors[name]

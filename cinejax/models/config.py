@@ -14,7 +14,7 @@ from cinejax.core.config import (
 
 @dataclasses.dataclass(frozen=True)
 class CodecConfig:
-  name: str = one_of('patch', 'taef2', 'wan_vae', 'taehv')
+  name: str = one_of('patch', 'taef2', 'wan_vae', 'wan22_vae', 'taehv')
   temporal_stride: int = positive()  # pixel frames a latent frame
   spatial_stride: int = positive()  # pixels a latent row or column
   channels: int = positive()  # C

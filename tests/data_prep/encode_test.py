@@ -48,6 +48,7 @@ def test_shards_count_but_their_index_does_not(index, tmp_path):
   [
     ('patch', ['codec.safetensors']),
     ('wan_vae', ['Wan2.1_VAE.pth']),
+    ('wan22_vae', ['Wan2.2_VAE.pth']),
     ('wan_vae', ['vae/diffusion_pytorch_model.safetensors']),
     ('taef2', ['taef2_decoder.safetensors', 'taef2_encoder.safetensors']),
   ],

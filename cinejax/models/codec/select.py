@@ -8,7 +8,7 @@ from cinejax.models.codec.taehv import Taehv
 from cinejax.models.codec.wan_vae import WanVae
 from cinejax.models.config import CodecConfig
 
-NAMES = ('patch', 'taef2', 'wan_vae', 'taehv')
+NAMES = ('patch', 'taef2', 'wan_vae', 'wan22_vae', 'taehv')
 
 
 def make_codec(cfg: CodecConfig) -> Codec:
@@ -21,7 +21,7 @@ def make_codec(cfg: CodecConfig) -> Codec:
       return PatchCodec(cfg)
     case 'taef2':
       codec = Taef2()
-    case 'wan_vae':
+    case 'wan_vae' | 'wan22_vae':
       codec = WanVae(cfg)
     case 'taehv':
       codec = Taehv(cfg)

@@ -1,51 +1,36 @@
-"""The two halves of Wan 2.1's video autoencoder, which run frame by frame.
+"""The two halves of Wan's video autoencoders: which layers, and how they run.
 
-(Wan 2.1: arXiv 2503.20314, section 4.1; wan/modules/vae.py, Apache-2.0.) All
-convolutions are causal. The frames of the past that they need are in a cache,
-an immutable pytree of fixed shapes:
+Wan 2.1 has a list of layers, Wan 2.2 one group for each level (wan_layers.py).
+Those of Wan 2.2 read and write blocks of 2 x 2 pixels, and its decoder is 8 / 5
+as wide as its encoder (160 and 256 features).
 
-    y, cache' = conv([cache | x]),  cache' = the last two frames of input   (1)
-
-A film begins with a cache of zeros, which is zero padding. Its first frame
-differs in that time is neither doubled nor halved:
-
-    double: y_2t, y_2t+1 = time_conv([cache | x])_t;  for the first y = x,
-            which later frames do not see (the cache stays zero)            (2)
-    half:   y_t = time_conv([cache | x])_2t;          for the first y = x,
-            which the next frames see (cache' = x, one frame)               (3)
-
-    norm(x) = sqrt(D) gamma x / |x|                                         (4)
-
-Modules have the names of the original, so that names map one to one:
-`encoder.downsamples.0.residual.2.weight` is `['encoder']['downsamples.0']
-['residual.2']['kernel']`. The exceptions are `conv1` and `conv2` of the whole,
-between the halves and the latents: each is called `quant` here, in its half.
+Of the original's names, `conv1` and `conv2` of the whole, between the halves
+and the latents, differ here: each is called `quant`, in its half.
 """
 
-from typing import Any, NamedTuple
-
-import einops
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
+from cinejax.models.codec.wan_layers import (
+  Cache,
+  Layer,
+  run_layers,
+)
 from cinejax.models.config import CodecConfig
 
-Cache = tuple[Any, ...]  # for each layer: an array, a pair of them, or ()
-
-_WIDTHS = (1, 2, 4, 4)  # features of each level, in units of codec.width
-_PAST = 2  # frames in a cache
+_WIDTHS = (1, 2, 4, 4)  # features of each level, in units of the half's width
+_LAST = len(_WIDTHS) - 1  # the level that resamples nothing
 
 
-class Layer(NamedTuple):
-  """The description of one layer."""
+def in_groups(cfg: CodecConfig) -> bool:
+  """Whether the layers of a level are a group, as in Wan 2.2."""
+  return cfg.name == 'wan22_vae'
 
-  name: str
-  # causal | residual | attention | pointwise | norm (and silu) |
-  # half | half_time | double | double_time
-  kind: str
-  width: int  # features of its output
+
+def patch(cfg: CodecConfig) -> int:
+  """Rows and columns of pixels that the halves see as one."""
+  return 2 if in_groups(cfg) else 1
 
 
 def encoder_layers(cfg: CodecConfig) -> tuple[Layer, ...]:
@@ -53,12 +38,13 @@ def encoder_layers(cfg: CodecConfig) -> tuple[Layer, ...]:
   widths = [cfg.width * unit for unit in _WIDTHS]
   levels = []
   for i, width in enumerate(widths):
-    levels += [('residual', width)] * cfg.blocks
-    if i < len(widths) - 1:  # the first level does not halve time
-      levels.append(('half_time' if i else 'half', width))
+    level = [('residual', width)] * cfg.blocks
+    if i < _LAST:  # the first level does not halve time
+      level.append(('half_time' if i else 'half', width))
+    levels.append(level)
   return (
     Layer('conv1', 'causal', widths[0]),
-    *_numbered('downsamples', levels),
+    *_levels(cfg, 'downsamples', levels, ['average'] * len(levels)),
     *_middle(widths[-1]),
     Layer('head.0', 'norm', widths[-1]),
     Layer('head.2', 'causal', 2 * cfg.channels),
@@ -68,57 +54,48 @@ def encoder_layers(cfg: CodecConfig) -> tuple[Layer, ...]:
 
 def decoder_layers(cfg: CodecConfig) -> tuple[Layer, ...]:
   """The layers from latents, not normalised, to pixels."""
-  widths = [cfg.width * unit for unit in reversed(_WIDTHS)]
+  base = cfg.width * 8 // 5 if in_groups(cfg) else cfg.width
+  widths = [base * unit for unit in reversed(_WIDTHS)]
   levels = []
   for i, width in enumerate(widths):
-    levels += [('residual', width)] * (cfg.blocks + 1)
-    if i < len(widths) - 1:  # the last doubling leaves time as it is
-      last = i == len(widths) - 2
-      levels.append(('double' if last else 'double_time', width // 2))
+    level = [('residual', width)] * (cfg.blocks + 1)
+    if i < _LAST:  # the last doubling leaves time as it is
+      kind = 'double' if i == _LAST - 1 else 'double_time'
+      level.append((kind, width if in_groups(cfg) else width // 2))
+    levels.append(level)
+  shortcuts = ['duplicate'] * _LAST + ['none']
   return (
     Layer('quant', 'pointwise', cfg.channels),
     Layer('conv1', 'causal', widths[0]),
     *_middle(widths[0]),
-    *_numbered('upsamples', levels),
+    *_levels(cfg, 'upsamples', levels, shortcuts),
     Layer('head.0', 'norm', widths[-1]),
-    Layer('head.2', 'causal', 3),
+    Layer('head.2', 'causal', 3 * patch(cfg) ** 2),
   )
 
 
-def _numbered(name: str, levels: list[tuple[str, int]]) -> list[Layer]:
-  return [Layer(f'{name}.{i}', *level) for i, level in enumerate(levels)]
+def _levels(
+  cfg: CodecConfig,
+  name: str,
+  levels: list[list[tuple[str, int]]],
+  shortcuts: list[str],
+) -> list[Layer]:
+  """One list of layers, or a group for each level."""
+  if not in_groups(cfg):
+    return _numbered(name, [layer for level in levels for layer in level])
+  return [
+    Layer(f'{name}.{i}', shortcut, level[-1][1], tuple(_numbered(name, level)))
+    for i, (level, shortcut) in enumerate(zip(levels, shortcuts, strict=True))
+  ]
+
+
+def _numbered(name: str, layers: list[tuple[str, int]]) -> list[Layer]:
+  return [Layer(f'{name}.{i}', *layer) for i, layer in enumerate(layers)]
 
 
 def _middle(width: int) -> list[Layer]:
   kinds = ('residual', 'attention', 'residual')
   return _numbered('middle', [(kind, width) for kind in kinds])
-
-
-def empty_cache(
-  layers: tuple[Layer, ...], shape_BYXC: tuple[int, int, int, int], dtype: str
-) -> Cache:
-  """The cache before a film's first frame; `shape_BYXC` is that of inputs."""
-  batch, rows, columns, width = shape_BYXC
-
-  def past(width, frames=_PAST):
-    return jnp.zeros((batch, frames, rows, columns, width), dtype)
-
-  caches = []
-  for layer in layers:
-    cache = ()
-    if layer.kind.startswith('half'):
-      rows, columns = rows // 2, columns // 2
-    if layer.kind in ('causal', 'double_time'):
-      cache = past(width)
-    elif layer.kind == 'half_time':
-      cache = past(width, frames=1)
-    elif layer.kind == 'residual':
-      cache = (past(width), past(layer.width))
-    if layer.kind.startswith('double'):
-      rows, columns = 2 * rows, 2 * columns
-    caches.append(cache)
-    width = layer.width
-  return tuple(caches)
 
 
 class Coder(nn.Module):
@@ -132,155 +109,7 @@ class Coder(nn.Module):
     self, x_BTYXD: jax.Array, caches: Cache, first: bool
   ) -> tuple[jax.Array, Cache]:
     """`first` is static: True for a film's first frame, which comes alone."""
-    x_BTYXD = x_BTYXD.astype(self.dtype)
-    new_caches = []
-    for layer, cache in zip(self.layers, caches, strict=True):
-      x_BTYXD, cache = _layer(layer, self.dtype, x_BTYXD, cache, first)
-      x_BTYXD = constrain(x_BTYXD, BATCH_AXES, None, ROW_AXES)
-      new_caches.append(cache)
-    return x_BTYXD.astype(jnp.float32), tuple(new_caches)
-
-
-def _layer(
-  layer: Layer, dtype: str, x_BTYXD: jax.Array, cache: Any, first: bool
-) -> tuple[jax.Array, Any]:
-  name, kind, width = layer
-  match kind:
-    case 'causal':
-      return _causal(width, name, dtype, x_BTYXD, cache)
-    case 'residual':
-      return _Residual(width, dtype, name=name)(x_BTYXD, cache)
-    case 'attention':
-      return _Attention(dtype, name=name)(x_BTYXD), ()
-    case 'pointwise':
-      return _pointwise(width, name, dtype, x_BTYXD), ()
-    case 'norm':
-      return nn.silu(_Norm(name=name)(x_BTYXD)), ()
-  return _Resample(kind, width, dtype, name=name)(x_BTYXD, cache, first)
-
-
-class _Norm(nn.Module):
-  """Eq. (4), in float32."""
-
-  @nn.compact
-  def __call__(self, x_BTYXD: jax.Array) -> jax.Array:
-    width = x_BTYXD.shape[-1]
-    gamma_D = self.param('gamma', nn.initializers.ones, (width,))
-    x = x_BTYXD.astype(jnp.float32)
-    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
-    unit = x / jnp.maximum(length, 1e-12)
-    scale = (width**0.5 * gamma_D).reshape((1,) * (x.ndim - 1) + (-1,))
-    return (unit * scale).astype(x_BTYXD.dtype)
-
-
-class _Residual(nn.Module):
-  width: int
-  dtype: str
-
-  @nn.compact
-  def __call__(
-    self, x_BTYXD: jax.Array, cache: tuple[jax.Array, jax.Array]
-  ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    h = nn.silu(_Norm(name='residual.0')(x_BTYXD))
-    h, one = _causal(self.width, 'residual.2', self.dtype, h, cache[0])
-    h = nn.silu(_Norm(name='residual.3')(h))
-    h, two = _causal(self.width, 'residual.6', self.dtype, h, cache[1])
-    if x_BTYXD.shape[-1] != self.width:
-      x_BTYXD = _pointwise(self.width, 'shortcut', self.dtype, x_BTYXD)
-    return x_BTYXD + h, (one, two)
-
-
-class _Attention(nn.Module):
-  """Self-attention with one head over the pixels of each frame."""
-
-  dtype: str
-
-  @nn.compact
-  def __call__(self, x_BTYXD: jax.Array) -> jax.Array:
-    width = x_BTYXD.shape[-1]
-    h = _pointwise(3 * width, 'to_qkv', self.dtype, _Norm(name='norm')(x_BTYXD))
-    q, k, v = jnp.split(
-      einops.rearrange(h, 'B T Y X D -> (B T) (Y X) 1 D'), 3, axis=-1
+    x_BTYXD, caches = run_layers(
+      self.layers, self.dtype, x_BTYXD.astype(self.dtype), caches, first
     )
-    h = jax.nn.dot_product_attention(q, k, v).reshape(x_BTYXD.shape)
-    return x_BTYXD + _pointwise(width, 'proj', self.dtype, h)
-
-
-class _Resample(nn.Module):
-  """Halves or doubles rows and columns, and with `_time` frames, (2), (3)."""
-
-  kind: str
-  width: int
-  dtype: str
-
-  @nn.compact
-  def __call__(
-    self, x_BTYXD: jax.Array, cache: Any, first: bool
-  ) -> tuple[jax.Array, Any]:
-    time = self.kind.endswith('_time') and not first
-    if self.kind.startswith('double'):
-      if time:
-        x_BTYXD, cache = self._double_time(x_BTYXD, cache)
-      x_BTYXD = jnp.repeat(jnp.repeat(x_BTYXD, 2, axis=2), 2, axis=3)
-      return self._space((1, 1), (1, 1), x_BTYXD), cache
-    # padding as in the original: after the last row and column alone
-    x_BTYXD = self._space((2, 2), (0, 1), x_BTYXD)
-    if time:
-      return self._half_time(x_BTYXD, cache)
-    return x_BTYXD, x_BTYXD if self.kind == 'half_time' else ()
-
-  def _space(self, strides, padding, x_BTYXD) -> jax.Array:
-    conv = nn.Conv(
-      self.width,
-      (3, 3),
-      strides,
-      padding=(padding, padding),
-      dtype=self.dtype,
-      name='resample.1',
-    )
-    x_NYXD = conv(x_BTYXD.reshape(-1, *x_BTYXD.shape[2:]))
-    return x_NYXD.reshape(*x_BTYXD.shape[:2], *x_NYXD.shape[1:])
-
-  def _double_time(self, x_BTYXD, cache):
-    x_BTYXD = jnp.concatenate([cache, x_BTYXD], 1)
-    h = nn.Conv(
-      2 * x_BTYXD.shape[-1],
-      (3, 1, 1),
-      padding='VALID',
-      dtype=self.dtype,
-      name='time_conv',
-    )(x_BTYXD)
-    h = einops.rearrange(h, 'B T Y X (r D) -> B (T r) Y X D', r=2)
-    return h, x_BTYXD[:, -_PAST:]
-
-  def _half_time(self, x_BTYXD, cache):
-    h = nn.Conv(
-      self.width,
-      (3, 1, 1),
-      (2, 1, 1),
-      padding='VALID',
-      dtype=self.dtype,
-      name='time_conv',
-    )(jnp.concatenate([cache, x_BTYXD], 1))
-    return h, x_BTYXD[:, -1:]
-
-
-def _causal(
-  width: int, name: str, dtype: str, x_BTYXD: jax.Array, cache: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """Eq. (1) with a window of 3x3x3."""
-  x_BTYXD = jnp.concatenate([cache, x_BTYXD], 1)
-  y_BTYXD = nn.Conv(
-    width,
-    (3, 3, 3),
-    padding=((0, 0), (1, 1), (1, 1)),
-    dtype=dtype,
-    name=name,
-  )(x_BTYXD)
-  return y_BTYXD, x_BTYXD[:, -_PAST:]
-
-
-def _pointwise(
-  width: int, name: str, dtype: str, x_BTYXD: jax.Array
-) -> jax.Array:
-  return nn.Dense(width, dtype=dtype, name=name)(x_BTYXD)
+    return x_BTYXD.astype(jnp.float32), caches

@@ -1,10 +1,12 @@
-"""The video autoencoder of Wan 2.1 as a codec.
+"""The video autoencoders of Wan 2.1 and of Wan 2.2 TI2V-5B as codecs.
 
-It has 16 channels at an eighth of the size and a quarter of the frame rate, and
-127M parameters; the network is in wan_coder.py. There are two programs, one for
-a film's first frame and one for all that follow. The second runs under
-`lax.scan`, one latent frame at a time, so that memory does not grow with the
-film, and decoding in chunks equals decoding at once.
+Both have a quarter of the frame rate. `wan_vae` is that of Wan 2.1, with 16
+channels at an eighth of the size and 127M parameters; `wan22_vae` has 48
+channels at a sixteenth of the size and 705M parameters. The networks are in
+wan_coder.py. There are two programs, one for a film's first frame and one for
+all that follow. The second runs under `lax.scan`, one latent frame at a time,
+so that memory does not grow with the film, and decoding in chunks equals
+decoding at once.
 
 With `codec.tile`, tiles of that many latent rows and columns are coded one
 after the other, each with a cache of its own, and blended (tiling.py). On a
@@ -22,25 +24,48 @@ import jax.numpy as jnp
 from cinejax.models.codec import base
 from cinejax.models.codec.tiling import Tiles
 from cinejax.models.codec.wan_coder import (
-  Cache,
   Coder,
-  Layer,
   decoder_layers,
-  empty_cache,
   encoder_layers,
+  patch,
 )
+from cinejax.models.codec.wan_layers import Cache, Layer, empty_cache
 from cinejax.models.config import CodecConfig
 
-# mean and standard deviation of the latents, as published (wan/modules/vae.py)
-MEAN = (
-  *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
-  *(0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921),
-)
-STD = (
-  *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
-  *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
-)
-TEMPORAL_STRIDE, SPATIAL_STRIDE = 4, 8
+# by codec: mean and standard deviation of the latents, as published
+# (wan/modules/vae.py and vae2_2.py)
+STATISTICS = {
+  'wan_vae': (
+    (
+      *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
+      *(0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921),
+    ),
+    (
+      *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
+      *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.916),
+    ),
+  ),
+  'wan22_vae': (
+    (
+      *(-0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557),
+      *(-0.1382, 0.0542, 0.2813, 0.0891, 0.157, -0.0098, 0.0375, -0.1825),
+      *(-0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502),
+      *(-0.2055, -0.0322, 0.1109, 0.1567, -0.0729, 0.0899, -0.2799, -0.123),
+      *(-0.0313, -0.1649, 0.0117, 0.0723, -0.2839, -0.2083, -0.052, 0.3748),
+      *(0.0152, 0.1957, 0.1433, -0.2944, 0.3573, -0.0548, -0.1681, -0.0667),
+    ),
+    (
+      *(0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.499, 0.4818, 0.5013),
+      *(0.8158, 1.0344, 0.5894, 1.0901, 0.6885, 0.6165, 0.8454, 0.4978),
+      *(0.5759, 0.3523, 0.7135, 0.6804, 0.5833, 1.4146, 0.8986, 0.5659),
+      *(0.7069, 0.5338, 0.4889, 0.4917, 0.4069, 0.4999, 0.6866, 0.4093),
+      *(0.5709, 0.6065, 0.6415, 0.4944, 0.5726, 1.2042, 0.5458, 1.6887),
+      *(0.3971, 1.06, 0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744),
+    ),
+  ),
+}
+TEMPORAL_STRIDE = 4
+_CODER_STRIDE = 8  # rows and columns that a half sees, for each latent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +74,10 @@ class WanVae:
 
   cfg: CodecConfig
   temporal_stride: int = dataclasses.field(default=TEMPORAL_STRIDE, init=False)
-  spatial_stride: int = dataclasses.field(default=SPATIAL_STRIDE, init=False)
+
+  @property
+  def spatial_stride(self) -> int:
+    return _CODER_STRIDE * patch(self.cfg)
 
   @property
   def channels(self) -> int:
@@ -64,7 +92,9 @@ class WanVae:
 
     encoder_key, decoder_key = jax.random.split(key)
     return {
-      'encoder': half(encoder_key, self._encoder, (1, 4, 8, 8, 3)),
+      'encoder': half(
+        encoder_key, self._encoder, (1, 4, 8, 8, 3 * patch(self.cfg) ** 2)
+      ),
       'decoder': half(decoder_key, self._decoder, (1, 1, 1, 1, self.channels)),
       'mean_C': jnp.zeros(self.channels),
       'std_C': jnp.ones(self.channels),
@@ -72,13 +102,13 @@ class WanVae:
 
   def encode(self, params: base.Params, video_BTYXC: jax.Array) -> jax.Array:
     base.check_video(self, video_BTYXC)
-    rows, columns = (n // SPATIAL_STRIDE for n in video_BTYXC.shape[2:4])
+    rows, columns = (n // self.spatial_stride for n in video_BTYXC.shape[2:4])
     tiles = self._tiles(rows, columns)
     if tiles is None:
       return self._encode(params, video_BTYXC)
     parts = jax.lax.map(
       lambda part_BTYXC: self._encode(params, part_BTYXC),
-      tiles.cut(video_BTYXC, SPATIAL_STRIDE),
+      tiles.cut(video_BTYXC, self.spatial_stride),
     )
     return tiles.blend(parts)
 
@@ -111,7 +141,7 @@ class WanVae:
       lambda part: self._decode(params, *part, first),
       (tiles.cut(raw_BFYXC), state),
     )
-    return tiles.blend(parts, SPATIAL_STRIDE), state
+    return tiles.blend(parts, self.spatial_stride), state
 
   @property
   def _encoder(self) -> tuple[Layer, ...]:
@@ -130,6 +160,10 @@ class WanVae:
     return Tiles((rows, columns), tile, self.cfg.tile_overlap)
 
   def _encode(self, params: base.Params, video_BTYXC: jax.Array) -> jax.Array:
+    side = patch(self.cfg)
+    video_BTYXC = einops.rearrange(
+      video_BTYXC, 'B T (Y y) (X x) C -> B T Y X (C x y)', x=side, y=side
+    )
     batch, _, *shape = video_BTYXC.shape
     coder = Coder(self._encoder, self.cfg.compute_dtype)
     variables = {'params': params['encoder']}
@@ -165,4 +199,11 @@ class WanVae:
 
     cache, later = jax.lax.scan(step, cache, jnp.swapaxes(raw_BFYXC, 0, 1))
     videos.append(einops.rearrange(later, 'F B T Y X C -> B (F T) Y X C'))
-    return jnp.concatenate(videos, 1), cache
+    side = patch(self.cfg)
+    video_BTYXC = einops.rearrange(
+      jnp.concatenate(videos, 1),
+      'B T Y X (C x y) -> B T (Y y) (X x) C',
+      x=side,
+      y=side,
+    )
+    return video_BTYXC, cache

@@ -15,6 +15,7 @@ def _codec(name, *sizes):
     ('patch', (4, 8, 16)),
     ('taef2', (1, 8, 32)),
     ('wan_vae', (4, 8, 16)),
+    ('wan22_vae', (4, 16, 48)),
     ('taehv', (4, 8, 16)),
   ],
 )
@@ -25,7 +26,9 @@ def test_a_codec_says_its_strides(name, sizes):
 
 
 def test_mistakes_are_named():
-  with pytest.raises(UserError, match='patch, taef2, wan_vae, taehv'):
+  with pytest.raises(
+    UserError, match='patch, taef2, wan_vae, wan22_vae, taehv'
+  ):
     _codec('vae', 4, 8, 16)
   with pytest.raises(UserError, match='temporal_stride is 4; taef2 needs 1'):
     _codec('taef2', 4, 8, 32)
