@@ -27,6 +27,11 @@ With --screenplay=FILE the films of that file, of any size, are generated
 instead. They get all metrics of `generated` that need no story world; those
 that do are added if prompts and size are of the story world.
 
+With --questions=FILE the films of that file are generated, and
+--answer_command='COMMAND' is run with the path of each film and a question
+about it, and prints the answer: `right` and right_X for each dimension X
+(evaluation/questions.py).
+
 Each recall comes with its chance. Metrics are defined in evaluation/metrics/
 (recall.py, story_film.py, cut_scores.py, consistency.py, drift.py, prompts.py)
 and core/speed.py. If config.rollout.commit is `fused`, chunks are committed
@@ -55,7 +60,7 @@ from cinejax.core.files import atomic_path, check_folder, write_json
 from cinejax.directing.director import Director
 from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.loading import codec_on_devices, load_director
-from cinejax.evaluation import suite
+from cinejax.evaluation import questions, suite
 from cinejax.evaluation.metrics.film import make_instruments
 from cinejax.evaluation.reports import plots, tables
 from cinejax.evaluation.runner import EvaluationRunner
@@ -83,18 +88,34 @@ def define_flags() -> None:
     None,
     f'Some of {", ".join(suite.PARTS)}; default: all but codec.',
   )
-  flags.DEFINE_string('screenplay', None, 'File of films to generate instead.')
+  flags.DEFINE_string(
+    'screenplay', None, 'File or folder of films to generate instead.'
+  )
+  flags.DEFINE_string(
+    'questions', None, 'File of films to generate, with questions about them.'
+  )
+  flags.DEFINE_string(
+    'answer_command',
+    None,
+    'Command that answers --questions; gets a film and a question.',
+  )
 
 
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
-  known = ('generated',) if args.screenplay else suite.PARTS
+  if args.screenplay and args.questions:
+    raise UserError('give --screenplay or --questions, and only one of them')
+  if bool(args.questions) != bool(args.answer_command):
+    raise UserError('--questions and --answer_command need each other')
+  given = args.screenplay or args.questions
+  known = ('generated',) if given else suite.PARTS
   chosen = known[:3] if args.metrics is None else args.metrics
   parts = _some_of('metrics', chosen, known)
   policies = _some_of(
     'policies', args.policies or [cfg.memory.policy], POLICIES
   )
-  own = screenplay.load(args.screenplay) if args.screenplay else ()
+  cases = _cases(args)
+  own = tuple(case.film for case in cases)
   if not own:
     world.check_size(cfg.film, 'give others by --screenplay')
   out = check_folder(args.out)
@@ -105,11 +126,18 @@ def main() -> None:
   )
   for film in own:
     director.check(film)
-  store = ScoreStore(out, _settings(director, own))
+  asked = _questions_digest(cases, args.answer_command)
+  store = ScoreStore(out, _settings(director, own) | asked)
   report = _header(cfg, args, len(films))
   try:
     runner = EvaluationRunner(
-      BenchmarkCase(director, films, instruments),
+      BenchmarkCase(
+        director,
+        films,
+        instruments,
+        [case.questions for case in cases] if args.questions else (),
+        questions.make_answer_fn(args.answer_command or ''),
+      ),
       store,
       parts,
       policies,
@@ -127,6 +155,14 @@ def main() -> None:
     )
     sys.exit(130)
   print((out / 'report.md').read_text())
+
+
+def _cases(args: Any) -> tuple[questions.Case, ...]:
+  """The films of --screenplay or --questions; () for films of the story."""
+  if args.questions:
+    return questions.load(pathlib.Path(args.questions))
+  films = screenplay.load(args.screenplay) if args.screenplay else ()
+  return tuple(questions.Case(film, ()) for film in films)
 
 
 def _some_of(flag: str, given: Sequence[str], known: Sequence[str]) -> list:
@@ -182,13 +218,23 @@ def _films_digest(films: Sequence[screenplay.Film]) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:16] if films else ''
 
 
+def _questions_digest(
+  cases: Sequence[questions.Case], command: str | None
+) -> dict[str, str]:
+  """What scores depend on besides if questions are asked; else {}."""
+  if not command:
+    return {}
+  text = json.dumps([command, [case.questions for case in cases]])
+  return {'questions': hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
 def _header(cfg: Config, args: Any, count: int) -> dict[str, Any]:
   return {
     'command': command.line(),
     'name': cfg.name,
     'weights': args.weights,
     'lora': args.lora,
-    'kind': args.screenplay or cfg.eval.kind,
+    'kind': args.screenplay or args.questions or cfg.eval.kind,
     'films': count,
     'seed': cfg.eval.seed,
     'seeds': args.seeds,

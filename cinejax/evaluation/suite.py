@@ -30,6 +30,8 @@ from cinejax.directing.director import Director
 from cinejax.evaluation import saved_films
 from cinejax.evaluation.metrics import prompts, story_film
 from cinejax.evaluation.metrics.film import FilmScore, Instruments, score_film
+from cinejax.evaluation.questions import AnswerFn, Question
+from cinejax.evaluation.questions import score as score_answers
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
 from cinejax.film.sheet import film_rows
@@ -65,6 +67,9 @@ class BenchmarkCase:
   director: Director
   films: Sequence[world.StoryFilm | Film]
   instruments: Instruments  # measure the generated films
+  # about each film, and what answers them; () and None = none are asked
+  questions: Sequence[Sequence[Question]] = ()
+  answer_fn: AnswerFn | None = None
 
   def batches(self, part: str, numbers: Sequence[int]) -> list[list[int]]:
     """Groups films into batches of similar length, to keep padding short.
@@ -148,7 +153,10 @@ class BenchmarkCase:
     scores = {}
     # Pixels go to disk and are scored later: scoring must not count as
     # generation in pixel_fps.
-    with tempfile.TemporaryFile() as file:
+    with (
+      tempfile.TemporaryFile() as file,
+      tempfile.TemporaryDirectory() as spare,
+    ):
       video_BTYXC, pixel_fps = batches_lib.collect_frames(
         file, chunks, len(films), frames
       )
@@ -159,9 +167,12 @@ class BenchmarkCase:
         video_TYXC = video_BTYXC[i, :length]
         score = self._score_video(films[i], video_TYXC)
         scores[number] = score | FilmScore({'pixel_fps': pixel_fps}, {})
-        if folder:
-          path = saved_films.film_path(folder, number)
+        path = saved_films.film_path(folder or pathlib.Path(spare), number)
+        if folder or self.questions:
           saved_films.write(path, video_TYXC, timeline.fps)
+        if self.questions:
+          answers = score_answers(self.questions[number], path, self.answer_fn)
+          scores[number] |= FilmScore(answers, {})
     return scores
 
   def _score_video(

@@ -41,10 +41,11 @@ def _with_clap(path, numbers):
   """Inserts a `clap` box, whose parents grow; the pictures come before them."""
   data = bytearray(path.read_bytes())
   assert data.index(b'mdat') < data.index(b'moov')
-  end = data.index(b'avc1') - 4
+  boxes = data.index(b'moov')
+  end = data.index(b'avc1', boxes) - 4
   end += int.from_bytes(data[end : end + 4], 'big')
   box = struct.pack('>I4s8i', 40, b'clap', *numbers)
-  track = data.index(b'vide')  # of the handler of the video track
+  track = data.index(b'vide', boxes)  # the handler of the video track
   for kind in (b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stsd', b'avc1'):
     before = kind in (b'moov', b'trak', b'mdia')
     at = data.rindex(kind, 0, track) if before else data.index(kind, track)

@@ -15,6 +15,14 @@ middle frames of eight equal parts (VBench, overall consistency, per segment):
 
   A = mean over s of g_s·w_s                                             (3)
 
+The papers on multi-shot films compare shots in two more ways. ShotStream
+(arXiv 2603.25746, as MultiShotMaster) takes the first, the middle and the last
+frame k of each shot, and StoryMem (arXiv 2512.19539) the pairs of shots P
+whose prompts are most alike:
+
+  K = mean over r < s and k, l of f_rk·f_sl                              (4)
+  T = mean over the ten pairs (r, s) with the largest w_r·w_s of g_r·g_s (5)
+
 Flicker and motion compare neighbouring frames of the same shot only. Features
 are any array [T, D] (features.py). A metric that is undefined, such as (2) for
 a single shot, is None.
@@ -26,6 +34,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 _TEXT_FRAMES = 8  # frames of a segment in eq. (3)
+_RELATED_PAIRS = 10  # of shots in eq. (5)
 
 
 def subject_consistency(features_TD: np.ndarray) -> float | None:
@@ -65,6 +74,44 @@ def inter_shot(
     for r, s in itertools.combinations(range(len(shots)), 2)
     if groups is None or (groups[r] is not None and groups[r] == groups[s])
   ]
+  return float(np.mean(cosines)) if cosines else None
+
+
+def inter_keyframes(
+  features_TD: np.ndarray, cuts: Sequence[int]
+) -> float | None:
+  """Eq. (4), in [-1, 1]; None for a single shot.
+
+  Args:
+    features_TD: of the film's frames.
+    cuts: first frames of all shots but the first.
+  """
+  keys = [
+    _unit(shot[[0, len(shot) // 2, -1]])
+    for shot in split_shots(features_TD, cuts)
+  ]
+  cosines = [(a @ b.T).mean() for a, b in itertools.combinations(keys, 2)]
+  return float(np.mean(cosines)) if cosines else None
+
+
+def inter_related(
+  features_TD: np.ndarray, cuts: Sequence[int], text_SD: np.ndarray
+) -> float | None:
+  """Eq. (5), in [-1, 1]; None for a single shot.
+
+  Args:
+    features_TD: of the film's frames.
+    cuts: first frames of all shots but the first.
+    text_SD: features of each shot's prompt.
+  """
+  shots = split_shots(features_TD, cuts)
+  means_SD = _unit(np.stack([_unit(shot).mean(0) for shot in shots]))
+  prompts_SD = _unit(text_SD)
+  pairs = sorted(
+    itertools.combinations(range(len(shots)), 2),
+    key=lambda pair: -float(prompts_SD[pair[0]] @ prompts_SD[pair[1]]),
+  )[:_RELATED_PAIRS]
+  cosines = [means_SD[r] @ means_SD[s] for r, s in pairs]
   return float(np.mean(cosines)) if cosines else None
 
 

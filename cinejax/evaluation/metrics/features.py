@@ -47,6 +47,7 @@ class Features:
   name: str  # as in the names of metrics
   image_fn: FeatureFn  # uint8 video_TYXC -> [T, D]
   text_fn: TextFn | None = None  # prompts -> [N, D]; None: cannot embed text
+  learnt: bool = False  # of the networks by which papers compare shots
 
   def of(self, video_TYXC: np.ndarray) -> np.ndarray:
     """Features [T, D] of a film of any length, in blocks of frames."""
@@ -132,7 +133,7 @@ def _dinov2(folder: str) -> Features:
       seen = model(pixel_values=_tensor(torch, frames, _IMAGENET))
     return seen.pooler_output.numpy()
 
-  return Features('dinov2', image_fn)
+  return Features('dinov2', image_fn, learnt=True)
 
 
 def _clip(folder: str) -> Features:
@@ -160,7 +161,7 @@ def _clip(folder: str) -> Features:
       )
       return model.text_projection(read.pooler_output).numpy()
 
-  return Features('clip', image_fn, text_fn)
+  return Features('clip', image_fn, text_fn, learnt=True)
 
 
 def _local(folder: str, kind: str) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ can be read from story films alone are left out for other films.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -88,6 +89,7 @@ def score_film(
     'motion': consistency.motion(video_TYXC, requested),
     **_consistency(rows, detected, features),
     **_alignment(rows, features, instruments.features),
+    **_between_shots(rows, features, instruments.features),
   }
   if readings is not None:
     values |= prompts.prompt_metrics(readings, rows)
@@ -132,3 +134,29 @@ def _alignment(
     for one in instruments
     if one.text_fn
   }
+
+
+def _between_shots(
+  rows: Sequence[Row],
+  features: Mapping[str, np.ndarray],
+  instruments: Sequence[Features],
+) -> prompts.MetricValues:
+  """Shots compared as papers on multi-shot films do, by learnt features."""
+  requested, metrics = prompts.requested_cuts(rows), {}
+  for one in instruments:
+    if not one.learnt:
+      continue
+    metrics[f'inter_keyframes_{one.name}'] = consistency.inter_keyframes(
+      features[one.name], requested
+    )
+    if one.text_fn:
+      text_SD = np.stack(
+        [
+          one.text_fn([row.caption for row in shot]).mean(0)
+          for _, shot in itertools.groupby(rows, lambda row: row.shot)
+        ]
+      )
+      metrics[f'inter_related_{one.name}'] = consistency.inter_related(
+        features[one.name], requested, text_SD
+      )
+  return metrics

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cinejax.evaluation.reports import paper_results
+from cinejax.evaluation.reports import multi_shot, paper_results
 from cinejax.evaluation.reports.summary import Metrics, Summary
 
 
@@ -26,6 +26,8 @@ def markdown(report: Mapping[str, Any]) -> str:
   ]
   if policies:
     lines += ['', *_policy_tables(policies)]
+    if table := multi_shot.markdown(policies):
+      lines += ['', *table]
   if 'codec' in report:
     lines += ['', '## codec', '', *_table('metric', {'': report['codec']})]
   if report.get('plots'):

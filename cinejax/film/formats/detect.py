@@ -30,6 +30,9 @@ _FORMATS = (
 )
 
 
+_STORIES = ('.json', '.json5', '.jsonl')  # suffixes of files in a folder
+
+
 def read_file(path: pathlib.Path) -> list[Located]:
   """The documents of the films of a file.
 
@@ -58,9 +61,10 @@ def read_file(path: pathlib.Path) -> list[Located]:
 
 
 def read_folder(path: pathlib.Path, chunks: int | None) -> list[Located]:
-  """The films of shot folders, or of the numbered files of a folder.
+  """The films of shot folders, else of all screenplays in a folder.
 
-  Raises UserError if there are none.
+  ST-Bench (Kevin-thu/StoryMem) is a folder of stories. Raises UserError if
+  there are none.
   """
   children = [path, *_folders(path)]
   children += [inner for child in children[1:] for inner in _folders(child)]
@@ -75,7 +79,13 @@ def read_folder(path: pathlib.Path, chunks: int | None) -> list[Located]:
     else:
       found.append((str(folder), longlive.shot_folder(folder, chunks)))
   if not found:
-    raise UserError(f'{path}: is not a shot folder, because it has no 0.json')
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in _STORIES)
+    found = [film for file in files for film in read_file(file)]
+  if not found:
+    raise UserError(
+      f'{path}: holds no screenplay: neither shots from 0.json on nor stories '
+      f'in {", ".join(_STORIES)}'
+    )
   return found
 
 

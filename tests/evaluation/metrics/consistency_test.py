@@ -110,3 +110,30 @@ def test_shots_cover_the_film():
   shots = consistency.split_shots(film, (4, 6))
   assert [len(shot) for shot in shots] == [4, 2, 3]
   np.testing.assert_array_equal(np.concatenate(shots), film)
+
+
+def test_keyframes_are_compared_between_shots_alone():
+  # shots of 4 and 3 frames; only first, middle and last ones count
+  features = np.array(
+    [[1.0, 0], [9, 9], [0, 1], [1, 1], [0, 2], [3, 0], [1, 0]]
+  )
+  root = np.sqrt(0.5)
+  cosines = [[0, 1, 1], [1, 0, 0], [root, root, root]]
+  got = consistency.inter_keyframes(features, (4,))
+  assert got == pytest.approx(np.mean(cosines))
+  assert consistency.inter_keyframes(features, ()) is None
+
+
+def test_related_shots_are_those_with_similar_prompts():
+  rng = np.random.default_rng(0)
+  features, text = rng.normal(size=(6, 4)), rng.normal(size=(6, 3))
+  unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+  prompts = text / np.linalg.norm(text, axis=1, keepdims=True)
+  pairs = [(a, b) for a in range(6) for b in range(a + 1, 6)]
+  closest = sorted(pairs, key=lambda p: prompts[p[0]] @ prompts[p[1]])[-10:]
+  want = np.mean([unit[a] @ unit[b] for a, b in closest])
+  cuts = (1, 2, 3, 4, 5)
+  got = consistency.inter_related(features, cuts, text)
+  assert got == pytest.approx(want)
+  assert got != pytest.approx(consistency.inter_shot(features, cuts))
+  assert consistency.inter_related(features[:1], (), text[:1]) is None

@@ -37,6 +37,19 @@ def test_shotstream(tmp_path):
   assert film.title == '7'
 
 
+def test_a_folder_of_stories_is_a_benchmark(tmp_path):
+  """As ST-Bench is published: a folder of StoryMem's files."""
+  for name in ('cat', 'artist'):
+    story = {'story_name': name, 'scenes': [{'video_prompts': [name]}]}
+    (tmp_path / f'{name}.json').write_text(json.dumps(story))
+  (tmp_path / 'README.md').write_text('# Stories')
+  films = screenplay.load(tmp_path)
+  assert [film.title for film in films] == ['artist', 'cat']
+  (tmp_path / 'sound.json').write_text('{"sound": 1}')
+  with pytest.raises(UserError, match=r'sound\.json has an unknown key'):
+    screenplay.load(tmp_path)
+
+
 def test_the_index_of_shotstream(tmp_path, capsys):
   (tmp_path / 'json').mkdir()
   (tmp_path / 'json' / '01.json').write_text(json.dumps(SHOTS))
