@@ -178,7 +178,7 @@ def test_what_is_not_wanted_is_what_wan_samples_against():
   assert asked[0].startswith('色调艳丽，过曝，静态')
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', ['wan_1_3b', 'wan_14b'])  # at 16 fps
 def test_multi_shot_prompts_fill_a_film_of_60_latents(name, tmp_path):
   cfg = load(name)
   (tmp_path / 'film.txt').write_text(HOLOCINE)
@@ -193,7 +193,9 @@ def test_multi_shot_prompts_fill_a_film_of_60_latents(name, tmp_path):
     assert 'harbour' in prompt
 
 
-@pytest.mark.parametrize(('name', 'model'), zip(NAMES, MODELS, strict=True))
+@pytest.mark.parametrize(
+  ('name', 'model'), list(zip(NAMES, MODELS, strict=True))
+)
 def test_weights_that_are_missing_say_where_they_come_from(
   name, model, tmp_path
 ):
