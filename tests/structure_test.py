@@ -125,6 +125,12 @@ TESTED_ELSEWHERE = {
   ),
   'serving/config.py': ('config_test.py', _FIELDS),
   'serving/film/chunk.py': ('serving/film/live_film_test.py', _SERVER),
+  'serving/film/history.py': ('serving/edits_test.py', _SERVER),
+  'serving/film/snapshots.py': ('serving/film/live_film_test.py', _SERVER),
+  'serving/film/takes.py': (
+    'serving/edits_test.py serving/film/record_test.py',
+    _SERVER,
+  ),
   'serving/film/restoring.py': ('serving/film/live_film_test.py', _SERVER),
   'serving/http/openapi.py': ('serving/http/app_test.py', _SERVER),
   'serving/segments.py': ('serving/studio_test.py', _SERVER),

@@ -1,10 +1,11 @@
 """How much memory and disk a server may need, known before any session.
 
-  film    = chunks (latents + F thumbnails), on disk (film/spool.py)       (1)
+  film    = chunks (latents + F thumbnails + stills), on disk              (1)
   session = state (kept_states + 2) + viewers (lead_chunks + 2) frames     (2)
   all     = sessions · session + 2 slots · state + 3 film                  (3)
 
-where `frames` are the pixel frames of a chunk.
+where `frames` are the pixel frames of a chunk, and `stills` the same as JPEG,
+which is assumed to take at most a byte for each pixel (film/spool.py).
 A state consists of the memory of a film and the state of its decoder; it may be
 copied once more while it is saved. One film at a time is read to be saved,
 which takes its size twice, and one to be downloaded. Weights, compiled programs
@@ -40,7 +41,7 @@ class MemoryBudget(NamedTuple):
     return (
       f'at most {sessions} sessions of {self.session / 1e6:.0f} MB, '
       f'{self.all / 1e9:.2f} GB in all, beside the weights; '
-      f'{self.film / 1e9:.2f} GB on disk for each film that is never rewound'
+      f'{self.film / 1e9:.2f} GB on disk for each film without other takes'
     )
 
 
@@ -54,9 +55,10 @@ def memory_budget(director: Director) -> MemoryBudget:
   )
   state = host_bytes(begin) + host_bytes(decoder)
   chunk = 4 * int(np.prod(shape)) + shape[0] * MAX_BYTES
-  film = cfg.film_chunks * chunk
   height, width = director.cfg.film.height, director.cfg.film.width
-  frames = 3 * height * width * director.timeline.chunk_pixels
+  stills = height * width * director.timeline.chunk_pixels
+  film = cfg.film_chunks * (chunk + stills)
+  frames = 3 * stills
   session = state * (2 + cfg.kept_states)
   session += cfg.viewers * (2 + cfg.lead_chunks) * frames
   whole = cfg.sessions * session + 2 * cfg.slots * state + 3 * film

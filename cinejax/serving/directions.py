@@ -15,6 +15,15 @@
 {"do": "hold"}                         forget the planned directions
 {"do": "pause"}  {"do": "resume"}
 {"do": "rewind", "chunk": 6}           back to before that chunk; or "shot": 2
+{"do": "choose_take", "take": 9}       on from the end of a take, and
+{"do": "delete_take", "take": 9}       list it no more
+{"do": "undo"}  {"do": "redo"}         the last of all steps but pause, resume
+{"do": "edit_planned", "chunk": 8,     of what is planned for that chunk: the
+    "prompt": "…", "cut": true,        prompt, whether it is a new shot, and its
+    "chunks": 3}                       length
+{"do": "move_planned", "chunk": 8,     to another place of the plan, from 0
+    "place": 2}
+{"do": "delete_planned", "chunk": 8}   and what is planned after it moves up
 """
 
 import dataclasses
@@ -45,6 +54,23 @@ FIELDS: dict[str, dict[str, Any]] = {
   'pause': {},
   'resume': {},
   'rewind': {'chunk': int, 'shot': int},
+  'choose_take': {'take': int},
+  'delete_take': {'take': int},
+  'undo': {},
+  'redo': {},
+  'edit_planned': {'chunk': int, 'prompt': str, 'cut': bool, 'chunks': int},
+  'move_planned': {'chunk': int, 'place': int},
+  'delete_planned': {'chunk': int},
+}
+_EDITS = ('rewind', 'choose_take', 'delete_take', 'undo', 'redo')
+_EDITS += ('edit_planned', 'move_planned', 'delete_planned')
+# Fields that each of these needs; all others may be left out.
+_NEEDED = {
+  'choose_take': ('take',),
+  'delete_take': ('take',),
+  'edit_planned': ('chunk',),
+  'move_planned': ('chunk', 'place'),
+  'delete_planned': ('chunk',),
 }
 
 
@@ -106,19 +132,25 @@ class SessionCommand:
   """Pauses or resumes the film, or drops its plan."""
 
   do: str  # hold | pause | resume
+  prompt: None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Rewind:
-  """Goes back to before a chunk or a shot; exactly one is given."""
+class Edit:
+  """A change to the film or its plan, which edits.py makes."""
 
-  chunk: int | None = None
-  shot: int | None = None
+  do: str
+  fields: dict[str, Any]
+
+  @property
+  def prompt(self) -> str | None:
+    """The prompt that it gives, if there is one."""
+    return self.fields.get('prompt')
 
 
 def parse(
   document: Any, prompt_chars: int
-) -> ChunkDirection | SessionCommand | Rewind:
+) -> ChunkDirection | SessionCommand | Edit:
   """The direction that a JSON object describes.
 
   Args:
@@ -141,10 +173,8 @@ def parse(
   check_object(document, {'do': str} | FIELDS[do], do)
   _check_numbers(document)
   given = {key: value for key, value in document.items() if key != 'do'}
-  if do == 'rewind':
-    if len(given) != 1:
-      raise UserError('rewind takes a chunk or a shot, and only one of them')
-    return Rewind(**given)
+  if do in _EDITS:
+    return _edit(do, given, prompt_chars)
   if do in ('hold', 'pause', 'resume'):
     return SessionCommand(do)
   settings = Settings(**{k: given.pop(k) for k in _SETTINGS if k in given})
@@ -163,6 +193,22 @@ def parse(
   if len(given.keys() & _AT.keys()) == 2:
     raise UserError('give at_secs or at_chunk, not both')
   return ChunkDirection(settings=settings, **given)
+
+
+def _edit(do: str, given: dict[str, Any], prompt_chars: int) -> Edit:
+  if do == 'rewind' and len(given) != 1:
+    raise UserError('rewind takes a chunk or a shot, and only one of them')
+  for name in _NEEDED.get(do, ()):
+    if name not in given:
+      raise UserError(f'{do} lacks {name}')
+  if do == 'edit_planned':
+    if len(given) == 1:
+      raise UserError('edit_planned takes a prompt, cut or chunks')
+    if given.get('chunks', 1) < 1:
+      raise UserError('a shot has at least one chunk')
+    if 'prompt' in given:
+      given['prompt'] = _prompt(given['prompt'], prompt_chars)
+  return Edit(do, given)
 
 
 def _prompt(prompt: str, max_chars: int) -> str:

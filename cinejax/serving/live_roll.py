@@ -210,7 +210,7 @@ def recorded_film(
     return None
   for partial in folder.glob('.partial-*'):  # of the process that was killed
     partial.unlink()
-  recorded = record_lib.read(path, director.cfg.film.cut_prefix)
+  recorded = record_lib.read(path)
   if recorded.model != model_name(director):
     raise UserError(
       f'{path} is the film of another model ({recorded.config}); give its '

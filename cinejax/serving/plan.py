@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from cinejax.core.errors import UserError
 from cinejax.film.journal import Settings
 from cinejax.serving.directions import ChunkDirection
 
@@ -13,6 +14,13 @@ class PlannedDirection(NamedTuple):
   chunk: int
   direction: ChunkDirection
   received: float | None  # time of arrival; None: it was not for at once
+
+
+class PlanState(NamedTuple):
+  """What a plan was at some moment."""
+
+  directions: tuple[PlannedDirection, ...]
+  end_chunk: int | None
 
 
 class Plan:
@@ -43,11 +51,23 @@ class Plan:
       self._write_all()
 
   def add(
-    self, chunk: int, direction: ChunkDirection, received: float | None = None
+    self,
+    chunk: int,
+    direction: ChunkDirection,
+    received: float | None = None,
+    **fields: Any,
   ) -> None:
-    """Adds a direction; UserError, and no change, if it cannot be recorded."""
+    """Adds a direction; UserError, and no change, if it cannot be recorded.
+
+    Args:
+      chunk: for which it is.
+      direction: what it says.
+      received: see PlannedDirection.
+      **fields: of its record, beside it.
+    """
     if self._write is not None:
-      self._write({'add': [chunk, dataclasses.asdict(direction)]})
+      record = {'add': [chunk, dataclasses.asdict(direction)]}
+      self._write(record | fields)
     self._insert(PlannedDirection(chunk, direction, received))
 
   def due(self, chunk: int) -> list[PlannedDirection]:
@@ -72,15 +92,50 @@ class Plan:
     """The chunk of the directions of `take_due` is finished."""
     self._taken = []
 
-  def keep_due(self, chunk: int) -> None:
-    """Forgets all directions but those that are due."""
-    self.directions, self._end_chunk = self.due(chunk), None
+  def keep_due(self, chunk: int, **fields: Any) -> None:
+    """Forgets all directions but those that are due; `fields` as in `add`."""
+    self.replace(self.due(chunk), None, **fields)
     self.held_until = 0
-    self._write_all()
+
+  def replace(
+    self,
+    directions: Sequence[PlannedDirection],
+    end_chunk: int | None,
+    **fields: Any,
+  ) -> None:
+    """Plans other directions; UserError, and no change, as in `add`."""
+    before = self.state()
+    taken = len(self._taken)
+    self._put(directions, end_chunk)
+    try:
+      self._write_all(**fields)
+    except UserError:
+      self._put(before.directions[taken:], before.end_chunk)
+      raise
 
   def clear(self) -> None:
     self.directions, self._end_chunk, self._taken = [], None, []
     self.held_until = 0
+
+  def state(self) -> PlanState:
+    """The plan with what the chunk in flight took from it."""
+    planned = (*self._taken, *self.directions)
+    return PlanState(
+      tuple(one._replace(received=None) for one in planned), self.end_chunk
+    )
+
+  def restore(self, state: PlanState, first: int, moved: bool) -> None:
+    """Takes the directions of `state` for chunks from `first` on.
+
+    Args:
+      state: of an earlier plan of the film.
+      first: what was planned for the chunks before it is over.
+      moved: whether the film goes elsewhere, so that no chunk is in flight.
+    """
+    if moved:
+      self._taken = []
+    later = [one for one in state.directions if one.chunk >= first]
+    self._put(later, state.end_chunk)
 
   def to_json(self) -> dict[str, Any]:
     """The plan as a JSON object that `load` reads."""
@@ -111,12 +166,19 @@ class Plan:
       self._write = write
       self._write_all()
 
+  def _put(
+    self, directions: Sequence[PlannedDirection], end_chunk: int | None
+  ) -> None:
+    self.directions, self._end_chunk, self.held_until = [], end_chunk, 0
+    for planned in directions:
+      self._insert(planned)
+
   def _insert(self, planned: PlannedDirection) -> None:
     self.directions.append(planned)
     self.directions.sort(key=lambda planned: planned.chunk)
     if planned.direction.chunks > 1:
       self.held_until = planned.chunk + planned.direction.chunks
 
-  def _write_all(self) -> None:
+  def _write_all(self, **fields: Any) -> None:
     if self._write is not None:
-      self._write({'plan': self.to_json()})
+      self._write({'plan': self.to_json()} | fields)

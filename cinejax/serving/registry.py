@@ -14,6 +14,7 @@ from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.serving.budget import model_name
 from cinejax.serving.film.archive import SessionArchive, new_name
+from cinejax.serving.film.history import History
 from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.film.restoring import FilmFiles
 from cinejax.serving.session import Session
@@ -83,7 +84,7 @@ class SessionRegistry:
     self.check_capacity()
     self.archive.check(name)
     restored = self._files.restore(name)
-    session = self.add(restored.live_film, restored.title)
+    session = self.add(restored.live_film, restored.title, restored.history)
     plan = session.plan
     with plan.at_once():
       session.run_screenplay(restored.film, None)
@@ -173,11 +174,21 @@ class SessionRegistry:
     self.remove(oldest, {'type': 'saved', 'id': oldest.name})
     return True
 
-  def add(self, live_film: LiveFilm, title: str) -> Session:
-    """Adds a session; CapacityError if there cannot be another."""
+  def add(
+    self, live_film: LiveFilm, title: str, history: History | None = None
+  ) -> Session:
+    """Adds a session; CapacityError if there cannot be another.
+
+    Args:
+      live_film: its film.
+      title: of the film.
+      history: the steps of the film that can be undone.
+    """
     self.check_capacity()
     timeline, name = self.director.timeline, live_film.record.name
-    session = Session(live_film, self.cfg, timeline, self.clock(), title, name)
+    session = Session(
+      live_film, self.cfg, timeline, self.clock(), title, name, history
+    )
     self.sessions[session.name] = session
     self.set_open(list(self.sessions))
     return session

@@ -16,15 +16,19 @@ from cinejax.serving.config import ServingConfig
 from cinejax.serving.directions import ChunkDirection
 from cinejax.serving.film.archive import new_name
 from cinejax.serving.film.chunk import ChunkRequest, FinishedChunk
+from cinejax.serving.film.history import History, Step
 from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.plan import Plan
 from cinejax.serving.playback_clock import PlaybackClock
-from cinejax.serving.segments import segments_to_json
+from cinejax.serving.segments import (
+  ms,
+  segments_to_json,
+  session_to_json,
+)
 from cinejax.serving.viewer import Viewer
 
 UNWATCHED = 'nobody is watching'
 NEXT_PROMPT = 'say what comes next'
-_LISTED_DIRECTIONS = 32  # the first of the plan, in `to_json`
 
 
 class Session:
@@ -38,6 +42,7 @@ class Session:
     now: float,
     title: str = '',
     name: str = '',
+    history: History | None = None,
   ):
     """A film that waits for its first prompt; `name` '' makes a new name."""
     self.name = name or new_name()
@@ -46,6 +51,7 @@ class Session:
     # waiting | rolling | paused | failed | closed
     self.status, self.reason = 'waiting', 'a film begins with its first prompt'
     self.plan = Plan(live_film.write)
+    self.history = history or History()
     # Increases whenever the film is rewound, which makes chunks obsolete. It
     # starts at random, so that a browser never shows a cached thumbnail of
     # another revision.
@@ -77,7 +83,7 @@ class Session:
     return self.ended or not self.live_film.chunk_in_flight
 
   def add_direction(self, direction: ChunkDirection, now: float | None) -> int:
-    """Plans `direction` and returns its chunk; `now` None: it is an old one.
+    """Plans `direction`, which can be undone, and returns its chunk.
 
     A prompt for the next chunk resumes a film that has stopped.
 
@@ -85,8 +91,8 @@ class Session:
       UserError: if the session has ended, if the film would become too long,
         or if the plan is full.
     """
-    self._check_open()
-    chunk = self._next_chunk
+    self.check_open()
+    chunk = self.next_chunk
     if direction.at_chunk is not None:
       chunk = max(chunk, direction.at_chunk)
     elif direction.at_secs is not None:
@@ -94,29 +100,43 @@ class Session:
       chunk = max(chunk, self._timeline.nearest_chunk(pixel))
     elif direction.prompt is not None:
       chunk = max(chunk, self.plan.held_until)
-    self._check_length(chunk + 1)
+    self.check_length(chunk + 1)
     if len(self.plan.directions) >= self._cfg.film_chunks:
       raise UserError('too much is planned already; hold forgets the plan')
-    received = now if chunk == self._next_chunk else None
-    self.plan.add(chunk, direction, received)
-    if chunk == self._next_chunk and direction.prompt is not None:
+    received = now if chunk == self.next_chunk else None
+    step = self.step('direction', chunk)
+    self.plan.add(chunk, direction, received, step=True)
+    self.history.add(step)
+    if chunk == self.next_chunk and direction.prompt is not None:
       self.resume()
     return chunk
 
   def run_screenplay(self, film: Film, now: float | None) -> None:
-    """Plans the rest of a screenplay whose beginning is the film so far."""
+    """Plans the rest of a screenplay whose beginning is the film so far.
+
+    Args:
+      film: the screenplay.
+      now: None: it was planned before, and the film does not roll at once.
+    """
     chunk = 0
     for segment in film.segments:
       direction = ChunkDirection.of_segment(segment, chunk)
-      if chunk >= self._next_chunk:
-        self.add_direction(direction, now)
+      if chunk >= self.next_chunk:
+        self.check_length(chunk + 1)
+        received = now if chunk == self.next_chunk else None
+        self.plan.add(chunk, direction, received)
       chunk += segment.chunks or self._timeline.chunks_for_secs(segment.secs)
-    self._check_length(chunk)
+    self.check_length(chunk)
     self.plan.end_chunk = chunk
+    if now is not None:
+      self.resume()
 
   def hold(self) -> None:
     """Keeps the current prompt and forgets the plan."""
-    self.plan.keep_due(self._next_chunk)
+    chunk = self.next_chunk
+    step = self.step('plan', chunk)
+    self.plan.keep_due(chunk, **{'from': chunk, 'step': True})
+    self.history.add(step)
 
   def pause(self, reason: str = '') -> None:
     if not self.ended:
@@ -127,12 +147,12 @@ class Session:
 
     Raises UserError if the session has ended or the film is at its longest.
     """
-    self._check_open()
-    self._check_length(self._next_chunk + 1)
+    self.check_open()
+    self.check_length(self.next_chunk + 1)
     end = self.plan.end_chunk
-    if end is not None and self._next_chunk >= end:
+    if end is not None and self.next_chunk >= end:
       self.plan.end_chunk = None
-    due = self.plan.due(self._next_chunk)
+    due = self.plan.due(self.next_chunk)
     has_prompt = any(planned.direction.prompt for planned in due)
     if self.live_film.journal.segments or has_prompt:
       self.status, self.reason = 'rolling', ''
@@ -141,22 +161,26 @@ class Session:
     self.status, self.reason = status, reason
     self.plan.directions = []
 
-  def rewind(self, chunk: int) -> None:
-    """Goes back to before `chunk` and pauses; a chunk in flight is dropped."""
-    self._check_open()
-    self.live_film.rewind(chunk)
+  def step(
+    self, name: str, chunk: int | None = None, end: int | None = None
+  ) -> Step:
+    """The step that changes the film or its plan next (film/history.py)."""
+    hidden = self.live_film.tree.hidden
+    return Step(name, self.plan.state(), hidden, chunk, end)
+
+  def go(self, end: int) -> None:
+    """Takes the film to the end `end` of its tree."""
+    film = self.live_film.go(end)
+    if self.live_film.chunks < sum(one.chunks for one in film.segments):
+      with self.plan.at_once():  # damaged chunks are generated again
+        self.run_screenplay(film, None)
+
+  def moved(self, reason: str) -> None:
+    """The film has gone elsewhere: it pauses, and drops a chunk in flight."""
     self.revision += 1
-    self.plan.clear()
     self._received = None
     self.playback.reset()
-    self.pause(NEXT_PROMPT)
-
-  def chunk_of_shot(self, shot: int) -> int:
-    """The first chunk of a shot; UserError if there is no such shot."""
-    for entry in self.segments_to_json():
-      if entry['shot'] == shot:
-        return entry['chunk']
-    raise UserError(f'there is no shot {shot} yet')
+    self.pause(reason)
 
   def start_at(self, reserve_secs: float) -> float:
     """When the next chunk should start; inf while the film does not roll."""
@@ -165,7 +189,7 @@ class Session:
     if self.live_film.replaying or not self.rolling:
       # A paused film replays as well, so that it can roll at once.
       return 0.0 if self.live_film.replaying else math.inf
-    waits = bool(self.plan.due(self._next_chunk))
+    waits = bool(self.plan.due(self.next_chunk))
     return self.playback.start_at(waits, reserve_secs)
 
   def call_settings(self) -> Settings:
@@ -178,7 +202,7 @@ class Session:
     settings = Settings()
     for segment in self.live_film.journal.segments:
       settings = settings.merged(segment.settings)
-    for planned in self.plan.due(self._next_chunk):
+    for planned in self.plan.due(self.next_chunk):
       settings = settings.merged(planned.direction.settings)
     return settings
 
@@ -187,7 +211,7 @@ class Session:
     self.last_served = now
     if self.live_film.replaying:
       return self.live_film.start_chunk()
-    planned = self.plan.take_due(self._next_chunk)
+    planned = self.plan.take_due(self.next_chunk)
     if planned is not None:
       self._received = planned.received
       segments = self.live_film.journal.segments
@@ -213,19 +237,22 @@ class Session:
     if self._received is not None:
       self.latency_secs, self._received = now - self._received, None
     end = self.plan.end_chunk
-    if end is not None and self._next_chunk >= end:
+    if end is not None and self.next_chunk >= end:
       self.pause('the screenplay has ended')
-    elif self._next_chunk >= self._cfg.film_chunks:
+    elif self.next_chunk >= self._cfg.film_chunks:
       self.pause(too_long(self._cfg.film_chunks))
+    # as on the page, shots count from 1
+    shots = [shot + 1 for shot in self.live_film.journal.chunk_shots]
     return {
       'type': 'chunk',
       'revision': self.revision,
       'frame': self._timeline.chunk_start_pixel(chunk.chunk),
+      'stored': self.live_film.tree.end,
       'starts_in_ms': round(1e3 * (start - now)),
       'generation_ms': round(1e3 * generation_secs),
-      'latency_ms': _ms(self.latency_secs),
+      'latency_ms': ms(self.latency_secs),
       **chunk.to_json(),
-      'words': self.live_film.words(chunk),
+      'words': chunk.reads.words(shots, self._timeline),
     }
 
   def segments_to_json(self) -> list[dict[str, Any]]:
@@ -235,53 +262,23 @@ class Session:
 
   def to_json(self) -> dict[str, Any]:
     """The state of the session for clients."""
-    return {
-      'type': 'session',
-      'id': self.name,
-      'title': self.shown_title,
-      'seed': self.live_film.seed,
-      'status': self.status,
-      'reason': self.reason,
-      'revision': self.revision,
-      'chunks': self.live_film.chunks,
-      'secs': self._start_secs(self.live_film.chunks),
-      'latency_ms': _ms(self.latency_secs),
-      'settings': self.next_settings()._asdict(),
-      'segments': self.segments_to_json(),
-      'planned': [
-        {
-          'chunk': planned.chunk,
-          'secs': self._start_secs(planned.chunk),
-          'prompt': planned.direction.prompt,
-          'cut': planned.direction.cut,
-        }
-        for planned in self.plan.directions[:_LISTED_DIRECTIONS]
-      ],
-      'rewind_chunks': self.live_film.rewind_chunks,
-      'viewers': len(self.viewers),
-      'compiling': self.compiling,
-    }
+    return session_to_json(self, self._timeline)
 
   def screenplay(self) -> Film:
     """The journal of the film."""
     return self.live_film.screenplay(self.title)
 
   @property
-  def _next_chunk(self) -> int:
+  def next_chunk(self) -> int:
     """The first chunk that has not started."""
     return self.live_film.journal.chunks
 
-  def _start_secs(self, chunk: int) -> float:
-    return self._timeline.chunk_start_pixel(chunk) / self._timeline.fps
-
-  def _check_open(self) -> None:
+  def check_open(self) -> None:
+    """Raises UserError if the session has ended."""
     if self.ended:
       raise UserError(f'this session is {self.status}: {self.reason}')
 
-  def _check_length(self, chunks: int) -> None:
+  def check_length(self, chunks: int) -> None:
+    """Raises UserError if no film may have so many chunks."""
     if chunks > self._cfg.film_chunks:
       raise UserError(too_long(self._cfg.film_chunks))
-
-
-def _ms(secs: float | None) -> int | None:
-  return None if secs is None else round(1e3 * secs)

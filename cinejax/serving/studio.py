@@ -14,7 +14,7 @@ from typing import Any
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.film.journal import Film, Settings
-from cinejax.serving import directions
+from cinejax.serving import directions, edits
 from cinejax.serving.exports import ExportQueue
 from cinejax.serving.registry import (
   CapacityError,
@@ -137,17 +137,14 @@ class Studio:
     """
     direction = directions.parse(document, self.registry.cfg.prompt_chars)
     for_chunk = isinstance(direction, directions.ChunkDirection)
-    if for_chunk and direction.prompt:
-      self.check_prompts({direction.prompt})
+    if prompt := direction.prompt:
+      self.check_prompts({prompt})
     with self._lock:
       session = self.registry.find(name)
       if for_chunk:
         return self._plan(session, direction)
-      if isinstance(direction, directions.Rewind):
-        chunk = direction.chunk
-        if chunk is None:
-          chunk = session.chunk_of_shot(direction.shot)
-        session.rewind(chunk)
+      if isinstance(direction, directions.Edit):
+        edits.follow(session, direction)
         self.registry.save_long(session)
       elif direction.do == 'hold':
         session.hold()
@@ -249,6 +246,14 @@ class Studio:
       if not 0 <= frame < spool.frames:
         raise NotFoundError(f'the film has no frame {frame}')
       return spool.thumbnail(frame)
+
+  def stills(self, name: str, stored: int) -> bytes:
+    """All pixel frames of a stored chunk (film/spool.py)."""
+    with self._lock:
+      spool = self.registry.find(name).live_film.spool
+      if not 0 <= stored < spool.stored:
+        raise NotFoundError(f'the film has no stored chunk {stored}')
+      return spool.stills(stored)
 
   def video(self, name: str) -> bytes:
     """An MP4 of the film so far, the same as `direct` would write."""

@@ -236,7 +236,7 @@ class RolloutWorker:
     self,
     started: _StartedChunk,
     chunk: FinishedChunk,
-    images: dict[str, list[bytes]],
+    images: dict[str, Sequence[bytes]],
     secs: float,
   ) -> None:
     session = started.session
@@ -277,7 +277,9 @@ class RolloutWorker:
     return self._clock() - start
 
 
-def _encode(chunk: FinishedChunk, image_format: str) -> list[bytes]:
+def _encode(chunk: FinishedChunk, image_format: str) -> Sequence[bytes]:
+  if image_format == 'jpeg':
+    return chunk.stills
   return [
     media.encode_frame(frame_YXC, image_format)
     for frame_YXC in chunk.video_TYXC

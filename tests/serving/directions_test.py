@@ -7,7 +7,7 @@ from cinejax.film.journal import Settings
 from cinejax.serving.directions import (
   FIELDS,
   ChunkDirection,
-  Rewind,
+  Edit,
   SessionCommand,
   parse,
 )
@@ -41,7 +41,7 @@ NAMES = sorted({name for fields in FIELDS.values() for name in fields})
       ChunkDirection(settings=Settings('window'), at_chunk=3),
     ),
     ({'do': 'hold'}, SessionCommand('hold')),
-    ({'do': 'rewind', 'shot': 2}, Rewind(shot=2)),
+    ({'do': 'rewind', 'shot': 2}, Edit('rewind', {'shot': 2})),
   ],
 )
 def test_directions(document, direction):

@@ -21,6 +21,7 @@ def _finished(request, director):
     latents_FYXC=np.zeros(director.latent_shape, np.float32),
     video_TYXC=np.zeros((frames, 1, 1, 3), np.uint8),
     thumbnails=(b'',) * director.latent_shape[0],
+    stills=(),
     routed_frames=(),
     window=(0, 0),
     state=request.slot_input.state,

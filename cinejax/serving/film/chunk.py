@@ -12,6 +12,7 @@ from cinejax.directing.memory_reads import (
   routed_frames,
 )
 from cinejax.film.journal import ChunkPrompt
+from cinejax.film.media import encode_frame
 from cinejax.rollout.state import RolloutState
 from cinejax.serving.film.slots import SlotInput, SlotOutput
 from cinejax.serving.film.thumbnails import thumbnail
@@ -37,6 +38,7 @@ class FinishedChunk:
   latents_FYXC: np.ndarray
   video_TYXC: np.ndarray  # uint8
   thumbnails: tuple[bytes, ...]  # a JPEG of each latent frame
+  stills: tuple[bytes, ...]  # a JPEG of each pixel frame
   routed_frames: tuple[RoutedFrame, ...]  # the most read ones, in time order
   window: tuple[int, int]  # latent frames [start, stop) of the recent window
   state: RolloutState
@@ -93,6 +95,8 @@ def decode_output(
       thumbnail(video_TYXC[first_pixel(start + n) - first_pixel(start)])
       for n in range(count)
     ),
+    # A chunk that is replayed has its pictures already.
+    stills=() if request.replay else tuple(map(encode_frame, video_TYXC)),
     routed_frames=routed_frames(output.chunk.frame_JLBR),
     window=(max(0, start - cfg.memory.window_frames), start),
     state=output.state,

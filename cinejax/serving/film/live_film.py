@@ -6,18 +6,17 @@ a chunk is in flight: `start_chunk` hands it out, a slot and `decode_output`
 the state is copied to the host before the first chunk of each segment; the
 newest stay.
 
-Seed and prompts determine the state, so a film can go back to any chunk, and go
-on after a kill: the newest state before that chunk is taken, and the chunks
-between, which are stored already, are generated again (`replaying`).
+Seed and prompts determine the state, so a film can go to any chunk that was
+ever generated for it (takes.py), and go on after a kill: the newest state
+before that chunk is taken, and the chunks between, which are stored already,
+are generated again (`replaying`).
 """
 
 import collections
 import itertools
 import logging
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -31,7 +30,9 @@ from cinejax.serving.film.host_state import Snapshot
 from cinejax.serving.film.reads import reads_record
 from cinejax.serving.film.record import FilmRecord, chunk_record, film_records
 from cinejax.serving.film.slots import SlotInput
-from cinejax.serving.film.spool import FrameSpool
+from cinejax.serving.film.snapshots import Snapshots, begin, place
+from cinejax.serving.film.spool import Extent, FrameSpool, pack_stills
+from cinejax.serving.film.takes import ChunkTree, shared_chunks
 
 
 class LiveFilm:
@@ -42,7 +43,6 @@ class LiveFilm:
     director: Director,
     seed: int,
     max_snapshots: int,
-    folder: pathlib.Path | None = None,
     record: FilmRecord | None = None,
   ):
     """A film without chunks.
@@ -51,22 +51,21 @@ class LiveFilm:
       director: generates it.
       seed: of its noise.
       max_snapshots: how many snapshots to keep.
-      folder: where its chunks are stored if it has no record; None: where
-        temporary files are.
-      record: receives what happens to the film, and stores its chunks.
+      record: receives what happens to the film, and stores its chunks; None: a
+        temporary file stores them.
     """
-    self._director, self._max_snapshots = director, max_snapshots
-    self.seed, self.record = seed, record
+    self._director, self.seed, self.record = director, seed, record
     self.journal = Journal(director.cfg.film.cut_prefix)
+    self.tree = ChunkTree()
     if record is None:
-      self.spool = FrameSpool(director.latent_shape, folder)
+      self.spool = FrameSpool(director.latent_shape)
     else:
       self.spool = record.spool
     self.saved_chunks = 0  # of the state on disk
-    self._snapshots: dict[int, Snapshot] = {}  # by the chunk that follows
+    self._snapshots = Snapshots(max_snapshots)
     self._opened: Segment | None = None  # by the next chunk
     self._replayed: collections.deque[ChunkPrompt] = collections.deque()
-    self._reset()
+    self._state, self._decoder = begin(director, seed)
 
   @property
   def chunks(self) -> int:
@@ -99,17 +98,11 @@ class LiveFilm:
     """The screenplay of the film so far, with the chunk in flight."""
     return Film(self.journal.segments, title, self.seed)
 
-  def words(self, chunk: FinishedChunk) -> str:
-    """What the memory read for a chunk; shots count from 1, as on the page."""
-    shots = [shot + 1 for shot in self.journal.chunk_shots]
-    return chunk.reads.words(shots, self._director.timeline)
-
   def add_segment(self, segment: Segment) -> None:
     """Starts a segment with the next chunk."""
     self.journal.add(segment)
     self._opened = segment
-    if self.chunks:
-      self._take_snapshot()
+    self._take_snapshot()
 
   def start_chunk(self) -> ChunkRequest:
     """Starts the next chunk; its state is away until `finish_chunk`."""
@@ -134,45 +127,77 @@ class LiveFilm:
       self._replayed.popleft()
       self._compare(chunk)
       return
-    extent = self.spool.append(chunk.latents_FYXC, chunk.thumbnails)
+    stills = pack_stills(chunk.stills)
+    extent = self.spool.append(chunk.latents_FYXC, chunk.thumbnails, stills)
     opened, self._opened = self._opened, None
     try:
       line = chunk_record(chunk.chunk, extent, opened)
       self.write(line | reads_record(chunk.reads) | (fields or {}))
     except UserError:
-      self.spool.truncate(chunk.chunk)
+      self.spool.forget_last()
       raise
+    self.tree.add(opened)
 
-  def rewind(self, chunk: int) -> None:
-    """Goes back to before `chunk`; UserError if there is no such chunk."""
-    number, snapshot = self._find(chunk)
-    self.write({'rewind': chunk})
-    self.journal = self.journal.truncated(chunk)
-    self.spool.truncate(chunk)
-    self._snapshots = {
-      n: one for n, one in self._snapshots.items() if n <= chunk
-    }
-    if chunk < self.saved_chunks:
+  def rewind(self, chunk: int, fields: Record | None = None) -> None:
+    """Goes back to before `chunk`; `fields` go into its line of the record.
+
+    Raises UserError if there is no such chunk.
+    """
+    self.check(chunk)
+    self.write({'rewind': chunk} | (fields or {}))
+    self.go(self.tree.at(chunk))
+
+  def go(self, end: int) -> Film:
+    """Goes to where chunk `end` of the tree is the last one, or to ROOT.
+
+    If the data of a chunk on this way are damaged, the film ends before it.
+
+    Returns:
+      The screenplay of all chunks up to `end`.
+    """
+    before = self.tree.path
+    number, snapshot = self._find(self.tree.path_to(end))
+    if not self.chunk_in_flight:
+      self._take_snapshot()
+    self.tree.go(end)
+    film = Film(self._journal().segments, seed=self.seed)
+    self._select()
+    if self.saved_chunks > shared_chunks(before, self.tree.path):
       self.saved_chunks = -1
+    if number > self.chunks:
+      number, snapshot = 0, None
     self._restore(number, snapshot)
+    return film
 
   def fork(self, chunk: int, record: FilmRecord | None = None) -> 'LiveFilm':
     """Another film with the chunks before `chunk`.
 
     Raises UserError if there is no such chunk.
     """
-    number, snapshot = self._find(chunk)
+    self.check(chunk)
+    path = self.tree.path[:chunk]
+    number, snapshot = self._find(path)
     fork = LiveFilm(
-      self._director, self.seed, self._max_snapshots, record=record
+      self._director, self.seed, self._snapshots.most, record=record
     )
-    fork.journal = self.journal.truncated(chunk)
-    fork._copy(self.spool.chunk(number) for number in range(chunk))
-    fork._snapshots = {
-      n: one for n, one in self._snapshots.items() if n < chunk
-    }
+    fork.store(
+      self.journal.truncated(chunk).segments,
+      (
+        (*self.spool.chunk(n), self.spool.stills(stored))
+        for n, stored in enumerate(path)
+      ),
+    )
+    fork._snapshots = self._snapshots.renumbered(path[:-1])
+    fork.begin((number, snapshot))
     fork.saved_chunks = -1
-    fork._restore(number, snapshot)
     return fork
+
+  def check(self, chunk: int) -> None:
+    """Raises UserError if the film cannot go back to before `chunk`."""
+    if not 0 <= chunk <= self.chunks:
+      raise UserError(
+        f'there is no chunk {chunk}; go back to one of 0 to {self.chunks}'
+      )
 
   def snapshot(self) -> Snapshot:
     """A copy of the present state; no chunk may be in flight."""
@@ -180,43 +205,36 @@ class LiveFilm:
       host_state.to_host(self._state), host_state.to_host(self._decoder)
     )
 
-  def load(
+  def store(
     self,
-    film: Film,
-    snapshot: Snapshot,
-    latents: Sequence[np.ndarray],
-    thumbnails: Sequence[bytes],
+    segments: Sequence[Segment],
+    chunks: Iterable[tuple[np.ndarray, Sequence[bytes], bytes]],
   ) -> None:
-    """Loads a film without a record into one without chunks.
+    """Stores the chunks of a film without any; then call `begin`.
 
     Args:
-      film: the screenplay of the chunks.
-      snapshot: the state after them.
-      latents: [F, Y, X, C] of each chunk.
-      thumbnails: of each latent frame.
-
-    Raises:
-      UserError: if the snapshot does not fit the model.
+      segments: of which they are.
+      chunks: what `FrameSpool.append` takes for each of them.
     """
-    self._add_segments(film)
-    self._restore(self.journal.chunks, snapshot)
-    count = self._director.cfg.film.frames_per_chunk
-    self._copy(
-      (z_FYXC, thumbnails[n * count : (n + 1) * count])
-      for n, z_FYXC in enumerate(latents)
-    )
-    self.saved_chunks = self.chunks
+    extents = [self.spool.append(*chunk) for chunk in chunks]
+    self.tree.extend(segments)
+    self.journal = self._journal()
+    if extents:
+      self.write(*film_records(self.screenplay(), extents))
 
-  def attach(
-    self, film: Film, state: tuple[int, Snapshot] | None = None
-  ) -> None:
-    """Takes up the chunks that the spool of the record holds already.
+  def attach(self, tree: ChunkTree, extents: Sequence[Extent]) -> None:
+    """Takes up the chunks that the record holds already; then call `begin`.
 
     Args:
-      film: the screenplay of the chunks.
-      state: a state of this film and the chunks before it; None: there is none.
+      tree: of these chunks.
+      extents: of all of them.
     """
-    self._add_segments(film)
+    self.tree = tree
+    self.spool.attach(extents)
+    self._select()
+
+  def begin(self, state: tuple[int, Snapshot] | None) -> None:
+    """Takes up a state of the film and the chunks before it; None: no state."""
     number, snapshot = state or (0, None)
     try:
       self._restore(number, snapshot)
@@ -226,7 +244,7 @@ class LiveFilm:
     self.saved_chunks = number
 
   def write(self, *records: Record) -> None:
-    """Writes to the record of the film, if it has one."""
+    """Writes to the record of the film, if there is one."""
     if self.record is not None:
       self.record.write(*records)
 
@@ -236,64 +254,47 @@ class LiveFilm:
     videos = self._director.decode(jnp.asarray(z)[None] for z in latents)
     return itertools.chain.from_iterable(video[0] for video in videos)
 
-  def _copy(self, chunks: Iterator[tuple[np.ndarray, list[bytes]]]) -> None:
-    """Stores the chunks of the journal, and records all of them at once."""
-    extents = [self.spool.append(*chunk) for chunk in chunks]
-    if extents:
-      self.write(*film_records(self.screenplay(), extents))
+  def _journal(self) -> Journal:
+    return self.tree.journal(self._director.cfg.film.cut_prefix)
 
-  def _add_segments(self, film: Film) -> None:
-    for segment in film.segments:
-      self.journal.add(segment)
-      for _ in range(segment.chunks):
-        self.journal.next_chunk()
+  def _select(self) -> None:
+    """Reads the path of the tree, and shortens it if its data are damaged."""
+    whole = self.spool.select(self.tree.path)
+    if whole < len(self.tree.path):
+      logging.warning('chunk %d is damaged and is generated again', whole)
+      self.write({'rewind': whole, 'damaged': True})
+      self.tree.go(self.tree.at(whole), leave=False)
+    self.journal = self._journal()
 
   def _compare(self, chunk: FinishedChunk) -> None:
-    stored_FYXC, _ = self.spool.chunk(chunk.chunk)
+    stored_FYXC = self.spool.chunk(chunk.chunk)[0]
     if not np.array_equal(chunk.latents_FYXC.astype(np.float32), stored_FYXC):
       logging.warning(
         'chunk %d differs when it is generated again', chunk.chunk
       )
 
-  def _reset(self) -> None:
-    self._state = self._director.begin([self.seed])
-    shape = (1, *self._director.latent_shape[1:])
-    codec = self._director.codec
-    self._decoder = codec.init_decode(self._director.codec_params, shape)
-
   def _take_snapshot(self) -> None:
-    self._snapshots[self.chunks] = self.snapshot()
-    while len(self._snapshots) > self._max_snapshots:
-      del self._snapshots[min(self._snapshots)]
+    present = self.chunks - len(self._replayed)
+    if present:  # a new film is begun as quickly
+      self._snapshots.add(self.tree.at(present), self.snapshot())
 
-  def _find(self, chunk: int) -> tuple[int, Snapshot | None]:
-    """The newest state at `chunk` or before it, and its chunk.
+  def _find(self, path: Sequence[int]) -> tuple[int, Snapshot | None]:
+    """The known state with most chunks of a path before it, and their number.
 
     The state None is that of a new film.
     """
-    if not 0 <= chunk <= self.chunks:
-      raise UserError(
-        f'there is no chunk {chunk}; go back to one of 0 to {self.chunks}'
-      )
-    known = {n: one for n, one in self._snapshots.items() if n <= chunk}
-    number = max(known, default=0)
+    number, snapshot = self._snapshots.find(path)
     present = self.chunks - len(self._replayed)
-    if number < present <= chunk and not self.chunk_in_flight:
-      return present, self.snapshot()
-    return number, known.get(number)
+    if number < present <= shared_chunks(path, self.tree.path):
+      if not self.chunk_in_flight:
+        return present, self.snapshot()
+    return number, snapshot
 
   def _restore(self, number: int, snapshot: Snapshot | None) -> None:
     """Takes the state before chunk `number`; the later ones are replayed."""
     self._opened = None
     self._replayed = collections.deque(self.journal.prompts()[number:])
     if snapshot is None:
-      self._reset()
-      return
-    like = jax.eval_shape(lambda: self._director.begin([0]))
-    shape = (1, *self._director.latent_shape[1:])
-    init = self._director.codec.init_decode
-    params = self._director.codec_params
-    decoder = jax.eval_shape(lambda: init(params, shape))
-    self._decoder = host_state.to_device(snapshot.decoder, decoder)
-    state = host_state.to_device(snapshot.state, like)
-    self._state = self._director.place(state)
+      self._state, self._decoder = begin(self._director, self.seed)
+    else:
+      self._state, self._decoder = place(self._director, snapshot)

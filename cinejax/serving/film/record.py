@@ -15,14 +15,22 @@ lines:
   {"chunk": n, "start": …, "sizes": […], "crc": …, "segment": {…}}
                                       a chunk, and the segment that it opens
   {"rewind": n}                       the film goes on after its first n chunks
+  "damaged": true                     beside it: the others cannot be read
+  {"take": n}                         the film goes on at the end of a take
+  {"hide": n}                         a take is deleted (takes.py)
+  {"undo": true}, {"redo": true}      the last step, or the last that was undone
+  "step": true                        beside another line: it can be undone
+                                      (history.py)
+  "from": n                           beside "plan" and "step": the first chunk
+                                      that the new plan concerns
   {"lines": […]}                      lines that `direct --live` has read
   "read": n                           beside "lines" or "chunk": so many of the
                                       lines of standard input are used
 
 Lines are only appended. A chunk after which the film was rewound stays in both
-files. The data of the chunks is not waited for: with the process everything of
-it survives, and of what a loss of power takes with it, the journal generates
-the same chunks again.
+files, and can be chosen again. The data of the chunks is not waited for: with
+the process everything of it survives, and of what a loss of power takes with
+it, the journal generates the same chunks again.
 """
 
 import dataclasses
@@ -32,15 +40,18 @@ from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.film import journal_file
-from cinejax.film.journal import Film, Journal, Segment
+from cinejax.film.journal import Film, Segment
 from cinejax.film.journal_file import JournalFile, Record
 from cinejax.film.screenplay import segment_fields
+from cinejax.serving.film.history import History, Step
 from cinejax.serving.film.spool import Extent, FrameSpool
+from cinejax.serving.film.takes import ChunkTree
 from cinejax.serving.plan import Plan
 
 _VERSION = 1
 SUFFIXES = ('journal', 'chunks')
-_KINDS = ('title', 'add', 'plan', 'chunk', 'rewind', 'lines')
+_KINDS = ('title', 'add', 'plan', 'chunk', 'rewind', 'take', 'hide', 'undo')
+_KINDS += ('redo', 'lines')
 
 
 @dataclasses.dataclass
@@ -52,8 +63,9 @@ class RecordedFilm:
   seed: int
   title: str
   opening: str | None
-  journal: Journal  # of the recorded chunks
-  extents: list[Extent]  # of each of them
+  tree: ChunkTree  # the recorded chunks, and those of them that are the film
+  extents: list[Extent]  # of all recorded chunks
+  history: History  # the steps that can be undone
   plan: Plan  # what is planned after them
   lines: list[str]  # of `direct --live`
   lines_read: int
@@ -62,8 +74,9 @@ class RecordedFilm:
 
   @property
   def film(self) -> Film:
-    """The screenplay of the recorded chunks."""
-    return Film(self.journal.segments, self.title, self.seed)
+    """The screenplay of the film."""
+    # The prefix of a cut is no part of a screenplay.
+    return Film(self.tree.journal('').segments, self.title, self.seed)
 
 
 class FilmRecord:
@@ -136,8 +149,8 @@ def film_records(film: Film, extents: Sequence[Extent]) -> list[Record]:
   return records
 
 
-def read(path: pathlib.Path, cut_prefix: str) -> RecordedFilm:
-  """Reads NAME.journal; `cut_prefix` is that of the config.
+def read(path: pathlib.Path) -> RecordedFilm:
+  """Reads NAME.journal.
 
   Raises UserError if it is no journal, or one of a later version.
   """
@@ -154,8 +167,9 @@ def read(path: pathlib.Path, cut_prefix: str) -> RecordedFilm:
     seed=header['seed'],
     title=header['title'],
     opening=header['opening'],
-    journal=Journal(cut_prefix),
+    tree=ChunkTree(),
     extents=[],
+    history=History(),
     plan=Plan(),
     lines=[],
     lines_read=0,
@@ -165,7 +179,7 @@ def read(path: pathlib.Path, cut_prefix: str) -> RecordedFilm:
   for number, record in enumerate(text.records[1:], 2):
     try:
       _follow(recorded, record)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (UserError, KeyError, TypeError, ValueError, IndexError) as error:
       raise UserError(
         f'{path}: line {number} cannot be followed ({error!r}); use the '
         'version of cinejax that wrote it'
@@ -177,12 +191,28 @@ def _follow(recorded: RecordedFilm, record: dict[str, Any]) -> None:
   """Changes `recorded` by a line of the journal."""
   if not record.keys() & set(_KINDS):
     raise ValueError('unknown kind')
+  tree, history = recorded.tree, recorded.history
+  if record.get('step'):
+    history.add(_step(recorded, record))
   recorded.title = record.get('title', recorded.title)
-  recorded.model = record.get('model', recorded.model)
   if 'rewind' in record:
-    recorded.journal = recorded.journal.truncated(record['rewind'])
-    del recorded.extents[record['rewind'] :]
+    damaged = record.get('damaged', False) or 'model' in record
+    tree.go(tree.at(record['rewind']), leave=not damaged)
     recorded.plan.clear()
+  if record.get('model', recorded.model) != recorded.model:
+    recorded.model = record['model']
+    tree.forget_takes()
+    history.clear()
+  if 'take' in record:
+    tree.go(tree.take(record['take']).path[-1])
+    recorded.plan.clear()
+  if 'hide' in record:
+    tree.hidden |= {record['hide']}
+  if 'undo' in record or 'redo' in record:
+    chunks = len(tree.path)
+    end = history.move('redo' in record, tree, recorded.plan, chunks)
+    if end is not None:
+      tree.go(end)
   if 'plan' in record:
     recorded.plan.clear()
     recorded.plan.load(record['plan'])
@@ -194,13 +224,29 @@ def _follow(recorded: RecordedFilm, record: dict[str, Any]) -> None:
   recorded.lines_read = record.get('read', recorded.lines_read)
 
 
+def _step(recorded: RecordedFilm, record: dict[str, Any]) -> Step:
+  """The step of a line, before it is followed."""
+  tree, chunk, end = recorded.tree, None, None
+  if 'add' in record:
+    name, chunk = 'direction', record['add'][0]
+  elif 'plan' in record:
+    name, chunk = 'plan', record['from']
+  elif 'hide' in record:
+    name = 'deletion of a take'
+  else:
+    name = 'retake' if 'rewind' in record else 'choice of a take'
+    end = tree.end
+  return Step(name, recorded.plan.state(), tree.hidden, chunk, end)
+
+
 def _add_chunk(recorded: RecordedFilm, record: dict[str, Any]) -> None:
-  if record['chunk'] != len(recorded.extents):
+  if record['chunk'] != len(recorded.tree.path):
     raise ValueError('not the next chunk')
+  segment = None
   if 'segment' in record:
     recorded.plan.take_due(record['chunk'])
     recorded.plan.forget_taken()
-    recorded.journal.add(Segment(chunks=1, **record['segment']))
-  recorded.journal.next_chunk()
+    segment = Segment(chunks=1, **record['segment'])
+  recorded.tree.add(segment)
   extent = Extent(record['start'], record['sizes'], record['crc'])
   recorded.extents.append(extent)

@@ -7,8 +7,10 @@ from cinejax.directing.director import Director
 from cinejax.film.journal import Film
 from cinejax.serving.film import record as record_lib
 from cinejax.serving.film.archive import SessionArchive
+from cinejax.serving.film.history import History
 from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.film.record import FilmRecord, RecordedFilm
+from cinejax.serving.film.takes import ROOT
 
 
 class RestoredFilm(NamedTuple):
@@ -18,6 +20,7 @@ class RestoredFilm(NamedTuple):
   film: Film  # its screenplay, which may go on after the chunks that are there
   plan: dict[str, Any] | None  # what is planned after them (plan.py)
   title: str
+  history: History
 
 
 class FilmFiles:
@@ -51,8 +54,7 @@ class FilmFiles:
     path = self.archive.path(name)
     if not path.exists():
       return self._convert(name)
-    prefix = self._director.cfg.film.cut_prefix
-    recorded = record_lib.read(path, prefix)
+    recorded = record_lib.read(path)
     if recorded.dropped:
       logging.warning(
         '%s: its last line was written by half and is dropped', path
@@ -60,26 +62,25 @@ class FilmFiles:
     record = FilmRecord(
       path.with_suffix(''), self._director.latent_shape, {}, recorded.length
     )
-    live_film = self._film(recorded.seed, record)
+    live_film, film = self._film(recorded.seed, record), recorded.film
     self._attach(name, live_film, recorded)
     plan = recorded.plan.to_json()
-    return RestoredFilm(live_film, recorded.film, plan, recorded.title)
+    return RestoredFilm(live_film, film, plan, recorded.title, recorded.history)
 
   def _attach(
     self, name: str, live_film: LiveFilm, recorded: RecordedFilm
   ) -> None:
     """Gives `live_film` the recorded chunks that are whole."""
-    count = 0  # another model generates the film again
-    if recorded.model == self.archive.model:
-      count = live_film.spool.attach(recorded.extents)
-    film = recorded.film
-    if count < len(recorded.extents):
+    if recorded.model != self.archive.model:
       path = self.archive.path(name)
-      logging.warning('%s: the film is generated again from %d', path, count)
-      live_film.write({'rewind': count, 'model': self.archive.model})
-      segments = recorded.journal.truncated(count).segments
-      film = Film(segments, seed=recorded.seed)
-    live_film.attach(film, self.archive.state(name, film))
+      logging.warning('%s: another model generates the film again', path)
+      live_film.write({'rewind': 0, 'model': self.archive.model})
+      recorded.tree.go(ROOT, leave=False)
+      recorded.tree.forget_takes()
+      recorded.history.clear()
+    live_film.attach(recorded.tree, recorded.extents)
+    film = live_film.screenplay()
+    live_film.begin(self.archive.state(name, film))
 
   def _convert(self, name: str) -> RestoredFilm:
     """Restores a film of an earlier version, which gets a journal."""
@@ -87,10 +88,16 @@ class FilmFiles:
     seed, title = saved.film.seed or 0, saved.film.title
     live_film = self.new(name, seed, title)
     if saved.finished is not None:
-      live_film.load(
-        saved.finished, saved.snapshot, saved.latents, saved.thumbnails
+      count = self._director.cfg.film.frames_per_chunk
+      live_film.store(
+        saved.finished.segments,
+        (
+          (z_FYXC, saved.thumbnails[n * count : (n + 1) * count], b'')
+          for n, z_FYXC in enumerate(saved.latents)
+        ),
       )
-    return RestoredFilm(live_film, saved.film, saved.plan, title)
+      live_film.begin((live_film.chunks, saved.snapshot))
+    return RestoredFilm(live_film, saved.film, saved.plan, title, History())
 
   def _film(self, seed: int, record: FilmRecord) -> LiveFilm:
     kept = self._director.cfg.serving.kept_states

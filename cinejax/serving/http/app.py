@@ -13,7 +13,13 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from cinejax.core.errors import UserError
-from cinejax.serving.http.endpoint import JPEG, JSON, Download, Endpoint
+from cinejax.serving.http.endpoint import (
+  JPEG,
+  JSON,
+  STILLS,
+  Download,
+  Endpoint,
+)
 from cinejax.serving.http.guard import MAX_BYTES, Guard
 from cinejax.serving.http.openapi import openapi_document
 from cinejax.serving.http.routes import ENDPOINTS
@@ -64,10 +70,9 @@ def _route(studio: Studio, endpoint: Endpoint) -> Route:
       endpoint.handler, studio, request.path_params, body
     )
     # The page puts the film's revision into the address of a thumbnail, so
-    # that its image never changes.
-    caching = (
-      'private, max-age=86400' if endpoint.media_type == JPEG else 'no-store'
-    )
+    # that its image never changes. Neither do the stills of a stored chunk.
+    fixed = endpoint.media_type in (JPEG, STILLS)
+    caching = 'private, max-age=86400' if fixed else 'no-store'
     headers = {'cache-control': caching}
     if isinstance(answer, Download):
       return FileResponse(

@@ -18,6 +18,7 @@ MAX_TITLE_CHARS = 200
 Path = Mapping[str, Any]
 Handler = Callable[[Studio, Path, Any], Any]
 JSON, JPEG, MP4 = 'application/json', 'image/jpeg', 'video/mp4'
+STILLS = 'application/octet-stream'
 
 
 class Download(NamedTuple):

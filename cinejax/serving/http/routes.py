@@ -11,6 +11,7 @@ from cinejax.serving.http import comparison_routes, export_routes
 from cinejax.serving.http.endpoint import (
   JPEG,
   MP4,
+  STILLS,
   Endpoint,
   Path,
   check_film,
@@ -199,6 +200,14 @@ ENDPOINTS = (
     lambda s, p, b: s.thumbnail(p['name'], p['frame']),
     'a thumbnail of a latent frame',
     media_type=JPEG,
+  ),
+  Endpoint(
+    'GET',
+    f'{_ONE}/stills/{{stored:int}}',
+    lambda s, p, b: s.stills(p['name'], p['stored']),
+    'the frames of a stored chunk (see "stored" of a session) as JPEG: their '
+    'number and the size of each, big-endian uint32, and then the JPEGs',
+    media_type=STILLS,
   ),
   *comparison_routes.ENDPOINTS,
   *export_routes.ENDPOINTS,

@@ -9,6 +9,7 @@ import pytest
 
 from cinejax.core.errors import UserError
 from cinejax.film.journal import Film, Segment, Settings
+from cinejax.serving import edits
 from cinejax.serving.directions import ChunkDirection
 from cinejax.serving.film import record as record_lib
 from cinejax.serving.film.chunk import decode_output
@@ -29,6 +30,10 @@ def _run(session):
     session.run_screenplay(SCREENPLAY, 0.0)
 
 
+def _take(session):
+  return session.to_json()['takes'][-1]['takes'][0]['take']
+
+
 # What a director does; None is a chunk.
 ACTIONS = (
   _run,
@@ -38,12 +43,32 @@ ACTIONS = (
   _say('b', at=2, cut=True),
   None,
   None,
-  lambda session: session.rewind(1),
+  lambda session: edits.rewind(session, 1),
   _say('c'),
   _say('d', at=3, cut=True),
   None,
   None,
   None,
+  None,
+  lambda session: edits.choose_take(session, _take(session)),
+  None,
+  lambda session: edits.undo(session),
+  None,
+  lambda session: edits.redo(session),
+  lambda session: edits.delete_take(session, _take(session)),
+  _say('e', at=6),
+  _say('f', at=9, cut=True),
+  lambda session: edits.move_planned(session, 9, 0),
+  lambda session: edits.edit_planned(session, 6, chunks=2),
+  None,
+  None,
+  lambda session: edits.delete_planned(session, 8),
+  lambda session: edits.undo(session),
+  lambda session: edits.undo(session),
+  lambda session: edits.undo(session),
+  None,
+  lambda session: edits.rewind(session, 0),
+  _say('g'),
   None,
 )
 
@@ -114,6 +139,7 @@ def _contents(folder, name):
 def _described(session):
   """All that a director can see of a film, and what is planned for it."""
   keys = ('chunks', 'segments', 'planned', 'seed', 'title')
+  keys += ('stored', 'takes', 'undo', 'redo')
   state = {key: session.to_json()[key] for key in keys}
   latents = session.live_film.spool.latents().tobytes()
   return state | {'until': session.plan.end_chunk, 'latents': latents}
@@ -205,7 +231,7 @@ def test_a_record_of_a_later_version_is_refused(registry, moments, tmp_path):
   ):
     path.write_bytes(data)
     with pytest.raises(UserError, match=sentence):
-      record_lib.read(path, '')
+      record_lib.read(path)
 
 
 def test_chunks_are_recorded_before_they_are_shown(

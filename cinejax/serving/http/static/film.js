@@ -8,6 +8,7 @@ export class Film {
     canvas.width = width;
     canvas.height = height;
     this.context = canvas.getContext('2d');
+    this.live = true; // the canvas shows the frames that arrive
     this.fps = fps;
     this.clear();
     const draw = (now) => {
@@ -23,19 +24,9 @@ export class Film {
     this.revision = revision;
     this.frame = -1; // on screen
     this.shown = []; // times at which frames went on screen
-    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-  }
-
-  // Shows an image at once, such as the last frame of a film that waits.
-  still(url, frame) {
-    const image = new Image();
-    image.onload = () => {
-      if (this.frame >= 0) return; // the film has begun to play
-      const { width, height } = this.canvas;
-      this.context.drawImage(image, 0, 0, width, height);
-      this.frame = frame;
-    };
-    image.src = url;
+    if (this.live) {
+      this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    }
   }
 
   // Announces a chunk that goes on screen in `starts_in_ms`.
@@ -68,8 +59,11 @@ export class Film {
     }
     if (!next) return;
     this.frame = next.frame;
-    this.context.drawImage(
-      next.image, 0, 0, this.canvas.width, this.canvas.height);
+    if (this.live) {
+      this.context.drawImage(
+        next.image, 0, 0, this.canvas.width, this.canvas.height);
+      this.canvas.dataset.frame = next.frame;
+    }
     next.image.close();
     this.shown.push(now);
     this.shown = this.shown.filter((time) => now - time < 3000);
@@ -81,9 +75,5 @@ export class Film {
     if (times.length < 3) return null;
     const span = times[times.length - 1] - times[0];
     return (1000 * (times.length - 1)) / span;
-  }
-
-  get secs() {
-    return Math.max(0, this.frame) / this.fps;
   }
 }

@@ -8,8 +8,11 @@ import { Exports } from '/exports.js';
 import { Film } from '/film.js';
 import { fit } from '/fit.js';
 import { Lane } from '/lane.js';
+import { PlanList } from '/plan.js';
+import { Player } from '/player.js';
+import { Takes } from '/takes.js';
 import '/theme.js';
-import { clock, drawStrip, make, thumbnail } from '/view.js';
+import { clock, drawStrip, make } from '/view.js';
 
 const at = (id) => document.getElementById(id);
 const model = await ask('GET', '/model');
@@ -25,6 +28,19 @@ const controls = new Controls({
   routed: at('routed-frames'),
 }, model, (direction) => say(direction));
 const lane = new Lane(nodes('track', 'routed', 'reading', 'words'), model);
+const player = new Player({
+  ...nodes('line', 'pictures', 'head', 'peek', 'back', 'step', 'loop', 'speed',
+    'live', 'time'),
+  marks: at('marks-of-shots'),
+  play: at('watch'),
+}, model, film);
+const plan = new PlanList(
+  { box: at('plan'), list: at('planned'), note: at('unplanned') }, model,
+  (direction) => say(direction));
+const takes = new Takes(at('takes'), model, {
+  choose: (take) => say({ do: 'choose_take', take }),
+  remove: (take) => say({ do: 'delete_take', take }),
+});
 let session = null; // its last state from the server
 let live = null;
 let chunk = null; // the event of the chunk on screen
@@ -45,10 +61,7 @@ function enter(state) {
   history.replaceState(null, '', `#${state.id}`);
   interrupted = false;
   lane.clear();
-  if (state.chunks) {
-    const last = state.chunks * model.frames_per_chunk - 1;
-    film.still(thumbnail(state, last), last * model.stride);
-  }
+  player.enter(state);
   live = new Live(state.id, {
     event: receive,
     frame: (revision, frame, blob) => film.add(revision, frame, blob),
@@ -86,6 +99,7 @@ const leave = (id) => ask('DELETE', `/sessions/${id}`).catch(() => {});
 function receive(message) {
   if (message.type === 'session') {
     session = message;
+    player.update(session);
     // A film pauses while nobody watches. It goes on if that was no wish of
     // anybody, and else waits for the button.
     if (interrupted && message.reason === UNWATCHED) say({ do: 'resume' });
@@ -94,6 +108,7 @@ function receive(message) {
   } else if (message.type === 'chunk') {
     film.expect(message);
     session.chunks = message.chunk + 1;
+    player.grow(message);
     setTimeout(() => onScreen(message), message.starts_in_ms);
   } else if (message.type === 'error') {
     fail(new Error(message.error));
@@ -143,14 +158,15 @@ function show() {
   document.title = `${session.title || 'Untitled'} · cinejax`;
   at('mp4').disabled = at('png').disabled = !session.chunks;
   offer('screenplay', 'screenplay.json');
-  drawStrip(at('strip'), session, model, { retake, fork, reuse });
+  drawStrip(at('strip'), session, model, {
+    retake, fork, reuse, takes: (chunk) => takes.open(session, chunk) });
   showLength(session.segments.at(-1)?.shot, session.secs);
-  at('plan').hidden = !session.planned.length;
-  at('planned').replaceChildren(
-    ...session.planned.map((one) =>
-      make('li', {},
-        make('span', { className: 'mono', textContent: clock(one.secs) }),
-        `${one.cut ? 'Cut: ' : ''}${one.prompt ?? 'settings'}`)));
+  plan.update(session);
+  takes.update(session);
+  for (const id of ['undo', 'redo']) {
+    at(id).disabled = !session[id];
+    at(id).title = session[id] ? `${id === 'undo' ? 'Undo' : 'Redo'}: ${session[id]}` : '';
+  }
   controls.show(session);
   at('compare').href = session.segments.length
     ? `/compare.html#from=${session.id}` : '/compare.html';
@@ -180,7 +196,6 @@ function fail(error) {
 }
 
 setInterval(() => {
-  at('time').textContent = clock(film.secs);
   const rate = film.rate();
   at('fps').textContent = rate === null ? '–' : `${rate.toFixed(1)} fps`;
 }, 250);
@@ -210,7 +225,10 @@ function prompt(cut) {
   at('prompt').select();
 }
 
-const retake = (one) => say({ do: 'rewind', chunk: one.chunk });
+function retake(one) {
+  say({ do: 'rewind', chunk: one.chunk });
+  composer.write(one.prompt); // to be changed, or sent once more
+}
 async function fork(one) {
   try {
     enter(await ask('POST', `/sessions/${session.id}/fork`, { chunk: one.chunk }));
@@ -234,6 +252,12 @@ at('play').onclick = () =>
   say({ do: session.status === 'rolling' ? 'pause' : 'resume' });
 at('again').onclick = () => say({ do: 'resume' });
 at('demo').onplaying = () => show();
+at('undo').onclick = () => say({ do: 'undo' });
+at('redo').onclick = () => say({ do: 'redo' });
+at('take-back').onclick = () => {
+  takes.removed = false;
+  say({ do: 'undo' });
+};
 at('hold').onclick = () => say({ do: 'hold' });
 at('films').onclick = async () => {
   await shelve();
@@ -284,9 +308,21 @@ document.addEventListener('drop', (event) => {
   run(event.dataTransfer.files[0]);
 });
 document.addEventListener('keydown', (event) => {
-  const typing = event.target.closest?.('input, textarea, select, button, a');
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === ' ') at('play').click();
+  const written = event.target.closest?.('input, textarea, select');
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z' && !written) {
+    event.preventDefault();
+    say({ do: event.shiftKey ? 'redo' : 'undo' });
+  }
+  if (written || event.ctrlKey || event.metaKey || event.altKey) {
+    // Escape leaves the prompt for the keys of the player.
+    if (event.key === 'Escape' && event.target === at('prompt')) at('line').focus();
+    return;
+  }
+  if (event.defaultPrevented || at('takes').open || at('shelf').open) return;
+  if (event.key === ' ' && event.target.closest?.('button, a')) return;
+  // Away from the live head, Space is for what is watched.
+  if (event.key === ' ') (player.live ? at('play') : at('watch')).click();
+  else if (player.key(event)) return event.preventDefault();
   else if (event.key === '/') at('prompt').focus();
   else return;
   event.preventDefault();

@@ -1,5 +1,7 @@
 // Draws the strip of shots; what other parts of the page share.
 
+import { placesBySegment } from '/takes.js';
+
 export const clock = (secs) =>
   `${Math.floor(secs / 60)}:${(secs % 60).toFixed(1).padStart(4, '0')}`;
 
@@ -20,7 +22,21 @@ export const secsOf = (frame, model) =>
 export const thumbnail = (session, frame) =>
   `/sessions/${session.id}/frames/${frame}.jpg?revision=${session.revision}`;
 
+// Opens the takes of a place of the film.
+function takesButton({ chunk, label, takes }, name, on) {
+  const count = takes.length + (label === null ? 0 : 1);
+  return make('button', {
+    type: 'button', className: 'takes',
+    textContent: count > 1 ? `Take ${label ?? '–'} of ${count}` : '1 take',
+    title: 'See all takes side by side',
+    'data-key': `takes ${chunk}`,
+    'aria-label': `${count} takes of ${name}`,
+    onclick: () => on.takes(chunk),
+  });
+}
+
 export function drawStrip(list, session, model, on) {
+  const places = placesBySegment(session);
   const frames = session.chunks * model.frames_per_chunk;
   const follows = list.scrollLeft + list.clientWidth > list.scrollWidth - 240;
   const cards = session.segments.map((one, n) => {
@@ -30,7 +46,8 @@ export function drawStrip(list, session, model, on) {
     const image = make('img', { alt: '', loading: 'lazy' });
     if (frame < frames) image.src = thumbnail(session, frame);
     const back = make('div', { className: 'back' });
-    if (n > 0 && session.rewind_chunks.includes(one.chunk)) {
+    back.append(...(places.get(n) ?? []).map((place) => takesButton(place, name, on)));
+    if (session.rewind_chunks.includes(one.chunk)) {
       back.append(
         make('button', {
           type: 'button', textContent: 'Retake',
@@ -69,6 +86,14 @@ export function drawStrip(list, session, model, on) {
     }
     return card;
   });
+  cards.push(...(places.get(-1) ?? []).map((place) => {
+    const shot = place.takes[0].shot + 1;
+    return make('li', { className: 'next' },
+      make('div', { className: 'thumbnail' }),
+      make('p', { className: 'dim',
+        textContent: `Shot ${shot} is yet to be directed again.` }),
+      make('div', { className: 'back' }, takesButton(place, `Shot ${shot}`, on)));
+  }));
   const grew = cards.length > list.children.length;
   const focused = list.contains(document.activeElement)
     && document.activeElement.dataset.key;
