@@ -26,6 +26,9 @@ neither affects the times. Measurements (equations in benchmarks/rollout.py):
            its parts: the chunk in flight, the generation of the next chunk, and
            overhead, with the share of directions whose overhead is within
            limits (benchmarks/serving.py)
+  seek     seek_ms from a request for any frame of a film of --film_secs to the
+           decoded frame, while the same server rolls another film
+           (benchmarks/seeking.py)
 
 Milliseconds are {median, min, max, n}. The cache of compiled programs is not
 used, so that compile_secs is the time of a compilation.
@@ -43,7 +46,7 @@ import numpy as np
 from absl import flags
 
 from cinejax import command
-from cinejax.benchmarks import rollout, serving, training
+from cinejax.benchmarks import rollout, seeking, serving, training
 from cinejax.benchmarks.rollout import Measurement
 from cinejax.config import Config
 from cinejax.core.files import append_line, check_file
@@ -66,7 +69,7 @@ def define_flags() -> None:
   flags.DEFINE_multi_enum(
     'what',
     None,
-    ['train', 'rollout', 'first', 'stream', 'serve'],
+    ['train', 'rollout', 'first', 'stream', 'serve', 'seek'],
     'What to measure.',
     required=True,
   )
@@ -94,6 +97,12 @@ def define_flags() -> None:
     'Seconds of each measurement of --what=serve.',
     lower_bound=10.0,
   )
+  flags.DEFINE_float(
+    'film_secs',
+    600.0,
+    'Length of the film of --what=seek.',
+    lower_bound=1.0,
+  )
 
 
 def main() -> None:
@@ -112,6 +121,8 @@ def main() -> None:
       found = [rollout.measure_first(director(), args.batch, args.repeats)]
     elif what == 'serve':
       found = measure_serve(director(), args.batch, args.secs, args.repeats)
+    elif what == 'seek':
+      found = [measure_seek(director(), args.film_secs, args.repeats)]
     else:
       found = [rollout.measure_stream(director(), args.batch, args.chunks)]
     for measurement in found:
@@ -170,6 +181,20 @@ def measure_serve(
   for count in sorted({1, most}):
     viewers = serving.serve(director, count, secs)
     yield _serve(director, viewers, secs, found['pixel_fps_codec'])
+
+
+def measure_seek(
+  director: Director, film_secs: float, repeats: int
+) -> Measurement:
+  """Measures ten times `repeats` seeks, since each is short."""
+  found = seeking.seek(director, film_secs, 10 * repeats)
+  return {
+    'film_secs': found.film_secs,
+    'film_fps': director.cfg.film.fps,
+    'seek_ms': rollout.spread_ms(found.secs),
+    'chunk_bytes': found.chunk_bytes,
+    **rollout.environment(director.cfg),
+  }
 
 
 def _serve(

@@ -74,7 +74,9 @@ def _until(page, condition, secs=300):
 
 
 def _shots(page, count):
-  _until(page, f"document.querySelectorAll('#strip li').length >= {count}")
+  _until(
+    page, f"document.querySelectorAll('#strip li:not(.next)').length >= {count}"
+  )
 
 
 def test_three_prompts_with_a_cut(page, tmp_path):
@@ -131,8 +133,8 @@ def test_a_screenplay_runs_and_a_shot_is_taken_again(page, tmp_path):
     page, "document.getElementById('slate').textContent.includes('has ended')"
   )
   assert 'seed 7' in page.inner_text('#about')
-  page.click("button:has-text('Retake')")
-  _until(page, "document.querySelectorAll('#strip li').length === 1")
+  page.locator("button:has-text('Retake')").nth(1).click()
+  _until(page, "document.querySelectorAll('#strip .reuse').length === 1")
   page.fill('#prompt', PROMPTS[2])
   page.press('#prompt', 'Shift+Enter')
   _shots(page, 2)
