@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cinejax.film import media
+from cinejax.serving.film.spool import pack_stills
 from cinejax.serving.http import app
 
 HERE = 'http://127.0.0.1:8000'
@@ -47,13 +48,20 @@ EMPTY = {
   'settings': {'policy': '', 'steps': None, 'guidance': None},
   'segments': [],
   'planned': [],
+  'planned_more': 0,
+  'end_chunk': None,
   'rewind_chunks': [0],
+  'stored': [],
+  'takes': [],
+  'undo': '',
+  'redo': '',
 }
 FILM = EMPTY | {
   'status': 'paused',
   'reason': 'nobody is watching',
   'chunks': 6,
   'secs': 9.0,
+  'stored': [[0, 0, 6]],
   'segments': [
     {'prompt': prompt, 'shot': n, 'cut': n > 0, 'chunk': 3 * n}
     | {'chunks': 3, 'secs': 4.5 * n}
@@ -108,6 +116,10 @@ class Server:
     elif path.endswith('.jpg'):
       body = media.encode_frame(self.image)
       route.fulfill(body=body, content_type='image/jpeg')
+    elif '/stills/' in path:
+      images = [media.encode_frame(self.image)] * 12
+      kind = 'application/octet-stream'
+      route.fulfill(body=pack_stills(images), content_type=kind)
     elif path.startswith('/sessions'):
       route.fulfill(json=self.session)
     else:

@@ -4,6 +4,7 @@ CINEJAX_SOAK_SECS says how long the soak lasts, a minute by default; `-s` shows
 its figures.
 """
 
+import http.client
 import json
 import os
 import pathlib
@@ -127,6 +128,20 @@ def _watch(address, name, stop, seen, slow):
           live.send('{"do": "cut"}')
 
 
+def _scrub(address, name, stop):
+  """Looks at one place of the film after another, over one connection."""
+  draw, client = random.Random(0), http.client.HTTPConnection(address)
+  while not stop.wait(0.1):
+    client.request('GET', f'/sessions/{name}')
+    state = json.load(client.getresponse())
+    if state['chunks']:
+      chunk = draw.randrange(state['chunks'])
+      for path in (f'stills/{chunk}', f'frames/{chunk}.jpg'):
+        client.request('GET', f'/sessions/{name}/{path}')
+        answer = client.getresponse()
+        assert answer.status == 200 and answer.read()
+
+
 def test_memory_stays_flat_and_no_session_is_lost(server):
   address, studio = server
   names = [_ask(address, '/sessions', {'seed': n})['id'] for n in range(3)]
@@ -135,6 +150,10 @@ def test_memory_stays_flat_and_no_session_is_lost(server):
     threading.Thread(target=_watch, args=(address, name, stop, seen, slow))
     for name in names
     for slow in (False, True)
+  ]
+  threads += [
+    threading.Thread(target=_scrub, args=(address, name, stop))
+    for name in names
   ]
   for thread in threads:
     thread.start()

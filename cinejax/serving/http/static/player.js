@@ -258,6 +258,7 @@ export class Player {
       nodes[one].disabled = !this.frames;
     }
     nodes.line.classList.toggle('none', !this.frames);
+    this.film.canvas.parentElement.classList.toggle('watched', !this.live);
   }
 
   // The shots and pictures along the line.

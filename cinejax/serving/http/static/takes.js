@@ -110,7 +110,8 @@ export class Takes {
   // All takes play in step from where they part, again and again.
   play(now) {
     const longest = Math.max(1, ...this.tracks.map((one) => one.frames));
-    const frame = Math.floor(((now - this.start) / 1000) * this.model.fps) % longest;
+    const secs = Math.max(0, now - this.start) / 1000;
+    const frame = Math.floor(secs * this.model.fps) % longest;
     this.tracks.forEach((track, n) => {
       if (!track.frames) return;
       const at = track.start + Math.min(frame, track.frames - 1);

@@ -27,7 +27,8 @@ function takesButton({ chunk, label, takes }, name, on) {
   const count = takes.length + (label === null ? 0 : 1);
   return make('button', {
     type: 'button', className: 'takes',
-    textContent: count > 1 ? `Take ${label ?? '–'} of ${count}` : '1 take',
+    textContent: label === null ? `${count} to choose from`
+      : `Take ${label} · ${count} in all`,
     title: 'See all takes side by side',
     'data-key': `takes ${chunk}`,
     'aria-label': `${count} takes of ${name}`,
