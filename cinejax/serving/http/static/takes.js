@@ -23,6 +23,7 @@ export class Takes {
     this.dialog = dialog;
     this.model = model;
     this.on = on;
+    dialog.querySelector('.close').onclick = () => dialog.close();
     dialog.addEventListener('close', () => { this.place = null; });
     const tick = (now) => {
       if (this.place) this.play(now);
