@@ -20,6 +20,8 @@ neither affects the times. Measurements (equations in benchmarks/rollout.py):
   first    first_ms from a prompt to the first frames of its film on the host
   stream   chunk_ms early and late in a long film; compilations and bytes of the
            bank, both of which are constant from chunk 3 on
+  precision  errors of each layer in dit.precision=fp8, with random weights
+           (benchmarks/precision.py)
   serve    sessions of cinejax.serve, one and then --batch at once, for --secs
            seconds each: frames per second on screen, and their share of what
            the frame rate or one rollout allows; latency_ms of directions and
@@ -46,7 +48,7 @@ import numpy as np
 from absl import flags
 
 from cinejax import command
-from cinejax.benchmarks import rollout, seeking, serving, training
+from cinejax.benchmarks import precision, rollout, seeking, serving, training
 from cinejax.benchmarks.rollout import Measurement
 from cinejax.config import Config
 from cinejax.core.files import append_line, check_file
@@ -54,9 +56,9 @@ from cinejax.core.random import key_from_seed
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director, weight_shardings
 from cinejax.models import denoiser
+from cinejax.models.arrangement import arranged
 from cinejax.models.codec.base import Codec
 from cinejax.models.codec.select import make_codec
-from cinejax.models.dit import separated
 from cinejax.training.stages import STAGES
 
 # The longest time that a direction should wait besides the chunk in flight and
@@ -69,7 +71,7 @@ def define_flags() -> None:
   flags.DEFINE_multi_enum(
     'what',
     None,
-    ['train', 'rollout', 'first', 'stream', 'serve', 'seek'],
+    ['train', 'rollout', 'first', 'stream', 'precision', 'serve', 'seek'],
     'What to measure.',
     required=True,
   )
@@ -119,6 +121,8 @@ def main() -> None:
       found = [rollout.measure_rollout(director(), args.batch, args.repeats)]
     elif what == 'first':
       found = [rollout.measure_first(director(), args.batch, args.repeats)]
+    elif what == 'precision':
+      found = [precision.measure_precision(cfg)]
     elif what == 'serve':
       found = measure_serve(director(), args.batch, args.secs, args.repeats)
     elif what == 'seek':
@@ -142,7 +146,8 @@ def make_director(cfg: Config, weights: str = '') -> Director:
   params = denoiser.init_params(cfg.dit, key)
   params = jax.device_put(params, weight_shardings(cfg, params))
   types = denoiser.resting_types(cfg.dit, params)  # as weights are loaded
-  params = separated(cfg.dit, jax.tree.map(jnp.astype, params, types))
+  params = jax.tree.map(jnp.astype, params, types)
+  params = arranged(cfg.dit, params, jax.default_backend())
   codec_params = _random_codec(codec, cfg.seed)
   codec_params = jax.device_put(
     codec_params, weight_shardings(cfg, codec_params)

@@ -78,6 +78,10 @@ def get_config() -> ConfigDict:
   # scanned over. It takes several times as long to compile; a CPU trains faster
   # with it, and a GPU rolls out faster
   dit.unroll = 'none'
+  # compute | fp8: of the products and the attention of a rollout. `fp8` holds
+  # kernels in eight bits and changes films; GPUs since Hopper are faster with
+  # it, other devices compute the same numbers in float32, for tests
+  dit.precision = 'compute'
 
   memory = config.memory = ConfigDict()
   # camr | window | sink | shot_sink | uniform | random | full

@@ -88,12 +88,24 @@ TESTED_ELSEWHERE = {
   'interop/views.py': ('interop/names_test.py', _WEIGHTS),
   'interop/wrappers.py': ('interop/archive_test.py', _WEIGHTS),
   'memory/config.py': ('config_test.py', _FIELDS),
+  'models/arrangement.py': (
+    'models/captions_test.py rollout/stream_test.py',
+    'is tested by films of parameters that are arranged',
+  ),
+  'models/bank_mixing.py': (
+    'models/mixing_test.py rollout/stream_test.py',
+    'is compared with other mixers, and its films with those of a scan',
+  ),
   'models/block.py': ('models/denoiser_test.py', _LAYER),
   'models/codec/wan_coder.py': ('models/codec/wan_vae_test.py', _LAYER),
   'models/codec/wan_layers.py': ('models/codec/wan_vae_test.py', _LAYER),
   'models/codec/wan_shortcuts.py': ('models/codec/wan22_vae_test.py', _LAYER),
   'models/config.py': ('config_test.py', _FIELDS),
   'models/discriminator.py': ('training/dmd_test.py', _STAGE),
+  'models/rollout_pass.py': (
+    'rollout/parallel_test.py rollout/stream_test.py',
+    _ROLLOUT,
+  ),
   'models/splash.py': (
     'models/attention_test.py',
     'is one implementation of attention; all are compared there',

@@ -25,7 +25,7 @@ from cinejax.film import screenplay
 from cinejax.film.timeline import Timeline
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
-from cinejax.models import denoiser
+from cinejax.models import denoiser, rollout_pass
 from cinejax.models.codec.select import make_codec
 from cinejax.rollout.state import ChunkInput
 from tests.wan import MODELS, NAMES, load, params_of, zero_text
@@ -256,7 +256,7 @@ def test_two_layers_at_full_width_run():
     routed=memory.routed_frames,
     policy='camr',
   )
-  done = jax.jit(denoiser.make_denoise_fn(dit, memory))(
+  done = jax.jit(rollout_pass.make_denoise_fn(dit, memory))(
     params, x, t, text, bank.memory, view
   )
   assert done.velocity_BFYXC.shape == (1, 1, 60, 104, 16)

@@ -230,6 +230,7 @@ def _settings(director: Director) -> Measurement:
     'rollout': 'sampler steps guidance commit chunks_per_call',
     'memory': 'policy window_frames routed_frames bank_frames',
     'film': 'height width frames_per_chunk',
+    'dit': 'precision unroll',
   }
   row = {
     name: getattr(getattr(director.cfg, section), name)

@@ -44,7 +44,10 @@ Axes = str | tuple[str, ...] | None  # mesh axes that split one dimension
 PARAM_RULES = (
   (f'({_INTO})/kernel', (_FSDP, 'tensor')),
   (f'({_BACK})/kernel', ('tensor', _FSDP)),
-  (f'({_INTO}|{_BACK})/bias', ()),
+  (f'({_INTO}|{_BACK})/(bias|kernel_scale)', ()),
+  # in eight bits and transposed, for rollouts
+  (f'({_INTO})/kernel_e4m3', ('tensor', _FSDP)),
+  (f'({_BACK})/kernel_e4m3', (_FSDP, 'tensor')),
   # adapters are split along their long side
   ('.*/lora_down', ('fsdp', None)),
   ('.*/lora_up', (None, 'fsdp')),

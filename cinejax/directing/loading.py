@@ -19,8 +19,8 @@ from cinejax.directing.weight_sets import WeightSets, find_students
 from cinejax.interop.archive import locate, open_archive
 from cinejax.interop.weights import load_codec, load_params
 from cinejax.models import denoiser
+from cinejax.models.arrangement import arranged
 from cinejax.models.codec.base import Codec
-from cinejax.models.dit import separated
 from cinejax.rollout.placement import rollout_mesh
 
 
@@ -70,7 +70,8 @@ def load_director(
     cfg = dataclasses.replace(cfg, text=text)
 
   def load(file: pathlib.Path, adapters: Sequence[str]) -> Any:
-    return separated(cfg.dit, load_params(file, like, adapters))
+    params = load_params(file, like, adapters)
+    return arranged(cfg.dit, params, jax.default_backend())
 
   students = find_students(cfg, file) if path.is_dir() else {}
   sets = WeightSets(load, file, students, tuple(adapters))

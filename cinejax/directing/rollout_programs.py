@@ -18,7 +18,8 @@ from cinejax.config import Config
 from cinejax.core.random import key_from_seed
 from cinejax.film.journal import ChunkPrompt
 from cinejax.interop.texts import load_text
-from cinejax.models import denoiser
+from cinejax.models import rollout_pass
+from cinejax.models.captions import make_caption_fn
 from cinejax.models.text.select import Text
 from cinejax.rollout.live import LiveStep, make_live
 from cinejax.rollout.placement import OnMesh, rollout_mesh, state_shardings
@@ -133,13 +134,16 @@ def make_step(
     negative_text_WD: the encoded negative prompt.
     shape: (F, Y, X, C) of a chunk; None: that of the config.
   """
+  shape = shape or _latent_shape(cfg)
   return Step(
-    denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
+    denoise_fn=rollout_pass.make_denoise_fn(cfg.dit, cfg.memory),
     memory=cfg.memory,
     diffusion=cfg.diffusion,
     rollout=cfg.rollout,
-    latent_shape=shape or _latent_shape(cfg),
+    latent_shape=shape,
     negative_text_WD=negative_text_WD,
+    caption_fn=make_caption_fn(cfg.dit, shape[0]),
+    context_fn=rollout_pass.make_context_fn(cfg.dit, cfg.memory),
   )
 
 

@@ -24,7 +24,7 @@ from absl import logging
 from jax.ad_checkpoint import checkpoint_name
 
 from cinejax.core import sharding
-from cinejax.models import film_attention, remat, splash
+from cinejax.models import film_attention, fp8, remat, splash, split_attention
 
 # Splits of [B, T, H, K] over devices; `sequence` splits heads or queries.
 _HEADS = (sharding.BATCH_AXES, None, sharding.HEAD_AXES, None)
@@ -42,6 +42,8 @@ def attend(
   length_B: jax.Array | None = None,
   implementation: str = 'auto',
   by_query: bool = False,
+  precision: str = 'compute',
+  in_parts: bool = False,
 ) -> jax.Array:
   """softmax(q k^T / sqrt(K)) v.
 
@@ -54,6 +56,10 @@ def attend(
     by_query: whether the mesh axis `sequence` splits queries instead of heads,
       which is cheaper if there are few keys and every device has them all, as
       those of a caption.
+    precision: compute | fp8, which needs `length_B` and heads of a multiple of
+      16 features.
+    in_parts: whether cuDNN may read keys in parts (split_attention.py), which
+      needs `length_B` and has no gradient.
 
   Returns:
     [B, T, H, K] in the type of the queries.
@@ -62,7 +68,11 @@ def attend(
   arrays = [(q_BTHK, queries), (k_BMHK, keys), (v_BMHK, keys)]
   if length_B is not None:
     arrays.append((length_B, (sharding.BATCH_AXES,)))
-  return _on_mesh(functools.partial(_dense, implementation), arrays)
+  local = functools.partial(_dense, implementation, in_parts=in_parts)
+  if precision == 'fp8':
+    native = platform() == 'gpu'
+    local = functools.partial(fp8.attend, native=native, plain=local)
+  return _on_mesh(local, arrays)
 
 
 def attend_film(
@@ -94,7 +104,7 @@ def attend_film(
   )
   arrays = [(x, _FILM) for x in (q_BSTHK, k_BSTHK, v_BSTHK)]
   if chosen == 'splash':
-    interpret = _platform() != 'tpu'
+    interpret = platform() != 'tpu'
     local = functools.partial(splash.film, chunks=chunks, interpret=interpret)
   elif chosen == 'cudnn':
     local = functools.partial(_rectangles, chosen, chunks)
@@ -117,17 +127,17 @@ def choose(
     q_shape: [B, T, H, K].
     k_shape: [B, M, H, K].
   """
-  platform, chosen = _platform(), implementation
+  here, chosen = platform(), implementation
   if implementation == 'auto':
     chosen = 'xla'
     half = dtype in (jnp.bfloat16, jnp.float16)
     # cuDNN's backward pass needs even lengths, and rows of 16 bytes.
     even = not (q_shape[1] % 2 or k_shape[1] % 2 or q_shape[-1] % 8)
-    if platform == 'gpu' and half and even:
+    if here == 'gpu' and half and even:
       chosen = 'cudnn'
-    elif platform == 'tpu' and q_shape[-1] % 128 == 0:
+    elif here == 'tpu' and q_shape[-1] % 128 == 0:
       chosen = 'splash'
-  _announce(chosen, platform)
+  _announce(chosen, here)
   return chosen
 
 
@@ -136,32 +146,41 @@ def announced() -> tuple[str, ...]:
   return tuple(_announced)
 
 
-def _announce(chosen: str, platform: str) -> None:
+def _announce(chosen: str, here: str) -> None:
   """Logs an implementation once, however often attention is traced."""
-  line = f'{chosen} on {platform}'
+  line = f'{chosen} on {here}'
   if line not in _announced:
     _announced.append(line)
     # On accelerators there is a choice, so the line is shown by default.
-    level = logging.INFO if platform == 'cpu' else logging.WARNING
+    level = logging.INFO if here == 'cpu' else logging.WARNING
     logging.log(level, 'attention: %s', line)
 
 
-def _platform() -> str:
+def platform() -> str:
   """cpu, gpu or tpu: of the mesh in use, else of this process's devices.
 
   cinejax.plan compiles for a mesh of devices that this process does not have.
   """
   device = sharding.mesh_in_use().abstract_device
-  platform = device.platform if device else jax.default_backend()
-  return 'gpu' if platform == 'cuda' else platform
+  name = device.platform if device else jax.default_backend()
+  return 'gpu' if name == 'cuda' else name
 
 
-def _dense(implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None):
+def _dense(
+  implementation, q_BTHK, k_BMHK, v_BMHK, length_B=None, in_parts=False
+):
   # Chosen by the shapes on one device, where the number of queries may be odd.
   chosen = choose(implementation, q_BTHK.dtype, q_BTHK.shape, k_BMHK.shape)
   if chosen == 'splash':
-    interpret = _platform() != 'tpu'
+    interpret = platform() != 'tpu'
     return splash.dense(q_BTHK, k_BMHK, v_BMHK, length_B, interpret)
+  if in_parts and chosen == 'cudnn':
+    count = split_attention.parts(q_BTHK.shape, k_BMHK.shape[1])
+    if count > 1:
+      length_B = jnp.maximum(length_B, 1)
+      return split_attention.attend(
+        q_BTHK, k_BMHK, v_BMHK, length_B, count, chosen
+      )
   query_length_B = None
   if length_B is not None and chosen == 'cudnn':
     query_length_B = jnp.full_like(length_B, q_BTHK.shape[1])

@@ -16,14 +16,15 @@ attention and the heads within it; `tensor` splits heads and MLP features.
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import einops
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from cinejax.core.sharding import BATCH_AXES, HEAD_AXES, constrain
-from cinejax.models import lora
-from cinejax.models.attention import attend
+from cinejax.models import fp8, lora
+from cinejax.models.attention import attend, platform
 from cinejax.models.config import DiTConfig
 
 TOKENS = (BATCH_AXES, None, None, 'sequence')  # of [B, S, F, P, ...]
@@ -31,9 +32,20 @@ _HEADS = (BATCH_AXES, None, None, None, HEAD_AXES)  # of [B, S, F, P, H, K]
 
 
 class Dense(nn.Dense):
-  """A dense layer that adds the adapter beside its kernel, if there is one."""
+  """A dense layer that adds the adapter beside its kernel, if there is one.
+
+  Its kernel may be in e4m3 (fp8.py).
+  """
 
   def __call__(self, x):
+    if self.has_variable('params', fp8.KERNEL):
+      kernel, scale, bias = (
+        self.get_variable('params', name)
+        for name in (fp8.KERNEL, fp8.SCALE, 'bias')
+      )
+      native = platform() == 'gpu'
+      y = fp8.product(x, kernel, scale, self.dtype, native)
+      return y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
     y = super().__call__(x)
     if not self.has_variable('params', lora.DOWN):
       return y
@@ -73,6 +85,39 @@ def modulated(cfg: DiTConfig, x, shift, scale):
   return y.astype(cfg.compute_dtype)
 
 
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class KeysValues:
+  """Keys, after their norm, and values of what attention reads."""
+
+  key: jax.Array  # [..., H, K]
+  value: jax.Array  # [..., H, K]
+
+
+def _heads(cfg: DiTConfig, y):
+  return y.reshape(*y.shape[:-1], cfg.heads, cfg.head_features)
+
+
+def _normed(cfg: DiTConfig, y, name: str):
+  norm = nn.RMSNorm(epsilon=cfg.epsilon, dtype=jnp.float32, name=name)
+  return _heads(cfg, norm(y).astype(cfg.compute_dtype))
+
+
+def _keys_values(cfg: DiTConfig, context) -> KeysValues:
+  k = _normed(cfg, dense(cfg, cfg.features, 'key')(context), 'key_norm')
+  v = dense(cfg, cfg.features, 'value')(context)
+  return KeysValues(key=k, value=_heads(cfg, v))
+
+
+class KeyValueProjection(nn.Module):
+  """The part of an Attention that its queries do not enter."""
+
+  cfg: DiTConfig
+
+  @nn.compact
+  def __call__(self, context) -> KeysValues:
+    return _keys_values(self.cfg, context)
+
+
 class Attention(nn.Module):
   """Projections and qk-norm around `mix`, which computes the attention."""
 
@@ -80,29 +125,21 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x, context, mix: Callable):
-    """Attention of `x` [..., D] to `context` [..., D].
+    """Attention of `x` [..., D] to `context`.
 
     Args:
       x: what queries are projected from.
-      context: what keys and values are projected from.
+      context: [..., D], what keys and values are projected from; or these.
       mix: mix(q, k, v) -> (out, *rest), on arrays [..., H, K].
 
     Returns:
       (the projected `out` [..., D], *rest).
     """
     cfg = self.cfg
-
-    def heads(y):
-      return y.reshape(*y.shape[:-1], cfg.heads, cfg.head_features)
-
-    def normed(y, name):
-      norm = nn.RMSNorm(epsilon=cfg.epsilon, dtype=jnp.float32, name=name)
-      return norm(y).astype(cfg.compute_dtype)
-
-    q = normed(dense(cfg, cfg.features, 'query')(x), 'query_norm')
-    k = normed(dense(cfg, cfg.features, 'key')(context), 'key_norm')
-    v = dense(cfg, cfg.features, 'value')(context)
-    out, *rest = mix(heads(q), heads(k), heads(v))
+    q = _normed(cfg, dense(cfg, cfg.features, 'query')(x), 'query_norm')
+    if not isinstance(context, KeysValues):
+      context = _keys_values(cfg, context)
+    out, *rest = mix(q, context.key, context.value)
     out = out.reshape(*out.shape[:-2], cfg.features)
     return (dense(cfg, cfg.features, 'out')(out), *rest)
 
@@ -119,7 +156,8 @@ class Block(nn.Module):
   skip: int = 0  # segments
 
   @nn.compact
-  def __call__(self, carry, modulation_BSF6D, text_BNWD, shared, layer):
+  def __call__(self, carry, modulation_BSF6D, text, shared, layer):
+    """`text` is [B, N, W, D], or the KeysValues [B, N, W, H, K] of captions."""
     cfg = self.cfg
     x_BSFPD, rank = carry
     frames = x_BSFPD.shape[2]
@@ -159,23 +197,23 @@ class Block(nn.Module):
     y = nn.LayerNorm(epsilon=cfg.epsilon, dtype=jnp.float32, name='cross_norm')(
       x_BSFPD
     )
-    x_BSFPD += self._read_text(y.astype(cfg.compute_dtype), text_BNWD)
+    x_BSFPD += self._read_text(y.astype(cfg.compute_dtype), text)
 
     y = modulated(cfg, x_BSFPD, shift_2, scale_2)
     y = _gelu(dense(cfg, cfg.mlp_features, 'mlp_in')(y))
     x_BSFPD += dense(cfg, cfg.features, 'mlp_out')(y) * gate_2
     return (constrain(x_BSFPD, *TOKENS), rank), output
 
-  def _read_text(self, x_BSFPD, text_BNWD):
+  def _read_text(self, x_BSFPD, text):
     """Cross-attention; segments that share a caption share its keys.
 
     Captions are not masked: Wan pads with zeros and attends to the padding.
     """
     batch, segments, frames = x_BSFPD.shape[:3]
-    chunks = text_BNWD.shape[1]
+    chunks = jax.tree.leaves(text)[0].shape[1]
     # Tokens come first in their axis, so that their split over devices stays.
     q = einops.rearrange(x_BSFPD, 'b (u n) f p d -> (b n) (p u f) d', n=chunks)
-    text = einops.rearrange(text_BNWD, 'b n w d -> (b n) w d')
+    text = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), text)
 
     def mix(q, k, v):
       return (attend(q, k, v, None, self.cfg.attention, by_query=True),)

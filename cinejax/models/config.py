@@ -81,6 +81,7 @@ class DiTConfig:
   remat: str = one_of('auto', 'none', 'dots', 'attention', 'full')
   attention: str = one_of('auto', 'xla', 'cudnn', 'splash')
   unroll: str = one_of('none', 'training', 'rollout', 'both')
+  precision: str = one_of('compute', 'fp8', default='compute')  # of rollouts
 
   @property
   def features(self) -> int:

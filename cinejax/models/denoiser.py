@@ -3,7 +3,8 @@
 film_fn           [clean 1..N | noisy 1..N], to train by teacher forcing
 bidirectional_fn  a whole film at once, in which every frame sees every frame
 values_fn         either of these, returning attention values of some layers
-denoise_fn        a chunk over a memory bank, one pass of a rollout
+
+rollout_pass.py has that of a rollout, a chunk over a memory bank.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.core import tree as tree_lib
-from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.memory.config import MemoryConfig
 from cinejax.models import mixing
@@ -27,17 +27,8 @@ Params = Any
 FilmFn = Callable[..., tuple[jax.Array, jax.Array | None]]
 
 
-@chex.dataclass(frozen=True, mappable_dataclass=False)
-class DenoiserOutput:
-  """The result of one pass over a bank."""
-
-  velocity_BFYXC: jax.Array  # of the last segment, float32
-  key_LBSTHK: jax.Array  # new keys of every segment, not rotated
-  value_LBSTHK: jax.Array  # new values of every segment
-  rank_LBSR: jax.Array  # int32, routed frames by their rank in the pass's view
-
-
-def _grid(cfg: DiTConfig, x: jax.Array) -> mixing.TokenGrid:
+def token_grid(cfg: DiTConfig, x: jax.Array) -> mixing.TokenGrid:
+  """The grid of the tokens of latents [..., F, Y, X, C]."""
   _, rows, columns = cfg.patch
   return mixing.TokenGrid(
     frames=x.shape[-4],
@@ -47,7 +38,7 @@ def _grid(cfg: DiTConfig, x: jax.Array) -> mixing.TokenGrid:
   )
 
 
-def _context(memory: MemoryConfig) -> dict[str, Any]:
+def context_fields(memory: MemoryConfig) -> dict[str, Any]:
   """The fields of a mixer with a context."""
   return {
     'routed': memory.context_frames,
@@ -71,7 +62,7 @@ def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
   )
   x = jnp.zeros((1, 1, 1, rows, columns, cfg.channels))
   text = jnp.zeros((1, 1, 1 + bool(cfg.actions), cfg.text_features))
-  model = DiT(cfg, mixing.BidirectionalMixer(_grid(cfg, x)))
+  model = DiT(cfg, mixing.BidirectionalMixer(token_grid(cfg, x)))
   arguments = (x, jnp.zeros((1, 1, 1)), text, None, None, None)
   return jax.jit(model.init)(key, *arguments)['params']
 
@@ -103,7 +94,7 @@ def make_bidirectional_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
   """
 
   def bidirectional_fn(params, x_BSFYXC, t_BSF, text_BNWD, real_B=None):
-    model = DiT(cfg, mixing.BidirectionalMixer(_grid(cfg, x_BSFYXC)))
+    model = DiT(cfg, mixing.BidirectionalMixer(token_grid(cfg, x_BSFYXC)))
     velocity, _, _ = model.apply(
       {'params': params}, x_BSFYXC, t_BSF, text_BNWD, real_B, None, None
     )
@@ -187,7 +178,7 @@ def _whole_pass(cfg, wrap: Callable):
     params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
   ):
     del clean_BNFYXC, key
-    mixer = wrap(mixing.BidirectionalMixer(_grid(cfg, noisy_BNFYXC)))
+    mixer = wrap(mixing.BidirectionalMixer(token_grid(cfg, noisy_BNFYXC)))
     real_B = (shot_BN >= 0).sum(1)
     return DiT(cfg, mixer).apply(
       {'params': params}, noisy_BNFYXC, t_BNF, text_BNWD, real_B, None, None
@@ -213,12 +204,14 @@ def make_film_pass(cfg, memory, wrap: Callable):
     copies = noisy_BSFYXC.shape[1] // chunks
     chex.assert_equal_shape_suffix([clean_BNFYXC, noisy_BSFYXC], 4)
     chex.assert_axis_dimension(noisy_BSFYXC, 1, copies * chunks)
-    grid = _grid(cfg, clean_BNFYXC)
+    grid = token_grid(cfg, clean_BNFYXC)
     layer = jnp.arange(cfg.layers)
     if memory.training == 'full':
       mixer, shared, rank = mixing.FullHistoryMixer(grid, chunks), None, None
     else:
-      mixer = mixing.RoutedHistoryMixer(grid, **_context(memory), chunks=chunks)
+      mixer = mixing.RoutedHistoryMixer(
+        grid, **context_fields(memory), chunks=chunks
+      )
       view = router.film_view(
         shot_BN,
         frames=frames,
@@ -245,53 +238,3 @@ def make_film_pass(cfg, memory, wrap: Callable):
     )
 
   return film_pass
-
-
-def make_denoise_fn(
-  cfg: DiTConfig, memory: MemoryConfig
-) -> Callable[..., DenoiserOutput]:
-  """Makes one pass of a rollout.
-
-  fn(params, x_BSFYXC, t_BSF, text_BSWD, bank, view, given_LBSR=None,
-  decide=True) -> DenoiserOutput, where
-
-    S        1: a chunk; 2: [clean i | noisy i+1], the commit of one chunk and
-             the first step of the next
-    bank     the memory that is read; leaves have a leading L
-    view     the frames of the bank that each segment may read
-    given    ranks to take where `decide` is False; None: always decide
-  """
-
-  def denoise_fn(
-    params,
-    x_BSFYXC,
-    t_BSF,
-    text_BSWD,
-    bank: bank_lib.Memory,
-    view: router.View,
-    given_LBSR: jax.Array | None = None,
-    decide: jax.Array | bool = True,
-  ) -> DenoiserOutput:
-    grid = _grid(cfg, x_BSFYXC)
-    last = x_BSFYXC.shape[1] - 1
-    velocity, _, output = DiT(
-      cfg, mixing.BankMixer(grid, **_context(memory)), skip=last
-    ).apply(
-      {'params': params},
-      x_BSFYXC,
-      t_BSF,
-      text_BSWD,
-      mixing.Routing(view=view, decide=jnp.asarray(decide)),
-      mixing.LayerMemory(
-        index=jnp.arange(cfg.layers), memory=bank, given_BSR=given_LBSR
-      ),
-      router.none_routed(view, memory.context_frames),
-    )
-    return DenoiserOutput(
-      velocity_BFYXC=velocity[:, 0],
-      key_LBSTHK=output.key_BSTHK,
-      value_LBSTHK=output.value_BSTHK,
-      rank_LBSR=output.rank_BSR,
-    )
-
-  return denoise_fn

@@ -7,7 +7,6 @@ section 4.2; a caption per segment: CausalCine, section 3.)
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import chex
 import einops
@@ -17,26 +16,12 @@ import jax.numpy as jnp
 
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, constrain
+from cinejax.models import captions as captions_lib
 from cinejax.models import remat
-from cinejax.models.block import TOKENS, Block, dense, modulated
+from cinejax.models.arrangement import of_layer
+from cinejax.models.block import TOKENS, Block, KeysValues, dense, modulated
+from cinejax.models.captions import Captions
 from cinejax.models.config import DiTConfig
-
-
-def separated(cfg: DiTConfig, params: Any) -> Any:
-  """The parameters as a rollout holds them, by `cfg.unroll`.
-
-  Layers that are unrolled are a tuple of trees instead of one tree whose leaves
-  have a leading L, of which every pass would copy each layer.
-  """
-  if cfg.unroll not in ('rollout', 'both'):
-    return params
-  rows = jax.tree.map(jnp.unstack, params['blocks'])
-  layers = jax.tree.transpose(
-    jax.tree.structure(params['blocks']),
-    jax.tree.structure((0,) * cfg.layers),
-    rows,
-  )
-  return params | {'blocks': layers}
 
 
 class DiT(nn.Module):
@@ -49,28 +34,29 @@ class DiT(nn.Module):
   unroll: bool = False
 
   @nn.compact
-  def __call__(self, x_BSFYXC, t_BSF, text_BNWD, shared, layers, rank):
+  def __call__(self, x_BSFYXC, t_BSF, text, shared, layers, rank):
     """Applies all layers.
 
     Args:
       x_BSFYXC: noised latents.
       t_BSF: their times, from 0 (clean) to 1 (noise).
-      text_BNWD: captions. S is a multiple of N, and segment u N + n reads
-        caption n. With cfg.actions, the last F of the W rows are the actions of
-        its frames.
+      text: captions [B, N, W, D], or what was read of them (captions.py). S is
+        a multiple of N, and segment u N + n reads caption n. With cfg.actions,
+        the last F of the W rows are the actions of its frames.
       shared: the mixer's inputs that all layers share.
-      layers: the mixer's inputs of each layer; leaves have a leading L.
+      layers: the mixer's inputs of each layer; leaves have a leading L, or it
+        is a tuple, if layers are separated.
       rank: the mixer's carry before the first layer.
 
     Returns:
       (velocity [B, S - skip, F, Y, X, C] in float32, the mixer's carry after
-      the last layer, its outputs with a leading L).
+      the last layer, its outputs with a leading L, or a tuple as `layers`).
 
     Raises:
       UserError: if cfg.positions does not fit the size of the frames.
     """
     cfg = self.cfg
-    chex.assert_rank([x_BSFYXC, t_BSF, text_BNWD], [6, 3, 4])
+    chex.assert_rank([x_BSFYXC, t_BSF], [6, 3])
     _, py, px = cfg.patch
     rows, columns = x_BSFYXC.shape[3] // py, x_BSFYXC.shape[4] // px
     x = einops.rearrange(
@@ -80,15 +66,19 @@ class DiT(nn.Module):
       px=px,
     )
     x = dense(cfg, cfg.features, 'patch_embedding')(x).astype(jnp.float32)
+    if isinstance(text, Captions):
+      text, action_BNFD = text.layers, text.action_BNFD
+    else:
+      chex.assert_rank(text, 4)
+      text, action_BNFD = captions_lib.split_actions(cfg, text, x.shape[2])
     if cfg.actions:
-      words = text_BNWD.shape[2] - x.shape[2]
-      text_BNWD, rows_BNFD = jnp.split(text_BNWD, [words], 2)
-      x += self._embed_actions(rows_BNFD, x.shape[1])
+      x += self._embed_actions(action_BNFD, x.shape[1])
     if any(cfg.positions):
       x += self._positions(rows, columns)
     x = constrain(x, *TOKENS)
     embedded, modulation = self._embed_time(t_BSF)
-    text = self._embed_text(text_BNWD)
+    if isinstance(text, jax.Array):
+      text = captions_lib.embed_text(cfg, text)
 
     (x, rank), outputs = self._blocks(
       (x, rank), modulation, text, shared, layers
@@ -129,7 +119,6 @@ class DiT(nn.Module):
     cfg, block = self.cfg, Block
     if policy := remat.POLICIES.get(cfg.remat):
       block = nn.remat(Block, policy=policy, prevent_cse=False)
-    arguments = modulation, text, shared
     params = self.variables['params'].get('blocks')  # None: initializing
     separate = isinstance(params, tuple)
     if params is None or not (self.unroll or separate):
@@ -137,22 +126,30 @@ class DiT(nn.Module):
         block,
         variable_axes={'params': 0},
         split_rngs={'params': True},
-        in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
+        in_axes=(
+          nn.broadcast,
+          0 if isinstance(text, KeysValues) else nn.broadcast,
+          nn.broadcast,
+          0,
+        ),
         length=cfg.layers,
-      )(cfg, self.mixer, name='blocks')(carry, *arguments, layers)
-
-    def row(stacked, layer):
-      return jax.tree.map(lambda x: x[layer], stacked)
+      )(cfg, self.mixer, name='blocks')(carry, modulation, text, shared, layers)
 
     outputs = []
     for layer in range(cfg.layers):
       last = layer == cfg.layers - 1
       skip = self.skip if last and self.mixer.outputs_noisy_only else 0
-      layer_params = params[layer] if separate else row(params, layer)
       carry, output = block(cfg, self.mixer, skip, parent=None).apply(
-        {'params': layer_params}, carry, *arguments, row(layers, layer)
+        {'params': of_layer(params, layer)},
+        carry,
+        modulation,
+        text if isinstance(text, jax.Array) else of_layer(text, layer),
+        shared,
+        of_layer(layers, layer),
       )
       outputs.append(output)
+    if isinstance(layers, tuple):
+      return carry, tuple(outputs)
     return carry, jax.tree.map(lambda *x: jnp.stack(x), *outputs)
 
   def _positions(self, rows, columns):
@@ -211,12 +208,3 @@ class DiT(nn.Module):
     x_BNFD = embed(rows_BNFA.astype(self.cfg.compute_dtype))
     copies = segments // x_BNFD.shape[1]
     return jnp.tile(x_BNFD, (1, copies, 1, 1)).astype(jnp.float32)[..., None, :]
-
-  def _embed_text(self, text_BNWD):
-    cfg = self.cfg
-    init = nn.initializers.normal(0.02)
-    x = dense(cfg, cfg.features, 'text_in', kernel_init=init)(
-      text_BNWD.astype(cfg.compute_dtype)
-    )
-    x = nn.gelu(x, approximate=True)
-    return dense(cfg, cfg.features, 'text_out', kernel_init=init)(x)

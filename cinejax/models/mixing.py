@@ -16,10 +16,10 @@ The equations are those of CausalCine:
   BidirectionalMixer   every token sees every token, absolute positions
   FullHistoryMixer     eq. (4) on [clean 1..N | noisy 1..N], absolute positions
   RoutedHistoryMixer   eq. (4) with the context of eq. (8) from the clean half
-  BankMixer            the same context from a memory bank, in a rollout
   ValueRecorder        one of these, whose `output` is the layer's values
 
-RoutedHistoryMixer and BankMixer share one computation over two sources, so a
+In a rollout, the BankMixer of bank_mixing.py takes the context of eq. (8) from
+a memory bank. It shares the computation of RoutedHistoryMixer, so that a
 rollout reads the context that training has read.
 """
 
@@ -34,7 +34,10 @@ import jax.numpy as jnp
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import rope
-from cinejax.models.attention import attend, attend_film
+from cinejax.models.attention import attend, attend_film, platform
+
+# The most frames that are picked by a slice each; a film in training has more.
+_SLICES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,10 @@ class TokenGrid:
   rows: int  # of tokens in a frame
   columns: int  # of tokens in a frame
   implementation: str  # of attention, as in attention.attend
+  # Whether positions rotate feature i with i + K / 2, not 2 i with 2 i + 1.
+  halves: bool = False
+  precision: str = 'compute'  # of attention to a context: compute | fp8
+  in_parts: bool = False  # whether that attention may do without a gradient
 
   @property
   def tokens(self) -> int:
@@ -57,7 +64,7 @@ class TokenGrid:
     Its tokens belong to frames at positions `frame` [..., M / P].
     """
     cos, sin = rope.rotations(frame, self.rows, self.columns, x.shape[-1])
-    return rope.rotate(x, cos, sin)
+    return rope.rotate(x, cos, sin, self.halves)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,25 +138,29 @@ class Routing:
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
+class Context:
+  """What the queries of one layer read: M = (F + V + R) P tokens.
+
+  They are those of the own chunk, of the window and of the routed frames.
+  """
+
+  key_BSMHK: jax.Array  # rotated
+  value_BSMHK: jax.Array
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
 class LayerMemory:
   """The memory that one layer reads, and the ranks it is given."""
 
   index: jax.Array  # int32, the layer's number from 0
   memory: bank_lib.Memory | None  # of this layer; None: it is the clean half
   given_BSR: jax.Array | None  # int32, ranks to take when not deciding
-
-
-@chex.dataclass(frozen=True, mappable_dataclass=False)
-class LayerOutput:
-  """The new keys and values of one layer, and the frames that it has routed."""
-
-  key_BSTHK: jax.Array  # not rotated
-  value_BSTHK: jax.Array
-  rank_BSR: jax.Array  # int32
+  # of another pass over the same chunk, whose window is kept; None: all is read
+  context: Context | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class _ContextMixer:
+class ContextMixer:
   """Attention to own chunk, window and routed frames, eq. (8) and (9)."""
 
   outputs_noisy_only = False
@@ -179,42 +190,81 @@ class _ContextMixer:
       return own
     return jnp.where(shared.decide, own, layer.given_BSR)
 
-  def _attend(self, q, k, v, memory, view, rank, overlay=None):
-    """Attention of every segment to [own | window | routed], rotated here.
+  def _read(self, k, v, memory, view, rank, overlay=None) -> Context:
+    """[own | window | routed] of every segment, rotated here.
 
     `overlay(past, own)` replaces stored keys or values by own ones.
     """
     slot_BSM = router.context_slots(view, rank)
-    frame_BSM = router.positions(
-      view, rank, frames=self.grid.frames, absolute=self.absolute
-    )
-    own_BSF, past_BSM = jnp.split(frame_BSM, [self.grid.frames], -1)
-    batch, segments = q.shape[:2]
+    own_BSF, past_BSM = self._positions(view, rank)
 
     def past(own_BSTHK, stored):
-      picked = jax.vmap(lambda rows, slots: rows[slots])
-      rows = jax.tree.map(lambda rows: picked(rows, slot_BSM), stored)
-      past = bank_lib.load(rows, own_BSTHK.dtype)
+      past = picked(stored, slot_BSM, own_BSTHK.dtype)
       past = past if overlay is None else overlay(past, own_BSTHK)
       return einops.rearrange(past, 'b s m p h k -> b s (m p) h k')
 
     # Own and past keys are rotated apart: XLA then rotates the past ones while
     # it gathers them, and stores no context in float32.
     past_k = self.grid.rotate(past(k, memory.key), past_BSM)
-    v = jnp.concatenate([v, past(v, memory.value)], 2)
-    q, k = self.grid.rotate(q, own_BSF), self.grid.rotate(k, own_BSF)
-    k = jnp.concatenate([k, past_k], 2)
+    own_k = self.grid.rotate(k, own_BSF)
+    return Context(
+      key_BSMHK=jnp.concatenate([own_k, past_k], 2),
+      value_BSMHK=jnp.concatenate([v, past(v, memory.value)], 2),
+    )
+
+  def _positions(self, view, rank):
+    """Positions of own frames [B, S, F] and of past ones [B, S, V + R]."""
+    frames = self.grid.frames
+    frame_BSM = router.positions(
+      view, rank, frames=frames, absolute=self.absolute
+    )
+    return jnp.split(frame_BSM, [frames], -1)
+
+  def _attend(self, q, context, view, rank):
+    """Attention of every segment to its context; queries are rotated here."""
+    own_BSF, _ = self._positions(view, rank)
+    batch, segments = q.shape[:2]
     length = router.context_length(view, rank, self.grid.frames)
     out = attend(
-      *(einops.rearrange(x, 'b s m h k -> (b s) m h k') for x in (q, k, v)),
+      *(
+        einops.rearrange(x, 'b s m h k -> (b s) m h k')
+        for x in (
+          self.grid.rotate(q, own_BSF),
+          context.key_BSMHK,
+          context.value_BSMHK,
+        )
+      ),
       (length * self.grid.tokens).reshape(-1).astype(jnp.int32),
       self.grid.implementation,
+      precision=self.grid.precision,
+      in_parts=self.grid.in_parts,
     )
     return out.reshape(batch, segments, *out.shape[1:])
 
 
+def picked(stored: bank_lib.Stored, slot_BSM, dtype) -> jax.Array:
+  """Frames [B, S, M, P, H, K] in these slots."""
+  few = slot_BSM.size <= _SLICES
+  pick = jax.vmap(lambda rows, slots: rows[slots])
+  pick = _sliced if few and platform() == 'tpu' else pick
+  rows = jax.tree.map(lambda rows: pick(rows, slot_BSM), stored)
+  return bank_lib.load(rows, dtype)
+
+
+def _sliced(rows_BE, slot_BSM):
+  """The rows by one slice each: for a gather, TPUs copy all E of them."""
+  batch, segments, count = slot_BSM.shape
+  picked = [
+    jax.lax.dynamic_index_in_dim(rows_BE[b], slot_BSM[b, s, m], keepdims=False)
+    for b in range(batch)
+    for s in range(segments)
+    for m in range(count)
+  ]
+  return jnp.stack(picked).reshape(*slot_BSM.shape, *rows_BE.shape[2:])
+
+
 @dataclasses.dataclass(frozen=True)
-class RoutedHistoryMixer(_ContextMixer):
+class RoutedHistoryMixer(ContextMixer):
   """Teacher forcing with the context that a rollout will have.
 
   The clean half is read as a bank would be; its frames are never evicted.
@@ -237,44 +287,5 @@ class RoutedHistoryMixer(_ContextMixer):
       descriptor=bank_lib.descriptor(key),
     )
     rank = self._decide(q, memory.descriptor, shared, layer, rank)
-    out = self._attend(q, k, v, memory, shared.view, rank)
-    return out, rank, rank
-
-
-@dataclasses.dataclass(frozen=True)
-class BankMixer(_ContextMixer):
-  """One chunk over a bank, or [clean i | noisy i+1] packed into one pass.
-
-  In the packed pass chunk i is not in the bank yet. The noisy half takes its
-  keys and values, the last F frames of its window, from the clean half, in the
-  precision in which the bank will store them.
-  """
-
-  def __call__(self, q, k, v, shared, layer, rank):
-    memory = layer.memory
-    rank = self._decide(q, memory.descriptor, shared, layer, rank)
-    storage, packed = memory.key.storage, q.shape[1] == 2
-    overlay = self._pending(shared.view, storage) if packed else None
-    out = self._attend(q, k, v, memory, shared.view, rank, overlay)
-    output = LayerOutput(key_BSTHK=k, value_BSTHK=v, rank_BSR=rank)
-    return out, rank, output
-
-  def _pending(self, view, storage):
-    """An `overlay` that puts the clean chunk into the noisy half's window."""
-    frames = self.grid.frames
-    place_BM = jnp.arange(view.window_BSV.shape[-1] + self.routed)[None]
-    first_B1 = view.valid_BS[:, 1:] - frames  # in the noisy half's window
-    hit_BM = (place_BM >= first_B1) & (place_BM < first_B1 + frames)
-    hit_BM &= first_B1 >= 0
-    source_BM = jnp.clip(place_BM - first_B1, 0, frames - 1)
-
-    def overlay(past_BSMPHK, own_BSTHK):
-      clean = einops.rearrange(
-        own_BSTHK[:, 0], 'b (f p) h k -> b f p h k', f=frames
-      )
-      clean = bank_lib.load(bank_lib.store(clean, storage), clean.dtype)
-      clean = jax.vmap(lambda rows, index: rows[index])(clean, source_BM)
-      noisy = jnp.where(hit_BM[..., None, None, None], clean, past_BSMPHK[:, 1])
-      return jnp.stack([past_BSMPHK[:, 0], noisy], 1)
-
-    return overlay
+    context = self._read(k, v, memory, shared.view, rank)
+    return self._attend(q, context, shared.view, rank), rank, rank

@@ -43,9 +43,18 @@ def rotations(
   return tuple(_spread(map(fn, axes)) for fn in (jnp.cos, jnp.sin))
 
 
-def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-  """Rotates x [..., M, H, K] by angles of `rotations`, in x's type."""
+def rotate(
+  x: jax.Array, cos: jax.Array, sin: jax.Array, halves: bool = False
+) -> jax.Array:
+  """Rotates x [..., M, H, K] by angles of `rotations`, in x's type.
+
+  Pair i is features 2 i and 2 i + 1, or with `halves` i and i + K / 2.
+  """
   cos, sin = cos[..., None, :], sin[..., None, :]
+  if halves:
+    even, odd = jnp.split(x.astype(jnp.float32), 2, -1)
+    rotated = [even * cos - odd * sin, even * sin + odd * cos]
+    return jnp.concatenate(rotated, -1).astype(x.dtype)
   pair = x.astype(jnp.float32).reshape(*x.shape[:-1], -1, 2)
   even, odd = pair[..., 0], pair[..., 1]
   rotated = jnp.stack([even * cos - odd * sin, even * sin + odd * cos], -1)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from cinejax.diffusion import unipc
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
-from cinejax.rollout.passes import Branches, Passes
+from cinejax.rollout.passes import Branches, Passes, Shared
 from cinejax.rollout.sampler import Sampler, Schedule, with_given_frame
 from cinejax.rollout.state import ChunkInput, LastPass, RolloutState
 
@@ -23,6 +23,7 @@ class Progress:
   history: unipc.History | None  # of the sampler, where it has one
   last: LastPass  # the latest pass; before the first, its ranks are empty
   frame_JLBR: jax.Array  # int32, frames routed so far; EMPTY elsewhere
+  contexts: tuple[Any, ...] = ()  # as in Shared
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,7 +74,9 @@ class DenoisingLoop:
       state,
       jnp.stack([state.pending.latents_BFYXC, progress.x_BFYXC], 1),
       jnp.concatenate([jnp.zeros_like(t_B1F), t_B1F], 1),
-      jnp.stack([state.pending.text_BWD, chunk.text_BWD], 1),
+      self.passes.read_text(
+        params, state, jnp.stack([state.pending.text_BWD, chunk.text_BWD], 1)
+      ),
       view,
       None,
       True,
@@ -105,13 +108,19 @@ class DenoisingLoop:
     schedule: Schedule,
     first: int,
     uneven: bool,
-  ) -> tuple[Progress, Branches | None]:
+  ) -> tuple[Progress, Branches | None, Shared]:
     """Runs the steps from `first` on.
 
-    Returns also what the last pass returned, for `reuse`; else None. With
-    `uneven`, the grid may reach 0 before its end.
+    Returns also what the last pass returned, for `reuse`, else None; and what a
+    commit shares with the passes. With `uneven`, the grid may reach 0 before
+    its end.
     """
     view = self.passes.view(state, state.bank, state.start_B)
+    shared = self.passes.read_text(params, state, chunk.text_BWD[:, None])
+    captions, contexts = self.passes.read_window(
+      params, state, progress.x_BFYXC, view, shared
+    )
+    progress = progress.replace(contexts=contexts)
 
     def advance(j, at: Progress) -> tuple[Progress, Branches]:
       t_B = schedule.grid_BJ[:, j]
@@ -120,7 +129,7 @@ class DenoisingLoop:
         state,
         at.x_BFYXC[:, None],
         self.sampler.times(chunk, t_B),
-        chunk.text_BWD[:, None],
+        Shared(captions, at.contexts),
         view,
         at.last.ranks_LBSR,
         (j == 0) | (self.passes.memory.reroute == 'step'),
@@ -134,7 +143,11 @@ class DenoisingLoop:
       routed = jnp.where(ended_B, bank_lib.EMPTY, routed[:, :, 0])
       frame_JLBR = at.frame_JLBR.at[j].set(routed)
       made = Progress(
-        x_BFYXC=x, history=history, last=last, frame_JLBR=frame_JLBR
+        x_BFYXC=x,
+        history=history,
+        last=last,
+        frame_JLBR=frame_JLBR,
+        contexts=done.contexts,
       )
       return made, done.branches
 
@@ -147,4 +160,4 @@ class DenoisingLoop:
     )
     if reuse:  # outside the loop, so that it carries no keys and values
       progress, branches = advance(steps - 1, progress)
-    return progress, branches
+    return progress, branches, Shared(captions, progress.contexts)

@@ -60,7 +60,7 @@ def make_live(
   """
 
   def denoise(params, state, chunk):
-    state, output, _, _ = step.denoise(params, state, chunk)
+    state, output, *_ = step.denoise(params, state, chunk)
     return pinned(state), output
 
   def end(params, state, chunk, output):

@@ -17,7 +17,7 @@ import numpy as np
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict, router
 from cinejax.memory.config import SINKS, MemoryConfig
-from cinejax.models.denoiser import DenoiserOutput
+from cinejax.models.rollout_pass import DenoiserOutput
 from cinejax.rollout.state import RolloutState
 
 # what the network returns for the conditional branch and, with guidance, for
@@ -36,6 +36,18 @@ class PassOutput(NamedTuple):
     """The ranks [L, B, S, R] that each branch routed."""
     return tuple(branch.rank_LBSR for branch in self.branches)
 
+  @property
+  def contexts(self) -> tuple[Any, ...]:
+    """What each branch read, for the next pass over the same chunk."""
+    return tuple(branch.contexts for branch in self.branches)
+
+
+class Shared(NamedTuple):
+  """What all passes over a chunk read, of each branch."""
+
+  captions: tuple[Any, ...]  # of Step.caption_fn
+  contexts: tuple[Any, ...]  # of the latest pass, and first of Step.context_fn
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Passes:
@@ -43,7 +55,9 @@ class Passes:
 
   denoise_fn: Callable[
     ..., DenoiserOutput
-  ]  # with the signature of models.denoiser's
+  ]  # with the signature of models.rollout_pass's
+  caption_fn: Callable[..., Any]
+  context_fn: Callable[..., Any]
   memory: MemoryConfig
   frames: int  # F
   guidance: float  # w
@@ -55,7 +69,7 @@ class Passes:
     state: RolloutState,
     x_BSFYXC: jax.Array,
     t_BSF: jax.Array,
-    text_BSWD: jax.Array,
+    shared: Shared,
     view: router.View,
     ranks: tuple[jax.Array, ...] | None,
     decide: jax.Array | bool,
@@ -65,35 +79,60 @@ class Passes:
     Where `decide` is False, `ranks` are taken instead of routing again; they
     may be None where it is True.
     """
-    c = self.denoise_fn(
-      params,
-      x_BSFYXC,
-      t_BSF,
-      text_BSWD,
-      state.bank.memory,
-      view,
-      None if ranks is None else ranks[0],
-      decide,
-    )
+
+    def branch(index, bank, given, decide):
+      contexts = shared.contexts[index]
+      return self.denoise_fn(
+        params,
+        x_BSFYXC,
+        t_BSF,
+        shared.captions[index],
+        bank.memory,
+        view,
+        given,
+        decide,
+        *(() if contexts is None else (contexts,)),
+      )
+
+    c = branch(0, state.bank, None if ranks is None else ranks[0], decide)
     if state.negative is None:
       return PassOutput(c.velocity_BFYXC, (c,))
     given, decide_own = c.rank_LBSR, False
     if self.memory.cfg_routing == 'own':
       given, decide_own = None if ranks is None else ranks[1], decide
-    u = self.denoise_fn(
-      params,
-      x_BSFYXC,
-      t_BSF,
-      jnp.broadcast_to(self.negative_text_WD[None, None], text_BSWD.shape),
-      state.negative.memory,
-      view,
-      given,
-      decide_own,
-    )
+    u = branch(1, state.negative, given, decide_own)
     velocity = u.velocity_BFYXC + self.guidance * (
       c.velocity_BFYXC - u.velocity_BFYXC
     )
     return PassOutput(velocity, (c, u))
+
+  def read_text(
+    self, params: Any, state: RolloutState, text_BSWD: jax.Array
+  ) -> Shared:
+    """What passes share that read these captions, without contexts."""
+    texts = [text_BSWD]
+    if state.negative is not None:
+      negative_11WD = self.negative_text_WD[None, None]
+      texts.append(jnp.broadcast_to(negative_11WD, text_BSWD.shape))
+    captions = tuple(self.caption_fn(params, text) for text in texts)
+    return Shared(captions, (None,) * len(captions))
+
+  def read_window(
+    self,
+    params: Any,
+    state: RolloutState,
+    x_BFYXC: jax.Array,
+    view: router.View,
+    shared: Shared,
+  ) -> Shared:
+    """`shared` with the contexts before the first pass over a chunk."""
+    banks = [bank for bank in (state.bank, state.negative) if bank is not None]
+    return shared._replace(
+      contexts=tuple(
+        self.context_fn(params, x_BFYXC[:, None], bank.memory, view)
+        for bank in banks
+      )
+    )
 
   def clean(
     self,
@@ -101,14 +140,18 @@ class Passes:
     state: RolloutState,
     text_BWD: jax.Array,
     x_BFYXC: jax.Array,
+    shared: Shared | None = None,
   ) -> PassOutput:
-    """Runs the clean chunk at t = 0, which routes by its own queries."""
+    """Runs the clean chunk at t = 0, which routes by its own queries.
+
+    `shared` is that of the passes which made the chunk; None: there is none.
+    """
     return self.run(
       params,
       state,
       x_BFYXC[:, None],
       jnp.zeros((x_BFYXC.shape[0], 1, self.frames)),
-      text_BWD[:, None],
+      shared or self.read_text(params, state, text_BWD[:, None]),
       self.view(state, state.bank, state.start_B),
       None,
       True,

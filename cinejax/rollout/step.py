@@ -34,10 +34,10 @@ from cinejax.diffusion import flow
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.memory import bank as bank_lib
 from cinejax.memory.config import MemoryConfig
-from cinejax.models.denoiser import DenoiserOutput
+from cinejax.models.rollout_pass import DenoiserOutput
 from cinejax.rollout.config import RolloutConfig
 from cinejax.rollout.denoising import DenoisingLoop
-from cinejax.rollout.passes import Branches, Passes
+from cinejax.rollout.passes import Branches, Passes, Shared
 from cinejax.rollout.sampler import Sampler, with_given_frame
 from cinejax.rollout.state import (
   ChunkInput,
@@ -48,18 +48,30 @@ from cinejax.rollout.state import (
 )
 
 
+def _as_it_is(params: Any, text_BSWD: jax.Array) -> jax.Array:
+  return text_BSWD
+
+
+def _nothing(*_: Any) -> None:
+  return None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)  # hashed by identity, for jit
 class Step:
   """step(params, state, chunk) -> (state, output), pure and scannable."""
 
   denoise_fn: Callable[
     ..., DenoiserOutput
-  ]  # with the signature of models.denoiser's
+  ]  # with the signature of models.rollout_pass's
   memory: MemoryConfig
   diffusion: DiffusionConfig
   rollout: RolloutConfig
   latent_shape: tuple[int, int, int, int]  # F, Y, X, C of a chunk
   negative_text_WD: jax.Array | np.ndarray
+  # What denoise_fn takes as `text` and `contexts`, computed once for a chunk:
+  # caption_fn(params, text_BSWD), context_fn(params, x_BSFYXC, memory, view).
+  caption_fn: Callable[..., Any] = _as_it_is
+  context_fn: Callable[..., Any] = _nothing
 
   @functools.cached_property
   def sampler(self) -> Sampler:
@@ -69,6 +81,8 @@ class Step:
   def passes(self) -> Passes:
     return Passes(
       denoise_fn=self.denoise_fn,
+      caption_fn=self.caption_fn,
+      context_fn=self.context_fn,
       memory=self.memory,
       frames=self.latent_shape[0],
       guidance=self.rollout.guidance,
@@ -97,10 +111,11 @@ class Step:
     With `exit_step` (int32 [], traced), the chunk is x_0 as that step predicts
     it, and later steps are not run; None: all steps are run.
     """
-    state, output, last, branches = self.denoise(
+    state, output, last, branches, shared = self.denoise(
       params, state, chunk, exit_step
     )
-    return self.end_chunk(params, state, chunk, output, branches), output, last
+    state = self.end_chunk(params, state, chunk, output, branches, shared)
+    return state, output, last
 
   def denoise(
     self,
@@ -108,7 +123,7 @@ class Step:
     state: RolloutState,
     chunk: ChunkInput,
     exit_step: jax.Array | None = None,
-  ) -> tuple[RolloutState, ChunkOutput, LastPass, Branches | None]:
+  ) -> tuple[RolloutState, ChunkOutput, LastPass, Branches | None, Shared]:
     """`roll` without the commit: its state and the rest are for `end_chunk`."""
     before = state.bank
     state = self.begin_chunk(params, state, chunk)
@@ -121,13 +136,13 @@ class Step:
       first = 1
     # whether a film of the batch may take fewer steps than the others
     uneven = exit_step is not None or self.sampler.uneven
-    progress, branches = self.loop.run(
+    progress, branches, shared = self.loop.run(
       params, state, chunk, progress, schedule, first, uneven
     )
     output = ChunkOutput(
       latents_BFYXC=progress.x_BFYXC, frame_JLBR=progress.frame_JLBR
     )
-    return state, output, progress.last, branches
+    return state, output, progress.last, branches, shared
 
   def begin_chunk(
     self, params: Any, state: RolloutState, chunk: ChunkInput
@@ -148,7 +163,7 @@ class Step:
       state,
       last.x_BFYXC[:, None],
       self.sampler.times(chunk, last.t_B),
-      chunk.text_BWD[:, None],
+      self.passes.read_text(params, state, chunk.text_BWD[:, None]),
       self.passes.view(state, state.bank, state.start_B),
       last.ranks_LBSR,
       False,
@@ -163,16 +178,18 @@ class Step:
     chunk: ChunkInput,
     output: ChunkOutput,
     branches: Branches | None,
+    shared: Shared | None = None,
   ) -> RolloutState:
     """Commits the chunk that `begin_chunk` began, and moves on to the next.
 
     `branches` is what the chunk's last pass returned; only `reuse` needs it.
+    `shared` saves the commit what the passes have computed; None: nothing.
     """
     x = output.latents_BFYXC
     if self.rollout.commit == 'reuse':
       state = self.passes.write(state, state.start_B, branches)
     elif state.pending is None:
-      state = self._commit(params, state, chunk, x)
+      state = self._commit(params, state, chunk, x, shared)
     else:
       pending = Pending(latents_BFYXC=x, text_BWD=chunk.text_BWD)
       state = state.replace(pending=pending)
@@ -216,9 +233,9 @@ class Step:
     shot_B = state.shot_B + (chunk.cut_B & (state.start_B > 0))
     return self.passes.reserve_slots(state.replace(shot_B=shot_B))
 
-  def _commit(self, params, state, chunk, x) -> RolloutState:
-    branches = self.passes.clean(params, state, chunk.text_BWD, x).branches
-    return self.passes.write(state, state.start_B, branches)
+  def _commit(self, params, state, chunk, x, shared=None) -> RolloutState:
+    done = self.passes.clean(params, state, chunk.text_BWD, x, shared)
+    return self.passes.write(state, state.start_B, done.branches)
 
   def _reencode(self, params, state) -> RolloutState:
     """Recomputes the keys and values of the window from an empty bank.

@@ -35,8 +35,8 @@ from cinejax.core.sharding import (
 from cinejax.core.topology import chip_of
 from cinejax.directing.rollout_programs import first_state, make_step
 from cinejax.models import denoiser
+from cinejax.models.arrangement import arranged
 from cinejax.models.codec.select import make_codec
-from cinejax.models.dit import separated
 from cinejax.models.text import umt5
 from cinejax.rollout.placement import state_shardings
 from cinejax.rollout.scan import make_scan
@@ -222,7 +222,9 @@ def _rollout(cfg: Config, mesh: Mesh) -> AbstractProgram:
   params = with_shardings(
     params, shardings(params), denoiser.resting_types(cfg.dit, params)
   )
-  params = jax.eval_shape(functools.partial(separated, cfg.dit), params)
+  params = jax.eval_shape(
+    lambda x: arranged(cfg.dit, x, mesh.devices.flat[0].platform), params
+  )
   params = with_shardings(params, param_shardings(params, mesh))
   step = make_step(cfg, captions.encode([''])[0])
   state = jax.eval_shape(

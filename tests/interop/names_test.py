@@ -20,7 +20,7 @@ from cinejax.interop.mapped import read
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict, router
 from cinejax.memory.config import MemoryConfig
-from cinejax.models import denoiser
+from cinejax.models import denoiser, rollout_pass
 from cinejax.models.config import DiTConfig
 
 FIXTURE = (
@@ -74,7 +74,7 @@ def _bidirectional_fn(cfg):
 
 @functools.cache
 def _denoise_fn(cfg, memory):
-  return jax.jit(denoiser.make_denoise_fn(cfg, memory))
+  return jax.jit(rollout_pass.make_denoise_fn(cfg, memory))
 
 
 def _whole(cfg, params, tensors, t_BSF) -> jax.Array:

@@ -198,7 +198,7 @@ def test_a_mesh_does_not_change_the_result():
   ],
 )
 def test_auto(platform, dtype, length, features, chosen, monkeypatch, caplog):
-  monkeypatch.setattr(attention, '_platform', lambda: platform)
+  monkeypatch.setattr(attention, 'platform', lambda: platform)
   monkeypatch.setattr(attention, '_announced', [])
   logging.set_verbosity(logging.INFO)
   choose = functools.partial(
@@ -213,6 +213,6 @@ def test_auto(platform, dtype, length, features, chosen, monkeypatch, caplog):
 
 
 def test_the_platform_is_that_of_the_mesh_in_use():
-  assert attention._platform() == 'cpu'
+  assert attention.platform() == 'cpu'
   with jax.set_mesh(make_mesh(MeshConfig(1, -1, 1, 1))):
-    assert attention._platform() == 'cpu'
+    assert attention.platform() == 'cpu'

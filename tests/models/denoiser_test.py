@@ -10,7 +10,7 @@ import pytest
 
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
-from cinejax.models import denoiser
+from cinejax.models import denoiser, rollout_pass
 
 CHUNKS, FRAMES, TOKENS = 4, 3, 4
 
@@ -247,7 +247,7 @@ def test_a_deciding_layer_decides_for_those_above(cfg, params):
     routed=memory.routed_frames,
     policy='camr',
   )
-  done = denoiser.make_denoise_fn(dit, memory)(
+  done = rollout_pass.make_denoise_fn(dit, memory)(
     tree,
     jnp.ones((1, 1, FRAMES, 4, 4, 16)),
     jnp.ones((1, 1, FRAMES)),

@@ -10,7 +10,7 @@ import pytest
 
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
-from cinejax.models import mixing
+from cinejax.models import bank_mixing, mixing
 
 CHUNKS, FRAMES, TOKENS, HEADS, FEATURES = 4, 3, 4, 2, 8
 WINDOW, ROUTED, SLOTS = 3, 2, 9
@@ -19,7 +19,7 @@ GRID = mixing.TokenGrid(frames=FRAMES, rows=2, columns=2, implementation='xla')
 
 @pytest.mark.parametrize('storage', ['compute', 'int8'])
 def test_a_pending_chunk_is_read_as_it_will_be_stored(storage):
-  mixer = mixing.BankMixer(
+  mixer = bank_mixing.BankMixer(
     GRID,
     routed=ROUTED,
     by_content=True,

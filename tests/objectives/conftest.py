@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cinejax import config as config_lib
-from cinejax.models import denoiser
+from cinejax.models import captions, rollout_pass
 from cinejax.rollout.step import Step
 from configs import tiny
 from tests.networks import random_dit
@@ -24,12 +24,13 @@ class Studio:
 
   def make_step(self, latent_shape):
     return Step(
-      denoise_fn=denoiser.make_denoise_fn(self.cfg.dit, self.cfg.memory),
+      denoise_fn=rollout_pass.make_denoise_fn(self.cfg.dit, self.cfg.memory),
       memory=self.cfg.memory,
       diffusion=self.cfg.diffusion,
       rollout=self.cfg.rollout,
       latent_shape=latent_shape,
       negative_text_WD=np.zeros(TEXT, np.float32),
+      caption_fn=captions.make_caption_fn(self.cfg.dit, latent_shape[0]),
     )
 
   @property

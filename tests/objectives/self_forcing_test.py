@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cinejax.diffusion import flow, timesteps
-from cinejax.models import denoiser
+from cinejax.models import rollout_pass
 from cinejax.objectives import self_forcing
 from cinejax.rollout.scan import make_scan
 
@@ -41,7 +41,7 @@ def _plain(one, batch, params, exit_N):
   Gradients stop at the bank and at the input of each exit pass.
   """
   step, constant = one.step, jax.lax.stop_gradient(params)
-  denoise_fn = denoiser.make_denoise_fn(one.cfg.dit, one.cfg.memory)
+  denoise_fn = rollout_pass.make_denoise_fn(one.cfg.dit, one.cfg.memory)
   state, film = _begin(one, batch), []
   chunks = self_forcing.chunk_inputs(batch)
   for i, last in enumerate(exit_N):
@@ -139,14 +139,16 @@ def test_without_a_cotangent_nothing_is_replayed(studio):
     jax.debug.callback(lambda: passes.append(1))
     shape = (cfg.layers, 2, 1, 3, cfg.heads, cfg.head_features)
     none = jnp.zeros((cfg.layers, 2, 1, one.cfg.memory.routed_frames), int)
-    return denoiser.DenoiserOutput(
+    return rollout_pass.DenoiserOutput(
       velocity_BFYXC=params * x_BSFYXC[:, 0],
       key_LBSTHK=jnp.zeros(shape),
       value_LBSTHK=jnp.zeros(shape),
       rank_LBSR=none,
     )
 
-  step = dataclasses.replace(one.step, denoise_fn=denoise_fn)
+  step = dataclasses.replace(
+    one.step, denoise_fn=denoise_fn, caption_fn=lambda params, text: text
+  )
   batch = one.batch(chunks)
 
   @jax.jit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cinejax import config as config_lib
-from cinejax.models import denoiser
+from cinejax.models import captions, rollout_pass
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import ChunkInput, init_state
 from cinejax.rollout.step import Step
@@ -63,12 +63,14 @@ def make_studio(**overrides) -> Studio:
     config[section][name] = value
   cfg = config_lib.resolve(config)
   step = Step(
-    denoise_fn=denoiser.make_denoise_fn(cfg.dit, cfg.memory),
+    denoise_fn=rollout_pass.make_denoise_fn(cfg.dit, cfg.memory),
     memory=cfg.memory,
     diffusion=cfg.diffusion,
     rollout=cfg.rollout,
     latent_shape=SHAPE,
     negative_text_WD=np.zeros(TEXT, np.float32),
+    caption_fn=captions.make_caption_fn(cfg.dit, SHAPE[0]),
+    context_fn=rollout_pass.make_context_fn(cfg.dit, cfg.memory),
   )
   return Studio(cfg, random_dit(cfg.dit), step)
 

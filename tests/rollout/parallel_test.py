@@ -13,7 +13,7 @@ import pytest
 
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import evict
-from cinejax.models import denoiser
+from cinejax.models import denoiser, rollout_pass
 from cinejax.objectives import guidance
 
 CHUNKS, FRAMES = 5, 3
@@ -49,7 +49,7 @@ def streamed(studio):
 
 def _streamed(one, clean, noisy, t_BNF, text, shots):
   cfg = one.cfg
-  denoise = jax.jit(denoiser.make_denoise_fn(cfg.dit, cfg.memory))
+  denoise = jax.jit(rollout_pass.make_denoise_fn(cfg.dit, cfg.memory))
   commit = jax.jit(one.step.commit)
   state, outs = one.begin(), []
   for i in range(CHUNKS):
@@ -126,7 +126,8 @@ def _guided(one, films, noisy, t_BNF):
   @jax.jit
   def velocity(params, state, x, t_BSF, text_BSWD):
     view = passes.view(state, state.bank, state.start_B)
-    return passes.run(params, state, x, t_BSF, text_BSWD, view, None, True)
+    shared = passes.read_text(params, state, text_BSWD)
+    return passes.run(params, state, x, t_BSF, shared, view, None, True)
 
   state, outs = one.begin(), []
   for i in range(CHUNKS):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinejax.models.dit import separated
+from cinejax.models import mixing
+from cinejax.models.arrangement import arranged
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.stream import stream
 
@@ -69,17 +70,29 @@ def test_a_prompt_acts_from_its_chunk_on_and_not_before(one, scan_fn, whole):
   assert difference[:4].max() == 0 and difference[4].max() > 1e-3
 
 
-def test_layers_with_leaves_of_their_own_make_the_same_film(
-  one, scan_fn, whole
+@pytest.mark.parametrize('platform', ['gpu', 'tpu'])
+def test_parameters_that_are_arranged_make_the_same_film(
+  one, scan_fn, whole, monkeypatch, platform
 ):
+  """Layers have leaves of their own and share a window; TPUs rotate halves."""
+  monkeypatch.setattr(mixing, 'platform', lambda: platform)
   dit = dataclasses.replace(one.cfg.dit, unroll='rollout')
-  params = separated(dit, one.params)
+  params = arranged(dit, one.params, platform)
   assert len(params['blocks']) == dit.layers
   outputs = scan_fn(params, one.begin(), one.chunks())[1]
   np.testing.assert_array_equal(outputs.frame_JLBR, whole.frame_JLBR)
   np.testing.assert_allclose(
     outputs.latents_BFYXC, whole.latents_BFYXC, atol=1e-5
   )
+
+
+@pytest.mark.slow
+def test_a_film_in_eight_bits_is_near(one, scan_fn, whole):
+  dit = dataclasses.replace(one.cfg.dit, precision='fp8')
+  params = arranged(dit, one.params, 'gpu')
+  first = scan_fn(params, one.begin(), one.chunks())[1].latents_BFYXC[0]
+  error = first - whole.latents_BFYXC[0]
+  assert 0.001 < np.std(error) / np.std(whole.latents_BFYXC[0]) < 0.2
 
 
 def test_one_executable_and_no_old_state(one):

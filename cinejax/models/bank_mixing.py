@@ -1,0 +1,118 @@
+"""Self-attention in a rollout: the context of eq. (8) from a memory bank.
+
+All passes over a chunk read the same window. Where layers have leaves of their
+own (dit.separated), a pass therefore reads only the frames that it routes from
+the bank, and writes them and its own ones into the arrays of the pass before. A
+scan over layers would copy these arrays.
+"""
+
+import dataclasses
+
+import chex
+import einops
+import jax
+import jax.numpy as jnp
+
+from cinejax.memory import bank as bank_lib
+from cinejax.memory import router
+from cinejax.models.mixing import Context, ContextMixer, picked
+
+
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class LayerOutput:
+  """The new keys and values of one layer, and the frames that it has routed."""
+
+  key_BSTHK: jax.Array  # not rotated
+  value_BSTHK: jax.Array
+  rank_BSR: jax.Array  # int32
+  context: Context | None = None  # what was read, for the next pass
+
+
+@dataclasses.dataclass(frozen=True)
+class BankMixer(ContextMixer):
+  """One chunk over a bank, or [clean i | noisy i+1] packed into one pass.
+
+  In the packed pass chunk i is not in the bank yet. The noisy half takes its
+  keys and values, the last F frames of its window, from the clean half, in the
+  precision in which the bank will store them.
+  """
+
+  def __call__(self, q, k, v, shared, layer, rank):
+    memory, view = layer.memory, shared.view
+    rank = self._decide(q, memory.descriptor, shared, layer, rank)
+    storage, packed = memory.key.storage, q.shape[1] == 2
+    if layer.context is None:
+      overlay = self._pending(view, storage) if packed else None
+      context = self._read(k, v, memory, view, rank, overlay)
+    else:
+      context = self._read_again(k, v, memory, view, rank, layer.context)
+    out = self._attend(q, context, view, rank)
+    output = LayerOutput(key_BSTHK=k, value_BSTHK=v, rank_BSR=rank)
+    if layer.context is not None:
+      output = output.replace(context=context)
+    return out, rank, output
+
+  def with_window(self, memory, view, dtype) -> Context:
+    """The context of a layer before the first pass: the window and zeros."""
+    window = view.window_BSV.shape[-1]
+    none = router.none_routed(view, self.routed)
+    _, past_BSM = self._positions(view, none)
+    tokens = self.grid.tokens
+
+    def placed(stored, rotate):
+      x = picked(stored, view.window_BSV, dtype)
+      x = einops.rearrange(x, 'b s m p h k -> b s (m p) h k')
+      x = self.grid.rotate(x, past_BSM[..., :window]) if rotate else x
+      pad = self.grid.frames * tokens, self.routed * tokens
+      return jnp.pad(x, ((0, 0), (0, 0), pad, (0, 0), (0, 0)))
+
+    return Context(
+      key_BSMHK=placed(memory.key, True),
+      value_BSMHK=placed(memory.value, False),
+    )
+
+  def _read_again(self, k, v, memory, view, rank, context) -> Context:
+    """`context` with the keys and values of this pass, in the same arrays.
+
+    Only own and routed frames are written: the window is that of the chunk.
+    """
+    window = view.window_BSV.shape[-1]
+    own_BSF, past_BSM = self._positions(view, rank)
+    slot_BSR = router.context_slots(view, rank)[..., window:]
+    routed_k, routed_v = (
+      einops.rearrange(
+        picked(stored, slot_BSR, k.dtype), 'b s m p h k -> b s (m p) h k'
+      )
+      for stored in (memory.key, memory.value)
+    )
+    routed_k = self.grid.rotate(routed_k, past_BSM[..., window:])
+    start = (self.grid.frames + window) * self.grid.tokens
+
+    def put(x, own, routed):
+      x = jax.lax.dynamic_update_slice_in_dim(x, own, 0, 2)
+      return jax.lax.dynamic_update_slice_in_dim(x, routed, start, 2)
+
+    return Context(
+      key_BSMHK=put(context.key_BSMHK, self.grid.rotate(k, own_BSF), routed_k),
+      value_BSMHK=put(context.value_BSMHK, v, routed_v),
+    )
+
+  def _pending(self, view, storage):
+    """An `overlay` that puts the clean chunk into the noisy half's window."""
+    frames = self.grid.frames
+    place_BM = jnp.arange(view.window_BSV.shape[-1] + self.routed)[None]
+    first_B1 = view.valid_BS[:, 1:] - frames  # in the noisy half's window
+    hit_BM = (place_BM >= first_B1) & (place_BM < first_B1 + frames)
+    hit_BM &= first_B1 >= 0
+    source_BM = jnp.clip(place_BM - first_B1, 0, frames - 1)
+
+    def overlay(past_BSMPHK, own_BSTHK):
+      clean = einops.rearrange(
+        own_BSTHK[:, 0], 'b (f p) h k -> b f p h k', f=frames
+      )
+      clean = bank_lib.load(bank_lib.store(clean, storage), clean.dtype)
+      clean = jax.vmap(lambda rows, index: rows[index])(clean, source_BM)
+      noisy = jnp.where(hit_BM[..., None, None, None], clean, past_BSMPHK[:, 1])
+      return jnp.stack([past_BSMPHK[:, 0], noisy], 1)
+
+    return overlay
