@@ -49,9 +49,10 @@ dmd against the 14B model's score:
                 --config.train.stages="('dmd',)" \\
                 --config.train.init_weights=self_forcing_dmd.pt
 
-Whether it fits is compiled before anything is rented (docs/pods.md): of 81
-frames, 42 GiB for this update, 58 for one of dmd `without 14B`, of the 71 of
-one H100:
+Whether it fits is compiled before anything is rented (docs/pods.md). Where
+everything is recomputed (dit.remat=full), an update of 81 frames takes 42 GiB,
+and one of dmd `without 14B` 58, of the 71 of one H100. With `auto`, this update
+takes some 55 and computes less:
 
   python -m cinejax.plan --config=configs/wan_1_3b.py --stage=base \\
     --topology=h100:1x1x1 --config.stage.base.batch=1 --config.data.chunks=7
@@ -117,7 +118,7 @@ def get_config(variant: str = '') -> ConfigDict:
   config.dit.heads = 12
   config.dit.head_features = 128
   config.dit.mlp_features = 8960
-  config.dit.remat = 'full'
+  config.dit.remat = 'auto'
   config.memory.training = 'full'
   config.rollout.sampler = 'unipc'
   config.rollout.steps = 50

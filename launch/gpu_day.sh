@@ -13,9 +13,12 @@
 #            STORY_WORKERS processes (12) that cast films: DIR/base.safetensors
 #            and the metrics DIR/story.jsonl
 #   chunk    a chunk of the 1.3B student in four steps at 832x480: with TAEHV and
-#            with Wan's decoder, with commit separate, fused and reuse, and the
-#            student of two steps per frame
+#            with Wan's decoder, with commit separate, fused and reuse, in eight
+#            bits, with layers unrolled, and the student of two steps per frame;
+#            the times of first frames are rows of their own
 #   train    an update of the 1.3B base at 81 frames, with MFU
+#   peers    the same chunk beside PyTorch's, in the Python $TORCH_PYTHON, which
+#            has torch and diffusers (launch/peers.py)
 #   cudnn    cuDNN's attention against float32
 #
 # DIR/environment.json names the device and the versions. The active Python is
@@ -31,7 +34,7 @@ fi
 dir="$1"
 shift
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(story chunk train cudnn)
+[ ${#parts[@]} -gt 0 ] || parts=(story chunk train peers cudnn)
 python="${PYTHON:-python}"
 mkdir -p "$dir"
 export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
@@ -50,8 +53,9 @@ with open(sys.argv[1], 'w') as file:
 print(json.dumps(found))
 PY
 
-wan=() story=() repeats=10
+wan=() story=() repeats=10 size=gpu
 if [ -n "${TINY:-}" ]; then
+  size=tiny
   wan=(--config.film.height=32 --config.film.width=48
     --config.dit.layers=2 --config.dit.heads=2 --config.dit.head_features=32
     --config.dit.mlp_features=128 --config.text.words=16
@@ -96,15 +100,28 @@ chunk() {
     bench 60 chunk configs/wan_1_3b.py:four --what=rollout \
       --config.codec.name=taehv --config.rollout.commit="$commit" || failed=1
   done
+  bench 60 chunk configs/wan_1_3b.py:four --what=rollout \
+    --config.codec.name=taehv --config.dit.precision=fp8 || failed=1
   bench 90 chunk configs/wan_1_3b.py:frame_two --what=rollout --what=first \
     --config.codec.name=taehv || failed=1
   bench 120 chunk configs/wan_1_3b.py:four --what=rollout || failed=1
+  # Layers that are unrolled compile longest, so they come last.
+  for precision in compute fp8; do
+    bench 240 chunk configs/wan_1_3b.py:four --what=rollout --what=first \
+      --config.codec.name=taehv --config.dit.unroll=rollout \
+      --config.dit.precision="$precision" || failed=1
+  done
   return "$failed"
 }
 
 train() {
   bench 150 train configs/wan_1_3b.py --what=train --config.stage.base.batch=1 \
     --config.stage.base.accumulate=1 --config.data.chunks=7
+}
+
+peers() {
+  limited 300 "$python" launch/peers.py --size="$size" --repeats="$repeats" \
+    --torch_python="${TORCH_PYTHON:-$python}" --out="$dir/peers.jsonl"
 }
 
 cudnn() {
@@ -116,9 +133,9 @@ cudnn() {
 status=0
 for part in "${parts[@]}"; do
   case "$part" in
-  story | chunk | train | cudnn) ;;
+  story | chunk | train | peers | cudnn) ;;
   *)
-    echo "error: there is no part $part; parts are story, chunk, train, cudnn" >&2
+    echo "error: there is no part $part; parts are story, chunk, train, peers, cudnn" >&2
     exit 2
     ;;
   esac

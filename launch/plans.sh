@@ -8,6 +8,7 @@
 #   QUICK=1 bash launch/plans.sh    with plan's --quick: TPU rows 4 times faster
 #   bash launch/plans.sh --table    only writes the table
 #
+# Plans are with config.dit.remat=full, the least memory that an update can take.
 # Needs pip install -e '.[plan-tpu]' for TPUs, '.[plan-gpu]' for GPUs. A row
 # takes one to five minutes of a core for GPUs and 5 to 30 for TPUs. Remove
 # rows, or the file, to compute them again.
@@ -33,8 +34,9 @@ plan() { # MODEL STAGE CHUNKS TOPOLOGY BATCH FLAG…
   fi
   echo "$key" >&2
   "$PYTHON" -m cinejax.plan --config="$config" --stage="$2" --topology="$4" \
-    --config.data.chunks="$3" "${batch[@]}" "${@:6}" ${QUICK:+--quick} \
-    --key="$key" --out="$ROWS" >/dev/null || echo "$key: no plan; see above" >&2
+    --config.dit.remat=full --config.data.chunks="$3" "${batch[@]}" "${@:6}" \
+    ${QUICK:+--quick} --key="$key" --out="$ROWS" >/dev/null ||
+    echo "$key: no plan; see above" >&2
 }
 
 # 7 and 20 chunks are 81 and 237 pixel frames

@@ -1,0 +1,148 @@
+"""Times our chunk and PyTorch's, one process after the other, on one machine.
+
+  python launch/peers.py --size=cpu --out=peers.jsonl
+
+Both make the same chunk with random weights: four denoising steps and a commit,
+the same tokens, context and caption. Ours is `cinejax.bench --what=rollout`,
+the other one launch/torch_wan.py in the Python --torch_python, which needs
+torch and diffusers. Sizes:
+
+  gpu   Wan 2.1 1.3B whole, 832x480, bfloat16, layers unrolled
+  cpu   two layers of its full width, few tokens, float32
+  tiny  two narrow layers, to try this script
+
+A line of JSON has both times in milliseconds, the median of each, and `ratio`,
+by which ours is faster than the faster of PyTorch's two. With --rounds the two
+take turns, and the least of the medians counts.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+_CODEC = {'codec.name': 'wan_vae', 'codec.width': 8, 'codec.blocks': 1}
+SIZES = {
+  'gpu': (
+    {'device': 'cuda', 'dtype': 'bfloat16'},
+    {'codec.name': 'taehv', 'dit.unroll': 'rollout'},
+  ),
+  'cpu': ({'layers': 2, 'height': 128, 'width': 160}, _CODEC),
+  'tiny': (
+    {
+      'layers': 2,
+      'height': 32,
+      'width': 48,
+      'heads': 2,
+      'mlp_features': 128,
+      'words': 16,
+      'text_features': 32,
+    },
+    _CODEC,
+  ),
+}
+# Our key for each size of launch/torch_wan.py.
+_KEYS = {
+  'height': 'film.height',
+  'width': 'film.width',
+  'layers': 'dit.layers',
+  'heads': 'dit.heads',
+  'mlp_features': 'dit.mlp_features',
+  'words': 'text.words',
+  'text_features': 'text.features',
+  'dtype': 'dit.compute_dtype',
+}
+
+
+def ours(sizes: dict, keys: dict, repeats: int, flags: list[str]) -> dict:
+  """A row of cinejax.bench."""
+  keys = keys | {_KEYS[name]: sizes[name] for name in sizes if name in _KEYS}
+  keys.setdefault('dit.compute_dtype', 'float32')
+  return _run(
+    [
+      *(sys.executable, '-m', 'cinejax.bench', '--what=rollout'),
+      '--config=configs/wan_1_3b.py:four',
+      f'--repeats={repeats}',
+      *(f'--config.{key}={value}' for key, value in keys.items()),
+      *flags,
+    ]
+  )
+
+
+def theirs(python: str, sizes: dict, repeats: int) -> dict:
+  """A row of launch/torch_wan.py."""
+  flags = [f'--{name}={value}' for name, value in sizes.items()]
+  return _run([python, 'launch/torch_wan.py', f'--repeats={repeats}', *flags])
+
+
+def _run(command: list[str]) -> dict:
+  answer = subprocess.run(
+    command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+  )
+  if answer.returncode:
+    sys.exit(f'error: {" ".join(command)} failed')
+  return json.loads(answer.stdout.splitlines()[-1])
+
+
+def compared(rows: list[tuple[dict, dict]]) -> dict:
+  """One line from the rows of all rounds."""
+  own = min((a for a, _ in rows), key=lambda row: row['chunk_ms']['median'])
+  names = ('chunk_ms', 'compiled_chunk_ms')
+  best = {
+    name: min(
+      (b[name] for _, b in rows if name in b),
+      key=lambda times: times['median'],
+      default=None,
+    )
+    for name in names
+  }
+  other = rows[0][1]
+  least = min(times['median'] for times in best.values() if times)
+  return {
+    'ratio': least / own['chunk_ms']['median'],
+    'ours_ms': own['chunk_ms'],
+    'torch_ms': best['chunk_ms'],
+    'torch_compiled_ms': best['compiled_chunk_ms'],
+    'torch_compile_error': other.get('compile_error'),
+    **{
+      name: other[name]
+      for name in ('layers', 'tokens', 'context_tokens', 'dtype', 'threads')
+    },
+    'torch': other['torch'],
+    'diffusers': other['diffusers'],
+    **{name: own[name] for name in ('device', 'jax', 'jaxlib') if name in own},
+  }
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('--size', choices=SIZES, default='gpu')
+  parser.add_argument('--out', required=True, help='file to append a line to')
+  parser.add_argument('--torch_python', default=sys.executable)
+  parser.add_argument('--repeats', type=int, default=10)
+  parser.add_argument('--rounds', type=int, default=1)
+  parser.add_argument('--note', default='', help='written into the line')
+  args, flags = parser.parse_known_args()  # the others are those of the bench
+  sizes, keys = SIZES[args.size]
+  rows = [
+    (
+      ours(sizes, keys, args.repeats, flags),
+      theirs(args.torch_python, sizes, args.repeats),
+    )
+    for _ in range(args.rounds)
+  ]
+  command = ' '.join(['python launch/peers.py', *sys.argv[1:]])
+  line = {'command': command, 'size': args.size} | compared(rows)
+  if args.note:
+    line['note'] = args.note
+  print(json.dumps(line))
+  with open(args.out, 'a') as file:
+    file.write(json.dumps(line) + '\n')
+
+
+if __name__ == '__main__':
+  main()
