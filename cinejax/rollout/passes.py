@@ -49,6 +49,16 @@ class Shared(NamedTuple):
   contexts: tuple[Any, ...]  # of the latest pass, and first of Step.context_fn
 
 
+def text_as_it_is(params: Any, text_BSWD: jax.Array) -> jax.Array:
+  """A caption_fn that leaves the reading of captions to each pass."""
+  return text_BSWD
+
+
+def no_context(*_: Any) -> None:
+  """A context_fn with which each pass reads the whole context."""
+  return None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Passes:
   """Runs the network over the state of a rollout, and updates its banks."""
@@ -56,12 +66,12 @@ class Passes:
   denoise_fn: Callable[
     ..., DenoiserOutput
   ]  # with the signature of models.rollout_pass's
-  caption_fn: Callable[..., Any]
-  context_fn: Callable[..., Any]
   memory: MemoryConfig
   frames: int  # F
   guidance: float  # w
   negative_text_WD: jax.Array | np.ndarray
+  caption_fn: Callable[..., Any] = text_as_it_is
+  context_fn: Callable[..., Any] = no_context
 
   def run(
     self,

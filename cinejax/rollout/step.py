@@ -37,7 +37,13 @@ from cinejax.memory.config import MemoryConfig
 from cinejax.models.rollout_pass import DenoiserOutput
 from cinejax.rollout.config import RolloutConfig
 from cinejax.rollout.denoising import DenoisingLoop
-from cinejax.rollout.passes import Branches, Passes, Shared
+from cinejax.rollout.passes import (
+  Branches,
+  Passes,
+  Shared,
+  no_context,
+  text_as_it_is,
+)
 from cinejax.rollout.sampler import Sampler, with_given_frame
 from cinejax.rollout.state import (
   ChunkInput,
@@ -46,14 +52,6 @@ from cinejax.rollout.state import (
   Pending,
   RolloutState,
 )
-
-
-def _as_it_is(params: Any, text_BSWD: jax.Array) -> jax.Array:
-  return text_BSWD
-
-
-def _nothing(*_: Any) -> None:
-  return None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # hashed by identity, for jit
@@ -70,8 +68,8 @@ class Step:
   negative_text_WD: jax.Array | np.ndarray
   # What denoise_fn takes as `text` and `contexts`, computed once for a chunk:
   # caption_fn(params, text_BSWD), context_fn(params, x_BSFYXC, memory, view).
-  caption_fn: Callable[..., Any] = _as_it_is
-  context_fn: Callable[..., Any] = _nothing
+  caption_fn: Callable[..., Any] = text_as_it_is
+  context_fn: Callable[..., Any] = no_context
 
   @functools.cached_property
   def sampler(self) -> Sampler:

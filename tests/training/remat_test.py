@@ -8,7 +8,7 @@ from cinejax.core.config import MeshConfig
 from cinejax.core.sharding import make_mesh
 from cinejax.models.remat import POLICIES
 from cinejax.training import planned, remat
-from configs import tiny
+from configs import tiny, wan_1_3b
 
 NAMES = ('none', *POLICIES)
 
@@ -79,6 +79,20 @@ def test_a_policy_that_is_named_stays(cfg, mesh):
   assert remat.resolve('base', named, mesh) == (named, '')
   rollout, line = remat.resolve(planned.ROLLOUT, cfg, mesh)
   assert rollout.dit.remat == 'none' and not line
+
+
+@pytest.mark.slow
+def test_wan_computes_no_attention_again_on_an_h100(mesh):
+  """Of 81 frames; of 237 not even `full` fits one."""
+  config = wan_1_3b.get_config()
+  config.stage.base.batch = config.stage.base.accumulate = 1
+  for chunks, policy in ((7, 'attention'), (20, 'full')):
+    config.data.chunks = chunks
+    chosen, line = remat.resolve(
+      'base', resolve(config), mesh, int(71.2 * 2**30)
+    )
+    assert chosen.dit.remat == policy
+    assert ('may not fit' in line) == (chunks == 20)
 
 
 def test_the_limit_is_the_least_that_is_known(mesh):
