@@ -16,8 +16,8 @@ def _error(x, exact):
 
 def test_a_product_has_a_scale_for_each_token_and_column():
   keys = jax.random.split(jax.random.key(0), 2)
-  x = jax.random.normal(keys[0], (2, 5, 64)).at[0, 0].mul(1e4)
-  kernel = jax.random.normal(keys[1], (64, 96)).at[:, 3].mul(1e-3)
+  x = jax.random.normal(keys[0], (2, 5, 64)).at[0, 0].mul(1e6)
+  kernel = jax.random.normal(keys[1], (64, 96)).at[:, 3].mul(1e-6)
   params = {'blocks': {'mlp_in': {'kernel': kernel, 'bias': kernel[0]}}}
   layer = fp8.quantized(params)['blocks']['mlp_in']
   assert layer[fp8.KERNEL].dtype == fp8.E4M3
