@@ -3,7 +3,8 @@
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.film.journal import Film, Segment
+from cinejax.film.journal import Film, Segment, Settings
+from cinejax.serving.registry import CapacityError
 from cinejax.serving.studio import Studio
 from tests.serving.sessions import until, wait_for_chunks
 
@@ -76,6 +77,24 @@ def test_what_cannot_be_compiled_ends_no_film(studio, session, monkeypatch):
   name = studio.create(film=film)['id']
   until(lambda: studio.describe(name)['status'] == 'failed')
   studio.close(name)
+
+
+def test_a_program_that_no_rolling_film_uses_makes_room(
+  with_settings, tmp_path
+):
+  studio = Studio(with_settings(serving={'programs': 1}), tmp_path)
+  one, other = (studio.create()['id'] for _ in range(2))
+  say = {'do': 'prompt', 'prompt': 'a'}
+  assert studio.direct(one, say | {'policy': 'window'})['compiling']
+  until(lambda: studio.describe(one)['status'] == 'rolling')
+  assert studio.describe(one)['compiling'] == 0
+  with pytest.raises(CapacityError, match='rolling in 1 combinations'):
+    studio.direct(other, say | {'policy': 'sink'})
+  studio.direct(one, {'do': 'pause'})
+  assert studio.direct(other, say | {'policy': 'sink'})['compiling']
+  until(lambda: studio.describe(other)['status'] == 'rolling')
+  assert not studio.worker.slots.prepared(Settings('window'))
+  assert studio.stop(60)
 
 
 def test_a_film_keeps_to_its_rate_and_a_direction_does_not_wait(
