@@ -98,6 +98,7 @@ const leave = (id) => ask('DELETE', `/sessions/${id}`).catch(() => {});
 
 function receive(message) {
   if (message.type === 'session') {
+    if (message.revision !== session.revision) forget();
     session = message;
     player.update(session);
     // A film pauses while nobody watches. It goes on if that was no wish of
@@ -119,6 +120,13 @@ function receive(message) {
   } else if (message.type === 'closing') {
     slate('The server is closing and has saved the film.');
   }
+}
+
+// The film has gone elsewhere: what was said of its last chunk is over.
+function forget() {
+  chunk = null;
+  lane.clear();
+  for (const id of ['latency', 'generated']) at(id).textContent = '–';
 }
 
 function onScreen(event) {
@@ -159,7 +167,8 @@ function show() {
   at('mp4').disabled = at('png').disabled = !session.chunks;
   offer('screenplay', 'screenplay.json');
   drawStrip(at('strip'), session, model, {
-    retake, fork, reuse, takes: (chunk) => takes.open(session, chunk) });
+    retake, fork, reuse, takes: (chunk) => takes.open(session, chunk),
+    picture: (take) => takes.picture(session, take) });
   showLength(session.segments.at(-1)?.shot, session.secs);
   plan.update(session);
   takes.update(session);

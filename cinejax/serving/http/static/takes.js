@@ -32,9 +32,25 @@ export class Takes {
     requestAnimationFrame(tick);
   }
 
+  // A canvas with the first frame of a take.
+  picture(session, { stored }) {
+    this.enter(session);
+    const canvas = make('canvas', {
+      width: this.model.width, height: this.model.height });
+    const [, first] = stored[0];
+    this.stills.image(first, 0, 1).then((image) => {
+      canvas.getContext('2d').drawImage(image, 0, 0, canvas.width, canvas.height);
+    }, () => {});
+    return canvas;
+  }
+
+  enter(session) {
+    if (this.stills?.id !== session.id) this.stills = new Stills(session.id, this.model);
+  }
+
   // Shows the takes of the place that begins with a chunk.
   open(session, chunk) {
-    if (this.stills?.id !== session.id) this.stills = new Stills(session.id, this.model);
+    this.enter(session);
     this.chunk = chunk;
     this.removed = false;
     this.update(session, true);

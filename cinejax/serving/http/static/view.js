@@ -90,7 +90,7 @@ export function drawStrip(list, session, model, on) {
   cards.push(...(places.get(-1) ?? []).map((place) => {
     const shot = place.takes[0].shot + 1;
     return make('li', { className: 'next' },
-      make('div', { className: 'thumbnail' }),
+      make('div', { className: 'thumbnail' }, on.picture(place.takes.at(-1))),
       make('p', { className: 'dim',
         textContent: `Shot ${shot} is yet to be directed again.` }),
       make('div', { className: 'back' }, takesButton(place, `Shot ${shot}`, on)));
