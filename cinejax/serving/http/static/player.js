@@ -46,7 +46,6 @@ export class Player {
   // Another film, which is shown from its live head.
   enter(session) {
     this.stills = new Stills(session.id, this.model);
-    this.drawn = '';
     this.session = null;
     this.update(session);
   }
@@ -279,11 +278,11 @@ export class Player {
       Math.max(1, Math.round((wide * model.height) / (high * model.width))));
     const latents = this.track.chunks * model.frames_per_chunk;
     const pick = (n) => Math.min(latents - 1, Math.floor(((n + 0.5) * latents) / count));
-    // Every picture changes as the film grows; few of them at a time.
-    const key = `${session.revision} ${count} ${Math.floor(latents / Math.max(1, latents / 24))}`;
-    const fresh = latents && (key !== this.drawn || latents > 1.1 * this.drawnLatents);
+    // All pictures change as the film grows, so they are drawn again only when
+    // it has grown by a tenth.
+    const key = `${session.id} ${session.revision} ${count}`;
     if (!latents) nodes.pictures.replaceChildren();
-    if (!fresh) return;
+    if (!latents || (key === this.drawn && latents <= 1.1 * this.drawnLatents)) return;
     this.drawn = key;
     this.drawnLatents = latents;
     nodes.pictures.replaceChildren(...Array.from({ length: count }, (_, n) =>
