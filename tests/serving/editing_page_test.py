@@ -132,7 +132,7 @@ def test_takes_are_seen_side_by_side_and_chosen_back(page, url):
   page.click('#play')
   page.click('#strip .takes')
   cards = page.locator('#takes li')
-  assert cards.count() == 2
+  _until(lambda: cards.count() == 2)
   _until(
     lambda: page.evaluate(
       "[...document.querySelectorAll('#takes canvas')]"
