@@ -145,7 +145,8 @@ def get_config() -> ConfigDict:
   # supervises what layers of the base know of each frame, beside its loss
   alignment = config.alignment = ConfigDict()
   alignment.weight = 0.0  # of that loss; 0 = off
-  # labels (of story.kinds) | features (of data_prep.features, beside films)
+  # labels | returns (both of story.kinds) | features (of data_prep.features,
+  # beside films)
   alignment.target = 'labels'
   alignment.layers = (3,)  # from 0; those above are free to use what is there
   alignment.last_update = 0  # in which it acts; 0 = in all

@@ -8,7 +8,7 @@ from cinejax.core.config import multiple_of, non_negative, one_of, positive
 @dataclasses.dataclass(frozen=True)
 class AlignmentConfig:
   weight: float = non_negative()  # 0 = off
-  target: str = one_of('labels', 'features')
+  target: str = one_of('labels', 'features', 'returns')
   layers: tuple[int, ...]  # from 0
   last_update: int = non_negative()  # 0 = of all
   features: int = positive()  # A, of the image encoder

@@ -22,8 +22,10 @@ from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
 from cinejax.models.config import DiTConfig
 from cinejax.models.frame_values import make_frame_values_film_fn
+from cinejax.models.route_scores import make_route_scores_film_fn
 from cinejax.models.text.select import Text
 from cinejax.objectives.alignment import init_heads, make_aligned_loss
+from cinejax.objectives.returns import make_returns_loss
 from cinejax.objectives.teacher_forcing import (
   make_pass,
   make_teacher_forcing_loss,
@@ -89,8 +91,13 @@ def _describe(cfg: Config, text: Text, kind: str) -> Program:
 
 
 def _describe_aligned(cfg: Config, arguments: dict[str, Any]) -> Program:
-  """A causal base with config.alignment, whose heads do not ship."""
+  """A causal base with config.alignment; its heads, if any, do not ship."""
   aligned, init_network = cfg.alignment, init_dit(cfg.dit)
+  if aligned.target == 'returns':
+    film_fn = make_route_scores_film_fn(cfg.dit, cfg.memory, aligned.layers)
+    pass_fn = make_pass(film_fn, **arguments)
+    loss_fn = make_returns_loss(pass_fn, aligned, list(LABELS).index('name'))
+    return Program(init_network, loss_fn, start={'': None})
   film_fn = make_frame_values_film_fn(cfg.dit, cfg.memory, aligned.layers)
 
   def init_fn(key):
@@ -103,7 +110,7 @@ def _describe_aligned(cfg: Config, arguments: dict[str, Any]) -> Program:
 
 
 def _target(cfg: Config, kind: str) -> str:
-  """What the loss reads of a film besides: '', labels or features."""
+  """What the loss supervises: '', labels, returns or features."""
   aligned = kind == 'causal' and cfg.alignment.weight
   return cfg.alignment.target if aligned else ''
 
@@ -111,11 +118,11 @@ def _target(cfg: Config, kind: str) -> str:
 def _example(cfg: Config) -> Shapes:
   """A film in a batch of the causal base, with what alignment reads."""
   frames = cfg.data.chunks * cfg.film.frames_per_chunk
+  labels = {'labels': jax.ShapeDtypeStruct((frames, len(LABELS)), jnp.int32)}
   target = {
     '': {},
-    'labels': {
-      'labels': jax.ShapeDtypeStruct((frames, len(LABELS)), jnp.int32)
-    },
+    'labels': labels,
+    'returns': labels,
     'features': {
       'features': jax.ShapeDtypeStruct(
         (frames, cfg.alignment.features), jnp.float32
@@ -128,9 +135,9 @@ def _example(cfg: Config) -> Shapes:
 def _check_data(cfg: Config) -> None:
   """Raises UserError if films, or what alignment reads of them, lack."""
   target = _target(cfg, 'causal')
-  if target == 'labels' and not cfg.story.kinds:
+  if target in ('labels', 'returns') and not cfg.story.kinds:
     raise UserError(
-      'config.alignment.target is labels, which only films of '
+      f'config.alignment.target is {target}, which only films of '
       'config.story.kinds have; name kinds, or set it to features'
     )
   if target == 'features' and cfg.story.kinds:

@@ -11,8 +11,9 @@ each chunk is read back from its pixels, and compared with the character's own:
   new         a character appears for the first time; right only by chance
 
 The metrics `hue`, `shape` and `pattern` of a kind are the shares of its
-readable chunks in which that feature is right; `exact` and `unreadable` are
-shares of all of its chunks.
+readable chunks in which that feature is right; `exact`, `confused` and
+`unreadable` are shares of all of its chunks. A chunk is confused if it shows
+the appearance of another character that the film has shown before.
 """
 
 import dataclasses
@@ -98,17 +99,32 @@ def make_recall_probe(cfg: Config, text: Text, codec: Codec) -> ProbeFn:
       _drawn(video, timeline, len(film_kinds))
       for video, film_kinds in zip(videos, kinds, strict=True)
     ]
+    characters = [cast.chunk_characters()[:chunks] for cast in casts]
     wanted = [
-      [cast.appearances[who] for who in cast.chunk_characters()[:chunks]]
-      for cast in casts
+      [cast.appearances[who] for who in people]
+      for cast, people in zip(casts, characters, strict=True)
     ]
-    return summary(*(np.concatenate(rows) for rows in (kinds, drawn, wanted)))
+    confused = [
+      [
+        one in {cast.appearances[who] for who in people[:chunk]} - {own}
+        for chunk, (one, own) in enumerate(zip(row, right, strict=True))
+      ]
+      for cast, people, row, right in zip(
+        casts, characters, drawn, wanted, strict=True
+      )
+    ]
+    return summary(
+      *(np.concatenate(rows) for rows in (kinds, drawn, wanted, confused))
+    )
 
   return probe
 
 
 def summary(
-  kinds: Sequence[str], drawn: Sequence[int], wanted: Sequence[int]
+  kinds: Sequence[str],
+  drawn: Sequence[int],
+  wanted: Sequence[int],
+  confused: Sequence[bool],
 ) -> dict[str, float]:
   """The metrics of chunks by kind.
 
@@ -117,8 +133,11 @@ def summary(
     drawn: the index in world.APPEARANCES that was read back from each chunk;
       -1 if it could not be read.
     wanted: the index of the character's own appearance.
+    confused: whether the chunk shows another character's appearance.
   """
-  kinds, drawn, wanted = (np.asarray(x) for x in (kinds, drawn, wanted))
+  kinds, drawn, wanted, confused = (
+    np.asarray(x) for x in (kinds, drawn, wanted, confused)
+  )
   table = np.array(world.APPEARANCES)  # hue, shape and pattern of each
   metrics: dict[str, float] = {}
   for kind in KINDS:
@@ -127,6 +146,7 @@ def summary(
       continue
     seen = own & (drawn >= 0)
     metrics[f'recall/{kind}_exact'] = float((drawn == wanted)[own].mean())
+    metrics[f'recall/{kind}_confused'] = float(confused[own].mean())
     metrics[f'recall/{kind}_unreadable'] = float((drawn < 0)[own].mean())
     if seen.any():
       right = (table[drawn[seen]] == table[wanted[seen]]).mean(0)

@@ -24,9 +24,11 @@ def _index(hue, shape, pattern):
 def test_metrics_are_shares_by_kind():
   wanted = [_index(0, 0, 0)] * 4
   drawn = [_index(0, 0, 0), _index(0, 1, 1), _index(2, 0, 0), -1]
-  metrics = recall_probe.summary(['far'] * 4, drawn, wanted)
+  confused = [False, True, False, False]
+  metrics = recall_probe.summary(['far'] * 4, drawn, wanted, confused)
   assert metrics == {
     'recall/far_exact': 0.25,
+    'recall/far_confused': 0.25,
     'recall/far_unreadable': 0.25,
     'recall/far_hue': pytest.approx(2 / 3),
     'recall/far_shape': pytest.approx(2 / 3),
@@ -35,8 +37,12 @@ def test_metrics_are_shares_by_kind():
 
 
 def test_unreadable_chunks_have_no_hue():
-  metrics = recall_probe.summary(['new'], [-1], [3])
-  assert metrics == {'recall/new_exact': 0.0, 'recall/new_unreadable': 1.0}
+  metrics = recall_probe.summary(['new'], [-1], [3], [False])
+  assert metrics == {
+    'recall/new_exact': 0.0,
+    'recall/new_confused': 0.0,
+    'recall/new_unreadable': 1.0,
+  }
 
 
 def test_the_kind_of_a_chunk_follows_from_earlier_chunks():

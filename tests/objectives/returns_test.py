@@ -1,0 +1,82 @@
+"""The supervised router: its loss by hand, and the chunks that count."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinejax.objectives import guidance, returns
+from cinejax.objectives.config import AlignmentConfig
+
+CHUNKS, FRAMES = 3, 2
+NAMES = jnp.array([[0, 0, 1, 1, 0, 0]])  # the first character returns
+CFG = AlignmentConfig(
+  weight=0.5, target='returns', layers=(0, 1), last_update=7, features=1
+)
+
+
+def _batch(mask=(1, 1, 1)):
+  return {
+    'latents': jnp.zeros((1, CHUNKS * FRAMES, 2, 2, 4)),
+    'text': jnp.ones((1, CHUNKS, 1, 1)),
+    'mask': jnp.array([mask], jnp.float32),
+    'shots': jnp.arange(CHUNKS)[None],
+    'labels': jnp.stack([jnp.full_like(NAMES, 9), NAMES], -1),
+  }
+
+
+def _scores(last):
+  """[1, 3, 6]: only the last chunk has a past with and without its character.
+
+  The scores of chunks and frames that may not count are large.
+  """
+  return jnp.full((1, CHUNKS, 6), 50.0).at[0, 2, :4].set(jnp.array(last))
+
+
+def test_the_loss_is_the_share_of_the_frames_that_show_the_character():
+  films = guidance.films(_batch(), FRAMES)
+  scores = _scores([1.0, 2.0, 3.0, 4.0])
+  loss, routed = returns.route_loss(scores, NAMES, films)
+  e = np.exp([1, 2, 3, 4])
+  np.testing.assert_allclose(loss, -np.log(e[:2].sum() / e.sum()), rtol=1e-6)
+  assert routed == 0.0
+  copies = jnp.concatenate([scores, _scores([9.0, 2.0, 3.0, 4.0])], 1)
+  both, routed = returns.route_loss(copies, NAMES, films)
+  assert both < loss
+  assert routed == 0.5
+
+
+def test_a_film_without_such_a_chunk_has_no_loss_and_no_gradient():
+  films = guidance.films(_batch(mask=(1, 1, 0)), FRAMES)
+
+  def loss(scores):
+    return returns.route_loss(scores, NAMES, films)[0]
+
+  value, gradient = jax.value_and_grad(loss)(_scores([1.0, 2.0, 3.0, 4.0]))
+  assert value == 0.0
+  assert not gradient.any()
+
+
+@pytest.mark.parametrize(
+  ('step', 'prompted', 'expected'), [(6, 1.0, 2.5), (7, 1.0, 2.0), (6, 0.0, 2)]
+)
+def test_it_is_added_while_it_acts_where_films_have_prompts(
+  step, prompted, expected
+):
+  batch = _batch()
+
+  def pass_fn(params, batch, key):
+    del params, key
+    films = guidance.films(batch, FRAMES)
+    films = films.replace(text_BNWD=films.text_BNWD * prompted)
+    # One layer has a loss of 2, the other none.
+    scores = _scores([0.0, 0.0, np.log(2 * (np.e**2 - 1)), -1e3])
+    return jnp.float32(2.0), (
+      jnp.stack([scores, _scores([9.0, 9.0, -1e3, -1e3])]),
+      films,
+    )
+
+  loss_fn = returns.make_returns_loss(pass_fn, CFG, 1)
+  loss, metrics = loss_fn(None, batch, jax.random.key(0), {'step': step})
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  assert metrics['velocity_loss'] == 2.0
