@@ -9,6 +9,10 @@ and report.json. Several films in one screenplay go to DIR/00, DIR/01 and so on.
 Frames are measured and encoded as they arrive, and a film of any length takes
 the memory of a few chunks.
 
+--cast=NAME=FILE, which may be repeated, gives a picture of a character: the
+memory of every film begins with it (docs/memory.md). It is added to the
+pictures that a screenplay names in its field `cast`.
+
 --image=FILE is the first frame of every film; --video=FILE is a clip that every
 film continues, with its first prompt (directing/opening.py).
 
@@ -32,6 +36,7 @@ shot. `memory` says for each chunk which past frames its memory read. Undefined
 values are null.
 """
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -46,13 +51,15 @@ from cinejax.core.files import check_folder, write_json
 from cinejax.core.lock import lock_folder
 from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening
+from cinejax.directing.cast import GivenPicture, encode_cast
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
 from cinejax.directing.memory_reads import ChunkReads, MemoryRecorder
 from cinejax.directing.writing import write_chunks, write_film
 from cinejax.evaluation import comparison
-from cinejax.evaluation.measurement import FilmMeasurement
+from cinejax.evaluation.measurement import FilmMeasurement, summary_line
 from cinejax.film import media, screenplay, sheet
+from cinejax.film.cast import grouped, parse_flags
 from cinejax.models import attention
 from cinejax.serving import live_roll
 
@@ -71,6 +78,9 @@ def define_flags() -> None:
   flags.DEFINE_string('screenplay', None, 'File or folder of screenplays.')
   flags.DEFINE_string(
     'image', None, 'Image file, the first frame of every film.'
+  )
+  flags.DEFINE_multi_string(
+    'cast', [], 'Picture of a character, NAME=FILE; may be repeated.'
   )
   flags.DEFINE_string('video', None, 'Video file that every film continues.')
   flags.DEFINE_string(
@@ -99,14 +109,18 @@ def main() -> None:
   if args.compare and args.live:
     raise UserError('--compare directs a screenplay; leave out --live')
   policies = comparison.parse_policies(args.compare) if args.compare else ()
+  cast = parse_flags(args.cast)
   films = screenplay.load(args.screenplay) if args.screenplay else ()
+  films = [
+    dataclasses.replace(one, cast=grouped(one.cast + cast)) for one in films
+  ]
   out = check_folder(args.out)
   director = load_director(cfg, args.weights, adapters=args.lora)
   for film in films:
     director.check(film)
     if policies:
       comparison.check(film)
-  given_BFYXC = _given(director, args.image, args.video)
+  given_BFYXC = opening.from_flags(director, args.image, args.video)
   if args.live and opening.given_chunks(director, given_BFYXC):
     raise UserError('--live cannot continue a clip; use --screenplay')
   facts = {
@@ -126,22 +140,22 @@ def main() -> None:
     report = {'seed': seed} | facts | {'attention': attention.announced()}
     report |= figures
     write_json(folder / 'report.json', report)
-    print(f'{folder}: {_summary(figures)}')
+    print(f'{folder}: {summary_line(figures)}')
     for policy, measured in figures.get('policies', {}).items():
-      print(f'{folder}: {policy}: {_summary(measured)}')
+      print(f'{folder}: {policy}: {summary_line(measured)}')
 
   locked = lock_folder(out, '--out') if args.live else None
   try:
     if args.live:
       recorded = live_roll.recorded_film(
-        director, out, args.resume, args.seed, args.image
+        director, out, args.resume, args.seed, args.image, cast
       )
       if recorded is not None:
         facts['opening'] = recorded.opening
-        given_BFYXC = _given(director, recorded.opening, None)
+        given_BFYXC = opening.from_flags(director, recorded.opening, None)
       seed = seed_of(None) if recorded is None else recorded.seed
       roll = live_roll.LiveRoll(
-        director, out, seed, recorded, given_BFYXC, facts['opening']
+        director, out, seed, recorded, given_BFYXC, facts['opening'], cast
       )
       figures = direct_live(director, roll, out)
       write_report(out, seed, figures)
@@ -153,12 +167,13 @@ def main() -> None:
     for number, film in enumerate(films):
       folder = out / f'{number:02d}' if len(films) > 1 else out
       seed = seed_of(film)
+      pictures = encode_cast(director, film.cast)
       if policies:
         figures = comparison.compare(
-          director, policies, film, folder, seed, given_BFYXC
+          director, policies, film, folder, seed, given_BFYXC, pictures
         )
       else:
-        figures = direct(director, film, folder, seed, given_BFYXC)
+        figures = direct(director, film, folder, seed, given_BFYXC, pictures)
       write_report(folder, seed, figures)
   except KeyboardInterrupt:
     print(f'stopped; the files in {out} are complete', file=sys.stderr)
@@ -168,21 +183,13 @@ def main() -> None:
       os.close(locked)
 
 
-def _given(
-  director: Director, image: str | None, video: str | None
-) -> jax.Array | None:
-  """The latents with which every film begins."""
-  if image:
-    return opening.from_image(director, image)
-  return opening.from_video(director, video) if video else None
-
-
 def direct(
   director: Director,
   film: screenplay.Film,
   folder: pathlib.Path,
   seed: int,
   given_BFYXC: jax.Array | None = None,
+  cast: Sequence[GivenPicture] = (),
 ) -> dict[str, object]:
   """Directs one film; writes its MP4 and contact sheet.
 
@@ -192,6 +199,7 @@ def direct(
     folder: to write to.
     seed: of the noise.
     given_BFYXC: the latents with which the film begins.
+    cast: pictures that the memory of the film begins with.
 
   Returns:
     The figures of the report.
@@ -219,6 +227,7 @@ def direct(
       total=len(chunk_prompts),
       viewers=[measurement.add_frame, page.add_frame],
       observe=recorder,
+      cast=cast,
     )
     media.save_image(folder / _SHEET, page.image())
     return _figures(director, film, rows, measurement, speed, recorder.reads)
@@ -273,6 +282,7 @@ def _figures(
   """The figures of the report."""
   timeline = director.timeline
   prompts = screenplay.chunk_prompts(film, '', timeline.chunk_secs)
+  names = [one.name for one in film.cast]
   return {
     'shots': rows[-1].shot + 1,
     'frames': measurement.frames,
@@ -280,18 +290,8 @@ def _figures(
     'pixel_fps': speed.pixel_fps,
     'first_chunk_secs': speed.first_chunk_secs,
     **measurement.figures(rows),
-    'memory': [one.to_json(prompts, timeline) for one in reads],
+    'memory': [one.to_json(prompts, timeline, names) for one in reads],
   }
-
-
-def _summary(report: dict[str, object]) -> str:
-  parts = []
-  if 'frames' in report:
-    parts.append(f'{report["frames"]} frames in {report["shots"]} shots')
-  for name in ('sca', 'place', 'size', 'action', 'recall', 'pixel_fps'):
-    if report.get(name) is not None:
-      parts.append(f'{name} {report[name]:.3g}')
-  return ', '.join(parts)
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
   python -m cinejax.evaluate --config=configs/story.py \\
     --weights=weights/story --out=DIR [--films=N] [--seeds=K] \\
     [--lora=FILE:0.8] \\
-    [--policies=camr,window,…] [--metrics=given,swap,generated,codec] \\
+    [--policies=camr,window,…] [--metrics=given,swap,generated,cast,codec] \\
     [--config.eval.kind=eval|long|strict|minutes] [--config.eval.seed=…]
 
 DIR/report.json and DIR/report.md hold every metric of every policy as
@@ -21,6 +21,9 @@ first seed. Only the main return of a film counts, except for drift.
              flicker, motion, unreadable, recall, appearance_bits, pixel_fps;
              intra_X, inter_X and inter_same_X (shots of one character) for
              each X of config.eval.features, text_X if X embeds text; drift
+  cast       recall_cast: the same of the first shot of a character of whom only
+             one picture is given; cast_hit_L and cast_share_L, as route_hit_L
+             and route_share_L; unreadable_cast
   codec      psnr, read_clean, read_codec; needs no base weights
 
 With --screenplay=FILE the films of that file, of any size, are generated
@@ -86,7 +89,7 @@ def define_flags() -> None:
   flags.DEFINE_list(
     'metrics',
     None,
-    f'Some of {", ".join(suite.PARTS)}; default: all but codec.',
+    f'Some of {", ".join(suite.PARTS)}; default: the first three.',
   )
   flags.DEFINE_string(
     'screenplay', None, 'File or folder of films to generate instead.'

@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
   film.width = 832  # pixels
   film.frames_per_chunk = 3  # F, latent frames; 1 = frame-wise
   film.cut_prefix = 'Cut to: '  # opens the prompt of a cut shot's first chunk
+  film.cast_prompt = '{name}'  # what a given picture of a character shows
 
   codec = config.codec = ConfigDict()
   codec.name = 'patch'  # patch | taef2 | wan_vae | wan22_vae | taehv

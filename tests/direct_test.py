@@ -82,7 +82,7 @@ def test_a_film_a_sheet_and_a_report(command, cfg, weights, tmp_path, capsys):
 
 
 def test_several_films_have_folders(command, tmp_path, monkeypatch):
-  def roll(director, prompts, seeds, given, observe):
+  def roll(director, prompts, seeds, given, observe, cast):
     assert (len(list(prompts)), seeds) == (1, [5])
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
 
@@ -169,7 +169,7 @@ def test_the_command_line(weights, tmp_path):
 def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
   seen = []
 
-  def roll(prompts, seeds, given, observe):
+  def roll(prompts, seeds, given, observe, cast):
     seen.extend(p.prompt for (p,) in prompts)
     yield np.zeros((1, 9, 16, 16, 3), np.uint8)
     yield np.zeros((1, 12, 16, 16, 3), np.uint8)
@@ -202,6 +202,18 @@ def test_a_film_begins_with_what_is_given(command, cfg, tmp_path, kind):
   # 3 chunks of the screenplay, and 2 of the clip
   assert report['frames'] == (33 if kind == 'image' else 57)
   assert report['shots'] == 2 and report['opening'] == str(path)
+
+
+def test_a_film_reads_the_picture_of_its_cast(command, tmp_path):
+  media.save_image(tmp_path / 'ada.png', Image.new('RGB', (16, 16), 'red'))
+  command(cast=[f'Ada={tmp_path / "ada.png"}'])
+  report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+  words = report['memory'][0]['words']
+  assert re.fullmatch(
+    r'The film begins, and it read the picture of Ada \(\d+ %\)\.', words
+  )
+  with pytest.raises(UserError, match='the cast has 2 pictures of 3 frames'):
+    command(cast=[f'Ada={tmp_path / "ada.png"}'] * 2)
 
 
 def test_openings_that_clash_are_refused(command):

@@ -88,6 +88,21 @@ def test_every_metric_of_every_policy(
   assert text in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_character_is_recalled_from_a_picture(weights, command, tmp_path):
+  """Films of both kinds: the shot of an opening event is the first one."""
+  command(make_cfg(), films=3, policies=['camr', 'window'], metrics=['cast'])
+  found = json.loads((tmp_path / 'out' / 'report.json').read_text())
+  camr, window = (found['policies'][name]['all'] for name in ('camr', 'window'))
+  for metrics in (camr, window):
+    assert metrics['recall_cast']['n'] == 3
+    assert metrics['unreadable_cast']['mean'] > 0  # random weights
+  # the picture is all that can be routed in the first chunk of a film
+  opening = found['policies']['camr']['kind']['opening']
+  assert opening['cast_share_0']['mean'] == opening['cast_hit_1']['mean'] == 1
+  assert window['cast_hit_0']['n'] == 0
+
+
 def test_the_codec_needs_no_base(weights, command, tmp_path):
   (weights / 'base.safetensors').unlink()
   command(make_cfg(), films=1, metrics=['codec'])

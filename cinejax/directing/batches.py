@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.core.speed import SpeedMeter
+from cinejax.directing.cast import GivenPicture
 from cinejax.directing.director import Director
 from cinejax.film.screenplay import ChunkPrompt
 from cinejax.rollout.state import ChunkInput
@@ -26,6 +27,7 @@ def roll(
   director: Director,
   prompts: Sequence[Sequence[ChunkPrompt]],
   seeds: Sequence[int],
+  cast: Sequence[GivenPicture] = (),
 ) -> Iterator[np.ndarray]:
   """Generates B films.
 
@@ -33,13 +35,14 @@ def roll(
     director: generates them.
     prompts: of each film, chunk by chunk; shorter films hold their last one.
     seeds: of each film's noise.
+    cast: pictures that the memory of the films begins with.
 
   Returns:
     An iterator over the frames, uint8 [B, T, Y, X, 3] of each chunk.
   """
   longest = max(map(len, prompts))
   padded = [hold_last_prompt(film, longest) for film in prompts]
-  return director.roll(zip(*padded, strict=True), seeds)
+  return director.roll(zip(*padded, strict=True), seeds, cast=cast)
 
 
 def collect_frames(
@@ -78,11 +81,14 @@ def hold_last_prompt(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GivenPast:
-  """A film that is given up to a shot, which is to be generated."""
+  """A film that is given up to a shot, which is to be generated.
+
+  The shot may be the first one, so that nothing is given.
+  """
 
   prompts: tuple[ChunkPrompt, ...]  # of the whole film
   latents_FYXC: np.ndarray  # of at least the first `start` chunks
-  start: int  # first chunk of the shot, >= 1
+  start: int  # first chunk of the shot
   chunks: int  # of the shot
   seed: int
 
@@ -127,6 +133,7 @@ def generate_shots(
   director: Director,
   commit_fn: CommitFn,
   pasts: Sequence[GivenPast],
+  cast: Sequence[GivenPicture] = (),
 ) -> list[GeneratedShot]:
   """Generates the shots that follow given films, as one batch.
 
@@ -135,11 +142,12 @@ def generate_shots(
       (config.rollout.commit).
     commit_fn: from `make_commit`.
     pasts: the given films.
+    cast: pictures that the memory of the films begins with.
   """
   frames = director.cfg.film.frames_per_chunk
-  state = director.begin([past.seed for past in pasts])
+  state = director.admit(director.begin([past.seed for past in pasts]), cast)
   for chunk in range(max(past.start for past in pasts)):
-    numbers = [min(chunk, past.start - 1) for past in pasts]
+    numbers = [max(0, min(chunk, past.start - 1)) for past in pasts]
     state = commit_fn(
       director.params,
       state,

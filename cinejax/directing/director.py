@@ -18,6 +18,7 @@ import numpy as np
 
 from cinejax.config import Config, check
 from cinejax.core.errors import UserError
+from cinejax.directing.cast import GivenPicture, check_count
 from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.rollout_programs import RolloutPrograms
 from cinejax.directing.weight_sets import WeightSets
@@ -112,10 +113,11 @@ class Director(RolloutPrograms, FilmCodec):
     """Checks that this model can direct `film`.
 
     Raises:
-      UserError: if the film is too long, or if a segment asks for something
-        that this model cannot do.
+      UserError: if the film is too long, if the bank has no room for its cast,
+        or if a segment asks for something that this model cannot do.
     """
     segment_chunks(film, self.timeline.chunk_secs)
+    check_count(self.cfg, len(film.cast))
     for index, segment in enumerate(film.segments):
       try:
         self.check_prompt(segment.prompt)
@@ -135,6 +137,25 @@ class Director(RolloutPrograms, FilmCodec):
   @functools.cached_property
   def _variants(self) -> collections.OrderedDict[Settings, 'Director']:
     return collections.OrderedDict()  # the one used last is the last
+
+  def admit(
+    self, state: RolloutState, pictures: Iterable[GivenPicture]
+  ) -> RolloutState:
+    """The state of films that have not begun, with pictures in their memory.
+
+    `state` is donated.
+    """
+    for number, picture in enumerate(pictures):
+      prompt = self.cfg.film.cast_prompt
+      prompts = [prompt.replace('{name}', name) for name in picture.names]
+      text_BWD, latents_BFYXC = (
+        jnp.broadcast_to(x, (len(state.start_B), *x.shape[1:]))
+        for x in (jnp.asarray(self.text.encode(prompts)), picture.latents_BFYXC)
+      )
+      state = self.admit_fn(
+        self.params, state, jnp.int32(number), text_BWD, latents_BFYXC
+      )
+    return state
 
   def stream(
     self, state: RolloutState, chunks: Iterable[ChunkInput]
@@ -174,6 +195,7 @@ class Director(RolloutPrograms, FilmCodec):
     seeds: Sequence[int],
     given_BFYXC: jax.Array | None = None,
     observe: Callable[[ChunkOutput], None] = lambda output: None,
+    cast: Sequence[GivenPicture] = (),
   ) -> Iterator[np.ndarray]:
     """Generates B new films.
 
@@ -183,6 +205,7 @@ class Director(RolloutPrograms, FilmCodec):
       given_BFYXC: the latents that the films begin with (opening.py): whole
         chunks, or the first latent frame of the first chunk.
       observe: called with the output of each chunk that is generated.
+      cast: pictures that the memory of the films begins with.
 
     Yields:
       uint8 [B, T, Y, X, 3] of one chunk after another.
@@ -190,7 +213,7 @@ class Director(RolloutPrograms, FilmCodec):
     prompts = iter(prompts)
 
     def latents() -> Iterator[jax.Array]:
-      state = self.begin(seeds)
+      state = self.admit(self.begin(seeds), cast)
       if given_BFYXC is not None:
         state = yield from self._open(state, prompts, given_BFYXC, observe)
       for settings, group in _runs(prompts):

@@ -14,7 +14,7 @@ import numpy as np
 
 from cinejax.film.journal import ChunkPrompt
 from cinejax.film.timeline import Timeline
-from cinejax.memory.bank import EMPTY
+from cinejax.memory.bank import EMPTY, picture_number
 from cinejax.rollout.state import ChunkOutput
 
 MAX_FRAMES = 16  # of ChunkReads.frames
@@ -23,7 +23,7 @@ MAX_FRAMES = 16  # of ChunkReads.frames
 class RoutedFrame(NamedTuple):
   """A past frame that the memory read for a chunk."""
 
-  frame: int  # latent frame
+  frame: int  # latent frame; of a given picture if negative (memory/bank.py)
   share: float  # of passes and layers that routed it
 
 
@@ -35,13 +35,17 @@ class ChunkReads(NamedTuple):
   frames: tuple[RoutedFrame, ...]  # the most read ones, in time order
 
   def to_json(
-    self, prompts: Sequence[ChunkPrompt], timeline: Timeline
+    self,
+    prompts: Sequence[ChunkPrompt],
+    timeline: Timeline,
+    cast: Sequence[str] = (),
   ) -> dict[str, Any]:
     """The reads for a report.
 
     Args:
       prompts: of the film, at least up to this chunk.
       timeline: of the film.
+      cast: the names of its given pictures, whose frames are negative.
     """
     start, stop = (
       timeline.chunk_start_pixel(n) / timeline.fps
@@ -53,26 +57,38 @@ class ChunkReads(NamedTuple):
       'shot': prompts[self.chunk].shot,
       'window': list(self.window),
       'frames': [[one.frame, round(one.share, 4)] for one in self.frames],
-      'words': self.words([one.shot for one in prompts], timeline),
+      'words': self.words([one.shot for one in prompts], timeline, cast),
     }
 
-  def words(self, shots: Sequence[int], timeline: Timeline) -> str:
+  def words(
+    self,
+    shots: Sequence[int],
+    timeline: Timeline,
+    cast: Sequence[str] = (),
+  ) -> str:
     """One sentence that says which past frames were read, and how much.
 
     Args:
       shots: the shot of each chunk of the film, at least up to this chunk.
       timeline: of the film.
+      cast: the names of its given pictures.
     """
     start, stop = self.window
+    pictures = _listed(self._pictures(timeline.frames_per_chunk, cast))
     if start == stop:
+      if pictures:
+        return f'The film begins, and it read {pictures}.'
       return 'The film begins, so there is no past to read.'
     count = stop - start
     recent = f'the last {count} latent frames'
     recent = recent if count > 1 else 'the last latent frame'
-    if not self.frames:
-      return f'It read {recent} and nothing older.'
+    past = [one for one in self.frames if one.frame >= 0]
+    if not past:
+      return f'It read {recent} and {pictures or "nothing older"}.'
+    if pictures:
+      recent = f'{recent}, {pictures}'
     by_shot: dict[int, list[str]] = {}
-    for one in self.frames:
+    for one in past:
       shot = shots[timeline.chunk_of_latent(one.frame)]
       secs = timeline.latent_start_pixel(one.frame) / timeline.fps
       entry = f'{secs:.1f} s ({_percent(one.share)})'
@@ -81,6 +97,13 @@ class ChunkReads(NamedTuple):
       f'shot {shot} at {_listed(times)}' for shot, times in by_shot.items()
     )
     return f'It read {recent} and, of the older ones, {older}.'
+
+  def _pictures(self, frames: int, cast: Sequence[str]) -> list[str]:
+    """Each given picture that was read."""
+    return [
+      f'the picture of {cast[number]} ({_percent(share)})'
+      for number, share in picture_shares(self.frames, frames).items()
+    ]
 
 
 class MemoryRecorder:
@@ -139,10 +162,27 @@ def routed_frames(frame_JLBR: jax.Array) -> tuple[RoutedFrame, ...]:
   )
 
 
+def picture_shares(
+  routed: Sequence[RoutedFrame], frames: int
+) -> dict[int, float]:
+  """The share of each given picture that was read, that of its most read frame.
+
+  Args:
+    routed: the frames that were read.
+    frames: F.
+  """
+  shares: dict[int, float] = {}
+  for one in routed:
+    if one.frame < 0:
+      number = picture_number(one.frame, frames)
+      shares[number] = max(one.share, shares.get(number, 0))
+  return dict(sorted(shares.items()))
+
+
 def _percent(share: float) -> str:
   return f'{max(1, round(100 * share))} %'
 
 
 def _listed(parts: Sequence[str]) -> str:
-  *first, last = parts
+  *first, last = parts or ['']
   return f'{", ".join(first)} and {last}' if first else last

@@ -14,15 +14,25 @@ import os
 
 import jax
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.film import media
-from cinejax.film.pictures import read_picture
+from cinejax.film.pictures import fill_frame, read_picture
 from cinejax.film.screenplay import Film, Segment
 
-_NARROW = 4  # pixels; a picture whose kept part is smaller is refused
+
+def from_flags(
+  director: Director, image: str | None, video: str | None
+) -> jax.Array | None:
+  """The latents of an image or a video, with which every film begins.
+
+  None if neither is given. Raises UserError as the functions below do.
+  """
+  if image:
+    return from_image(director, image)
+  return from_video(director, video) if video else None
 
 
 def from_image(director: Director, path: str | os.PathLike) -> jax.Array:
@@ -30,16 +40,11 @@ def from_image(director: Director, path: str | os.PathLike) -> jax.Array:
 
   Raises UserError if it cannot be read (film/pictures.py) or is too narrow.
   """
-  image = read_picture(path, f'--image={path}')
-  film = director.cfg.film
-  height = min(image.height, image.width * film.height / film.width)
-  width = min(image.width, image.height * film.width / film.height)
-  if height < _NARROW or width < _NARROW:
-    raise UserError(
-      f'--image={path} of {image.width}x{image.height} pixels is too narrow '
-      f'for films of {film.width}x{film.height}; give a larger one'
-    )
-  return _encode(director, _fitted(director, image)[None])
+  name, film = f'--image={path}', director.cfg.film
+  image = read_picture(path, name)
+  return _encode(
+    director, fill_frame(image, film.height, film.width, name)[None]
+  )
 
 
 def from_video(director: Director, path: str | os.PathLike) -> jax.Array:
@@ -47,10 +52,12 @@ def from_video(director: Director, path: str | os.PathLike) -> jax.Array:
 
   Raises UserError if it cannot be read or is shorter than a chunk.
   """
-  timeline = director.timeline
+  timeline, film = director.timeline, director.cfg.film
   frames = [
-    _fitted(director, Image.fromarray(frame_YXC))
-    for frame_YXC in media.read_frames(path, fps=director.cfg.film.fps)
+    fill_frame(
+      Image.fromarray(frame_YXC), film.height, film.width, f'--video={path}'
+    )
+    for frame_YXC in media.read_frames(path, fps=film.fps)
   ]
   chunks = timeline.whole_chunks_in(len(frames))
   if not chunks:
@@ -85,10 +92,3 @@ def with_given_chunks(film: Film, chunks: int) -> Film:
 
 def _encode(director: Director, video_TYXC: np.ndarray) -> jax.Array:
   return director.encode_fn(director.codec_params, video_TYXC[None])
-
-
-def _fitted(director: Director, image: Image.Image) -> np.ndarray:
-  """The image as uint8 [Y, X, 3] of the size of the film."""
-  film = director.cfg.film
-  size = (film.width, film.height)
-  return np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS))

@@ -81,6 +81,14 @@ class RolloutPrograms:
     """commit(params, state, chunk, latents_BFYXC) -> state, jitted."""
     return on_mesh(jax.jit(self.step.commit, donate_argnums=1), self.mesh)
 
+  @functools.cached_property
+  def admit_fn(self) -> Callable[..., Any]:
+    """admit(params, state, picture, text_BWD, latents_BFYXC) -> state, jitted.
+
+    See Step.admit; the state is donated.
+    """
+    return on_mesh(jax.jit(self.step.admit, donate_argnums=1), self.mesh)
+
   def begin(self, seeds: Sequence[int]) -> RolloutState:
     """The state of B films before their first chunk, one for each seed."""
     key_B = jnp.stack([key_from_seed(seed) for seed in seeds])

@@ -12,6 +12,7 @@ import numpy as np
 
 from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening
+from cinejax.directing.cast import GivenPicture
 from cinejax.directing.director import Director
 from cinejax.directing.progress import ChunkProgress
 from cinejax.film import media
@@ -29,6 +30,7 @@ def write_film(
   total: int | None = None,
   viewers: Sequence[Callable[[np.ndarray], None]] = (),
   observe: Callable[[ChunkOutput], None] = lambda output: None,
+  cast: Sequence[GivenPicture] = (),
 ) -> SpeedMeter:
   """Generates a film and writes its MP4, completely or not at all.
 
@@ -41,12 +43,13 @@ def write_film(
     total: the number of chunks, None if it is unknown.
     viewers: each gets every frame, uint8 [Y, X, 3].
     observe: called with the output of each chunk that is generated.
+    cast: pictures that the memory of the film begins with.
 
   Returns:
     The speed at which the film was generated.
   """
   batches = ([prompt] for prompt in chunk_prompts)  # of one film
-  rolled = director.roll(batches, [seed], given_BFYXC, observe)
+  rolled = director.roll(batches, [seed], given_BFYXC, observe, cast)
   given = opening.given_chunks(director, given_BFYXC)
   return write_chunks(
     director, rolled, path, given=given, total=total, viewers=viewers

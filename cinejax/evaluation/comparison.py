@@ -17,6 +17,7 @@ import numpy as np
 from cinejax.core.errors import UserError
 from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening
+from cinejax.directing.cast import GivenPicture
 from cinejax.directing.director import Director
 from cinejax.directing.memory_reads import ChunkReads, MemoryRecorder
 from cinejax.directing.progress import ChunkProgress
@@ -68,6 +69,7 @@ def compare(
   folder: pathlib.Path,
   seed: int,
   given_BFYXC: jax.Array | None = None,
+  cast: Sequence[GivenPicture] = (),
 ) -> dict[str, object]:
   """Directs a film under each policy; writes one MP4 and one contact sheet.
 
@@ -78,6 +80,7 @@ def compare(
     folder: to write film.mp4 and contact_sheet.png to.
     seed: of the noise.
     given_BFYXC: the latents with which the films begin.
+    cast: pictures that the memory of the films begins with.
 
   Returns:
     The figures of the report, with those of each policy under `policies`.
@@ -91,7 +94,7 @@ def compare(
   prompts = chunk_prompts(film, cfg.film.cut_prefix, timeline.chunk_secs)
   rows = sheet.film_rows(film, timeline)
   shots = side_by_side.shot_rows(rows)
-  speed = SpeedMeter()
+  speed, names = SpeedMeter(), [one.name for one in film.cast]
   with contextlib.ExitStack() as stack:
     films = {
       policy: PolicyFilm(
@@ -107,7 +110,7 @@ def compare(
     captions = [segment.prompt for segment in film.segments]
     page = side_by_side.SideBySide(policies, cfg.film.height, cfg.film.width)
     chunks = zip(
-      *(one.roll(prompts, seed, given_BFYXC) for one in films.values()),
+      *(one.roll(prompts, seed, given_BFYXC, cast) for one in films.values()),
       strict=True,
     )
     frames = _frames(chunks, prompts, captions, page, speed, given)
@@ -125,7 +128,7 @@ def compare(
       'first_chunk_secs': speed.first_chunk_secs,
       'policies': {
         policy: one.measurement.figures(rows)
-        | {'memory': [r.to_json(prompts, timeline) for r in one.reads]}
+        | {'memory': [r.to_json(prompts, timeline, names) for r in one.reads]}
         for policy, one in films.items()
       },
     }
@@ -151,10 +154,13 @@ class PolicyFilm:
     prompts: Sequence[ChunkPrompt],
     seed: int,
     given_BFYXC: jax.Array | None,
+    cast: Sequence[GivenPicture],
   ) -> Iterator[np.ndarray]:
     """Yields uint8 [T, Y, X, 3] of one chunk after another."""
     batches = ([prompt] for prompt in prompts)  # of one film
-    rolled = self.director.roll(batches, [seed], given_BFYXC, self.recorder)
+    rolled = self.director.roll(
+      batches, [seed], given_BFYXC, self.recorder, cast
+    )
     for video_BTYXC in rolled:
       for frame_YXC in video_BTYXC[0]:
         self._add_frame(frame_YXC)
@@ -180,17 +186,22 @@ class PolicyFilm:
 
   def _note(self, shot: int, prompts: Sequence[ChunkPrompt]) -> str:
     shares: dict[int, float] = {}
+    pictures = False
     for reads in self.reads:
       if prompts[reads.chunk].shot == shot:
         for one in reads.frames:
+          if one.frame < 0:
+            pictures = True
+            continue
           chunk = self.director.timeline.chunk_of_latent(one.frame)
           past = prompts[chunk].shot
           shares[past] = shares.get(past, 0) + one.share
     if not shares:
-      return 'read the window only'
+      return 'read pictures only' if pictures else 'read the window only'
     most = sorted(shares, key=lambda past: -shares[past])[:_NOTED_SHOTS]
     plural = 's' if len(most) > 1 else ''
-    return f'read shot{plural} {", ".join(map(str, sorted(most)))}'
+    shots = f'read shot{plural} {", ".join(map(str, sorted(most)))}'
+    return f'{shots} and pictures' if pictures else shots
 
 
 def _frames(

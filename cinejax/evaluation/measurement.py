@@ -7,7 +7,7 @@ is complete: this takes long, and must not count as generation.
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -67,3 +67,14 @@ class FilmMeasurement(contextlib.AbstractContextManager):
         'segments': prompts.describe_segments(readings, rows),
       }
     return figures
+
+
+def summary_line(figures: Mapping[str, object]) -> str:
+  """The figures of a report that are defined, on one line."""
+  parts = []
+  if 'frames' in figures:
+    parts.append(f'{figures["frames"]} frames in {figures["shots"]} shots')
+  for name in ('sca', 'place', 'size', 'action', 'recall', 'pixel_fps'):
+    if figures.get(name) is not None:
+      parts.append(f'{name} {figures[name]:.3g}')
+  return ', '.join(parts)

@@ -7,6 +7,8 @@ The parts of an evaluation are
              another appearance
   generated  each film, generated from its first chunk to its last
   codec      each film, rendered, encoded and decoded; nothing is generated
+  cast       the first shot of the character that returns, generated after its
+             rendered past; only a picture shows the character
 
 Films are cast in the story world, or are screenplays. Screenplays have no
 rendered ground truth and are only generated.
@@ -26,6 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cinejax.directing import batches as batches_lib
+from cinejax.directing import cast as cast_lib
 from cinejax.directing.director import Director
 from cinejax.evaluation import saved_films
 from cinejax.evaluation.metrics import prompts, story_film
@@ -37,7 +40,7 @@ from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
 from cinejax.film.sheet import film_rows
 from cinejax.story import casting, read_back, render, steering, world
 
-PARTS = ('given', 'swap', 'generated', 'codec')
+PARTS = ('given', 'swap', 'generated', 'codec', 'cast')
 
 # The distance between the noise seeds of a film under successive sampling
 # seeds; it is more than there are films.
@@ -81,15 +84,17 @@ class BenchmarkCase:
 
     def length_chunks(number: int) -> int:
       film = self.films[number]
+      if part == 'cast':
+        return story_film.first_shot(film)[0]
       has_past = part in ('given', 'swap')
       return film.events[0].chunk if has_past else len(self._prompts(film))
 
-    # The films of a batch share policy, steps and guidance.
-    changing = [n for n in numbers if self._changes(self.films[n])]
-    order = sorted(set(numbers) - set(changing), key=length_chunks)
+    # The films of a batch share policy, steps, guidance and pictures.
+    alone = [n for n in numbers if self._is_alone(self.films[n])]
+    order = sorted(set(numbers) - set(alone), key=length_chunks)
     size = self._batch_size
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    return groups + [[number] for number in changing]
+    return groups + [[number] for number in alone]
 
   def score_batch(
     self,
@@ -112,6 +117,8 @@ class BenchmarkCase:
     if part == 'codec':
       return self._score_codec(full)
     films = [self.films[number] for number in full]
+    if part == 'cast':
+      return self._score_cast(full, films, seed)
     if part == 'swap':
       films = [story_film.swap(film) for film in films]
     return self._score_returns(full, films, seed, part == 'swap')
@@ -141,6 +148,41 @@ class BenchmarkCase:
       for number, film, shot in zip(numbers, films, shots, strict=True)
     }
 
+  def _score_cast(
+    self, numbers: Sequence[int], films: Sequence[world.StoryFilm], seed: int
+  ) -> dict[int, FilmScore]:
+    characters = [film.events[0].character for film in films]
+    pictures = [
+      render.picture(film, character)
+      for film, character in zip(films, characters, strict=True)
+    ]
+    cast = cast_lib.encode_pictures(
+      self.director,
+      [world.CHARACTERS[character] for character in characters],
+      np.stack(pictures),
+    )
+    pasts = [
+      batches_lib.GivenPast(
+        self._prompts(film),
+        z_FYXC,
+        *story_film.first_shot(film),
+        self._noise(number, seed),
+      )
+      for number, film, z_FYXC in zip(
+        numbers, films, self._encode(films), strict=True
+      )
+    ]
+    shots = batches_lib.generate_shots(
+      self.director, self._commit_fn, pasts, [cast]
+    )
+    frames = self.director.cfg.film.frames_per_chunk
+    return {
+      number: story_film.score_cast(
+        film, shot.video_TYXC, shot.frame_JLR, frames
+      )
+      for number, film, shot in zip(numbers, films, shots, strict=True)
+    }
+
   def _score_generated(
     self, numbers: Sequence[int], seed: int, folder: pathlib.Path | None
   ) -> dict[int, FilmScore]:
@@ -148,7 +190,9 @@ class BenchmarkCase:
     films = [self.films[number] for number in numbers]
     film_prompts = [self._prompts(film) for film in films]
     noise = [self._noise(number, seed) for number in numbers]
-    chunks = batches_lib.roll(self.director, film_prompts, noise)
+    chunks = batches_lib.roll(
+      self.director, film_prompts, noise, self._cast(films[0])
+    )
     frames = timeline.pixel_frames(max(map(len, film_prompts)))
     scores = {}
     # Pixels go to disk and are scored later: scoring must not count as
@@ -242,9 +286,15 @@ class BenchmarkCase:
       film, plain, timeline.frames_per_chunk, timeline.stride
     )
 
-  def _changes(self, film: world.StoryFilm | Film) -> bool:
-    """Whether the film changes policy, steps or guidance in some segment."""
-    return any(prompt.settings != Settings() for prompt in self._prompts(film))
+  def _is_alone(self, film: world.StoryFilm | Film) -> bool:
+    """Whether the film has pictures, or changes policy, steps or guidance."""
+    changes = (one.settings != Settings() for one in self._prompts(film))
+    return any(changes) or bool(as_screenplay(film).cast)
+
+  def _cast(
+    self, film: world.StoryFilm | Film
+  ) -> tuple[cast_lib.GivenPicture, ...]:
+    return cast_lib.encode_cast(self.director, as_screenplay(film).cast)
 
   def _noise(self, number: int, seed: int) -> int:
     """The seed of a film's noise."""

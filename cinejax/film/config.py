@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from cinejax.core.config import positive
+from cinejax.core.config import positive, ruled
 
 # The longest film. Lengths, times and settings in screenplays and directions
 # have the same upper bound: a greater number is a typing error.
@@ -16,3 +16,6 @@ class FilmConfig:
   width: int = positive()  # pixels
   frames_per_chunk: int = positive()  # F
   cut_prefix: str
+  cast_prompt: str = ruled(
+    'hold {name}, the place of a name', lambda value: '{name}' in value
+  )

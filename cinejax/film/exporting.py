@@ -214,6 +214,8 @@ def _note_lost(
     lost.append('seeds of segments')
   if any(segment.blend_chunks for segment in film.segments):
     lost.append('blend_chunks')
+  if film.cast:
+    lost.append('pictures of the cast')
   if lost:
     note(f'{film.source}: {project} has no counterpart of {", ".join(lost)}')
 

@@ -14,6 +14,8 @@ and what a segment sets (`Settings`) holds until a later segment changes it.
 import dataclasses
 from typing import NamedTuple
 
+from cinejax.film.cast import CastPicture
+
 
 class Settings(NamedTuple):
   """What may change while a film runs; empty values leave the config's."""
@@ -84,6 +86,7 @@ class Film:
   # Where the film was read from, for error messages. Films that differ in
   # nothing else are equal.
   source: str = dataclasses.field(default='the film', compare=False)
+  cast: tuple[CastPicture, ...] = ()  # given pictures of its characters
 
   def location(self, index: int) -> str:
     """Where segment `index` is found, for error messages."""

@@ -25,6 +25,7 @@ BACKGROUND = (255, 255, 255)  # white, behind transparent pixels
 
 _ALPHA = frozenset({'RGBA', 'LA', 'PA', 'La', 'RGBa'})
 _HEIF = frozenset({b'heic', b'heix', b'hevc', b'mif1', b'msf1'})  # brands
+_NARROW = 4  # pixels; a picture whose kept part is smaller is refused
 _POINTER = b'version https://git-lfs'
 
 
@@ -51,6 +52,24 @@ def read_picture(
         note(f'{name} has {image.n_frames} frames; the first one is used')
       image.load()
       return _without_alpha(_in_srgb(_upright(image, name), name), name)
+
+
+def fill_frame(
+  image: Image.Image, height: int, width: int, name: str
+) -> np.ndarray:
+  """The picture as uint8 [Y, X, 3], scaled to fill a frame, cropped evenly.
+
+  Raises UserError, which names the picture `name`, if too little is left.
+  """
+  kept_height = min(image.height, image.width * height / width)
+  kept_width = min(image.width, image.height * width / height)
+  if kept_height < _NARROW or kept_width < _NARROW:
+    raise UserError(
+      f'{name} of {image.width}x{image.height} pixels is too narrow for films '
+      f'of {width}x{height}; give a larger one'
+    )
+  size = (width, height)
+  return np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ The format is a JSON object, or a `.jsonl` file with one such object a line:
   {"title": "…",               optional
    "seed": 7,                  optional, the seed of the film's noise
    "global_prompt": "…",       optional, for segments that have none
+   "cast": {"Ada": "ada.png"}, optional, pictures of characters (film/cast.py)
    "segments": [
      {"prompt": "…",           what is seen
       "chunks": 4,             length in chunks, or else
@@ -41,6 +42,7 @@ from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
+from cinejax.film.cast import beside, cast_document, parse_cast
 from cinejax.film.config import MAX_CHUNKS
 from cinejax.film.formats import detect, longlive
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment, too_long
@@ -104,7 +106,11 @@ def load(
     found = detect.read_file(path)
   if not found:
     raise UserError(f'{path}: holds no film; write at least one')
-  return tuple(parse(document, where) for where, document in found)
+  folder = path if path.is_dir() else path.parent
+  films = (parse(document, where) for where, document in found)
+  return tuple(
+    dataclasses.replace(film, cast=beside(film.cast, folder)) for film in films
+  )
 
 
 def save(film: Film, path: str | os.PathLike) -> None:
@@ -120,7 +126,8 @@ def document(film: Film) -> dict[str, Any]:
   """`film` as a JSON object from which `parse` reads the same film."""
   segments = [segment_fields(segment) for segment in film.segments]
   seed = {} if film.seed is None else {'seed': film.seed}
-  return {'title': film.title} | seed | {'segments': segments}
+  cast = {'cast': cast_document(film.cast)} if film.cast else {}
+  return {'title': film.title} | seed | cast | {'segments': segments}
 
 
 def segment_fields(segment: Segment) -> dict[str, Any]:
@@ -143,6 +150,7 @@ def parse(document: Any, where: str) -> Film:
     'title': str,
     'seed': int,
     'global_prompt': str,
+    'cast': dict,
     'segments': list,
   }
   check_object(document, fields, where)
@@ -157,7 +165,8 @@ def parse(document: Any, where: str) -> Film:
     )
   seed = document.get('seed')
   check_seed(seed, where)
-  return Film(tuple(segments), document.get('title', ''), seed, where)
+  cast = parse_cast(document.get('cast', {}), where)
+  return Film(tuple(segments), document.get('title', ''), seed, where, cast)
 
 
 def check_seed(seed: int | None, where: str) -> None:

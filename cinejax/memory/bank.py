@@ -11,6 +11,12 @@ A slot is filled in two steps. `reserve` enters the frames that it will hold
 into the table when their chunk starts: they are not yet valid, and what the
 slot held before can no longer be read. `write` stores them when the chunk is
 committed. The choice of slots thus never depends on when the commit pass runs.
+
+Frames of given pictures (the cast of a film) have negative indices, so that
+they are earlier than all frames of the film. They are never evicted and never
+in the window. The F frames of picture n = 0, 1, .. begin at -(n + 2) F. Chunk
+-1, the chunk before the first one, which does not exist, thus has no frame of
+a picture.
 """
 
 import chex
@@ -18,6 +24,16 @@ import jax
 import jax.numpy as jnp
 
 EMPTY = -1  # frame index of a slot that holds nothing
+
+
+def picture_start(number: jax.Array | int, frames: int) -> jax.Array | int:
+  """The index of the first of the F = `frames` frames of picture `number`."""
+  return -(number + 2) * frames
+
+
+def picture_number(frame: int, frames: int) -> int:
+  """The number of the picture that has the frame of this negative index."""
+  return (-frame - 1) // frames - 1
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -158,7 +174,7 @@ def write(
   """
   frame_BF = start_B[:, None] + jnp.arange(k_LBFPHK.shape[2])[None]
   match_BFE = frame_BF[:, :, None] == bank.frame_BE[:, None, :]
-  match_BFE &= (frame_BF >= 0)[:, :, None]  # EMPTY is not a frame's index
+  match_BFE &= (frame_BF != EMPTY)[:, :, None]  # EMPTY is not a frame's index
   slots = bank.frame_BE.shape[1]
   slot_BF = jnp.where(match_BFE.any(-1), jnp.argmax(match_BFE, -1), slots)
   rows = jnp.arange(slot_BF.shape[0])[:, None]

@@ -11,8 +11,8 @@ ones outside the window, by `memory.evict`:
   unused     the frame that was routed least; on a tie, the earlier one
 
 Window frames are neither evicted nor compared: their commit may still be
-pending, and the choice must not depend on it. Frames that a sink policy reads
-(`protected_BE`) are not evicted either.
+pending, and the choice must not depend on it. Frames of given pictures and
+frames that a sink policy reads (`protected_BE`) are not evicted either.
 """
 
 import jax
@@ -41,6 +41,7 @@ def choose_slots(
     protected_BE: bool, slots that are not evicted; None: no others.
   """
   outside_BE = bank.valid_BE & (bank.frame_BE < (start_B - window)[:, None])
+  outside_BE &= bank.frame_BE >= 0  # not of a given picture
   if protected_BE is not None:
     outside_BE &= ~protected_BE
   similar_BEE = _similarity(bank) if evict == 'redundant' else None

@@ -14,6 +14,10 @@ Positions therefore stay within the range of training; while all frames of a
 film fit, they are its absolute positions, up to a shift. With policy `full`,
 positions are frame indices.
 
+The frames of given pictures (bank.py) are never in the window. They come first
+in time order, and each picture counts as a shot of its own. They can be routed
+from the first chunk on, when the window is still empty.
+
 Whatever does not depend on a layer is computed once, in a `View`. The prior of
 a view expresses all policies but camr. Frames are identified by their rank:
 their place in time order among the frames that a segment may see. Ties go to
@@ -126,11 +130,12 @@ def _view(
   noise_BSE,
 ):
   late = jnp.iinfo(jnp.int32).max
+  in_film_BS = (seen_BSE & (frame_BSE >= 0)).sum(-1)
   slot_BSE = jnp.argsort(jnp.where(seen_BSE, frame_BSE, late), -1)
   frame_BSE = jnp.take_along_axis(frame_BSE, slot_BSE, -1)
   shot_BSE = jnp.take_along_axis(shot_BSE, slot_BSE, -1)
   past_BS = seen_BSE.sum(-1)
-  valid_BS = jnp.minimum(past_BS, window)
+  valid_BS = jnp.minimum(in_film_BS, window)
   outside_BS = past_BS - valid_BS
   rank_BSV = outside_BS[..., None] + jnp.arange(window)[None, None]
   window_BSV = jnp.take_along_axis(

@@ -209,8 +209,14 @@ class Passes:
     shape = (steps, layers, batch, self.memory.context_frames)
     return jnp.full(shape, bank_lib.EMPTY, jnp.int32)
 
-  def reserve_slots(self, state: RolloutState) -> RolloutState:
-    """Chooses slots for the chunk at state.start_B, and hides their content."""
+  def reserve_slots(
+    self, state: RolloutState, picture: jax.Array | None = None
+  ) -> RolloutState:
+    """Chooses slots for the chunk at state.start_B, and hides their content.
+
+    With `picture` (int32 []), the slots are for the given picture of that
+    number, which is a shot of its own.
+    """
     protected_BE = None
     if self.memory.policy in SINKS:
       view = self.view(state, state.bank, state.start_B, pending=True)
@@ -224,8 +230,12 @@ class Passes:
       evict=self.memory.evict,
       protected_BE=protected_BE,
     )
+    start_B, shot_B = state.start_B, state.shot_B
+    if picture is not None:
+      start = bank_lib.picture_start(picture, self.frames)
+      start_B, shot_B = (jnp.full_like(start_B, n) for n in (start, ~picture))
     bank, negative = (
-      bank and bank_lib.reserve(bank, slot_BF, state.start_B, state.shot_B)
+      bank and bank_lib.reserve(bank, slot_BF, start_B, shot_B)
       for bank in (state.bank, state.negative)
     )
     return state.replace(bank=bank, negative=negative)

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cinejax.diffusion import flow
@@ -220,6 +221,39 @@ class Step:
       state = self.passes.write(state, before.start_B, branches)
       state = state.replace(pending=pending)
     return self._next(state, chunk, latents_BFYXC)
+
+  def admit(
+    self,
+    params: Any,
+    state: RolloutState,
+    picture: jax.Array,
+    text_BWD: jax.Array,
+    latents_BFYXC: jax.Array,
+  ) -> RolloutState:
+    """The state between two chunks with a given picture in its memory.
+
+    The picture is committed like the first chunk of a film, with nothing to
+    read, so that its keys do not depend on other pictures or on the film.
+
+    Args:
+      params: of the network.
+      state: of the films.
+      picture: int32 [], its number from 0; another for each picture.
+      text_BWD: what it shows.
+      latents_BFYXC: a still clip of it.
+    """
+    state = self.passes.reserve_slots(state, picture)
+    start = bank_lib.picture_start(picture, self.passes.frames)
+    start_B = jnp.full_like(state.start_B, start)
+    alone = state.replace(
+      bank=bank_lib.emptied(state.bank),
+      negative=state.negative and bank_lib.emptied(state.negative),
+      start_B=start_B,
+    )
+    branches = self.passes.clean(
+      params, alone, text_BWD, latents_BFYXC
+    ).branches
+    return self.passes.write(state, start_B, branches)
 
   def _next(self, state, chunk, x) -> RolloutState:
     """Moves on to the next chunk."""

@@ -17,7 +17,7 @@ import contextlib
 import itertools
 import pathlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,10 @@ from cinejax.directing import stdin
 from cinejax.directing.director import Director
 from cinejax.directing.memory_reads import ChunkReads
 from cinejax.film import directions, screenplay
+from cinejax.film.cast import CastPicture, embedded
 from cinejax.film.journal import Film, Segment
 from cinejax.serving.budget import model_name
+from cinejax.serving.cast import set_cast
 from cinejax.serving.film import record as record_lib
 from cinejax.serving.film.archive import SessionArchive
 from cinejax.serving.film.chunk import FinishedChunk, decode_output
@@ -51,6 +53,7 @@ class LiveRoll:
     recorded: RecordedFilm | None = None,
     image_BFYXC: jax.Array | None = None,
     opening: str | None = None,
+    cast: Sequence[CastPicture] = (),
   ):
     """A new film, or one that continues.
 
@@ -61,6 +64,7 @@ class LiveRoll:
       recorded: the film so far; None: there is none.
       image_BFYXC: the latents of its first frame; None: it is generated.
       opening: the file of that frame, for the record.
+      cast: pictures of characters, for a new film.
     """
     self._director, self._folder = director, folder
     self._image_BFYXC = image_BFYXC
@@ -69,6 +73,9 @@ class LiveRoll:
     unread: list[str] = []
     if recorded is None:
       self._film = files.new(_NAME, seed, '', opening)
+      size = director.cfg.film.height, director.cfg.film.width
+      if cast:
+        set_cast(self._film, (embedded(one, *size) for one in cast))
       self._read = 0  # lines
     else:
       self._film = files.restore(_NAME).live_film
@@ -191,6 +198,7 @@ def recorded_film(
   resume: bool,
   seed: int | None = None,
   image: str | None = None,
+  cast: Sequence[CastPicture] = (),
 ) -> RecordedFilm | None:
   """The film that `folder` records; None for a new film.
 
@@ -224,6 +232,11 @@ def recorded_film(
       raise UserError(
         f'{flag}={given}, but the film to resume has {known}; leave it out'
       )
+  if cast:
+    raise UserError(
+      '--cast is for new films, and the film to resume has its own; leave it '
+      'out'
+    )
   return recorded
 
 

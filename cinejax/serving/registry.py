@@ -196,6 +196,7 @@ class SessionRegistry:
   def fork(self, origin: Session, chunk: int, title: str) -> Session:
     """Adds a session with the film of `origin` before `chunk`."""
     record = self._files.record(new_name(), origin.live_film.seed, title)
+    record.set_cast(origin.live_film.cast)
     session = self.add(origin.live_film.fork(chunk, record), title)
     self.save_long(session)
     return session

@@ -63,6 +63,7 @@ def session_to_json(session: Any, timeline: Timeline) -> dict[str, Any]:
     ],
     'planned_more': max(0, len(session.plan.directions) - _LISTED_DIRECTIONS),
     'end_chunk': session.plan.end_chunk,
+    'cast': [one.name for one in live_film.cast],
     'rewind_chunks': live_film.rewind_chunks,
     'stored': runs(live_film.tree.path),
     'takes': [one.to_json() for one in live_film.tree.alternatives()],

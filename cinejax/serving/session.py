@@ -243,6 +243,7 @@ class Session:
       self.pause(too_long(self._cfg.film_chunks))
     # as on the page, shots count from 1
     shots = [shot + 1 for shot in self.live_film.journal.chunk_shots]
+    names = [one.name for one in self.live_film.cast]
     return {
       'type': 'chunk',
       'revision': self.revision,
@@ -252,7 +253,7 @@ class Session:
       'generation_ms': round(1e3 * generation_secs),
       'latency_ms': ms(self.latency_secs),
       **chunk.to_json(),
-      'words': chunk.reads.words(shots, self._timeline),
+      'words': chunk.reads.words(shots, self._timeline, names),
     }
 
   def segments_to_json(self) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.film.journal import Film, Settings
-from cinejax.serving import directions, edits
+from cinejax.serving import cast, directions, edits
 from cinejax.serving.exports import ExportQueue
 from cinejax.serving.registry import (
   CapacityError,
@@ -93,6 +93,7 @@ class Studio:
       self.check_prompts({segment.full_prompt for segment in film.segments})
     seed = secrets.randbelow(2**31) if seed is None else seed
     live_film = self.registry.new_film(seed, title)
+    cast.give(self.director, live_film, film.cast if film else ())
     with self._lock:
       self.registry.check_shelf()
       session = self.registry.add(live_film, title)

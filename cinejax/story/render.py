@@ -74,6 +74,20 @@ def render_batch(
   return np.split(video_TYXC, ends[:-1])
 
 
+def picture(film: world.StoryFilm, character: int) -> np.ndarray:
+  """A still picture uint8 [Y, X, 3] of a character, standing somewhere."""
+  segment = world.StorySegment(
+    character=character,
+    place=film.seed % len(world.PLACES),
+    size=world.SIZES.index('medium'),
+    camera=world.CAMERAS.index('static'),
+    action=world.ACTIONS.index('stands'),
+    chunks=1,
+    cut=False,
+  )
+  return render(dataclasses.replace(film, segments=(segment,), events=()))[0]
+
+
 def spare_appearances(film: world.StoryFilm) -> tuple[int, ...]:
   """Appearances that no character of the film has."""
   return tuple(

@@ -73,6 +73,27 @@ def test_words_name_shots_times_and_shares(reads, words):
   assert reads.words([0, 1, 2, 3], TIMELINE) == words
 
 
+@pytest.mark.parametrize(
+  ('start', 'frames', 'words'),
+  [
+    (0, {-6: 0.5, -5: 0.75}, 'The film begins, and it read {ada}.'),
+    (9, {-4: 0.75}, 'It read the last 6 latent frames and {ada}.'),
+    (
+      9,
+      {-9: 1.0, -6: 0.75, 1: 1.0},
+      'It read the last 6 latent frames, {ada} and the picture of Ben (100 %) '
+      'and, of the older ones, shot 0 at 0.1 s (100 %).',
+    ),
+  ],
+)
+def test_words_name_the_pictures_that_were_read(start, frames, words):
+  routed = tuple(RoutedFrame(*pair) for pair in frames.items())
+  reads = ChunkReads(start // 3, (max(0, start - 6), start), routed)
+  found = reads.words([0, 0, 0, 0], TIMELINE, ['Ada', 'Ben'])
+  ada = 'the picture of Ada (75 %)'
+  assert found == words.replace('{ada}', ada)
+
+
 def test_a_report_holds_numbers_and_words():
   prompts = [ChunkPrompt('a', n, n // 2, False) for n in range(3)]
   report = ChunkReads(2, (0, 6), ()).to_json(prompts, TIMELINE)

@@ -35,7 +35,7 @@ def noise_director(height, width, fps, alive=None):
   config.film.height, config.film.width, config.film.fps = height, width, fps
   rng, held = np.random.default_rng(0), []
 
-  def roll(prompts, seeds, given, observe):
+  def roll(prompts, seeds, given, observe, cast):
     for _ in prompts:
       video_BTYXC = smooth_noise(rng, height, width)[None]
       if alive is not None:

@@ -35,7 +35,7 @@ def test_absences_are_longer_than_the_configured_window():
 def test_noise_is_of_the_film_and_the_seed_alone(weights, monkeypatch):
   seen = []
 
-  def roll(director, prompts, seeds):
+  def roll(director, prompts, seeds, cast):
     seen.append(list(seeds))
     raise KeyboardInterrupt
 
@@ -62,7 +62,7 @@ def test_screenplays_are_scored_from_their_frames(
   ]
   seen = []
 
-  def roll(director, prompts, seeds):
+  def roll(director, prompts, seeds, cast):
     seen.append((len(prompts), *seeds))
     for chunk in range(max(map(len, prompts))):
       frames, grey = (12, 160) if chunk else (9, 0)  # cuts after chunk 0

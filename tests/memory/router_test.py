@@ -116,6 +116,33 @@ def test_a_reserved_slot_is_not_routed():
   assert _routed('camr', bank)[2] == [3, 4, 5]
 
 
+@pytest.mark.parametrize(
+  ('policy', 'frames'),
+  [
+    ('camr', [-6, -5, -4]),
+    ('window', [-1, -1, -1]),
+    ('sink', [0, -1, -1]),
+    ('shot_sink', [-6, -4, 0]),  # each picture is a shot of its own
+    ('uniform', [-5, -3, 1]),
+  ],
+)
+def test_pictures_are_routed_and_never_in_the_window(policy, frames):
+  bank = _bank(range(6))
+  for number, slot in ((0, 6), (1, 8)):  # in the order of their frames
+    start_B = jnp.array([bank_lib.picture_start(number, FRAMES)])
+    slot_BF = jnp.array([[slot, slot + 1]])
+    bank = bank_lib.reserve(bank, slot_BF, start_B, jnp.array([~number]))
+    k = jnp.full((1, 1, FRAMES, 1, 1, 2), -1.0)
+    bank = bank_lib.write(bank, start_B, k, k)
+  view, _, found = _routed(policy, bank, q=-1.0, start=6)
+  assert found == frames
+  window = bank.frame_BE[0][view.window_BSV[0, 0]]
+  assert window.tolist() == [2, 3, 4, 5]
+  alone = bank.replace(valid_BE=bank.valid_BE & (bank.frame_BE < 0))
+  view, _, _ = _routed(policy, alone, start=0)
+  assert int(view.valid_BS[0, 0]) == 0
+
+
 def test_positions_are_right_aligned_by_role():
   view, rank, _ = _routed('sink')
   place = router.positions(view, rank, frames=FRAMES, absolute=False)

@@ -21,6 +21,7 @@ import numpy as np
 
 from cinejax.evaluation.metrics.prompts import mean, requested_segments
 from cinejax.film.sheet import Row
+from cinejax.memory.bank import EMPTY
 from cinejax.story import read_back
 
 
@@ -135,26 +136,28 @@ def film_recall_pair(
 
 
 def routing_metrics(
-  frame_JLR: np.ndarray, character_frames: Collection[int]
+  frame_JLR: np.ndarray, character_frames: Collection[int], name: str = 'route'
 ) -> dict[str, float | None]:
   """What the chunk of a return reads from memory, in each layer l.
 
   route_hit_l is the share of denoising steps in which at least one routed
   frame shows the returning character; route_share_l is the mean share of
   routed frames that do. Both are over the J denoising steps in which anything
-  is routed, and None if nothing ever is.
+  is routed, and None if nothing ever is. `name` stands for `route` if it is
+  another.
 
   Args:
-    frame_JLR: latent frames routed, negative where fewer than R are.
+    frame_JLR: latent frames routed, EMPTY where fewer than R are.
     character_frames: the latent frames that show the returning character.
+    name: with which the metrics begin.
   """
   metrics = {}
-  routed_JLR = frame_JLR >= 0
+  routed_JLR = frame_JLR != EMPTY
   hit_JLR = np.isin(frame_JLR, sorted(character_frames)) & routed_JLR
   for layer in range(frame_JLR.shape[1]):
     count_J = routed_JLR[:, layer].sum(-1)
     hits_J = hit_JLR[:, layer].sum(-1)[count_J > 0]
     share_J = hits_J / count_J[count_J > 0]
-    metrics[f'route_hit_{layer}'] = mean(hits_J > 0)
-    metrics[f'route_share_{layer}'] = mean(share_J)
+    metrics[f'{name}_hit_{layer}'] = mean(hits_J > 0)
+    metrics[f'{name}_share_{layer}'] = mean(share_J)
   return metrics

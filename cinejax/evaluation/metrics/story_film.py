@@ -7,6 +7,8 @@ yes or no per film, so all films weigh the same and pairs are independent.
              is compared with that in the character's first shot
   given      the model makes only the return shot; the appearance is compared
              with that in the given past
+  cast       the model makes only the first shot of the character; the
+             appearance is compared with that in a given picture
   swapped    like given, but the character has a spare appearance throughout
              the given past
   codec      the film is rendered, and rendered then encoded and decoded
@@ -19,6 +21,7 @@ from cinejax.evaluation.metrics.film import FilmScore, Instruments, score_film
 from cinejax.evaluation.metrics.recall import RecallPair
 from cinejax.film.sheet import film_rows
 from cinejax.film.timeline import Timeline
+from cinejax.memory.bank import picture_start
 from cinejax.story import motion, read_back, render, world
 
 
@@ -29,6 +32,14 @@ def return_shot(film: world.StoryFilm) -> tuple[int, int, int]:
   start = film.events[0].chunk
   shot = shot_of_chunk[start]
   return shot, start, shot_of_chunk.count(shot)
+
+
+def first_shot(film: world.StoryFilm) -> tuple[int, int]:
+  """The first chunk of the main event's character, and its shot's chunks."""
+  shot_of_segment = film.segment_shots()
+  shots = [shot_of_segment[n] for n in film.chunk_segments()]
+  start = film.chunk_characters().index(film.events[0].character)
+  return start, shots.count(shots[start])
 
 
 def swap(film: world.StoryFilm) -> world.StoryFilm:
@@ -96,6 +107,29 @@ def score_given(
     **recall.routing_metrics(frame_JLR, character_frames),
   }
   return FilmScore(values, {'recall_given': pair})
+
+
+def score_cast(
+  film: world.StoryFilm,
+  video_TYXC: np.ndarray,
+  frame_JLR: np.ndarray,
+  frames_per_chunk: int,
+) -> FilmScore:
+  """Scores the first shot of a character of whom one picture was given.
+
+  The arguments are those of `score_given`; the picture is the only one.
+  """
+  readings = read_back.read_frames(video_TYXC)
+  pair = _given_pair(film, readings)
+  start = picture_start(0, frames_per_chunk)
+  values = {
+    'recall_cast': float(recall.is_right(pair)),
+    'unreadable_cast': float(1 - readings.readable.mean()),
+    **recall.routing_metrics(
+      frame_JLR, range(start, start + frames_per_chunk), 'cast'
+    ),
+  }
+  return FilmScore(values, {'recall_cast': pair})
 
 
 def score_swapped(film: world.StoryFilm, video_TYXC: np.ndarray) -> FilmScore:

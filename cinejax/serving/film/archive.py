@@ -267,10 +267,12 @@ def _journal_title(path: pathlib.Path) -> str:
 
 
 def _begins_with(film: Film, beginning: Film) -> bool:
-  """Whether `beginning` is `film` up to some chunk."""
+  """Whether `beginning` is `film` up to some chunk, with the same cast."""
   count = len(beginning.segments)
   segments = film.segments[:count]
-  if film.seed != beginning.seed or len(segments) < count:
+  if film.seed != beginning.seed or film.cast != beginning.cast:
+    return False
+  if len(segments) < count:
     return False
   last_chunks = beginning.segments[-1].chunks
   if segments[-1].chunks < last_chunks:

@@ -1,6 +1,7 @@
 """A chunk of a live film: what its generation needs, and what it gives."""
 
 import dataclasses
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from cinejax.directing.director import Director
 from cinejax.directing.memory_reads import (
   ChunkReads,
   RoutedFrame,
+  picture_shares,
   routed_frames,
 )
 from cinejax.film.journal import ChunkPrompt
@@ -49,6 +51,11 @@ class FinishedChunk:
     """What the memory read for the chunk."""
     return ChunkReads(self.chunk, self.window, self.routed_frames)
 
+  def compare(self, stored_FYXC: np.ndarray) -> None:
+    """Warns if the chunk differs from the one that is stored already."""
+    if not np.array_equal(self.latents_FYXC.astype(np.float32), stored_FYXC):
+      logging.warning('chunk %d differs when it is generated again', self.chunk)
+
   def to_json(self) -> dict[str, Any]:
     """What viewers see of the chunk beside its frames."""
     return {
@@ -59,7 +66,15 @@ class FinishedChunk:
       'cut': self.prompt.cut,
       'segment': self.prompt.segment,
       'routed_frames': [
-        [routed.frame, round(routed.share, 4)] for routed in self.routed_frames
+        [routed.frame, round(routed.share, 4)]
+        for routed in self.routed_frames
+        if routed.frame >= 0
+      ],
+      'pictures': [
+        [number, round(share, 4)]
+        for number, share in picture_shares(
+          self.routed_frames, len(self.latents_FYXC)
+        ).items()
       ],
       'window': list(self.window),
     }

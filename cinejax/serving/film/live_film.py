@@ -22,15 +22,15 @@ import numpy as np
 
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
+from cinejax.film.cast import CastPicture
 from cinejax.film.journal import ChunkPrompt, Film, Journal, Segment, Settings
 from cinejax.film.journal_file import Record
-from cinejax.serving.film import host_state
 from cinejax.serving.film.chunk import ChunkRequest, FinishedChunk
 from cinejax.serving.film.host_state import Snapshot
 from cinejax.serving.film.reads import reads_record
 from cinejax.serving.film.record import FilmRecord, chunk_record, film_records
 from cinejax.serving.film.slots import SlotInput
-from cinejax.serving.film.snapshots import Snapshots, begin, place
+from cinejax.serving.film.snapshots import Snapshots, begin, place, take
 from cinejax.serving.film.spool import Extent, FrameSpool, pack_stills
 from cinejax.serving.film.takes import ChunkTree, shared_chunks
 
@@ -55,6 +55,7 @@ class LiveFilm:
         temporary file stores them.
     """
     self._director, self.seed, self.record = director, seed, record
+    self.cast: tuple[CastPicture, ...] = ()  # embedded
     self.journal = Journal(director.cfg.film.cut_prefix)
     self.tree = ChunkTree()
     if record is None:
@@ -96,7 +97,15 @@ class LiveFilm:
 
   def screenplay(self, title: str = '') -> Film:
     """The screenplay of the film so far, with the chunk in flight."""
-    return Film(self.journal.segments, title, self.seed)
+    return Film(self.journal.segments, title, self.seed, cast=self.cast)
+
+  def set_cast(self, cast: Sequence[CastPicture]) -> None:
+    """Gives other pictures, embedded ones, to a film that has not begun.
+
+    Raises UserError as `encode_cast` does.
+    """
+    self._state, self._decoder = begin(self._director, self.seed, cast)
+    self.cast = tuple(cast)
 
   def add_segment(self, segment: Segment) -> None:
     """Starts a segment with the next chunk."""
@@ -125,7 +134,7 @@ class LiveFilm:
     self._state, self._decoder = chunk.state, chunk.decoder
     if self.replaying:
       self._replayed.popleft()
-      self._compare(chunk)
+      chunk.compare(self.spool.chunk(chunk.chunk)[0])
       return
     stills = pack_stills(chunk.stills)
     extent = self.spool.append(chunk.latents_FYXC, chunk.thumbnails, stills)
@@ -160,7 +169,7 @@ class LiveFilm:
     if not self.chunk_in_flight:
       self._take_snapshot()
     self.tree.go(end)
-    film = Film(self._journal().segments, seed=self.seed)
+    film = Film(self._journal().segments, seed=self.seed, cast=self.cast)
     self._select()
     if self.saved_chunks > shared_chunks(before, self.tree.path):
       self.saved_chunks = -1
@@ -177,9 +186,8 @@ class LiveFilm:
     self.check(chunk)
     path = self.tree.path[:chunk]
     number, snapshot = self._find(path)
-    fork = LiveFilm(
-      self._director, self.seed, self._snapshots.most, record=record
-    )
+    fork = LiveFilm(self._director, self.seed, self._snapshots.most, record)
+    fork.cast = self.cast
     fork.store(
       self.journal.truncated(chunk).segments,
       (
@@ -201,9 +209,7 @@ class LiveFilm:
 
   def snapshot(self) -> Snapshot:
     """A copy of the present state; no chunk may be in flight."""
-    return Snapshot(
-      host_state.to_host(self._state), host_state.to_host(self._decoder)
-    )
+    return take(self._state, self._decoder)
 
   def store(
     self,
@@ -266,13 +272,6 @@ class LiveFilm:
       self.tree.go(self.tree.at(whole), leave=False)
     self.journal = self._journal()
 
-  def _compare(self, chunk: FinishedChunk) -> None:
-    stored_FYXC = self.spool.chunk(chunk.chunk)[0]
-    if not np.array_equal(chunk.latents_FYXC.astype(np.float32), stored_FYXC):
-      logging.warning(
-        'chunk %d differs when it is generated again', chunk.chunk
-      )
-
   def _take_snapshot(self) -> None:
     present = self.chunks - len(self._replayed)
     if present:  # a new film is begun as quickly
@@ -295,6 +294,6 @@ class LiveFilm:
     self._opened = None
     self._replayed = collections.deque(self.journal.prompts()[number:])
     if snapshot is None:
-      self._state, self._decoder = begin(self._director, self.seed)
+      self._state, self._decoder = begin(self._director, self.seed, self.cast)
     else:
       self._state, self._decoder = place(self._director, snapshot)

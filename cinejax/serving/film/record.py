@@ -6,10 +6,12 @@
 A line is on the disk before the chunk that it describes is shown. These are the
 lines:
 
-  {"film": 1, "model": …, "config": …, "seed": …, "title": …, "opening": …}
-                                      the first line; the opening is the file of
-                                      a given first frame, or null
+  {"film": 1, "model": …, "config": …, "seed": …, "title": …, "opening": …,
+   "cast": {…}}                       the first line; the opening is the file of
+                                      a given first frame, or null; the cast is
+                                      that of a screenplay, or absent
   {"title": …}                        the film has another title
+  {"cast": {…}}                       the film has other pictures
   {"add": [chunk, direction]}         a direction is planned (plan.py)
   {"plan": {…}}                       the whole plan, which replaces the old one
   {"chunk": n, "start": …, "sizes": […], "crc": …, "segment": {…}}
@@ -40,6 +42,7 @@ from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.film import journal_file
+from cinejax.film.cast import CastPicture, cast_document, parse_cast
 from cinejax.film.journal import Film, Segment
 from cinejax.film.journal_file import JournalFile, Record
 from cinejax.film.screenplay import segment_fields
@@ -51,7 +54,7 @@ from cinejax.serving.plan import Plan
 _VERSION = 1
 SUFFIXES = ('journal', 'chunks')
 _KINDS = ('title', 'add', 'plan', 'chunk', 'rewind', 'take', 'hide', 'undo')
-_KINDS += ('redo', 'lines')
+_KINDS += ('redo', 'lines', 'cast')
 
 
 @dataclasses.dataclass
@@ -63,6 +66,7 @@ class RecordedFilm:
   seed: int
   title: str
   opening: str | None
+  cast: tuple[CastPicture, ...]
   tree: ChunkTree  # the recorded chunks, and those of them that are the film
   extents: list[Extent]  # of all recorded chunks
   history: History  # the steps that can be undone
@@ -76,7 +80,8 @@ class RecordedFilm:
   def film(self) -> Film:
     """The screenplay of the film."""
     # The prefix of a cut is no part of a screenplay.
-    return Film(self.tree.journal('').segments, self.title, self.seed)
+    segments = self.tree.journal('').segments
+    return Film(segments, self.title, self.seed, cast=self.cast)
 
 
 class FilmRecord:
@@ -114,9 +119,16 @@ class FilmRecord:
 
   def set_title(self, title: str) -> None:
     """Renames the film."""
-    self._header['title'] = title
+    self._set({'title': title})
+
+  def set_cast(self, cast: Sequence[CastPicture]) -> None:
+    """Gives the film, which has no chunk yet, other pictures."""
+    self._set({'cast': cast_document(cast)})
+
+  def _set(self, fields: Record) -> None:
+    self._header |= fields
     if self.begun:
-      self.write({'title': title})
+      self.write(fields)
 
   def close(self) -> None:
     """Closes the journal."""
@@ -167,6 +179,7 @@ def read(path: pathlib.Path) -> RecordedFilm:
     seed=header['seed'],
     title=header['title'],
     opening=header['opening'],
+    cast=parse_cast(header.get('cast', {}), str(path)),
     tree=ChunkTree(),
     extents=[],
     history=History(),
@@ -195,6 +208,8 @@ def _follow(recorded: RecordedFilm, record: dict[str, Any]) -> None:
   if record.get('step'):
     history.add(_step(recorded, record))
   recorded.title = record.get('title', recorded.title)
+  if 'cast' in record:
+    recorded.cast = parse_cast(record['cast'], 'the journal')
   if 'rewind' in record:
     damaged = record.get('damaged', False) or 'model' in record
     tree.go(tree.at(record['rewind']), leave=not damaged)

@@ -78,6 +78,7 @@ class FilmFiles:
       recorded.tree.go(ROOT, leave=False)
       recorded.tree.forget_takes()
       recorded.history.clear()
+    live_film.cast = recorded.cast
     live_film.attach(recorded.tree, recorded.extents)
     film = live_film.screenplay()
     live_film.begin(self.archive.state(name, film))

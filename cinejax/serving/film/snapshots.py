@@ -5,7 +5,9 @@ from typing import Any
 
 import jax
 
+from cinejax.directing.cast import encode_cast
 from cinejax.directing.director import Director
+from cinejax.film.cast import CastPicture
 from cinejax.rollout.state import RolloutState
 from cinejax.serving.film import host_state
 from cinejax.serving.film.host_state import Snapshot
@@ -45,9 +47,20 @@ class Snapshots:
     return copy
 
 
-def begin(director: Director, seed: int) -> tuple[RolloutState, Any]:
-  """The state of a film without chunks, and that of its decoder."""
-  return director.begin([seed]), _decoder(director)
+def begin(
+  director: Director, seed: int, cast: Sequence[CastPicture] = ()
+) -> tuple[RolloutState, Any]:
+  """The state of a film without chunks, and that of its decoder.
+
+  Raises UserError as `encode_cast` does.
+  """
+  pictures = encode_cast(director, cast)
+  return director.admit(director.begin([seed]), pictures), _decoder(director)
+
+
+def take(state: RolloutState, decoder: Any) -> Snapshot:
+  """A copy of the states of a film and of its decoder."""
+  return Snapshot(host_state.to_host(state), host_state.to_host(decoder))
 
 
 def place(director: Director, snapshot: Snapshot) -> tuple[RolloutState, Any]:

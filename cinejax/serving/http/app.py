@@ -20,7 +20,7 @@ from cinejax.serving.http.endpoint import (
   Download,
   Endpoint,
 )
-from cinejax.serving.http.guard import MAX_BYTES, Guard
+from cinejax.serving.http.guard import Guard
 from cinejax.serving.http.openapi import openapi_document
 from cinejax.serving.http.routes import ENDPOINTS
 from cinejax.serving.http.socket import live
@@ -65,7 +65,9 @@ def make_app(
 
 def _route(studio: Studio, endpoint: Endpoint) -> Route:
   async def serve(request: Request) -> Response:
-    body = await _body(request) if endpoint.body is not None else None
+    body = None
+    if endpoint.body is not None:
+      body = await _body(request, endpoint.max_bytes)
     answer = await run_in_threadpool(
       endpoint.handler, studio, request.path_params, body
     )
@@ -91,13 +93,13 @@ def _route(studio: Studio, endpoint: Endpoint) -> Route:
   return Route(endpoint.path, serve, methods=[endpoint.method])
 
 
-async def _body(request: Request) -> object:
-  """The JSON of a body, read up to MAX_BYTES; an empty body is {}."""
+async def _body(request: Request, max_bytes: int) -> object:
+  """The JSON of a body, read up to `max_bytes`; an empty body is {}."""
   data = bytearray()
   async for part in request.stream():
     data += part
-    if len(data) > MAX_BYTES:
-      raise UserError(f'the request is longer than {MAX_BYTES} bytes')
+    if len(data) > max_bytes:
+      raise UserError(f'the request is longer than {max_bytes} bytes')
   try:
     return json.loads(bytes(data) or b'{}')
   except (ValueError, RecursionError) as error:

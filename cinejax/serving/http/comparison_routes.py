@@ -33,6 +33,7 @@ def reads(studio: Studio, path: Path, body: Any) -> Any:
       raise NotFoundError(f'the film has no chunk {chunk} yet')
     start = film.spool.start(chunk)
     shots = [shot + 1 for shot in film.journal.chunk_shots]
+    names = [one.name for one in film.cast]
   found = recorded_reads(registry.archive.path(name), chunk, start)
   first = chunk * timeline.frames_per_chunk
   window = max(0, first - studio.director.cfg.memory.window_frames), first
@@ -40,8 +41,8 @@ def reads(studio: Studio, path: Path, body: Any) -> Any:
   return {
     'chunk': chunk,
     'window': shown.window,
-    'routed_frames': shown.frames,
-    'words': found.words(shots, timeline) if found else _NO_READS,
+    'routed_frames': [one for one in shown.frames if one.frame >= 0],
+    'words': found.words(shots, timeline, names) if found else _NO_READS,
   }
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from cinejax.core.errors import UserError
 from cinejax.film.journal import Film
+from cinejax.serving.http.guard import MAX_BYTES
 from cinejax.serving.studio import Studio
 
 MAX_TITLE_CHARS = 200
@@ -38,6 +39,7 @@ class Endpoint:
   media_type: str = JSON  # of the answer
   # The types of the fields of a JSON object; None: there is no body.
   body: Mapping[str, Any] | None = None
+  max_bytes: int = MAX_BYTES  # of the body
   download: str = ''  # name under which a browser saves the answer
 
 

@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BYTES = 262_144  # of a body
+MAX_FILM_BYTES = 8 * 2**20  # of one that may hold pictures
 COOKIE = 'cinejax_token'
 LOOPBACK = ('localhost', '127.0.0.1', '::1')  # names of this machine
 _SAFE = ('GET', 'HEAD', 'OPTIONS')

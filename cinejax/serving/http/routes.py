@@ -4,8 +4,10 @@ from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.film import screenplay
+from cinejax.film.cast import CastPicture, check_name
 from cinejax.film.screenplay import check_object
 from cinejax.memory.config import POLICIES
+from cinejax.serving import cast
 from cinejax.serving.directions import FIELDS
 from cinejax.serving.http import comparison_routes, export_routes
 from cinejax.serving.http.endpoint import (
@@ -17,6 +19,7 @@ from cinejax.serving.http.endpoint import (
   check_film,
   check_title,
 )
+from cinejax.serving.http.guard import MAX_FILM_BYTES
 from cinejax.serving.prompts import PromptReader, vocabulary
 from cinejax.serving.registry import NotFoundError
 from cinejax.serving.studio import Studio
@@ -114,6 +117,18 @@ def rename(studio: Studio, path: Path, body: Any) -> Any:
   return studio.rename(path['name'], body['title'])
 
 
+def add_picture(studio: Studio, path: Path, body: Any) -> Any:
+  """Adds a picture to the cast of a film that has not begun."""
+  fields = {'name': str, 'picture': str}
+  check_object(body, fields, 'the picture')
+  for field in fields:
+    if not body.get(field):
+      raise UserError(f'the picture lacks its {field}')
+  check_name(body['name'], 'the picture')
+  one = CastPicture(body['name'], body['picture'])
+  return cast.add_picture(studio.registry, path['name'], one)
+
+
 _ONE = '/sessions/{name:str}'
 ENDPOINTS = (
   Endpoint('GET', '/model', model, 'the model and its limits'),
@@ -140,6 +155,7 @@ ENDPOINTS = (
     create,
     'creates a session: a new film, a screenplay, or a saved session',
     body={'seed': int, 'title': str, 'film': dict, 'restore': str},
+    max_bytes=MAX_FILM_BYTES,
   ),
   Endpoint(
     'GET', _ONE, lambda s, p, b: s.describe(p['name']), 'the state of a session'
@@ -158,6 +174,28 @@ ENDPOINTS = (
     f'{_ONE}/undelete',
     lambda s, p, b: s.undelete(p['name']),
     'takes a deleted film back',
+  ),
+  Endpoint(
+    'GET',
+    f'{_ONE}/cast',
+    lambda s, p, b: cast.pictures(s.registry, p['name']),
+    'the pictures of the characters, as data URLs',
+  ),
+  Endpoint(
+    'POST',
+    f'{_ONE}/cast',
+    add_picture,
+    'adds a picture (a data URL) of a character, before the film begins',
+    body={'name': str, 'picture': str},
+    max_bytes=MAX_FILM_BYTES,
+  ),
+  Endpoint(
+    'DELETE',
+    f'{_ONE}/cast/{{character:str}}',
+    lambda s, p, b: cast.remove_character(
+      s.registry, p['name'], p['character']
+    ),
+    'removes the pictures of a character, before the film begins',
   ),
   Endpoint(
     'POST',

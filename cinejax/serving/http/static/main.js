@@ -1,6 +1,7 @@
 // The page of one session: its film and its directions.
 
 import { ask, Live } from '/client.js';
+import { Cast } from '/cast.js';
 import { Composer } from '/compose.js';
 import { Controls } from '/controls.js';
 import { Demo } from '/demo.js';
@@ -27,6 +28,8 @@ const controls = new Controls({
     'compiling'),
   routed: at('routed-frames'),
 }, model, (direction) => say(direction));
+const cast = new Cast(
+  nodes('faces', 'add', 'picture'), model, { fail: (error) => fail(error) });
 const lane = new Lane(nodes('track', 'routed', 'reading', 'words'), model);
 const player = new Player({
   ...nodes('line', 'pictures', 'head', 'peek', 'back', 'step', 'loop', 'speed',
@@ -134,6 +137,7 @@ function onScreen(event) {
   const isNew = !chunk || event.segment !== chunk.segment;
   chunk = event;
   lane.draw(event, session);
+  cast.read(event);
   at('latency').textContent =
     event.latency_ms === null ? '–' : `${event.latency_ms} ms`;
   at('generated').textContent =
@@ -179,6 +183,7 @@ function show() {
   controls.show(session);
   at('compare').href = session.segments.length
     ? `/compare.html#from=${session.id}` : '/compare.html';
+  cast.show(session).catch(fail);
 }
 
 function showLength(shot, secs) {
@@ -314,7 +319,9 @@ at('file').onchange = () => run(at('file').files[0]);
 document.addEventListener('dragover', (event) => event.preventDefault());
 document.addEventListener('drop', (event) => {
   event.preventDefault();
-  run(event.dataTransfer.files[0]);
+  const [file] = event.dataTransfer.files;
+  if (file?.type.startsWith('image/')) cast.add(file);
+  else run(file);
 });
 document.addEventListener('keydown', (event) => {
   const written = event.target.closest?.('input, textarea, select');
