@@ -139,8 +139,15 @@ def test_pictures_are_routed_and_never_in_the_window(policy, frames):
   window = bank.frame_BE[0][view.window_BSV[0, 0]]
   assert window.tolist() == [2, 3, 4, 5]
   alone = bank.replace(valid_BE=bank.valid_BE & (bank.frame_BE < 0))
-  view, _, _ = _routed(policy, alone, start=0)
+  view, rank, found = _routed(policy, alone, start=0)
   assert int(view.valid_BS[0, 0]) == 0
+  # what is read comes first, though the window is empty
+  count = sum(frame != bank_lib.EMPTY for frame in found)
+  assert int(router.context_length(view, rank, 0)[0, 0]) == count
+  slots = router.context_slots(view, rank)[0, 0, :count]
+  assert bank.frame_BE[0][slots].tolist() == found[:count]
+  place = router.positions(view, rank, frames=FRAMES, absolute=False)[0, 0]
+  assert place[2 : 2 + count].tolist() == [*range(ROUTED - count, ROUTED)]
 
 
 def test_positions_are_right_aligned_by_role():

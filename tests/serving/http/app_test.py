@@ -160,7 +160,8 @@ def test_memories_are_compared_and_exported(client):
     ('POST', '/sessions', b'{"seed": "1"}', 400, 'wrong type'),
     ('POST', '/sessions', b'{"restore": "../x"}', 400, 'no such saved'),
     ('POST', '/sessions', b'{"film": {}}', 400, 'segments is missing'),
-    ('POST', '/sessions', b' ' * 300_000, 400, 'longer than'),
+    ('POST', '/sessions', b' ' * 9_000_000, 400, 'longer than'),
+    ('POST', '/prompt', b' ' * 300_000, 400, 'longer than'),
     ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "chunks":'
      b' 41}]}}', 400, '40 chunks at most'),
     ('POST', '/sessions', b'{"film": {"segments": [{"prompt": "a", "chunks":'
