@@ -244,32 +244,30 @@ def routed_frames(view: View, rank_BSR: jax.Array) -> jax.Array:
 
 
 def context_slots(view: View, rank_BSR: jax.Array) -> jax.Array:
-  """Slots [B, S, V + R] of the v window frames, then of the routed frames."""
+  """Slots [B, S, V + R] of the window, then of the routed frames."""
   routed_BSR = take_rank(view.slot_BSE, rank_BSR)
-  return _side_by_side(view, view.window_BSV, routed_BSR)
+  return jnp.concatenate([view.window_BSV, routed_BSR], -1)
 
 
-def _side_by_side(
-  view: View, window_BSV: jax.Array, routed_BSR: jax.Array
-) -> jax.Array:
-  """What is of the v window frames, and right after it what is of the routed.
+def valid_first(view: View, context_BSM: jax.Array) -> jax.Array:
+  """[B, S, V + R] of the context, with the routed right after the v in use.
 
-  The window is not full at the start of a film, where pictures can be routed.
+  At the start of a film the window is not full, and pictures can be routed.
   """
-  both_BSM = jnp.concatenate([window_BSV, routed_BSR], -1)
-  place_11M = jnp.arange(both_BSM.shape[-1])[None, None]
-  empty_BS1 = window_BSV.shape[-1] - view.valid_BS[..., None]
+  place_11M = jnp.arange(context_BSM.shape[-1])[None, None]
+  empty_BS1 = view.window_BSV.shape[-1] - view.valid_BS[..., None]
   skip_BSM = jnp.where(place_11M < view.valid_BS[..., None], 0, empty_BS1)
-  last = both_BSM.shape[-1] - 1
+  last = context_BSM.shape[-1] - 1
   return jnp.take_along_axis(
-    both_BSM, jnp.minimum(place_11M + skip_BSM, last), -1
+    context_BSM, jnp.minimum(place_11M + skip_BSM, last), -1
   )
 
 
 def context_length(view: View, rank_BSR: jax.Array, frames: int) -> jax.Array:
   """How many frames [B, S] a segment reads.
 
-  They are the first ones of its own frames followed by `context_slots`.
+  They are the first ones of its own frames followed by `valid_first` of
+  `context_slots`.
   """
   count_BS = (rank_BSR < view.prior_BSE.shape[-1]).sum(-1)
   return frames + view.valid_BS + count_BS
@@ -278,7 +276,7 @@ def context_length(view: View, rank_BSR: jax.Array, frames: int) -> jax.Array:
 def positions(
   view: View, rank_BSR: jax.Array, *, frames: int, absolute: bool
 ) -> jax.Array:
-  """Positions [B, S, F + V + R] of own frames and `context_slots`, eq. (9).
+  """Positions [B, S, F + V + R] of own, window and routed frames, eq. (9).
 
   With `absolute`, as in policy `full`, they are frame indices.
   """
@@ -292,5 +290,4 @@ def positions(
   own_BSF = own_BS1 + jnp.arange(frames)[None, None]
   first_BS1 = own_BS1 - view.valid_BS[..., None]
   window_BSV = first_BS1 + jnp.arange(window)[None, None]
-  context_BSM = _side_by_side(view, window_BSV, routed_BSR)
-  return jnp.concatenate([own_BSF, context_BSM], -1)
+  return jnp.concatenate([own_BSF, window_BSV, routed_BSR], -1)

@@ -86,11 +86,18 @@ class BankMixer(ContextMixer):
       for stored in (memory.key, memory.value)
     )
     routed_k = self.grid.rotate(routed_k, past_BSM[..., window:])
-    start = (self.grid.frames + window) * self.grid.tokens
+    # right after the frames that the window has
+    start_BS = (self.grid.frames + view.valid_BS) * self.grid.tokens
+    after = jax.lax.dynamic_update_slice_in_dim
+    if start_BS.size > 1:
+      after = jax.vmap(jax.vmap(after, (0, 0, 0, None)), (0, 0, 0, None))
+      start, axis = start_BS, 0
+    else:
+      start, axis = start_BS[0, 0], 2
 
     def put(x, own, routed):
       x = jax.lax.dynamic_update_slice_in_dim(x, own, 0, 2)
-      return jax.lax.dynamic_update_slice_in_dim(x, routed, start, 2)
+      return after(x, routed, start, axis)
 
     return Context(
       key_BSMHK=put(context.key_BSMHK, self.grid.rotate(k, own_BSF), routed_k),

@@ -195,8 +195,9 @@ class ContextMixer:
 
     `overlay(past, own)` replaces stored keys or values by own ones.
     """
-    slot_BSM = router.context_slots(view, rank)
     own_BSF, past_BSM = self._positions(view, rank)
+    slot_BSM = router.valid_first(view, router.context_slots(view, rank))
+    past_BSM = router.valid_first(view, past_BSM)
 
     def past(own_BSTHK, stored):
       past = picked(stored, slot_BSM, own_BSTHK.dtype)
