@@ -88,16 +88,14 @@ class BankMixer(ContextMixer):
     routed_k = self.grid.rotate(routed_k, past_BSM[..., window:])
     # right after the frames that the window has
     start_BS = (self.grid.frames + view.valid_BS) * self.grid.tokens
-    after = jax.lax.dynamic_update_slice_in_dim
-    if start_BS.size > 1:
-      after = jax.vmap(jax.vmap(after, (0, 0, 0, None)), (0, 0, 0, None))
-      start, axis = start_BS, 0
-    else:
-      start, axis = start_BS[0, 0], 2
+    update = jax.lax.dynamic_update_slice_in_dim
 
     def put(x, own, routed):
-      x = jax.lax.dynamic_update_slice_in_dim(x, own, 0, 2)
-      return after(x, routed, start, axis)
+      x = update(x, own, 0, 2)
+      if start_BS.size == 1:
+        return update(x, routed, start_BS[0, 0], 2)
+      each = jax.vmap(lambda x, y, start: update(x, y, start, 0))
+      return jax.vmap(each)(x, routed, start_BS)
 
     return Context(
       key_BSMHK=put(context.key_BSMHK, self.grid.rotate(k, own_BSF), routed_k),

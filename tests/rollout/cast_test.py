@@ -1,13 +1,17 @@
 """Given pictures stay in memory, are routed by content, and nothing else."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cinejax.memory import bank as bank_lib
+from cinejax.models.dit import separated
+from cinejax.models.rollout_pass import make_context_fn
 from cinejax.rollout.scan import make_scan
-from tests.rollout.conftest import CHUNKS, SHAPE, TEXT
+from tests.rollout.conftest import CHUNKS, SHAPE, TEXT, Studio
 
 F = SHAPE[0]
 
@@ -61,6 +65,26 @@ def test_a_cast_is_read_alike_in_both_forms_of_the_commit(studio):
   np.testing.assert_array_equal(separate.frame_JLBR, fused.frame_JLBR)
   np.testing.assert_allclose(
     separate.latents_BFYXC, fused.latents_BFYXC, atol=1e-5
+  )
+
+
+@pytest.mark.slow
+def test_a_cast_is_read_alike_where_layers_share_the_window(studio):
+  """Their passes write routed frames behind a window that is not full yet."""
+  one = studio(memory__bank_frames=20)
+  dit = dataclasses.replace(one.cfg.dit, unroll='rollout')
+  step = dataclasses.replace(
+    one.step, context_fn=make_context_fn(dit, one.cfg.memory)
+  )
+  films = []
+  for params in (one.params, separated(dit, one.params)):
+    alike = Studio(one.cfg, params, step)
+    state = _admitted(alike, jax.jit(step.admit), (0, 1))
+    films.append(make_scan(step)(params, state, one.chunks(4))[1])
+  stacked, shared = films
+  np.testing.assert_array_equal(stacked.frame_JLBR, shared.frame_JLBR)
+  np.testing.assert_allclose(
+    stacked.latents_BFYXC, shared.latents_BFYXC, atol=1e-5
   )
 
 
