@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from cinejax.memory import bank as bank_lib
-from cinejax.models.dit import separated
-from cinejax.models.rollout_pass import make_context_fn
+from cinejax.models.arrangement import separated
 from cinejax.rollout.scan import make_scan
-from tests.rollout.conftest import CHUNKS, SHAPE, TEXT, Studio
+from tests.rollout.conftest import CHUNKS, SHAPE, TEXT
 
 F = SHAPE[0]
 
@@ -73,12 +72,9 @@ def test_a_cast_is_read_alike_where_layers_share_the_window(studio):
   """Their passes write routed frames behind a window that is not full yet."""
   one = studio(memory__bank_frames=20)
   dit = dataclasses.replace(one.cfg.dit, unroll='rollout')
-  step = dataclasses.replace(
-    one.step, context_fn=make_context_fn(dit, one.cfg.memory)
-  )
-  films = []
+  step, films = one.step, []
   for params in (one.params, separated(dit, one.params)):
-    alike = Studio(one.cfg, params, step)
+    alike = dataclasses.replace(one, params=params)
     state = _admitted(alike, jax.jit(step.admit), (0, 1))
     films.append(make_scan(step)(params, state, one.chunks(4))[1])
   stacked, shared = films
