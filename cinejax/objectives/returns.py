@@ -31,9 +31,7 @@ Batch = dict[str, jax.Array]
 
 def make_returns_loss(
   pass_fn: PassFn, cfg: AlignmentConfig, name: int
-) -> Callable[
-  [Any, Batch, jax.Array, dict[str, Any]], tuple[jax.Array, Batch]
-]:
+) -> Callable[[Any, Batch, jax.Array, dict[str, Any]], tuple[jax.Array, Batch]]:
   """Makes loss_fn(params, batch, key, given) -> (loss, metrics), eq. (2).
 
   `given` has `step`, the number of updates done. The batch is that of the base
