@@ -109,10 +109,12 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   """Trains the base on films in which nearly every chunk is a return.
 
   Half of the times are pure noise, where only the prompt and memory say what to
-  draw, and errors count more where a character is. Films of one latent frame a
-  chunk come first: they cost a third of the others, so that the model sees
-  three times as many returns. Then come chunks of three frames, among them
-  films as people watch them, and last the context that a rollout reads.
+  draw, and errors count more where a character is. Four to six characters are
+  in most films, so that only a name tells who returns, and the router learns
+  to find the named one. Films of one latent frame a chunk come first: they cost
+  a third of the others, so that the model sees three times as many returns.
+  Then come chunks of three frames, among them films as people watch them, and
+  last the context that a rollout reads.
 
   Args:
     config: of the story world; changed in place.
@@ -122,9 +124,12 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   config.diffusion.copies = copies
   config.diffusion.pure_noise = 0.5
   config.story.appearance_weight = 3.0
+  config.alignment.weight = 0.1
+  config.alignment.target = 'returns'
+  config.alignment.layers = (2, 3, 4)
   config.dit.unroll = 'training'
   config.memory.training = 'full'
-  config.data.chunks = 8
+  config.data.chunks = 11
   stage = config.stage.base
   stage.ema = 0.995
   stage.phases = (
@@ -133,7 +138,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       12_000,
       {
         'film.frames_per_chunk': 1,
-        'story.kinds': (('dense', 0.7), ('short', 0.3)),
+        'story.kinds': (('distant', 0.6), ('dense', 0.4)),
         'stage.batch': 2 * batch,
         'stage.learning_rate': 2e-3,
         'stage.schedule': 'constant',
@@ -143,7 +148,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       'chunks',
       8_000,
       {
-        'story.kinds': (('dense', 0.4), ('short', 0.3), ('train', 0.3)),
+        'story.kinds': (('distant', 0.5), ('dense', 0.25), ('train', 0.25)),
         'stage.batch': batch,
         'stage.learning_rate': 1.5e-3,
         'stage.final_share': 0.2,
@@ -154,7 +159,6 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       1_000,
       {
         'story.kinds': (('distant', 0.6), ('short', 0.1), ('train', 0.3)),
-        'data.chunks': 11,
         'memory.training': 'routed',
         'stage.batch': batch,
         'stage.learning_rate': 3e-4,

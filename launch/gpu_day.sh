@@ -8,10 +8,11 @@
 # the next. A part that is done, DIR/PART.done, is not repeated, so that the same
 # line goes on after an interruption. Without PART all are run, in this order:
 #
-#   story    configs/story.py:curriculum_large, with STORY_STEPS updates in its
-#            phases (default (3800,5400,1000), 9 minutes on an H100) and
-#            STORY_WORKERS processes (12) that cast films: DIR/base.safetensors
-#            and the metrics DIR/story.jsonl
+#   story    configs/story.py:curriculum_large, from the weights STORY_BASE (the
+#            base that ships; '' = from nothing), with STORY_STEPS updates in its
+#            phases (default (2000,4600,1000)) and STORY_WORKERS processes (12)
+#            that cast films: DIR/base.safetensors and the metrics
+#            DIR/story.jsonl
 #   chunk    a chunk of the 1.3B student in four steps at 832x480: with TAEHV and
 #            with Wan's decoder, with commit separate, fused and reuse, in eight
 #            bits, with layers unrolled, and the student of two steps per frame;
@@ -61,8 +62,10 @@ if [ -n "${TINY:-}" ]; then
     --config.dit.mlp_features=128 --config.text.words=16
     --config.text.features=32 --config.codec.width=8 --config.codec.blocks=1
     --config.data.chunks=3)
+  STORY_BASE=''
   story=(--config.dit.layers=1 --config.dit.heads=2
-    --config.dit.head_features=8 --config.dit.mlp_features=16)
+    --config.dit.head_features=8 --config.dit.mlp_features=16
+    --config.alignment.layers='(0,)')
 fi
 
 # Runs what follows for at most $1 seconds, times LIMIT_SCALE.
@@ -82,8 +85,9 @@ story() {
     --config=configs/story.py:curriculum_large \
     --config.train.stages="('base',)" \
     --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.train.base_weights="${STORY_BASE-weights/story/base.safetensors}" \
     --config.data.workers="${STORY_WORKERS:-12}" \
-    --config.stage.base.phase_steps="${STORY_STEPS:-(3800,5400,1000)}" \
+    --config.stage.base.phase_steps="${STORY_STEPS:-(2000,4600,1000)}" \
     --config.train.log_every_steps=100 --config.train.save_every_steps=1000 \
     --config.train.probe_every_steps=0 "${story[@]}" || return
   cp "$dir/story/base.safetensors" "$dir/base.safetensors"

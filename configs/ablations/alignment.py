@@ -4,9 +4,9 @@
     --workdir=runs/alignment
 
 The causal base of configs/story.py:curriculum, in one phase, with the labels
-of the story supervised in layer 1, 3 or 5, or not at all. Films are cast while
-it trains; only the shipped codec is needed. Twelve trainings of 1,000 updates;
-use a GPU.
+of the story supervised in layer 1, 3 or 5, with the router supervised (target
+`returns`), or with neither. Films are cast while it trains; only the shipped
+codec is needed. Fifteen trainings of 1,000 updates; use a GPU.
 """
 
 from ml_collections import ConfigDict
@@ -27,16 +27,20 @@ def get_config() -> ConfigDict:
   config = story.get_config('curriculum')
   config.train.stages = ('base',)
   config.train.codec_weights = 'weights/story/codec.safetensors'
-  config.story.kinds = (('dense', 0.4), ('short', 0.3), ('train', 0.3))
+  config.story.kinds = (('distant', 0.5), ('dense', 0.25), ('train', 0.25))
   config.stage.base.phases = ()
   config.stage.base.steps = 1000
   return config
 
 
 def sweep() -> list[ablations.Point]:
-  points = [{'alignment.weight': 0.0, 'name': 'none'}] + [
+  points = [
+    {'alignment.weight': 0.0, 'name': 'none'},
+    {'alignment.weight': 0.1, 'name': 'returns'},
+  ] + [
     {
       'alignment.weight': 0.2,
+      'alignment.target': 'labels',
       'alignment.layers': (layer,),
       'name': f'layer_{layer}',
     }

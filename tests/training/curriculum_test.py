@@ -24,6 +24,7 @@ def _cfg():
   config.dit.update(
     {'layers': 1, 'heads': 2, 'head_features': 8, 'mlp_features': 16}
   )
+  config.alignment.layers = (0,)
   config.data.chunks = 2
   config.train.stages = ('base',)
   config.train.codec_weights = str(WEIGHTS / 'codec.safetensors')
