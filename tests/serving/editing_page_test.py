@@ -123,7 +123,13 @@ def test_takes_are_seen_side_by_side_and_chosen_back(page, url):
   _until(lambda: len(_state(page, url)['segments']) == 2)
   page.click('#play')
   _until(lambda: 'Roll' in page.inner_text('#play'))
-  before = _state(page, url)
+
+  def still():  # the chunk in flight has arrived
+    state = _state(page, url)
+    chunks = sum(one['chunks'] for one in state['segments'])
+    return state if state['chunks'] == chunks else None
+
+  before = _until(still)
   page.locator("button:has-text('Retake')").nth(1).click()
   assert page.input_value('#prompt') == BEACH  # to be changed
   _until(lambda: page.locator('#strip li.next').count() == 1)
