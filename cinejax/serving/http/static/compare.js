@@ -87,13 +87,13 @@ at('setup').addEventListener('submit', (event) => {
   }
 });
 at('live').onclick = () => begin(null);
-at('again').onclick = () => { location.href = '/compare.html'; };
+at('another').onclick = () => { location.href = '/compare.html'; };
 
 // --- the films -------------------------------------------------------------
 
 function enter(sessions) {
   at('setup').hidden = true;
-  at('films').hidden = at('say').hidden = at('again').hidden = false;
+  at('films').hidden = at('say').hidden = at('another').hidden = false;
   document.documentElement.style.setProperty('--films', sessions.length);
   at('about').textContent = `${model.name} · seed ${sessions[0].seed}`;
   films = sessions.map(open);
@@ -240,8 +240,8 @@ if (asked.startsWith('from=')) {
   const id = encodeURIComponent(asked.slice(5));
   at('back').href = `/#${id}`;
   await ask('GET', `/sessions/${id}/screenplay.json`).then((film) => {
-    at('script').value = film.segments.map((one) =>
-      `${one.cut === false ? 'continue: ' : ''}${one.prompt} * ${one.chunks}`).join('\n');
+    at('script').value = film.segments.map((one, n) =>
+      `${n && one.cut === false ? 'continue: ' : ''}${one.prompt} * ${one.chunks}`).join('\n');
     at('seed').value = film.seed ?? '';
   }, fail);
 } else if (asked) {

@@ -11,7 +11,7 @@ const MEMORIES = {
   shot_sink: 'the first frames of the latest shots',
   uniform: 'frames spread evenly over the past',
   random: 'any past frames, at random',
-  full: 'everything',
+  full: 'all frames that are stored',
 };
 
 export const memory = (policy) => MEMORIES[policy] ?? policy;
