@@ -20,8 +20,9 @@ from cinejax.data.config import DataConfig
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.evaluation.config import EvalConfig
 from cinejax.film.config import FilmConfig
+from cinejax.film.moves import KEYS
 from cinejax.memory.config import MemoryConfig
-from cinejax.models.config import CodecConfig, DiTConfig, TextConfig
+from cinejax.models.config import POSE, CodecConfig, DiTConfig, TextConfig
 from cinejax.objectives.config import AlignmentConfig, DmdConfig, InitConfig
 from cinejax.rollout.config import RolloutConfig
 from cinejax.serving.config import ServingConfig
@@ -118,11 +119,31 @@ def check(cfg: Config) -> None:
   _check_memory(cfg)
   _check_tokens(cfg)
   _check_layers(cfg)
+  _check_steering(cfg)
+
+
+def _check_steering(cfg: Config) -> None:
   if not len(cfg.text.actions) == cfg.dit.actions <= cfg.text.features:
     raise UserError(
       f'config.text.actions names {len(cfg.text.actions)} actions and '
       f'config.dit.actions is {cfg.dit.actions}; they must agree, and be at '
       f'most config.text.features = {cfg.text.features}'
+    )
+  if cfg.text.camera != any(cfg.dit.camera):
+    raise UserError(
+      f'config.text.camera is {cfg.text.camera} and config.dit.camera is '
+      f'{cfg.dit.camera}; a model of cameras needs True and focal lengths'
+    )
+  need = cfg.dit.actions + POSE
+  if cfg.text.camera and need > cfg.text.features:
+    raise UserError(
+      f'config.text.features is {cfg.text.features}; actions and a camera need '
+      f'{need}'
+    )
+  if taken := cfg.text.camera and set(cfg.text.actions) & set(KEYS):
+    raise UserError(
+      f'config.text.actions names {", ".join(sorted(taken))}, which are moves '
+      'of the camera with config.text.camera; name them otherwise'
     )
 
 

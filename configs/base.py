@@ -32,8 +32,7 @@ def get_config() -> ConfigDict:
   codec.blocks = 3
   # linear | conv: the encoder of patch; linear is measured, conv is trained
   codec.encoder = 'linear'
-  # features per frame from which the decoder of patch computes pixels; 0 =
-  # width
+  # features per frame from which patch decodes pixels; 0 = width
   codec.head_features = 0
   # largest standard deviation of the noise that training of patch adds to
   # latents, whose own is 1
@@ -47,11 +46,11 @@ def get_config() -> ConfigDict:
   text.name = 'hashed'  # hashed | umt5 | transformers
   text.words = 16  # W, caption tokens; longer prompts are cut
   text.features = 64  # features of a caption token
-  # folder of the weights and tokenizer of umt5 or transformers; '' = that of
-  # --weights
+  # folder of umt5 or transformers, with tokenizer; '' = that of --weights
   text.folder = ''
   # names of actions that steer single frames, at most text.features; () = none
   text.actions = ()
+  text.camera = False  # whether prompts may move the camera; see dit.camera
   text.frames = film.get_oneway_ref('frames_per_chunk')  # F, as film's
 
   dit = config.dit = ConfigDict()
@@ -61,6 +60,8 @@ def get_config() -> ConfigDict:
   dit.mlp_features = 512  # G, features inside a block's MLP
   dit.patch = (1, 2, 2)  # latent frames, rows and columns of a token
   dit.actions = 0  # kinds of actions: as many as text.actions names
+  # focal lengths in widths and heights of a frame; (0, 0) = no cameras
+  dit.camera = (0.0, 0.0)
   # rows and columns, in tokens, of a learnt table of absolute positions beside
   # the rotary ones; (0, 0) = none, as in Wan
   dit.positions = (0, 0)
@@ -94,9 +95,8 @@ def get_config() -> ConfigDict:
   memory.scope = 'layer'  # layer | shared: who decides what is routed
   memory.route_layer = 1  # the deciding layer when shared
   memory.reroute = 'step'  # step | chunk: how often it is decided
-  memory.cfg_routing = (
-    'conditional'  # conditional | own: of the negative branch
-  )
+  # conditional | own: of the negative branch
+  memory.cfg_routing = 'conditional'
   memory.dtype = 'compute'  # compute | int8: of stored keys and values
   memory.training = 'routed'  # routed | full: the teacher-forced form
   memory.reencode = False  # control: window recomputed from an empty bank

@@ -38,9 +38,10 @@ def define_flags() -> None:
 def main() -> None:
   args, cfg = flags.FLAGS, command.config()
   own = workers.own_slice()
-  if cfg.text.actions:
+  if cfg.text.steered:
     raise UserError(
-      'config.text.actions is set; prompts with actions are not stored, since '
+      'config.text.actions or config.text.camera is set; prompts with actions '
+      'are not stored, since '
       'training encodes them as it reads films'
     )
   prompts = LatentFilms(args.films).prompts() | {cfg.rollout.negative_prompt}

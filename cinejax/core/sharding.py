@@ -33,7 +33,7 @@ _FSDP = ('fsdp', 'sequence')  # a layer's weights are gathered along these
 # splits the features in between, so they need no communication.
 _INTO = (
   'query|key|value|mlp_in|mlp_gate|time_in|time_projection|text_in|'
-  'patch_embedding|action_embedding|head'
+  'patch_embedding|action_embedding|camera_embedding|head'
 )
 _BACK = '((self|cross)_attention|blocks)/out|(mlp|time|text)_out'
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from cinejax.config import Config, check
 from cinejax.core.errors import UserError
+from cinejax.core.notes import note
 from cinejax.directing.cast import GivenPicture, check_count
 from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.rollout_programs import RolloutPrograms
@@ -118,6 +119,13 @@ class Director(RolloutPrograms, FilmCodec):
     """
     segment_chunks(film, self.timeline.chunk_secs)
     check_count(self.cfg, len(film.cast))
+    if any(
+      one.camera and not self.follows(one.camera) for one in film.segments
+    ):
+      note(
+        f'{film.source}: this model does not follow moves of the camera '
+        '(config.text.camera); they are left out'
+      )
     for index, segment in enumerate(film.segments):
       try:
         self.check_prompt(segment.prompt)
@@ -131,7 +139,7 @@ class Director(RolloutPrograms, FilmCodec):
 
   def check_prompt(self, prompt: str) -> None:
     """Raises UserError for actions that this model does not know."""
-    if self.cfg.text.actions:
+    if self.cfg.text.steered:
       self.text.encode([prompt])
 
   @functools.cached_property

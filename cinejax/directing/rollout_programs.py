@@ -16,10 +16,12 @@ from jax.sharding import Mesh
 
 from cinejax.config import Config
 from cinejax.core.random import key_from_seed
+from cinejax.film import moves
 from cinejax.film.journal import ChunkPrompt
 from cinejax.interop.texts import load_text
 from cinejax.models import rollout_pass
 from cinejax.models.captions import make_caption_fn
+from cinejax.models.text import actions
 from cinejax.models.text.select import Text
 from cinejax.rollout.live import LiveStep, make_live
 from cinejax.rollout.placement import OnMesh, rollout_mesh, state_shardings
@@ -112,9 +114,21 @@ class RolloutPrograms:
       return state
     return jax.device_put(state, state_shardings(state, self.mesh))
 
+  def follows(self, camera: str) -> bool:
+    """Whether the model takes these moves, as a camera or as actions."""
+    taken = set(moves.parse(camera, 'camera')) - {moves.NONE}
+    return self.cfg.text.camera or taken <= set(self.cfg.text.actions)
+
+  def _caption(self, p: ChunkPrompt) -> str:
+    """The prompt with the moves of its latent frames."""
+    if not p.camera or not self.follows(p.camera):
+      return p.prompt
+    frames = self.cfg.film.frames_per_chunk
+    return actions.write(p.prompt, moves.of_chunk(p.camera, p.number, frames))
+
   def chunk_input(self, prompts: Sequence[ChunkPrompt]) -> ChunkInput:
     """The input of the next chunk of B films, from one prompt for each."""
-    text_BWD = np.array(self.text.encode([p.prompt for p in prompts]))
+    text_BWD = np.array(self.text.encode([self._caption(p) for p in prompts]))
     for row_WD, p in zip(text_BWD, prompts, strict=True):
       if p.share < 1:  # eq. (1) of film.journal
         previous_WD = self.text.encode([p.previous_prompt])[0]

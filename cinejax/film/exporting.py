@@ -210,6 +210,8 @@ def _note_lost(
     lost.append(f'lengths other than {lengths:.4g} seconds')
   if any(segment.settings.given() for segment in film.segments):
     lost.append('policy, steps and other settings')
+  if any(segment.camera for segment in film.segments):
+    lost.append('moves of the camera')
   if any(segment.seed is not None for segment in film.segments):
     lost.append('seeds of segments')
   if any(segment.blend_chunks for segment in film.segments):

@@ -55,6 +55,7 @@ class Segment:
   routed_frames: int | None = None
   lora_strength: float | None = None
   seed: int | None = None  # of the noise from here on; None: it goes on
+  camera: str = ''  # moves of successive latent frames (moves.py); '' = none
 
   def __post_init__(self):
     if (self.chunks is None) == (self.secs is None):
@@ -105,6 +106,8 @@ class ChunkPrompt(NamedTuple):
   previous_prompt: str = ''  # of eq. (1), if s < 1
   settings: Settings = Settings()
   seed: int | None = None  # of the noise from this chunk on; None: as before
+  number: int = 0  # of the chunk in its segment
+  camera: str = ''  # moves of the segment's latent frames
 
 
 class Journal:
@@ -160,6 +163,8 @@ class Journal:
       previous,
       self._settings,
       last.seed if number == 0 else None,
+      number,
+      last.camera,
     )
 
   def prompts(self) -> tuple[ChunkPrompt, ...]:

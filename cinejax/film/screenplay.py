@@ -18,7 +18,9 @@ The format is a JSON object, or a `.jsonl` file with one such object a line:
       "guidance": 2.0,         the guidance,
       "routed_frames": 3,      how many past frames the memory routes,
       "lora_strength": 0.5,    the factor on the strengths of --lora,
-      "seed": 7}               and the seed of the noise
+      "seed": 7,               and the seed of the noise
+      "camera": "w*8,a*4"}     optional, moves of the camera in successive
+                               latent frames (moves.py)
    ]}
 
 The first segment opens shot 0, whatever its `cut` is. `load` also reads the
@@ -42,6 +44,7 @@ from typing import Any
 
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path
+from cinejax.film import moves
 from cinejax.film.cast import beside, cast_document, parse_cast
 from cinejax.film.config import MAX_CHUNKS
 from cinejax.film.formats import detect, longlive
@@ -193,6 +196,7 @@ def _segment(entry: Any, global_prompt: str, location: str) -> Segment:
     'routed_frames': int,
     'lora_strength': (int, float),
     'seed': int,
+    'camera': str,
   }
   check_object(entry, fields, location)
   if not entry.get('prompt', '').strip():
@@ -212,6 +216,8 @@ def _segment(entry: Any, global_prompt: str, location: str) -> Segment:
         f'{MAX_CHUNKS}'
       )
   check_seed(entry.get('seed'), location)
+  if entry.get('camera'):
+    moves.parse(entry['camera'], f'{location}.camera')
   return Segment(**{'global_prompt': global_prompt, **entry})
 
 

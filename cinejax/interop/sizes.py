@@ -61,6 +61,7 @@ def read_sizes(archive: Archive, layout: str) -> DiTConfig:
     remat='none',
     attention='auto',
     unroll='none',
+    camera=tuple(stated.get('camera', (0.0, 0.0))),
   )
 
 

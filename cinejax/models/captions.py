@@ -24,7 +24,7 @@ class Captions:
   # [B, N, W, H, K] of each layer: a leading L or, if layers have leaves of
   # their own (dit.separated), a tuple
   layers: KeysValues | tuple[KeysValues, ...]
-  action_BNFD: jax.Array | None  # the rows of text/actions.py; None: no actions
+  action_BNFD: jax.Array | None  # the rows of text/actions.py; None: none
 
 
 CaptionFn = Callable[[Any, jax.Array], Captions]
@@ -43,8 +43,8 @@ def embed_text(cfg: DiTConfig, text_BNWD: jax.Array) -> jax.Array:
 def split_actions(
   cfg: DiTConfig, text_BNWD: jax.Array, frames: int
 ) -> tuple[jax.Array, jax.Array | None]:
-  """Words, and the last F = `frames` rows, if they are actions; else None."""
-  if not cfg.actions:
+  """Words, and the last F = `frames` rows, if they steer; else None."""
+  if not cfg.steered:
     return text_BNWD, None
   words = text_BNWD.shape[2] - frames
   return tuple(jnp.split(text_BNWD, [words], 2))

@@ -11,6 +11,8 @@ from cinejax.core.config import (
   ruled,
 )
 
+POSE = 12  # numbers of a camera's pose: R and t as rows of a matrix [3, 4]
+
 
 @dataclasses.dataclass(frozen=True)
 class CodecConfig:
@@ -45,12 +47,18 @@ class TextConfig:
   features: int = positive()  # of one caption token
   folder: str
   actions: tuple[str, ...] = ()
-  frames: int = positive(default=1)  # F, for actions
+  frames: int = positive(default=1)  # F, for actions and cameras
+  camera: bool = False
+
+  @property
+  def steered(self) -> bool:
+    """Whether prompts may steer single latent frames."""
+    return bool(self.actions) or self.camera
 
   @property
   def rows(self) -> int:
     """The tokens of a caption: W, and F more where actions are read."""
-    return self.words + (self.frames if self.actions else 0)
+    return self.words + (self.frames if self.steered else 0)
 
 
 def _is_patch(value: object) -> bool:
@@ -82,6 +90,16 @@ class DiTConfig:
   attention: str = one_of('auto', 'xla', 'cudnn', 'splash')
   unroll: str = one_of('none', 'training', 'rollout', 'both')
   precision: str = one_of('compute', 'fp8', default='compute')  # of rollouts
+  camera: tuple[float, float] = ruled(
+    'be two focal lengths, or (0, 0)',
+    lambda value: len(value) == 2 and (min(value) > 0 or not any(value)),
+    (0.0, 0.0),
+  )
+
+  @property
+  def steered(self) -> bool:
+    """Whether captions end in a row for each latent frame."""
+    return bool(self.actions) or any(self.camera)
 
   @property
   def features(self) -> int:

@@ -50,7 +50,7 @@ def context_fields(memory: MemoryConfig) -> dict[str, Any]:
 
 
 # Parameters that start at zero, so that adding them changes nothing at first.
-FROM_ZERO = ('action_embedding/kernel',)
+FROM_ZERO = ('action_embedding/kernel', 'camera_embedding/kernel')
 
 
 def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
@@ -61,7 +61,7 @@ def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
     for patch, places in zip(cfg.patch[1:], cfg.positions, strict=True)
   )
   x = jnp.zeros((1, 1, 1, rows, columns, cfg.channels))
-  text = jnp.zeros((1, 1, 1 + bool(cfg.actions), cfg.text_features))
+  text = jnp.zeros((1, 1, 1 + cfg.steered, cfg.text_features))
   model = DiT(cfg, mixing.BidirectionalMixer(token_grid(cfg, x)))
   arguments = (x, jnp.zeros((1, 1, 1)), text, None, None, None)
   return jax.jit(model.init)(key, *arguments)['params']

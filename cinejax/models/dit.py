@@ -16,12 +16,12 @@ import jax.numpy as jnp
 
 from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, constrain
+from cinejax.models import camera, remat
 from cinejax.models import captions as captions_lib
-from cinejax.models import remat
 from cinejax.models.arrangement import of_layer
 from cinejax.models.block import TOKENS, Block, KeysValues, dense, modulated
 from cinejax.models.captions import Captions
-from cinejax.models.config import DiTConfig
+from cinejax.models.config import POSE, DiTConfig
 
 
 class DiT(nn.Module):
@@ -41,8 +41,8 @@ class DiT(nn.Module):
       x_BSFYXC: noised latents.
       t_BSF: their times, from 0 (clean) to 1 (noise).
       text: captions [B, N, W, D], or what was read of them (captions.py). S is
-        a multiple of N, and segment u N + n reads caption n. With cfg.actions,
-        the last F of the W rows are the actions of its frames.
+        a multiple of N, and segment u N + n reads caption n. With cfg.steered,
+        the last F of the W rows are the actions and cameras of its frames.
       shared: the mixer's inputs that all layers share.
       layers: the mixer's inputs of each layer; leaves have a leading L, or it
         is a tuple, if layers are separated.
@@ -73,6 +73,8 @@ class DiT(nn.Module):
       text, action_BNFD = captions_lib.split_actions(cfg, text, x.shape[2])
     if cfg.actions:
       x += self._embed_actions(action_BNFD, x.shape[1])
+    if any(cfg.camera):
+      x += self._embed_cameras(action_BNFD, x_BSFYXC.shape)
     if any(cfg.positions):
       x += self._positions(rows, columns)
     x = constrain(x, *TOKENS)
@@ -208,3 +210,25 @@ class DiT(nn.Module):
     x_BNFD = embed(rows_BNFA.astype(self.cfg.compute_dtype))
     copies = segments // x_BNFD.shape[1]
     return jnp.tile(x_BNFD, (1, copies, 1, 1)).astype(jnp.float32)[..., None, :]
+
+  def _embed_cameras(self, rows_BNFD, shape):
+    """[B, S, F, P, D]: of the rays of each token (models/camera.py)."""
+    cfg = self.cfg
+    _, segments, _, height, width, _ = shape
+    _, py, px = cfg.patch
+    pose = rows_BNFD[..., cfg.actions : cfg.actions + POSE]
+    rays = einops.rearrange(
+      camera.rays(pose, cfg.camera, height, width),
+      'b n f (y py) (x px) c -> b n f (y x) (py px c)',
+      py=py,
+      px=px,
+    )
+    embed = dense(
+      cfg,
+      cfg.features,
+      'camera_embedding',
+      use_bias=False,
+      kernel_init=nn.initializers.zeros,  # so a trained model can add cameras
+    )
+    x_BNFPD = embed(rays.astype(cfg.compute_dtype)).astype(jnp.float32)
+    return jnp.tile(x_BNFPD, (1, segments // pose.shape[1], 1, 1, 1))

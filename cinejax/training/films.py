@@ -154,7 +154,7 @@ def captions(cfg: Config) -> Text:
 
   An encoder that is small, or that reads actions, is used as it is.
   """
-  large = cfg.text.name != 'hashed' and not cfg.text.actions
+  large = cfg.text.name != 'hashed' and not cfg.text.steered
   if large and texts.has_table(cfg.data.films):
     return texts.TextTable(cfg.data.films, cfg.text.words, cfg.text.features)
   return load_text(cfg.text)

@@ -106,11 +106,21 @@ def test_matrix_and_range(tmp_path, matrix, scale):
   assert np.abs(found[-4, -4].astype(int) - BLUE).max() < 8
 
 
-def test_ten_bits(tmp_path):
-  path = _write(tmp_path / 'a.mp4', [_sides()] * 3, pixels='yuv420p10le')
-  assert (
-    np.abs(next(media.read_frames(path))[-4, 4].astype(int) - RED).max() < 8
-  )
+@pytest.mark.parametrize(
+  ('codec', 'pixels'),
+  [
+    ('libx264', 'yuv420p10le'),
+    ('libx264', 'yuv422p'),
+    ('ffv1', 'yuv444p12le'),
+    ('ffv1', 'gbrp'),
+  ],
+)
+def test_bits_and_samples(tmp_path, codec, pixels):
+  path = tmp_path / ('a.mp4' if codec == 'libx264' else 'a.mkv')
+  _write(path, [_sides()] * 3, codec=codec, pixels=pixels)
+  found = next(media.read_frames(path)).astype(int)
+  assert np.abs(found[-4, 4] - RED).max() < 8
+  assert np.abs(found[-4, -4] - BLUE).max() < 8
 
 
 def test_transparent_clips_are_on_white_and_reported(tmp_path, capsys):

@@ -108,6 +108,14 @@ def test_cmyk_is_shown_in_its_colours(tmp_path):
   np.testing.assert_allclose(found[8, 2], RED, atol=12)
 
 
+def test_lab_is_shown_in_its_colours(tmp_path):
+  cells = [(255, 0, 0), (0, 0, 0), (137, 0, 0)]  # of L, a and b
+  image = Image.new('LAB', (3, 1))
+  image.putdata(cells)
+  (found,) = _read(tmp_path, image, 'tiff')
+  np.testing.assert_allclose(found, [[255] * 3, [0] * 3, [128] * 3], atol=3)
+
+
 def test_profiles_are_converted_to_srgb(tmp_path):
   """A profile with the primaries of sRGB swapped shows other colours."""
   srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()

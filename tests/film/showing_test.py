@@ -80,6 +80,26 @@ def test_hdr_is_converted_and_reported(capsys):
   assert note.count('pq.mkv is HDR') == note.count('hlg.mov is HDR') == 1
 
 
+@pytest.mark.parametrize('primaries', [9, 12])  # BT.2020, Display P3
+def test_wide_primaries_are_converted(primaries):
+  """The same numbers are a more saturated red than in BT.709."""
+  colours = [(180, 60, 60), (90, 90, 90)]
+  found = []
+  for colour in colours:
+    frame = av.VideoFrame.from_ndarray(
+      np.full((64, 64, 3), colour, np.uint8), 'rgb24'
+    ).reformat(
+      format='yuv444p',
+      dst_colorspace=Colorspace.ITU709,
+      dst_color_range=ColorRange.MPEG,
+    )
+    frame.color_primaries, frame.color_trc = primaries, 1
+    found.append(showing.shown(frame, None, 'a')[9, 9].astype(int))
+  red, grey = found
+  assert red[0] > 185 and max(red[1:]) < 58
+  np.testing.assert_allclose(grey, colours[1], atol=3)
+
+
 def test_fields_are_not_mixed():
   image_YXC = np.zeros((9, 4, 3), np.uint8)
   image_YXC[1::2] = 255  # the other field shows another moment

@@ -39,9 +39,9 @@ def make_text(
   there is no such encoder, or if umt5 is named without `umt5_fn`.
   """
   text = _encoder(cfg, umt5_fn, count_fn)
-  if not cfg.actions:
+  if not cfg.steered:
     return text
-  return SteeredText(text, cfg.actions, cfg.frames)
+  return SteeredText(text, cfg.actions, cfg.frames, cfg.camera)
 
 
 def _encoder(cfg: TextConfig, umt5_fn, count_fn) -> Text:

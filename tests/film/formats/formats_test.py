@@ -142,6 +142,10 @@ def test_minwm(tmp_path):
   ]
   films = _load(tmp_path, items)
   assert [f.segments[0].secs for f in films] == [77 / 16, 41 / 16]
+  cameras = [f.segments[0].camera for f in films]
+  assert cameras == ['-,w*8,a*4,s*7', '-,w*5,j*5']
+  with pytest.raises(UserError, match=r"camera has 'turn\*3'; moves are such"):
+    _load(tmp_path, [{'caption': 'a', 'trajectory': 'turn*3'}])
   with pytest.raises(UserError, match='moves of the camera and no captions'):
     _load(tmp_path, 'w*19\na*10,s*9\n', 'a.txt')
 

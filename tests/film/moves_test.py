@@ -1,0 +1,42 @@
+"""Moves of the camera are read, written and dealt out to chunks."""
+
+import pytest
+
+from cinejax.core.errors import UserError
+from cinejax.film import moves, screenplay
+from cinejax.models import camera
+
+
+def test_what_is_written_is_read():
+  keys = moves.parse('-, w*3,a , w', 'here')
+  assert keys == ('-', 'w', 'w', 'w', 'a', 'w')
+  assert moves.write(keys) == '-*1,w*3,a*1,w*1'
+  assert moves.parse(moves.write(keys), 'here') == keys
+  assert set(moves.KEYS) == camera.MOVES.keys()
+
+
+@pytest.mark.parametrize('text', ['', 'x*3', 'w*', 'w**2', 'w;a', 'w*-1'])
+def test_mistakes_are_named(text):
+  with pytest.raises(UserError, match=r'^here has .*moves are such as'):
+    moves.parse(text, 'here')
+
+
+def test_chunks_of_a_segment_make_its_moves_one_after_another():
+  dealt = [moves.of_chunk('-,w*3,j', chunk, 2) for chunk in range(4)]
+  assert dealt == [[[], ['w']], [['w'], ['w']], [['j'], []], [[], []]]
+  document = {
+    'segments': [
+      {'prompt': 'a', 'chunks': 2, 'camera': '-,w*3'},
+      {'prompt': 'b', 'chunks': 1},
+    ]
+  }
+  film = screenplay.parse(document, 'here')
+  prompts = screenplay.chunk_prompts(film, 'Cut to: ', 1.0)
+  found = [(p.camera, p.number) for p in prompts]
+  assert found == [('-,w*3', 0), ('-,w*3', 1), ('', 0)]
+  assert screenplay.document(film)['segments'] == [
+    {'cut': True, **segment} for segment in document['segments']
+  ]
+  document['segments'][1]['camera'] = 'up*3'
+  with pytest.raises(UserError, match=r'segments\[1\]\.camera has .up\*3'):
+    screenplay.parse(document, 'here')
