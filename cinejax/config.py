@@ -20,9 +20,14 @@ from cinejax.data.config import DataConfig
 from cinejax.diffusion.config import DiffusionConfig
 from cinejax.evaluation.config import EvalConfig
 from cinejax.film.config import FilmConfig
-from cinejax.film.moves import KEYS
 from cinejax.memory.config import MemoryConfig
-from cinejax.models.config import POSE, CodecConfig, DiTConfig, TextConfig
+from cinejax.models.config import (
+  CAMERA_KEYS,
+  POSE,
+  CodecConfig,
+  DiTConfig,
+  TextConfig,
+)
 from cinejax.objectives.config import AlignmentConfig, DmdConfig, InitConfig
 from cinejax.rollout.config import RolloutConfig
 from cinejax.serving.config import ServingConfig
@@ -140,7 +145,7 @@ def _check_steering(cfg: Config) -> None:
       f'config.text.features is {cfg.text.features}; actions and a camera need '
       f'{need}'
     )
-  if taken := cfg.text.camera and set(cfg.text.actions) & set(KEYS):
+  if taken := cfg.text.camera and set(cfg.text.actions) & set(CAMERA_KEYS):
     raise UserError(
       f'config.text.actions names {", ".join(sorted(taken))}, which are moves '
       'of the camera with config.text.camera; name them otherwise'

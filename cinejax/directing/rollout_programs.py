@@ -117,7 +117,7 @@ class RolloutPrograms:
   def follows(self, camera: str) -> bool:
     """Whether the model takes these moves, as a camera or as actions."""
     taken = set(moves.parse(camera, 'camera')) - {moves.NONE}
-    return self.cfg.text.camera or taken <= set(self.cfg.text.actions)
+    return taken <= set(self.cfg.text.steering)
 
   def _caption(self, p: ChunkPrompt) -> str:
     """The prompt with the moves of its latent frames."""

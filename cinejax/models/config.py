@@ -11,6 +11,7 @@ from cinejax.core.config import (
   ruled,
 )
 
+CAMERA_KEYS = ('w', 's', 'a', 'd', 'u', 'dn', 'j', 'l', 'i', 'k')  # camera.py
 POSE = 12  # numbers of a camera's pose: R and t as rows of a matrix [3, 4]
 
 
@@ -53,7 +54,12 @@ class TextConfig:
   @property
   def steered(self) -> bool:
     """Whether prompts may steer single latent frames."""
-    return bool(self.actions) or self.camera
+    return bool(self.steering)
+
+  @property
+  def steering(self) -> tuple[str, ...]:
+    """The names that may stand in the brackets of a prompt."""
+    return self.actions + (CAMERA_KEYS if self.camera else ())
 
   @property
   def rows(self) -> int:

@@ -71,7 +71,7 @@ class PromptReader:
     after = line.index(':') + 1 if segment.cut else 0
     start = line.index(segment.prompt, after)
     bare = segment.prompt
-    if cfg.text.actions:
+    if cfg.text.steered:
       bare, _ = actions.read(bare)
     prefix = cfg.film.cut_prefix if segment.cut else ''
     tokens = self._director.text.count(f'{prefix}{bare}')
@@ -126,7 +126,7 @@ class PromptReader:
     if bare != segment.prompt:
       notes.append(
         'Brackets hold the actions of single latent frames, separated by |; '
-        f'this model takes {", ".join(cfg.text.actions)}.'
+        f'this model takes {", ".join(cfg.text.steering)}.'
       )
     elif actions.read(bare)[1]:
       notes.append(

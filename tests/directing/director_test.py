@@ -14,9 +14,11 @@ from cinejax.core.errors import UserError
 from cinejax.core.sharding import BATCH_AXES, ROW_AXES, constrain
 from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.loading import load_director
+from cinejax.directing.rollout_programs import RolloutPrograms
+from cinejax.film import screenplay
 from cinejax.film.journal import Film, Segment
 from cinejax.interop.tensors import save_tree
-from cinejax.models import denoiser
+from cinejax.models import camera, denoiser
 from cinejax.models.codec.base import from_bytes
 from cinejax.models.codec.select import make_codec
 from configs import tiny, wan_1_3b
@@ -134,3 +136,29 @@ def test_unknown_actions_are_refused_before_a_film_begins():
   film = Film([Segment(prompt, chunks=1) for prompt in prompts])
   with pytest.raises(UserError, match=r'segments\[1\]: .* an action fly; this'):
     director.check(film)
+
+
+def test_moves_of_a_segment_reach_its_latent_frames():
+  document = {
+    'segments': [
+      {'prompt': 'Ada runs', 'chunks': 2, 'camera': '-,w*3'},
+      {'prompt': 'Ada runs', 'chunks': 1},
+    ]
+  }
+  film = screenplay.parse(document, 'here')
+  prompts = screenplay.chunk_prompts(film, 'Cut to: ', 1.5)
+  config = tiny.get_config()
+  config.text.camera, config.dit.camera = True, (0.5, 0.9)
+  programs = RolloutPrograms(resolve(config))
+  rows = [programs.chunk_input([p]).text_BWD[0, 8:, :12] for p in prompts]
+  moves = [[{}, {'w': 1}, {'w': 1}], [{'w': 1}, {}, {}], [{}, {}, {}]]
+  for found, frames in zip(rows, moves, strict=True):
+    np.testing.assert_allclose(found, camera.poses(frames), atol=1e-7)
+  plain = RolloutPrograms(resolve(tiny.get_config()))
+  assert not plain.follows('-,w*3') and plain.follows('-*4')
+  first = plain.chunk_input(prompts[:1]).text_BWD
+  assert first.shape == (1, 8, 16)  # the moves are left out
+  steered = tiny.get_config()
+  steered.text.actions, steered.dit.actions = ('s', 'w'), 2
+  row = RolloutPrograms(resolve(steered)).chunk_input(prompts[:1]).text_BWD
+  assert row[0, 8:, :2].tolist() == [[0, 0], [0, 1], [0, 1]]

@@ -5,6 +5,7 @@ import pytest
 from cinejax.core.errors import UserError
 from cinejax.film import moves, screenplay
 from cinejax.models import camera
+from cinejax.models.config import CAMERA_KEYS
 
 
 def test_what_is_written_is_read():
@@ -12,7 +13,7 @@ def test_what_is_written_is_read():
   assert keys == ('-', 'w', 'w', 'w', 'a', 'w')
   assert moves.write(keys) == '-*1,w*3,a*1,w*1'
   assert moves.parse(moves.write(keys), 'here') == keys
-  assert set(moves.KEYS) == camera.MOVES.keys()
+  assert moves.KEYS == CAMERA_KEYS == tuple(camera.MOVES)
 
 
 @pytest.mark.parametrize('text', ['', 'x*3', 'w*', 'w**2', 'w;a', 'w*-1'])

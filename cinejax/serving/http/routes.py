@@ -56,7 +56,7 @@ def model(studio: Studio, path: Path, body: Any) -> Any:
     'prompt_chars': cfg.serving.prompt_chars,
     'prompt_tokens': cfg.text.words,
     'vocabulary': vocabulary(cfg),
-    'actions': cfg.text.actions,
+    'actions': cfg.text.steering,
     'film_chunks': cfg.serving.film_chunks,
     'slots': studio.worker.slots.slots,
   }
