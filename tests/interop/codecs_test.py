@@ -14,12 +14,12 @@ from cinejax.interop.weights import load_codec
 from cinejax.models.config import CodecConfig
 
 CFG = CodecConfig('wan_vae', 4, 8, 4, 4, 1, 0, 0, 'float32')
+CFG_22 = CodecConfig('wan22_vae', 4, 16, 4, 5, 1, 0, 0, 'float32')
 
 
-@pytest.fixture(scope='module')
-def weights(fixtures):
-  """The tensors of a small Wan VAE, with the names of diffusers."""
-  tensors = open_archive(fixtures / 'fixture_wan_vae.safetensors').tensors
+def _weights(fixtures, name):
+  """The tensors of a small VAE of Wan, with the names of diffusers."""
+  tensors = open_archive(fixtures / f'fixture_{name}.safetensors').tensors
   return {
     name.removeprefix('w.'): x[:]
     for name, x in tensors.items()
@@ -27,11 +27,18 @@ def weights(fixtures):
   }
 
 
-def test_a_folder_of_any_layout_gives_the_same(weights, tmp_path):
+@pytest.fixture(scope='module')
+def weights(fixtures):
+  return _weights(fixtures, 'wan_vae')
+
+
+@pytest.mark.parametrize('cfg', [CFG, CFG_22], ids=lambda cfg: cfg.name)
+def test_a_folder_of_any_layout_gives_the_same(cfg, fixtures, tmp_path):
+  weights = _weights(fixtures, cfg.name)
   (tmp_path / 'vae').mkdir()
   theirs = tmp_path / 'vae' / 'diffusion_pytorch_model.safetensors'
   save_file(weights, theirs)
-  codec, params = load_codec(CFG, tmp_path)
+  codec, params = load_codec(cfg, tmp_path)
   jax.tree.map(
     lambda have, want: np.testing.assert_equal(have.shape, want.shape),
     params,
@@ -40,8 +47,8 @@ def test_a_folder_of_any_layout_gives_the_same(weights, tmp_path):
   original = tmp_path / 'original.safetensors'
   save_file(
     {
-      codecs.wan_name(path, CFG.blocks, diffusers=False): weights[
-        codecs.wan_name(path, CFG.blocks, diffusers=True)
+      codecs.wan_name(path, cfg.blocks, diffusers=False): weights[
+        codecs.wan_name(path, cfg.blocks, diffusers=True)
       ]
       for path in tree.paths(params)
       if '/' in path
@@ -51,7 +58,7 @@ def test_a_folder_of_any_layout_gives_the_same(weights, tmp_path):
   ours = tmp_path / 'ours' / 'codec.safetensors'
   save_tree(ours, params, {})
   for path in (original, ours.parent):
-    _, again = load_codec(CFG, path)
+    _, again = load_codec(cfg, path)
     jax.tree.map(np.testing.assert_array_equal, again, params)
 
 
