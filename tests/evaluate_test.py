@@ -1,4 +1,5 @@
 import json
+import sys
 import types
 
 import numpy as np
@@ -196,6 +197,30 @@ def test_screenplays_of_any_size(weights, command, batches, tmp_path):
     command(cfg, screenplay=str(path))
 
 
+@pytest.mark.slow
+def test_questions_are_asked_about_generated_films(weights, command, tmp_path):
+  ask = {'question': 'Is it here?', 'answer': 'yes', 'dimension': 'Presence'}
+  case = {'prompt': 'Ada runs left in the forest, wide shot', 'qa': [ask]}
+  path, script = tmp_path / 'cases.json', tmp_path / 'ask.py'
+  path.write_text(json.dumps([case, case | {'qa': []}]))
+  script.write_text(
+    'import os, sys\n'
+    "print('Yes.' if os.path.getsize(sys.argv[1]) > 1000 else 'No.')\n"
+  )
+  given = {
+    'questions': str(path),
+    'answer_command': f'{sys.executable} {script}',
+  }
+  command(make_cfg(), **given, seeds=2)
+  found = json.loads((tmp_path / 'out' / 'report.json').read_text())
+  for name in ('right', 'right_presence'):
+    metric = found['policies']['camr']['all'][name]
+    assert (metric['mean'], metric['n']) == (1.0, 2)
+  path.write_text(json.dumps([case]))
+  with pytest.raises(UserError, match=r'(screenplay|questions) was'):
+    command(make_cfg(), **given)
+
+
 def test_scores_of_another_network_or_config_are_not_mixed(
   weights, command, batches
 ):
@@ -222,6 +247,8 @@ def test_scores_of_another_network_or_config_are_not_mixed(
       'story films are 64x64; give others by --screenplay',
     ),
     ({}, {'out': __file__}, 'evaluate_test.py is a file'),
+    ({}, {'questions': 'a', 'screenplay': 'b'}, 'and only one of them'),
+    ({}, {'questions': 'a'}, '--questions and --answer_command need each'),
     ({'eval.cuts': 'x'}, {}, 'config.eval.cuts is x; it must be content'),
     ({'eval.features': ('x',)}, {}, 'config.eval.features has x; each must'),
   ],

@@ -112,7 +112,7 @@ def test_matrix_and_range(tmp_path, matrix, scale):
     ('libx264', 'yuv420p10le'),
     ('libx264', 'yuv422p'),
     ('ffv1', 'yuv444p12le'),
-    ('ffv1', 'gbrp'),
+    ('ffv1', 'bgr0'),
   ],
 )
 def test_bits_and_samples(tmp_path, codec, pixels):

@@ -109,7 +109,7 @@ def test_cmyk_is_shown_in_its_colours(tmp_path):
 
 
 def test_lab_is_shown_in_its_colours(tmp_path):
-  cells = [(255, 0, 0), (0, 0, 0), (137, 0, 0)]  # of L, a and b
+  cells = [(255, 128, 128), (0, 128, 128), (137, 128, 128)]  # L, a and b
   image = Image.new('LAB', (3, 1))
   image.putdata(cells)
   (found,) = _read(tmp_path, image, 'tiff')

@@ -201,8 +201,9 @@ def test_errors_of_other_formats(tmp_path):
   with pytest.raises(UserError, match='shot 1 has an empty per shot caption'):
     text = '[global caption] g [per shot caption] a [shot cut] '
     screenplay.load(_write(tmp_path / 'holo.txt', text))
-  with pytest.raises(UserError, match='not a shot folder'):
-    screenplay.load(tmp_path)
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(UserError, match='holds no screenplay'):
+    screenplay.load(tmp_path / 'empty')
 
 
 def test_errors_of_shot_folders(tmp_path):
