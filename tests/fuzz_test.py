@@ -47,7 +47,8 @@ WORDS = st.sampled_from(
   'segments prompt prompts chunks secs cut title seed shot1 shot2 shots scenes '
   'global_caption frames_per_shot video_prompts text weight startTime endTime '
   'label id segment_prompts shot_captions num_frames shot_cut_frames policy '
-  'steps guidance global_prompt blend_chunks file shot caption settings'.split()
+  'steps guidance global_prompt blend_chunks file shot caption settings '
+  'camera trajectory pose_str'.split()
 )
 VALUES = st.recursive(
   st.none()
@@ -123,6 +124,7 @@ OWN = {
     {'prompt': 'a dog', 'secs': 2.5},
     {'prompt': 'a cat', 'chunks': 2, 'cut': False, 'blend_chunks': 1},
     {'prompt': 'a hen', 'chunks': 1, 'steps': 4, 'policy': 'camr'},
+    {'prompt': 'a cow', 'chunks': 3, 'camera': '-,w*8,a'},
   ],
 }
 SHOTSTREAM = {
@@ -155,7 +157,8 @@ HOLOCINE = {
   'num_frames': 81,
   'shot_cut_frames': [40],
 }
-FORMATS = [OWN, SHOTSTREAM, STORYMEM, SCOPE, DREAMVERSE, HOLOCINE]
+MINWM = [{'caption': 'a', 'trajectory': 'w*8,j*2'}]
+FORMATS = [OWN, SHOTSTREAM, STORYMEM, SCOPE, DREAMVERSE, HOLOCINE, MINWM]
 FORMATS += [{'prompts': ['a', 'b']}, [OWN, OWN], ['a', 'b']]
 NAMES = ['a.json', 'a.json', 'a.json', 'a.json', 'a.jsonl', 'a.txt', 'a.csv']
 
