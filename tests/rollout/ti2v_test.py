@@ -80,7 +80,7 @@ def test_the_first_latent_frame_is_clean(fixtures, network, monkeypatch):
       cut_B=jnp.zeros(1, bool),
       image_BYXC=image_BYXC,
     )
-    _, output, _, _ = denoise(params, state, chunk)
+    _, output, *_ = denoise(params, state, chunk)
     return float(np.abs(output.latents_BFYXC - film).max())
 
   denoise = jax.jit(step.denoise)
