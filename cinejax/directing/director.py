@@ -119,9 +119,7 @@ class Director(RolloutPrograms, FilmCodec):
     """
     segment_chunks(film, self.timeline.chunk_secs)
     check_count(self.cfg, len(film.cast))
-    if any(
-      one.camera and not self.follows(one.camera) for one in film.segments
-    ):
+    if not all(self.follows(one.camera) for one in film.segments):
       note(
         f'{film.source}: this model does not follow moves of the camera '
         '(config.text.camera); they are left out'

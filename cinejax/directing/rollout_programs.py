@@ -116,8 +116,8 @@ class RolloutPrograms:
 
   def follows(self, camera: str) -> bool:
     """Whether the model takes these moves, as a camera or as actions."""
-    taken = set(moves.parse(camera, 'camera')) - {moves.NONE}
-    return taken <= set(self.cfg.text.steering)
+    keys = moves.parse(camera, 'camera') if camera else ()
+    return set(keys) - {moves.NONE} <= set(self.cfg.text.steering)
 
   def _caption(self, p: ChunkPrompt) -> str:
     """The prompt with the moves of its latent frames."""
