@@ -97,7 +97,7 @@ def get_config() -> ConfigDict:
   memory.reroute = 'step'  # step | chunk: how often it is decided
   # conditional | own: of the negative branch
   memory.cfg_routing = 'conditional'
-  memory.dtype = 'compute'  # compute | int8: of stored keys and values
+  memory.dtype = 'compute'  # compute | int8 | fp8 | int4: of keys and values
   memory.training = 'routed'  # routed | full: the teacher-forced form
   memory.reencode = False  # control: window recomputed from an empty bank
 

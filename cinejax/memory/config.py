@@ -13,6 +13,8 @@ POLICIES = (
   'random',
   'full',
 )
+# how keys and values are stored: as computed, or in 8 or 4 bits
+STORAGES = ('compute', 'int8', 'fp8', 'int4')
 # policies that read the same frames in every chunk; these are not evicted
 SINKS = ('sink', 'shot_sink')
 
@@ -28,7 +30,7 @@ class MemoryConfig:
   route_layer: int = non_negative()  # when shared
   reroute: str = one_of('step', 'chunk')
   cfg_routing: str = one_of('conditional', 'own')
-  dtype: str = one_of('compute', 'int8')
+  dtype: str = one_of(*STORAGES)
   training: str = one_of('routed', 'full')
   reencode: bool
 

@@ -20,6 +20,7 @@ _BATCH, _HEADS = sharding.BATCH_AXES, sharding.HEAD_AXES
 STATE_RULES = (
   ('memory/(key|value)/data', (_BATCH, None, None, _HEADS, None)),
   ('memory/(key|value)/scale', (_BATCH, None, None, _HEADS)),
+  ('memory/(key|value)/channel_scale', (_BATCH, None, _HEADS, None)),
   ('memory/descriptor', (_BATCH, None, _HEADS, None)),
   ('(use|frame|shot|valid)_BE', (_BATCH, None)),
   ('(start|shot|key)_B', (_BATCH,)),

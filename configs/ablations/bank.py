@@ -1,15 +1,17 @@
-"""How small can the bank of a long film be, and what should it evict?
+"""How small can the bank of a long film be: frames, eviction, bits?
 
   python -m cinejax.sweep configs/ablations/bank.py --workdir=runs/bank
 
 Films of 40 chunks, 120 latent frames, with banks of E frames; V + R + F = 17.
+Keys and values are stored as computed, in float32 here, or in 8 or 4 bits.
 Nothing is routed in a given past, so `unused` can be seen only in `recall`, of
-films that are generated as a whole. 16 films; 13 points of about 45 minutes on
+films that are generated as a whole. 16 films; 16 points of about 45 minutes on
 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
 
+from cinejax.memory.config import STORAGES
 from configs import ablations, story
 
 METRICS = ('recall_given', 'recall', 'recall opening', 'recall later')
@@ -28,7 +30,9 @@ def sweep() -> list[ablations.Point]:
     ablations.over('memory.bank_frames', (18, 24, 32, 64), 'E'),
     ablations.over('memory.evict', RULES),
   )
-  return bounded + ablations.over('memory.bank_frames', (120,), 'E')
+  whole = ablations.over('memory.bank_frames', (120,), 'E')
+  stored = ablations.over('memory.dtype', STORAGES[1:])
+  return bounded + whole + ablations.product(whole, stored)
 
 
 def runs(point: ablations.Point) -> tuple[str, ...]:

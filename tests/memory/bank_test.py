@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from cinejax.memory import bank as bank_lib
 from tests.memory.banks import (
@@ -43,6 +44,30 @@ def test_a_chunk_before_the_first_is_written_nowhere():
     bank, jnp.full(BATCH, -FRAMES), random_chunk(0), random_chunk(1)
   )
   jax.tree.map(np.testing.assert_array_equal, after, bank)
+
+
+@pytest.mark.parametrize(
+  ('storage', 'share', 'steps'),
+  # errors: a share of the number itself, and of its channel's largest one
+  [('fp8', 1 / 16, 1e-5), ('int4', 0, 0.51 / 7)],
+)
+def test_channels_have_scales_of_their_own(storage, share, steps):
+  sizes = jnp.array([1e-3, 1.0, 1e3, 0.0]).reshape(1, 1, 1, 1, 1, 4)
+  k = random_chunk(0) * sizes  # by channel
+  packed = bank_lib.store(k, storage)
+  assert packed.storage == storage and packed.data.dtype.itemsize == 1
+  assert packed.data.size == k.size // (1 if storage == 'fp8' else 2)
+  error = jnp.abs(bank_lib.load(packed, jnp.float32) - k)
+  most = jnp.abs(k).max(-3, keepdims=True)
+  assert (error <= share * jnp.abs(k) + steps * most + 1e-9).all()
+  assert error.max() > 0
+  bank = add(empty(storage), 0, k)
+  slot = int(jnp.argmax(bank.frame_BE[0] == 1))
+  stored = jax.tree.map(lambda x: x[:, 0, slot], bank.memory.key)
+  np.testing.assert_array_equal(
+    bank_lib.load(stored, jnp.float32),
+    bank_lib.load(packed, jnp.float32)[:, 0, 1],
+  )
 
 
 def test_writes_in_float32_are_int8_close():
