@@ -47,12 +47,13 @@ export class Cast {
   // Shows the cast of a session; asks for the pictures if they have changed.
   async show(session) {
     this.session = session;
+    const count = session.cast?.length;
     const names = JSON.stringify([session.id, session.cast]);
     if (names !== this.names) {
       this.names = names;
       this.pictures = [];
       const path = `/sessions/${session.id}/cast`;
-      const { cast } = session.cast.length ? await ask('GET', path) : { cast: {} };
+      const { cast } = count ? await ask('GET', path) : { cast: {} };
       if (names !== this.names) return; // another one was shown meanwhile
       this.pictures = Object.entries(cast).flatMap(([name, one]) =>
         [one].flat().map((picture) => ({ name, picture })));
