@@ -1,9 +1,10 @@
-"""Which weights a film is made with, without any network."""
+"""Which weights a film is made with; nothing is generated."""
 
 import dataclasses
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -11,9 +12,11 @@ from safetensors.numpy import save_file
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
+from cinejax.directing.loading import load_director
 from cinejax.directing.weight_sets import WeightSets, find_students
 from cinejax.film.journal import Settings
 from configs import story, tiny
+from tests.networks import save_networks
 
 
 @pytest.fixture
@@ -70,6 +73,24 @@ def test_what_was_used_longest_ago_is_dropped(director):
   assert not any(director.has_variant(settings) for settings in strengths)
   assert all(director.has_variant(settings) for settings in policies)
   assert director.has_variant(Settings())
+
+
+def test_a_strength_that_a_film_sets_is_that_of_the_flag(tmp_path):
+  cfg = resolve(tiny.get_config())
+  save_networks(cfg, tmp_path)
+  file, features = tmp_path / 'lora.st', cfg.dit.heads * cfg.dit.head_features
+  name = 'transformer.blocks.0.attn2.to_v.lora_{}.weight'
+  down = np.linspace(-1, 1, 2 * features, dtype=np.float32).reshape(2, -1)
+  save_file({name.format('A'): down, name.format('B'): down.T}, file)
+  director = load_director(cfg, str(tmp_path), [f'{file}:0.8'])
+  half = director.variant(Settings(lora_strength=0.5)).params
+  none = director.variant(Settings(lora_strength=0)).params
+  flag = load_director(cfg, str(tmp_path), [f'{file}:0.4']).params
+  bare = load_director(cfg, str(tmp_path)).params
+  jax.tree.map(np.testing.assert_array_equal, half, flag)
+  jax.tree.map(np.testing.assert_array_equal, none, bare)
+  same = jax.tree.map(np.array_equal, half, bare)
+  assert not all(jax.tree.leaves(same))
 
 
 def test_students_are_found_by_what_their_files_say(tmp_path):
