@@ -29,7 +29,7 @@ SIZES = {
     {'device': 'cuda', 'dtype': 'bfloat16'},
     {'codec.name': 'taehv', 'dit.unroll': 'rollout'},
   ),
-  'cpu': ({'layers': 2, 'height': 128, 'width': 160}, _CODEC),
+  'cpu': ({'layers': 2, 'height': 64, 'width': 96}, _CODEC),
   'tiny': (
     {
       'layers': 2,

@@ -218,6 +218,24 @@ def h100() -> str:
   )
 
 
+def precision() -> str:
+  """What eight bits change in each layer, by bench --what=precision."""
+  (row,) = _rows('precision')
+  layers = (0, row['layers'] // 2, row['layers'] - 1)
+
+  def errors(name: str) -> list[str]:
+    return [_percent(row[name][layer]) for layer in layers]
+
+  return _table(
+    ('random weights', *(f'layer {layer + 1}' for layer in layers)),
+    [
+      ('error of a layer in fp8', *errors('update_error')),
+      ('error of a layer in bfloat16', *errors('bfloat16_update_error')),
+      ('hidden states in fp8, of all layers so far', *errors('states_error')),
+    ],
+  )
+
+
 def ablations() -> str:
   """The question and the points of every ablation that was run."""
   names = ('place', 'action', 'sca', 'unreadable', 'appearance_bits', 'recall')
@@ -247,6 +265,7 @@ def tables() -> dict[str, dict[str, str]]:
       'minutes': minutes(),
       'speed': speed(),
       'h100': h100(),
+      'precision': precision(),
       'serving': serving(),
       'ablations': ablations(),
     },
