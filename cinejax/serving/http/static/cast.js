@@ -33,6 +33,7 @@ export class Cast {
     Object.assign(this, { nodes, model, on });
     this.session = null;
     this.pictures = []; // {name, picture}, in the order of their numbers
+    this.shares = new Map();
     nodes.add.onclick = () => nodes.picture.click();
     nodes.picture.onchange = async () => {
       for (const file of nodes.picture.files) await this.add(file);
@@ -52,6 +53,7 @@ export class Cast {
     if (names !== this.names) {
       this.names = names;
       this.pictures = [];
+      this.shares = new Map(); // of the chunk on screen, by picture
       const path = `/sessions/${session.id}/cast`;
       const { cast } = count ? await ask('GET', path) : { cast: {} };
       if (names !== this.names) return; // another one was shown meanwhile
@@ -101,17 +103,22 @@ export class Cast {
       }
       return face;
     }));
+    this.mark();
   }
 
-  // Shows how much of each picture the memory read for a chunk.
+  // Shows how much of each picture the memory read for the chunk on screen.
   read(event) {
-    const shares = new Map(event.pictures);
+    this.shares = new Map(event.pictures);
+    this.mark();
+  }
+
+  mark() {
     [...this.nodes.faces.children].forEach((face, number) => {
-      const share = shares.get(number) ?? 0;
+      const share = this.shares.get(number) ?? 0;
       face.style.setProperty('--read', share);
       face.title = share
         ? `Read in ${Math.max(1, Math.round(100 * share))} % of the passes and layers`
-        : 'Not read for this chunk';
+        : this.begun ? 'Not read for this chunk' : '';
     });
   }
 }
