@@ -36,7 +36,7 @@ the first latent frame, whose time is 0 in every denoising step.
     --image=opening.png --out=runs/film --platform=gpu
 
 Whether it fits is compiled before anything is rented (docs/pods.md); this
-rollout takes 46 GiB of the 71 of one H100, text encoder and codec included:
+rollout takes 47 GiB of the 71 of one H100, text encoder and codec included:
 
   python -m cinejax.plan --config=configs/wan_5b.py:four --stage=rollout \\
     --topology=h100:1x1x1 --config.mesh.sequence=1
