@@ -117,71 +117,59 @@ class BenchmarkCase:
     if part == 'codec':
       return self._score_codec(full)
     films = [self.films[number] for number in full]
-    if part == 'cast':
-      return self._score_cast(full, films, seed)
     if part == 'swap':
       films = [story_film.swap(film) for film in films]
-    return self._score_returns(full, films, seed, part == 'swap')
+    shots = self._shots(full, films, seed, part == 'cast')
+    if part == 'swap':
+      return {
+        number: story_film.score_swapped(film, shot.video_TYXC)
+        for number, film, shot in zip(full, films, shots, strict=True)
+      }
+    score = story_film.score_cast if part == 'cast' else story_film.score_given
+    frames = self.director.cfg.film.frames_per_chunk
+    return {
+      number: score(film, shot.video_TYXC, shot.frame_JLR, frames)
+      for number, film, shot in zip(full, films, shots, strict=True)
+    }
 
-  def _score_returns(
+  def _shots(
     self,
     numbers: Sequence[int],
     films: Sequence[world.StoryFilm],
     seed: int,
-    swapped: bool,
-  ) -> dict[int, FilmScore]:
-    frames = self.director.cfg.film.frames_per_chunk
+    from_picture: bool,
+  ) -> list[batches_lib.GeneratedShot]:
+    """The return shot of each film, after its rendered past.
+
+    With `from_picture`, it is the first shot of the character that returns, and
+    a picture of that character is in the memory.
+    """
     pasts = []
     for number, film, z_FYXC in zip(
       numbers, films, self._encode(films), strict=True
     ):
-      _, start, chunks = story_film.return_shot(film)
+      start, chunks = story_film.return_shot(film)[1:]
+      if from_picture:
+        start, chunks = story_film.first_shot(film)
       noise = self._noise(number, seed)
       pasts.append(
         batches_lib.GivenPast(self._prompts(film), z_FYXC, start, chunks, noise)
       )
-    shots = batches_lib.generate_shots(self.director, self._commit_fn, pasts)
-    return {
-      number: story_film.score_swapped(film, shot.video_TYXC)
-      if swapped
-      else story_film.score_given(film, shot.video_TYXC, shot.frame_JLR, frames)
-      for number, film, shot in zip(numbers, films, shots, strict=True)
-    }
+    cast = [self._pictures(films)] if from_picture else []
+    return batches_lib.generate_shots(
+      self.director, self._commit_fn, pasts, cast
+    )
 
-  def _score_cast(
-    self, numbers: Sequence[int], films: Sequence[world.StoryFilm], seed: int
-  ) -> dict[int, FilmScore]:
+  def _pictures(
+    self, films: Sequence[world.StoryFilm]
+  ) -> cast_lib.GivenPicture:
     characters = [film.events[0].character for film in films]
-    pictures = [
-      render.picture(film, character)
-      for film, character in zip(films, characters, strict=True)
-    ]
-    cast = cast_lib.encode_pictures(
+    pairs = zip(films, characters, strict=True)
+    return cast_lib.encode_pictures(
       self.director,
       [world.CHARACTERS[character] for character in characters],
-      np.stack(pictures),
+      np.stack([render.picture(*pair) for pair in pairs]),
     )
-    pasts = [
-      batches_lib.GivenPast(
-        self._prompts(film),
-        z_FYXC,
-        *story_film.first_shot(film),
-        self._noise(number, seed),
-      )
-      for number, film, z_FYXC in zip(
-        numbers, films, self._encode(films), strict=True
-      )
-    ]
-    shots = batches_lib.generate_shots(
-      self.director, self._commit_fn, pasts, [cast]
-    )
-    frames = self.director.cfg.film.frames_per_chunk
-    return {
-      number: story_film.score_cast(
-        film, shot.video_TYXC, shot.frame_JLR, frames
-      )
-      for number, film, shot in zip(numbers, films, shots, strict=True)
-    }
 
   def _score_generated(
     self, numbers: Sequence[int], seed: int, folder: pathlib.Path | None
