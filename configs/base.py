@@ -34,8 +34,7 @@ def get_config() -> ConfigDict:
   codec.encoder = 'linear'
   # features per frame from which patch decodes pixels; 0 = width
   codec.head_features = 0
-  # largest standard deviation of the noise that training of patch adds to
-  # latents, whose own is 1
+  # largest deviation of the noise on latents that patch is trained to decode
   codec.noise = 0.3
   codec.keep_latents = False  # train only the decoder of patch
   codec.tile = 0  # latent rows and columns of a tile of Wan's; 0 = no tiles
@@ -62,8 +61,7 @@ def get_config() -> ConfigDict:
   dit.actions = 0  # kinds of actions: as many as text.actions names
   # focal lengths in widths and heights of a frame; (0, 0) = no cameras
   dit.camera = (0.0, 0.0)
-  # rows and columns, in tokens, of a learnt table of absolute positions beside
-  # the rotary ones; (0, 0) = none, as in Wan
+  # rows and columns of a table of absolute positions; (0, 0) = none, as in Wan
   dit.positions = (0, 0)
   dit.time_features = 256  # features of the sinusoid of time
   dit.channels = codec.get_oneway_ref('channels')  # C, as the codec's
@@ -76,13 +74,11 @@ def get_config() -> ConfigDict:
   # first that fits the memory of a device
   dit.remat = 'none'
   dit.attention = 'auto'  # auto | xla | cudnn (NVIDIA) | splash (TPU)
-  # none | training | rollout | both: where layers are unrolled instead of
-  # scanned over. It takes several times as long to compile; a CPU trains faster
-  # with it, and a GPU rolls out faster
+  # none | training | rollout | both: where layers are unrolled, not scanned.
+  # It compiles for longer; then a CPU trains, and a GPU rolls out, faster
   dit.unroll = 'none'
-  # compute | fp8: of the products and the attention of a rollout. `fp8` holds
-  # kernels in eight bits and changes films; GPUs since Hopper are faster with
-  # it, other devices compute the same numbers in float32, for tests
+  # compute | fp8: of products and attention in a rollout. fp8 changes films;
+  # GPUs since Hopper are faster with it, and other devices emulate it
   dit.precision = 'compute'
 
   memory = config.memory = ConfigDict()
@@ -104,14 +100,11 @@ def get_config() -> ConfigDict:
   diffusion = config.diffusion = ConfigDict()
   diffusion.shift = 5.0  # s of eq. (3)
   diffusion.time_per = 'chunk'  # chunk | film: what shares one t in training
-  # noisy copies of a film, each at its own times, that share the pass of one
-  # clean copy in teacher forcing
+  # noisy copies of a film that share the pass over its clean copy
   diffusion.copies = 1
-  # share of training times that are 1, pure noise, where nothing but the prompt
-  # and memory tells what to draw
+  # share of times that are 1, where only prompt and memory say what to draw
   diffusion.pure_noise = 0.0
-  # teacher forcing: the clean copy of each film is given noise of a deviation
-  # drawn between 0 and this, against drift
+  # largest deviation of the noise on the clean copy of a film, against drift
   diffusion.history_noise = 0.0
 
   rollout = config.rollout = ConfigDict()
@@ -127,27 +120,22 @@ def get_config() -> ConfigDict:
   data = config.data = ConfigDict()
   data.films = ''  # folder of a TFDS data set of latent films
   data.chunks = 11  # N of a training batch; films are cut or padded to it
-  # processes that cast the films of story.kinds, where one is slower than the
-  # device; 0 = threads of the training process
+  # processes that cast films of story.kinds; 0 = threads of this process
   data.workers = 0
 
   story = config.story = ConfigDict()
   story.films = 4096  # films that data_prep/story.py renders for training
   story.seed = 1  # seed of the training films
   story.clip_frames = 9  # pixel frames of a codec training clip
-  # pairs (kind, share) of films that stages are trained on in place of
-  # data.films: each film is cast, painted and encoded when it is needed, and
-  # none is seen twice; () = none
+  # pairs (kind, share) of films in place of data.films: each is cast, painted
+  # and encoded when it is needed, and none is seen twice; () = none
   story.kinds = ()
-  # weight of the loss where a character covers the picture, in training on
-  # story.kinds; elsewhere it is 1
-  story.appearance_weight = 1.0
+  story.appearance_weight = 1.0  # of the loss where a character is; else 1
 
   # supervises what layers of the base know of each frame, beside its loss
   alignment = config.alignment = ConfigDict()
   alignment.weight = 0.0  # of that loss; 0 = off
-  # labels | returns (both of story.kinds) | features (of data_prep.features,
-  # beside films)
+  # labels | returns (of story.kinds) | features (of data_prep.features)
   alignment.target = 'labels'
   alignment.layers = (3,)  # from 0; those above are free to use what is there
   alignment.last_update = 0  # in which it acts; 0 = in all
@@ -247,14 +235,12 @@ def get_config() -> ConfigDict:
   evaluation.features = ('pixels',)
 
   serving = config.serving = ConfigDict()
-  # films that one call computes; 1 = one by one, best if a single film fills
-  # the device, as on a CPU
+  # films that one call computes; 1 is best if one film fills the device
   serving.slots = 1
   serving.sessions = 8  # live at the same time
   serving.lead_chunks = 1  # finished and not yet on screen, at most
   serving.kept_states = 6  # snapshots of a session, to rewind to and fork at
-  # chunks after which the state of a film is saved; a restart generates as many
-  # chunks a second time, at most
+  # chunks between saved states of a film; a restart repeats as many, at most
   serving.state_chunks = 64
   serving.film_chunks = 1200  # the longest film
   serving.idle_secs = 600.0  # without viewers or requests: saved and freed
@@ -265,11 +251,9 @@ def get_config() -> ConfigDict:
   serving.prompt_chars = 5000
   # messages from one client; ten times as many in a burst
   serving.messages_per_sec = 20.0
-  # compiled programs that stay, one for each combination of policy, steps,
-  # guidance and routed frames; then the one unused longest is dropped
+  # compiled programs that stay: of a policy, steps, guidance, routed frames
   serving.programs = 12
-  # sets of weights beside the first that stay on the devices: of students with
-  # other steps, and of other LoRA strengths
+  # sets of weights beside the first that stay: of other steps, other LoRAs
   serving.weight_sets = 3
   # open connections; when there are more, the one idle longest is closed
   serving.connections = 512
@@ -285,9 +269,7 @@ def _stage(
   stage = ConfigDict()
   stage.steps = steps  # optimizer updates
   stage.batch = batch  # examples per update, over all devices
-  # parts of a batch that are computed one after another, to save memory; the
-  # gradient is their mean, weighted by the valid chunks of each
-  stage.accumulate = 1
+  stage.accumulate = 1  # parts of a batch, computed one after another
   stage.optimizer = optimizer  # adamw | muon (matrices of blocks and codecs)
   stage.learning_rate = learning_rate  # peak learning rate
   stage.warmup_steps = 100  # updates in which the rate rises
