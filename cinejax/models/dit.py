@@ -79,7 +79,7 @@ class DiT(nn.Module):
       x += self._positions(rows, columns)
     x = constrain(x, *TOKENS)
     embedded, modulation = self._embed_time(t_BSF)
-    if isinstance(text, jax.Array):
+    if not isinstance(text, (KeysValues, tuple)):  # an array, of numpy or jax
       text = captions_lib.embed_text(cfg, text)
 
     (x, rank), outputs = self._blocks(

@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from cinejax.benchmarks.precision import measure_precision
 from cinejax.config import resolve
 from configs import tiny
 
 
+@pytest.mark.slow
 def test_eight_bits_round_more_than_sixteen_and_errors_add_up():
   cfg = resolve(tiny.get_config())
   cfg = dataclasses.replace(cfg, dit=dataclasses.replace(cfg.dit, layers=3))

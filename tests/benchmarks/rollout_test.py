@@ -85,6 +85,7 @@ def test_the_first_chunk_is_timed_from_its_prompt(director):
   assert row['first_ms']['max'] > chunk['min']
 
 
+@pytest.mark.slow
 def test_a_stream_is_one_program_and_one_size_of_bank(director):
   row = rollout_lib.measure_stream(director, batch=2, chunks=50)
   assert row['compiles_to_chunk_2'] > 0

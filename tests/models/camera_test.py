@@ -81,6 +81,7 @@ def _cfg(**changes):
   return resolve(config)
 
 
+@pytest.mark.slow
 def test_a_network_starts_without_cameras_and_can_learn_them():
   cfg = _cfg().dit
   plain = dataclasses.replace(cfg, camera=(0.0, 0.0))

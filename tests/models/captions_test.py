@@ -18,8 +18,15 @@ from tests.networks import random_dit
 FRAMES = 3
 
 
-@pytest.mark.parametrize('unroll', ['none', 'rollout'])
-@pytest.mark.parametrize('actions', [0, 4])
+@pytest.mark.parametrize(
+  ('unroll', 'actions'),
+  [
+    pytest.param('none', 0, marks=pytest.mark.slow),
+    pytest.param('rollout', 0, marks=pytest.mark.slow),
+    pytest.param('none', 4, marks=pytest.mark.slow),
+    ('rollout', 4),
+  ],
+)
 def test_captions_are_read_once(unroll, actions):
   cfg = config_lib.resolve(tiny.get_config()).dit
   cfg = dataclasses.replace(cfg, unroll=unroll, actions=actions)

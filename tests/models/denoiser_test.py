@@ -88,9 +88,8 @@ def gradients(cfg, params):
   return compute
 
 
-@pytest.mark.parametrize(
-  'form', [pytest.param('full', marks=pytest.mark.slow), 'routed']
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('form', ['full', 'routed'])
 def test_noisy_copies_are_as_many_films(gradients, form):
   grads, v = gradients(form, (0, 1))
   alone = [gradients(form, (n,)) for n in (0, 1)]

@@ -35,6 +35,7 @@ def arguments(cfg):
   return clean, noisy, t, text, shots, jax.random.key(1)
 
 
+@pytest.mark.slow
 def test_values_stand_beside_the_same_velocity(cfg, arguments):
   params = random_dit(cfg.dit)
   film_fn = make_frame_values_film_fn(cfg.dit, cfg.memory, (0, LAYER))

@@ -9,7 +9,7 @@ from cinejax.models import split_attention
 from cinejax.models.attention import attend
 
 
-@pytest.mark.parametrize('count', [2, 3])
+@pytest.mark.parametrize('count', [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_parts_are_the_whole_also_where_some_have_no_valid_keys(count):
   keys = jax.random.split(jax.random.key(0), 3)
   q = jax.random.normal(keys[0], (3, 5, 2, 16))
