@@ -147,7 +147,6 @@ TESTED_ELSEWHERE = {
   'serving/http/openapi.py': ('serving/http/app_test.py', _SERVER),
   'serving/segments.py': ('serving/studio_test.py', _SERVER),
   'serving/http/routes.py': ('serving/http/app_test.py', _SERVER),
-  'serving/http/socket.py': ('serving/http/app_test.py', _SERVER),
   'story/config.py': ('config_test.py', _FIELDS),
   'story/motion.py': ('story/render_test.py story/steering_test.py', _STORY),
   'story/places.py': ('story/render_test.py', _STORY),

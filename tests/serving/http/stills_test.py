@@ -4,20 +4,9 @@ import io
 import struct
 
 import numpy as np
-import pytest
 from PIL import Image
-from starlette.testclient import TestClient
 
-from cinejax.serving.http.app import make_app
-from cinejax.serving.http.guard import LOOPBACK
 from tests.serving.sessions import until, wait_for_chunks
-
-
-@pytest.fixture(scope='module')
-def client(studio):
-  app = make_app(studio, (*LOOPBACK, 'testserver'))
-  with TestClient(app, base_url='http://localhost:8000') as client:
-    yield client
 
 
 def _pictures(answer):

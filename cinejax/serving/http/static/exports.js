@@ -1,4 +1,5 @@
-// Films as files: asked for, followed and fetched, or cancelled.
+// Downloads of the film: the buttons and the link that start them, and the
+// progress of each video that the server writes, which can be cancelled.
 
 import { ask } from '/client.js';
 import { make } from '/view.js';
@@ -7,10 +8,27 @@ const WAIT_MS = 300; // between two looks at the progress
 const NAMES = { mp4: 'MP4', png: 'PNG files' };
 
 export class Exports {
-  // list: the element that shows them; fail: is called with errors
-  constructor(list, fail) {
-    this.list = list;
+  // nodes: {list, screenplay, mp4, png}; fail: is called with errors
+  constructor(nodes, fail) {
+    this.nodes = nodes;
     this.fail = fail;
+    for (const format of Object.keys(NAMES)) {
+      nodes[format].onclick = () => this.start(this.session, format);
+    }
+  }
+
+  // Offers the downloads of a session, if it has a film.
+  show(session) {
+    this.session = session;
+    const { screenplay, mp4, png } = this.nodes;
+    mp4.disabled = png.disabled = !session.chunks;
+    // A link is not disabled by an attribute, so it loses its address.
+    screenplay.setAttribute('aria-disabled', String(!session.chunks));
+    if (session.chunks) {
+      screenplay.href = `/sessions/${session.id}/screenplay.json`;
+    } else {
+      screenplay.removeAttribute('href');
+    }
   }
 
   async start(session, format) {
@@ -34,7 +52,7 @@ export class Exports {
       node.remove();
       ask('DELETE', `/exports/${entry.id}`).catch(() => {});
     };
-    this.list.append(node);
+    this.nodes.list.append(node);
     const follow = async () => {
       if (!wanted) return;
       try {

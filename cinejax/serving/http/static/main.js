@@ -6,14 +6,18 @@ import { Composer } from '/compose.js';
 import { Controls } from '/controls.js';
 import { Demo } from '/demo.js';
 import { Exports } from '/exports.js';
+import { acceptFiles } from '/files.js';
 import { Film } from '/film.js';
 import { fit } from '/fit.js';
+import { listenForKeys } from '/keyboard.js';
 import { Lane } from '/lane.js';
 import { PlanList } from '/plan.js';
 import { Player } from '/player.js';
+import { acceptPrompts } from '/prompt_form.js';
+import { Shelf } from '/shelf.js';
 import { Takes } from '/takes.js';
 import '/theme.js';
-import { clock, drawStrip, make } from '/view.js';
+import { clock, drawStrip } from '/view.js';
 
 const at = (id) => document.getElementById(id);
 const model = await ask('GET', '/model');
@@ -44,6 +48,15 @@ const takes = new Takes(at('takes'), model, {
   choose: (take) => say({ do: 'choose_take', take }),
   remove: (take) => say({ do: 'delete_take', take }),
 });
+const exports = new Exports(
+  { list: at('exports'), ...nodes('screenplay', 'mp4', 'png') },
+  (error) => fail(error));
+const shelf = new Shelf({
+  dialog: at('shelf'),
+  title: at('shelf-title'),
+  list: at('shelved'),
+  close: at('close'),
+}, { enter, restore, fail });
 let session = null; // its last state from the server
 let live = null;
 let chunk = null; // the event of the chunk on screen
@@ -125,7 +138,8 @@ function receive(message) {
   }
 }
 
-// The film has gone elsewhere: what was said of its last chunk is over.
+// The film goes on from another place: what the page says about its last chunk
+// no longer holds.
 function forget() {
   chunk = null;
   lane.clear();
@@ -168,8 +182,7 @@ function show() {
   const title = `${session.title || 'Untitled'} · seed ${session.seed}`;
   at('about').textContent = `${model.name} · ${title}`;
   document.title = `${session.title || 'Untitled'} · cinejax`;
-  at('mp4').disabled = at('png').disabled = !session.chunks;
-  offer('screenplay', 'screenplay.json');
+  exports.show(session);
   drawStrip(at('strip'), session, model, {
     retake, fork, reuse, takes: (chunk) => takes.open(session, chunk),
     picture: (take) => takes.picture(session, take) });
@@ -189,13 +202,6 @@ function show() {
 function showLength(shot, secs) {
   at('length').textContent =
     shot === undefined ? '' : `${shot + 1} · ${clock(secs)}`;
-}
-
-// A link to a download; disabled, also for the keyboard, without a film.
-function offer(id, file) {
-  at(id).setAttribute('aria-disabled', String(!session.chunks));
-  if (session.chunks) at(id).href = `/sessions/${session.id}/${file}`;
-  else at(id).removeAttribute('href');
 }
 
 function slate(text) {
@@ -224,21 +230,6 @@ async function say(direction) {
   if (!live.send(direction)) fail(new Error('there is no connection to the server yet'));
 }
 
-function prompt(cut) {
-  let text = at('prompt').value.trim();
-  if (!text && !session.segments.length) {
-    text = at('prompt').placeholder; // one key begins a film
-    composer.write(text);
-  }
-  if (!text) return at('prompt').focus();
-  const direction = { do: 'prompt', prompt: text, cut };
-  Object.assign(direction, controls.fields(cut));
-  if (at('at').value !== '') direction.at_secs = Number(at('at').value);
-  say(direction);
-  at('at').value = ''; // the next prompt is for at once again
-  at('prompt').select();
-}
-
 function retake(one) {
   say({ do: 'rewind', chunk: one.chunk });
   composer.write(one.prompt); // to be changed, or sent once more
@@ -252,16 +243,8 @@ async function fork(one) {
 }
 const reuse = (text) => composer.write(text);
 
-at('say').addEventListener('submit', (event) => {
-  event.preventDefault();
-  prompt(false);
-});
-at('cut').onclick = () => prompt(true);
-at('prompt').addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter' || event.isComposing) return;
-  event.preventDefault();
-  prompt(event.shiftKey);
-});
+acceptPrompts({ form: at('say'), ...nodes('prompt', 'cut', 'at') }, composer,
+  controls, { begun: () => session.segments.length > 0, say });
 at('play').onclick = () =>
   say({ do: session.status === 'rolling' ? 'pause' : 'resume' });
 at('again').onclick = () => say({ do: 'resume' });
@@ -273,89 +256,15 @@ at('take-back').onclick = () => {
   say({ do: 'undo' });
 };
 at('hold').onclick = () => say({ do: 'hold' });
-at('films').onclick = async () => {
-  await shelve();
-  at('shelf').showModal();
-};
-
-async function shelve() {
-  const { live: others, saved, deleted, max_films: most }
-    = await ask('GET', '/sessions');
-  at('shelf-title').textContent =
-    `Films on this server: ${others.length + saved.length} of at most ${most}`;
-  const button = (textContent, onclick, className = '') =>
-    make('button', { type: 'button', textContent, onclick, className });
-  const change = (method, path, body) =>
-    ask(method, `/sessions/${path}`, body).then(shelve, fail);
-  const row = (one, how) =>
-    make('li', {},
-      button(one.title || 'Untitled', () => {
-        at('shelf').close();
-        if (how === 'saved') restore(one.id);
-        else ask('GET', `/sessions/${one.id}`).then(enter, fail);
-      }, 'title'),
-      make('span', { className: 'dim', textContent: how }),
-      button('Rename', () => {
-        const title = window.prompt('Name of the film', one.title);
-        if (title !== null) change('PATCH', one.id, { title });
-      }),
-      one.viewers ? '' : button('Delete', () => change('DELETE', one.id)));
-  const gone = (one) =>
-    make('li', { className: 'dim' }, `${one.title || 'Untitled'} · deleted`,
-      button('Undo', () => change('POST', `${one.id}/undelete`)));
-  at('shelved').replaceChildren(
-    ...others.map((one) => row(one, `${one.status} · ${clock(one.secs)}`)),
-    ...saved.map((one) => row(one, 'saved')),
-    ...deleted.map(gone));
-}
-const exports = new Exports(at('exports'), fail);
-for (const id of ['mp4', 'png']) {
-  at(id).onclick = () => exports.start(session, id);
-}
-at('close').onclick = () => at('shelf').close();
 at('new').onclick = () => begin({});
-at('open').onclick = () => at('file').click();
-at('file').onchange = () => run(at('file').files[0]);
-document.addEventListener('dragover', (event) => event.preventDefault());
-document.addEventListener('drop', (event) => {
-  event.preventDefault();
-  const [file] = event.dataTransfer.files;
-  if (file?.type.startsWith('image/')) cast.add(file);
-  else run(file);
+at('films').onclick = () => shelf.open();
+acceptFiles(nodes('open', 'file'), {
+  run: (film) => begin({ film }),
+  picture: (file) => cast.add(file),
+  fail,
 });
-document.addEventListener('keydown', (event) => {
-  const written = event.target.closest?.('input, textarea, select');
-  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z' && !written) {
-    event.preventDefault();
-    say({ do: event.shiftKey ? 'redo' : 'undo' });
-  }
-  if (written || event.ctrlKey || event.metaKey || event.altKey) {
-    // Escape leaves the prompt for the keys of the player.
-    if (event.key === 'Escape' && event.target === at('prompt')) at('line').focus();
-    return;
-  }
-  if (event.defaultPrevented || at('takes').open || at('shelf').open) return;
-  if (event.key === ' ' && event.target.closest?.('button, a')) return;
-  // Away from the live head, Space is for what is watched.
-  if (event.key === ' ') (player.live ? at('play') : at('watch')).click();
-  else if (player.key(event)) return event.preventDefault();
-  else if (event.key === '/') at('prompt').focus();
-  else return;
-  event.preventDefault();
-});
-
-async function run(file) {
-  if (!file) return;
-  try {
-    const document = JSON.parse(await file.text());
-    await begin({ film: document });
-  } catch (error) {
-    fail(error instanceof SyntaxError
-      ? new Error(`${file.name} is not JSON`) : error);
-  } finally {
-    at('file').value = '';
-  }
-}
+listenForKeys({ ...nodes('prompt', 'line', 'play'), watch: at('watch') },
+  [at('takes'), at('shelf')], player, say);
 
 // --- what the model can do -------------------------------------------------
 

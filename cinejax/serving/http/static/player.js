@@ -1,18 +1,19 @@
-// Plays what was made of a film, at any place and speed, while it rolls too.
+// Plays the frames that a film has, at any place and speed, also while it rolls.
 // The live head is the end of the same line: there the page shows the frames
 // that arrive (film.js), and everywhere else the recorded ones (stills.js).
+// The line itself is drawn by timeline.js.
 
 import { Stills, Track, startOf } from '/stills.js';
-import { clock, make, thumbnail } from '/view.js';
+import { Timeline } from '/timeline.js';
+import { make } from '/view.js';
 
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
 const FAST = [1, 2, 4, 8]; // of J and L, pressed again and again
-const PICTURES = 24; // along the line, at most
 const AHEAD_SECS = 2; // of playing, fetched in advance
 
 export class Player {
-  // nodes: {line, marks, pictures, head, peek, play, back, step, loop, speed,
-  // live, time}; film: the Film of the live frames.
+  // nodes: {play, back, step, loop, speed, live} and those of the Timeline;
+  // film: the Film of the live frames.
   constructor(nodes, model, film) {
     this.nodes = nodes;
     this.model = model;
@@ -35,7 +36,10 @@ export class Player {
     nodes.speed.onchange = () => {
       if (this.rate) this.run(Math.sign(this.rate) * Number(nodes.speed.value));
     };
-    this.listen(nodes.line);
+    this.timeline = new Timeline(nodes, model, {
+      seek: (frame) => this.seek(frame),
+      key: (event) => this.key(event),
+    });
     const tick = (now) => {
       this.tick(now);
       requestAnimationFrame(tick);
@@ -60,7 +64,7 @@ export class Player {
       this.film.clear(session.revision);
       this.goLive();
     }
-    this.draw();
+    this.timeline.draw(session, this.track);
   }
 
   // A chunk was announced, before the state of the session is.
@@ -70,7 +74,7 @@ export class Player {
     if (last && stored === last[1] + last[2]) last[2] += 1;
     else this.session.stored.push([chunk, stored, 1]);
     this.track = new Track(this.session.stored, this.model);
-    this.draw();
+    this.timeline.draw(this.session, this.track);
   }
 
   get frames() {
@@ -234,20 +238,11 @@ export class Player {
   // --- what the page shows of it --------------------------------------------
 
   show() {
-    const { nodes, model } = this;
-    const at = this.position;
-    const last = Math.max(0, this.frames - 1);
-    nodes.head.style.left = `${last ? (100 * at) / last : 100}%`;
-    const text = `${clock(at / model.fps)} / ${clock(this.frames / model.fps)}`;
-    if (nodes.time.textContent !== text) {
-      nodes.time.textContent = text;
-      nodes.line.setAttribute('aria-valuetext', text);
-    }
-    const state = `${this.live} ${this.rate} ${this.looping} ${last} ${this.session?.status}`;
-    nodes.line.setAttribute('aria-valuenow', at);
+    const { nodes } = this;
+    this.timeline.place(this.position, this.frames);
+    const state = `${this.live} ${this.rate} ${this.looping} ${this.frames}`;
     if (state === this.shown) return;
     this.shown = state;
-    nodes.line.setAttribute('aria-valuemax', last);
     const plays = this.rate !== 0;
     nodes.play.textContent = plays ? '❚❚' : '▶';
     nodes.play.setAttribute('aria-label', plays ? 'Stop watching' : 'Watch');
@@ -256,74 +251,7 @@ export class Player {
     for (const one of ['play', 'back', 'step', 'loop', 'speed']) {
       nodes[one].disabled = !this.frames;
     }
-    nodes.line.classList.toggle('none', !this.frames);
     this.film.canvas.parentElement.classList.toggle('watched', !this.live);
-  }
-
-  // The shots and pictures along the line.
-  draw() {
-    const { session, nodes, model } = this;
-    const total = Math.max(1, this.track.chunks);
-    const shots = session.segments.filter((one, n) => one.cut || n === 0);
-    nodes.marks.replaceChildren(...shots.map((one, n) => {
-      const stop = shots[n + 1]?.chunk ?? total;
-      const mark = make('i', { title: `Shot ${one.shot + 1}: ${one.prompt}` });
-      mark.style.left = `${(100 * one.chunk) / total}%`;
-      mark.style.width = `${(100 * Math.max(0, stop - one.chunk)) / total}%`;
-      return mark;
-    }));
-    const wide = nodes.pictures.clientWidth || 600;
-    const high = nodes.pictures.clientHeight || 44;
-    const count = Math.min(PICTURES,
-      Math.max(1, Math.round((wide * model.height) / (high * model.width))));
-    const latents = this.track.chunks * model.frames_per_chunk;
-    const pick = (n) => Math.min(latents - 1, Math.floor(((n + 0.5) * latents) / count));
-    // All pictures change as the film grows, so they are drawn again only when
-    // it has grown by a tenth.
-    const key = `${session.id} ${session.revision} ${count}`;
-    if (!latents) nodes.pictures.replaceChildren();
-    if (!latents || (key === this.drawn && latents <= 1.1 * this.drawnLatents)) return;
-    this.drawn = key;
-    this.drawnLatents = latents;
-    nodes.pictures.replaceChildren(...Array.from({ length: count }, (_, n) =>
-      make('img', { alt: '', src: thumbnail(session, pick(n)), draggable: false })));
-  }
-
-  listen(line) {
-    const frameAt = ({ clientX }) => {
-      const box = line.getBoundingClientRect();
-      const share = Math.min(1, Math.max(0, (clientX - box.left) / box.width));
-      return Math.round(share * (this.frames - 1));
-    };
-    line.addEventListener('pointerdown', (event) => {
-      if (!this.frames) return;
-      line.setPointerCapture(event.pointerId);
-      this.dragging = true;
-      this.seek(frameAt(event));
-    });
-    line.addEventListener('pointermove', (event) => {
-      if (!this.frames) return;
-      this.peek(frameAt(event), event.clientX - line.getBoundingClientRect().left);
-      if (this.dragging) this.seek(frameAt(event));
-    });
-    for (const end of ['pointerup', 'pointercancel']) {
-      line.addEventListener(end, () => { this.dragging = false; });
-    }
-    line.addEventListener('pointerleave', () => { this.nodes.peek.hidden = true; });
-    line.addEventListener('keydown', (event) => {
-      if (this.key(event)) event.preventDefault();
-    });
-  }
-
-  // The picture of the place to which the pointer points.
-  peek(frame, left) {
-    const { peek, line } = this.nodes;
-    const latent = Math.ceil(frame / this.model.stride);
-    const width = line.clientWidth;
-    peek.hidden = false;
-    peek.style.left = `${Math.min(width - 70, Math.max(70, left))}px`;
-    peek.firstElementChild.src = thumbnail(this.session, latent);
-    peek.lastElementChild.textContent = clock(frame / this.model.fps);
   }
 
   // The keys of the player; whether it was one of them.
