@@ -9,9 +9,10 @@ docs/serving.md describes the directions, whose fields are the arguments of
 with its sentence.
 """
 
+import contextlib
+import http.client
 import json
 import pathlib
-import struct
 import time
 import urllib.error
 import urllib.request
@@ -19,8 +20,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 from cinejax.core.errors import UserError
+from cinejax.core.files import atomic_path
+from cinejax.serving.viewer import HEADER
 
-_HEADER = struct.Struct('>II')  # revision, number of the frame
 _POLL_SECS = 0.2
 _MESSAGE_BYTES = 1 << 26
 
@@ -36,6 +38,10 @@ class Server:
   """A server, by its address."""
 
   def __init__(self, url: str = 'http://127.0.0.1:8000', token: str = ''):
+    if not url.startswith(('http://', 'https://')):
+      raise UserError(
+        f'{url} is no address of a server; it looks like http://127.0.0.1:8000'
+      )
     self._url, self._token = url.rstrip('/'), token
 
   @property
@@ -58,7 +64,7 @@ class Server:
         return answer.read()
     except urllib.error.HTTPError as error:
       raise UserError(_sentence(error)) from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
       raise UserError(f'{self._url} does not answer ({error})') from error
 
   def model(self) -> dict[str, Any]:
@@ -84,15 +90,26 @@ class Server:
     """A film of the server by its id, whether it is live or saved."""
     return Film(self, self.ask('POST', '/sessions', {'restore': name})['id'])
 
-  def connect(self, path: str) -> Any:
-    """A WebSocket of the package websockets."""
-    from websockets.sync.client import connect
+  def messages(self, path: str) -> Iterator[str | bytes]:
+    """What a WebSocket of the server sends, until the server closes it.
 
-    scheme, rest = self._url.split('://', 1)
-    url = f'{"wss" if scheme == "https" else "ws"}://{rest}{path}'
-    return connect(
-      url, additional_headers=self.headers, max_size=_MESSAGE_BYTES
-    )
+    Raises UserError if it cannot be opened, or breaks.
+    """
+    try:
+      from websockets.exceptions import WebSocketException
+      from websockets.sync.client import connect
+    except ImportError as error:
+      raise UserError(
+        "websockets is not installed; pip install 'cinejax[serve]'"
+      ) from error
+    url = 'ws' + self._url.removeprefix('http') + path
+    try:
+      with connect(
+        url, additional_headers=self.headers, max_size=_MESSAGE_BYTES
+      ) as socket:
+        yield from socket
+    except (OSError, WebSocketException) as error:
+      raise UserError(f'{self._url} does not answer ({error})') from error
 
 
 class Film:
@@ -105,7 +122,8 @@ class Film:
     return self
 
   def __exit__(self, *_: object) -> None:
-    self.direct('pause')
+    with contextlib.suppress(UserError):  # it may be gone, or the server
+      self.direct('pause')
 
   @property
   def state(self) -> dict[str, Any]:
@@ -134,9 +152,9 @@ class Film:
       is_event = isinstance(message, dict)
       if is_event and message['type'] in ('session', 'chunk'):
         state = self.state
-        if state['secs'] >= secs or state['status'] != 'rolling':
-          break
-    return self
+        if state['secs'] >= secs or _stopped(state):
+          return self
+    raise UserError('the server closed the film before it was long enough')
 
   def frames(self, image_format: str = 'jpeg') -> Iterator[Frame]:
     """Yields frames as they are generated, until the film does not roll.
@@ -147,7 +165,7 @@ class Film:
     for message in self._watch(image_format):
       if isinstance(message, Frame):
         yield message
-      elif message['type'] == 'session' and message['status'] != 'rolling':
+      elif message['type'] == 'session' and _stopped(message):
         return
 
   def screenplay(self) -> dict[str, Any]:
@@ -173,8 +191,9 @@ class Film:
       export = self._server.ask('GET', where)
     if export['status'] != 'done':
       raise UserError(f'the film was not written ({export["error"]})')
-    file = pathlib.Path(path)
-    file.write_bytes(self._server.read('GET', f'{where}/file'))
+    data, file = self._server.read('GET', f'{where}/file'), pathlib.Path(path)
+    with atomic_path(file) as part:
+      part.write_bytes(data)
     return file
 
   def close(self) -> None:
@@ -184,18 +203,22 @@ class Film:
   def _watch(self, image_format: str) -> Iterator[Frame | dict[str, Any]]:
     """Yields the frames and the events of the film."""
     path = f'/sessions/{self.name}/live?format={image_format}'
-    with self._server.connect(path) as socket:
-      for message in socket:
-        if isinstance(message, bytes):
-          _, number = _HEADER.unpack_from(message)
-          yield Frame(number, message[_HEADER.size :])
-        elif (event := json.loads(message))['type'] == 'error':
-          raise UserError(event['error'])
-        else:
-          yield event
+    for message in self._server.messages(path):
+      if isinstance(message, bytes):
+        _, number = HEADER.unpack_from(message)
+        yield Frame(number, message[HEADER.size :])
+      elif (event := json.loads(message))['type'] == 'error':
+        raise UserError(event['error'])
+      else:
+        yield event
 
   def _ask(self, method: str, path: str, body: Any = None) -> Any:
     return self._server.ask(method, f'/sessions/{self.name}{path}', body)
+
+
+def _stopped(session: dict[str, Any]) -> bool:
+  """Whether the film does not roll, and does not wait for a program."""
+  return session['status'] != 'rolling' and not session['compiling']
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:

@@ -51,7 +51,7 @@ from cinejax.core.files import check_folder, write_json
 from cinejax.core.lock import lock_folder
 from cinejax.core.speed import SpeedMeter
 from cinejax.directing import opening
-from cinejax.directing.cast import GivenPicture, encode_cast
+from cinejax.directing.cast import GivenPicture, check_pictures, encode_cast
 from cinejax.directing.director import Director
 from cinejax.directing.loading import load_director
 from cinejax.directing.memory_reads import ChunkReads, MemoryRecorder
@@ -118,6 +118,7 @@ def main() -> None:
   director = load_director(cfg, args.weights, adapters=args.lora)
   for film in films:
     director.check(film)
+    check_pictures(cfg, film.cast)
     if policies:
       comparison.check(film)
   given_BFYXC = opening.from_flags(director, args.image, args.video)

@@ -70,6 +70,8 @@ from cinejax.evaluation.runner import EvaluationRunner
 from cinejax.evaluation.score_store import ScoreStore, digest
 from cinejax.evaluation.suite import BenchmarkCase
 from cinejax.film import screenplay
+from cinejax.film.cast import embedded
+from cinejax.film.config import FilmConfig
 from cinejax.memory.config import POLICIES
 from cinejax.story import world
 
@@ -211,13 +213,26 @@ def _settings(
     'config': settings,
     'network': digest(network),
     'codec': digest(director.codec_params),
-    'screenplay': _films_digest(films),
+    'screenplay': _films_digest(films, director.cfg.film),
   }
 
 
-def _films_digest(films: Sequence[screenplay.Film]) -> str:
-  """Sixteen hex digits that identify the films; '' if there are none."""
-  text = json.dumps([screenplay.document(film) for film in films])
+def _films_digest(films: Sequence[screenplay.Film], cfg: FilmConfig) -> str:
+  """Sixteen hex digits that identify the films; '' if there are none.
+
+  Pictures of a cast are identified by what they show.
+  """
+  text = json.dumps(
+    [
+      screenplay.document(
+        dataclasses.replace(
+          film,
+          cast=tuple(embedded(one, cfg.height, cfg.width) for one in film.cast),
+        )
+      )
+      for film in films
+    ]
+  )
   return hashlib.sha256(text.encode()).hexdigest()[:16] if films else ''
 
 

@@ -5,8 +5,9 @@
 #
 # makes runs/demo/film.mp4, contact_sheet.png and report.json. Flags are passed
 # to `python -m cinejax.direct` after those below and take precedence, such as
-# --seed=1 or --screenplay=FILE; --compare=camr,sink,window --out=runs/compare
-# shows the film under three memories, side by side. Paths are relative to the repository's root.
+# --seed=1 or --screenplay=FILE; --compare=camr,window --out=runs/compare shows
+# the film under two memories, as README.md does. Paths are relative to the
+# repository's root.
 set -euo pipefail
 # shellcheck source=launch/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"

@@ -16,6 +16,11 @@ import jax
 import pytest
 from absl import flags
 
+from cinejax import direct
+from cinejax.config import resolve
+from configs import tiny
+from tests.networks import save_networks
+
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
@@ -66,6 +71,36 @@ def give_flags(monkeypatch):
     )
 
   return give
+
+
+@pytest.fixture(scope='session')
+def small_cfg():
+  """configs/tiny.py with films of 16 x 16 pixels."""
+  config = tiny.get_config()
+  config.film.height = config.film.width = 16
+  return resolve(config)
+
+
+@pytest.fixture(scope='session')
+def small_weights(small_cfg, tmp_path_factory):
+  """A folder with random networks of `small_cfg`."""
+  path = tmp_path_factory.mktemp('weights')
+  save_networks(small_cfg, path)
+  return path
+
+
+@pytest.fixture
+def run_direct(small_cfg, small_weights, tmp_path, monkeypatch, give_flags):
+  """Runs direct's main with these flags; its folder is tmp_path/out."""
+
+  def run(**changes):
+    out = str(tmp_path / 'out')
+    given = {'weights': str(small_weights), 'out': out, 'seed': 5}
+    give_flags(direct, **(given | changes))
+    monkeypatch.setattr(direct.command, 'config', lambda: small_cfg)
+    direct.main()
+
+  return run
 
 
 @pytest.fixture(scope='session')

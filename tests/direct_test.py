@@ -10,12 +10,9 @@ import pytest
 from PIL import Image
 
 from cinejax import direct
-from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.film import media, screenplay
 from cinejax.film.timeline import Timeline
-from configs import tiny
-from tests.networks import save_networks
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = (
@@ -24,54 +21,30 @@ KEYS = (
 )
 
 
-@pytest.fixture(scope='module')
-def cfg():
-  config = tiny.get_config()
-  config.film.height = config.film.width = 16
-  return resolve(config)
-
-
-@pytest.fixture(scope='module')
-def weights(cfg, tmp_path_factory):
-  path = tmp_path_factory.mktemp('weights')
-  save_networks(cfg, path)
-  return path
-
-
 @pytest.fixture
-def command(cfg, weights, tmp_path, monkeypatch, give_flags):
-  """Runs direct's main with these flags; its folder is tmp_path/out."""
+def command(run_direct, tmp_path):
+  """`run_direct` of a screenplay of two shots."""
   segments = [{'prompt': 'Ada jumps in the cave, wide shot', 'chunks': 1}]
   segments += [{'prompt': 'a dog', 'chunks': 2}]
   play = tmp_path / 'play.json'
   play.write_text(json.dumps({'title': 'Two', 'segments': segments}))
-
-  def run(**changes):
-    given = {
-      'weights': str(weights),
-      'screenplay': str(play),
-      'out': str(tmp_path / 'out'),
-      'seed': 5,
-    }
-    give_flags(direct, **(given | changes))
-    monkeypatch.setattr(direct.command, 'config', lambda: cfg)
-    direct.main()
-
-  return run
+  return lambda **changes: run_direct(**({'screenplay': str(play)} | changes))
 
 
-def test_a_film_a_sheet_and_a_report(command, cfg, weights, tmp_path, capsys):
+def test_a_film_a_sheet_and_a_report(
+  command, small_cfg, small_weights, tmp_path, capsys
+):
   command()
   out = tmp_path / 'out'
   names = sorted(path.name for path in out.iterdir())
   assert names == ['contact_sheet.png', 'film.mp4', 'report.json']
   info = media.probe(out / 'film.mp4')
   assert (info.height, info.width, info.frames) == (256, 256, 33)
-  assert info.fps == cfg.film.fps
+  assert info.fps == small_cfg.film.fps
   report = json.loads((out / 'report.json').read_text())
   assert set(KEYS.split()) <= set(report)
   assert (report['shots'], report['frames'], report['seed']) == (2, 33, 5)
-  assert report['steps'] == 2 and report['weights'] == str(weights)
+  assert report['steps'] == 2 and report['weights'] == str(small_weights)
   assert 'xla on cpu' in report['attention']
   assert report['pixel_fps'] > 0 and report['first_chunk_secs'] > 0
   assert report['place'] is None and report['recall'] is None  # not 64x64
@@ -154,10 +127,10 @@ def test_a_film_cannot_ask_what_the_model_cannot_do(
   assert not (tmp_path / 'out').exists()
 
 
-def test_the_command_line(weights, tmp_path):
+def test_the_command_line(small_weights, tmp_path):
   """That flags, config and errors meet, from the shell."""
   line = [sys.executable, '-m', 'cinejax.direct', '--config=configs/tiny.py']
-  line += [f'--weights={weights}', f'--out={tmp_path / "out"}']
+  line += [f'--weights={small_weights}', f'--out={tmp_path / "out"}']
   line += ['--screenplay=nowhere.json', '--config.memory.policy=window']
   done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 2
@@ -166,7 +139,9 @@ def test_the_command_line(weights, tmp_path):
   assert not (tmp_path / 'out').exists()
 
 
-def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
+def test_the_cut_prefix_is_read_by_the_model_and_not_shown(
+  small_cfg, monkeypatch
+):
   seen = []
 
   def roll(prompts, seeds, given, observe, cast):
@@ -175,7 +150,7 @@ def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
     yield np.zeros((1, 12, 16, 16, 3), np.uint8)
 
   director = types.SimpleNamespace(
-    cfg=cfg, timeline=Timeline(3, 4, 8), roll=roll
+    cfg=small_cfg, timeline=Timeline(3, 4, 8), roll=roll
   )
   segments = tuple(screenplay.Segment(p, chunks=1) for p in ('a', 'b'))
   monkeypatch.setattr(media, 'save_image', lambda *_: None)
@@ -189,14 +164,14 @@ def test_the_cut_prefix_is_read_by_the_model_and_not_shown(cfg, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['image', 'video'])
-def test_a_film_begins_with_what_is_given(command, cfg, tmp_path, kind):
+def test_a_film_begins_with_what_is_given(command, small_cfg, tmp_path, kind):
   rng = np.random.default_rng(0)
   video_TYXC = rng.integers(0, 255, (23, 16, 16, 3), np.uint8)
   path = tmp_path / ('a.png' if kind == 'image' else 'a.mp4')
   if kind == 'image':
     media.save_image(path, Image.fromarray(video_TYXC[0]))
   else:
-    media.write_video(path, video_TYXC, cfg.film.fps)
+    media.write_video(path, video_TYXC, small_cfg.film.fps)
   command(**{kind: str(path)})
   report = json.loads((tmp_path / 'out' / 'report.json').read_text())
   # 3 chunks of the screenplay, and 2 of the clip
@@ -214,6 +189,21 @@ def test_a_film_reads_the_picture_of_its_cast(command, tmp_path):
   )
   with pytest.raises(UserError, match='the cast has 2 pictures of 3 frames'):
     command(cast=[f'Ada={tmp_path / "ada.png"}'] * 2)
+
+
+def test_a_missing_picture_of_the_last_film_ends_before_the_first(
+  command, tmp_path
+):
+  plays = tmp_path / 'plays'
+  plays.mkdir()
+  film = {'segments': [{'prompt': 'a', 'chunks': 1}]}
+  (plays / 'a.json').write_text(json.dumps(film))
+  (plays / 'b.json').write_text(
+    json.dumps(film | {'cast': {'Ada': 'gone.png'}})
+  )
+  with pytest.raises(UserError, match=r'gone\.png'):
+    command(screenplay=str(plays))
+  assert not (tmp_path / 'out').exists()
 
 
 def test_openings_that_clash_are_refused(command):

@@ -25,6 +25,10 @@ _REPORT = 'is tested by the files that a report consists of'
 
 # modules: (tests, reason)
 TESTED_ELSEWHERE = {
+  'serving/compiling.py': (
+    'serving/studio_test.py serving/comparing_test.py',
+    _SERVER,
+  ),
   'serving/film/reads.py': ('serving/http/app_test.py', _SERVER),
   'serving/http/comparison_routes.py': ('serving/http/app_test.py', _SERVER),
   'serving/http/endpoint.py': ('serving/http/app_test.py', _SERVER),

@@ -7,7 +7,7 @@ for good.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ from cinejax.config import Config
 from cinejax.core.errors import UserError
 from cinejax.directing.film_codec import FilmCodec
 from cinejax.film.cast import CastPicture
-from cinejax.film.pictures import fill_frame
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +25,15 @@ class GivenPicture:
 
   names: tuple[str, ...]  # of the characters
   latents_BFYXC: jax.Array  # of the still clips
+
+
+def check_pictures(cfg: Config, cast: Iterable[CastPicture]) -> None:
+  """Raises UserError if a picture cannot be read, or is too narrow.
+
+  A server must not call it: it reads the files that a film names.
+  """
+  for one in cast:
+    one.frame(cfg.film.height, cfg.film.width)
 
 
 def encode_cast(
@@ -42,7 +50,7 @@ def encode_cast(
     encode_pictures(
       codec,
       (one.name,),
-      fill_frame(one.read(), film.height, film.width, one.location)[None],
+      one.frame(film.height, film.width)[None],
     )
     for one in cast
   )

@@ -118,7 +118,6 @@ class Director(RolloutPrograms, FilmCodec):
         or if a segment asks for something that this model cannot do.
     """
     segment_chunks(film, self.timeline.chunk_secs)
-    check_count(self.cfg, len(film.cast))
     if not all(self.follows(one.camera) for one in film.segments):
       note(
         f'{film.source}: this model does not follow moves of the camera '
@@ -134,6 +133,8 @@ class Director(RolloutPrograms, FilmCodec):
           self.check_settings(Settings(**{name: value}))
         except UserError as error:
           raise UserError(f'{film.location(index)}.{name}: {error}') from error
+      cfg = apply_settings(self.cfg, segment.settings)
+      check_count(cfg, len(film.cast))
 
   def check_prompt(self, prompt: str) -> None:
     """Raises UserError for actions that this model does not know."""

@@ -120,18 +120,27 @@ class RolloutPrograms:
     return set(keys) - {moves.NONE} <= set(self.cfg.text.steering)
 
   def _caption(self, p: ChunkPrompt) -> str:
-    """The prompt with the moves of its latent frames."""
+    """The prompt with the moves of its latent frames beside their actions."""
     if not p.camera or not self.follows(p.camera):
       return p.prompt
-    frames = self.cfg.film.frames_per_chunk
-    return actions.write(p.prompt, moves.of_chunk(p.camera, p.number, frames))
+    moved = moves.of_chunk(p.camera, p.number, self.cfg.film.frames_per_chunk)
+    text, named = actions.read(p.prompt)
+    named = named or [[]]
+    return actions.write(
+      text,
+      [
+        named[min(frame, len(named) - 1)] + move
+        for frame, move in enumerate(moved)
+      ],
+    )
 
   def chunk_input(self, prompts: Sequence[ChunkPrompt]) -> ChunkInput:
     """The input of the next chunk of B films, from one prompt for each."""
     text_BWD = np.array(self.text.encode([self._caption(p) for p in prompts]))
     for row_WD, p in zip(text_BWD, prompts, strict=True):
       if p.share < 1:  # eq. (1) of film.journal
-        previous_WD = self.text.encode([p.previous_prompt])[0]
+        previous = self._caption(p._replace(prompt=p.previous_prompt))
+        previous_WD = self.text.encode([previous])[0]
         row_WD[:] = p.share * row_WD + (1 - p.share) * previous_WD
     return ChunkInput(
       text_BWD=jnp.asarray(text_BWD),

@@ -18,6 +18,7 @@ import reprlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from cinejax.core.errors import UserError
@@ -58,6 +59,13 @@ class CastPicture(NamedTuple):
     except binascii.Error as error:
       raise UserError(f'{self.location} is not base64 ({error})') from error
     return read_picture(io.BytesIO(data), self.location)
+
+  def frame(self, height: int, width: int) -> np.ndarray:
+    """The picture, cropped to a frame [Y, X, 3] of this size.
+
+    Raises UserError if it cannot be read or is too narrow.
+    """
+    return fill_frame(self.read(), height, width, self.location)
 
 
 def parse_cast(document: Any, where: str) -> tuple[CastPicture, ...]:
@@ -107,10 +115,7 @@ def parse_flags(values: Iterable[str]) -> tuple[CastPicture, ...]:
 
 def grouped(cast: Iterable[CastPicture]) -> tuple[CastPicture, ...]:
   """The pictures of one name after another, as a screenplay holds them."""
-  by_name: dict[str, list[CastPicture]] = {}
-  for one in cast:
-    by_name.setdefault(one.name, []).append(one)
-  return tuple(one for own in by_name.values() for one in own)
+  return tuple(one for own in _by_name(cast).values() for one in own)
 
 
 def cast_document(cast: Sequence[CastPicture]) -> dict[str, Any]:
@@ -118,13 +123,17 @@ def cast_document(cast: Sequence[CastPicture]) -> dict[str, Any]:
 
   The pictures of one name are put together.
   """
-  by_name: dict[str, list[str]] = {}
-  for one in cast:
-    by_name.setdefault(one.name, []).append(one.picture)
   return {
-    name: pictures if len(pictures) > 1 else pictures[0]
-    for name, pictures in by_name.items()
+    name: [one.picture for one in own] if len(own) > 1 else own[0].picture
+    for name, own in _by_name(cast).items()
   }
+
+
+def _by_name(cast: Iterable[CastPicture]) -> dict[str, list[CastPicture]]:
+  found: dict[str, list[CastPicture]] = {}
+  for one in cast:
+    found.setdefault(one.name, []).append(one)
+  return found
 
 
 def embedded(one: CastPicture, height: int, width: int) -> CastPicture:
@@ -132,7 +141,7 @@ def embedded(one: CastPicture, height: int, width: int) -> CastPicture:
 
   Raises UserError if it cannot be read or is too narrow.
   """
-  frame_YXC = fill_frame(one.read(), height, width, one.location)
+  frame_YXC = one.frame(height, width)
   file = io.BytesIO()
   Image.fromarray(frame_YXC).save(file, 'PNG')
   data = base64.b64encode(file.getvalue()).decode()

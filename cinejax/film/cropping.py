@@ -60,8 +60,8 @@ def stated_margins(path: str | os.PathLike, stream: av.VideoStream) -> Margins:
       matroska = file.read(4) == _EBML
       read = _matroska_margins if matroska else _clean_aperture
       found = read(file, whole, stream) or NO_MARGINS
-  except (OSError, struct.error, ArithmeticError):  # damaged
-    return NO_MARGINS
+  except (OSError, ValueError, IndexError, struct.error, ArithmeticError):
+    return NO_MARGINS  # damaged
   rows = stream.height - found.top - found.bottom
   columns = stream.width - found.left - found.right
   keeps_some = min(found) >= 0 and rows > 0 and columns > 0
@@ -196,4 +196,4 @@ def _number(file: BinaryIO, part: _Part) -> int:
 def _read(file: BinaryIO, part: _Part) -> bytes:
   """The first bytes of a part; those that are read here are short."""
   file.seek(part.start)
-  return file.read(min(part.stop - part.start, 128))
+  return file.read(min(max(0, part.stop - part.start), 128))

@@ -9,17 +9,19 @@ keys are
 and `-` is no move. How far a move goes is the model's (models/camera.py).
 """
 
+import functools
 import re
-from collections.abc import Sequence
 
 from cinejax.core.errors import UserError
 
 KEYS = ('w', 's', 'a', 'd', 'u', 'dn', 'j', 'l', 'i', 'k')
 NONE = '-'
+MOST = 100_000  # latent frames that a text may move
 
 _ENTRY = re.compile(r'\s*([a-z]+|-)\s*(?:\*\s*(\d{1,6})\s*)?')
 
 
+@functools.lru_cache(64)  # every chunk of a segment asks for its moves
 def parse(text: str, where: str) -> tuple[str, ...]:
   """The key of each latent frame.
 
@@ -33,19 +35,11 @@ def parse(text: str, where: str) -> tuple[str, ...]:
         f'{where} has {entry.strip()!r}; moves are such as w*8,a*4 with the '
         f'keys {", ".join(KEYS)} and {NONE}'
       )
-    keys += [found[1]] * int(found[2] or 1)
+    count = int(found[2] or 1)
+    if len(keys) + count > MOST:
+      raise UserError(f'{where} has more than {MOST} moves')
+    keys += [found[1]] * count
   return tuple(keys)
-
-
-def write(keys: Sequence[str]) -> str:
-  """The text that `parse` reads as these keys."""
-  parts: list[list[str]] = []
-  for key in keys:
-    if parts and parts[-1][0] == key:
-      parts[-1].append(key)
-    else:
-      parts.append([key])
-  return ','.join(f'{own[0]}*{len(own)}' for own in parts)
 
 
 def of_chunk(text: str, chunk: int, frames: int) -> list[list[str]]:

@@ -44,11 +44,11 @@ def write_shards(
   """
   folder, groups = pathlib.Path(folder), _split(tensors, shard_bytes)
   index, whole = folder / f'{name}{INDEX}', folder / f'{name}.safetensors'
-  for old in (index, whole):  # they would describe tensors that are replaced
-    old.unlink(missing_ok=True)
   if len(groups) == 1:
     _write_file(whole, tensors, metadata, on_written)
+    index.unlink(missing_ok=True)
     return whole
+  index.unlink(missing_ok=True)  # it would describe files that are replaced
   weight_map = {}
   for number, group in enumerate(groups, 1):
     file = f'{name}-{number:05d}-of-{len(groups):05d}.safetensors'
@@ -59,6 +59,7 @@ def write_shards(
   content = {'metadata': {'total_size': total}, 'weight_map': weight_map}
   with atomic_path(index) as path:
     path.write_text(json.dumps(content, indent=2) + '\n')
+  whole.unlink(missing_ok=True)
   return index
 
 

@@ -101,7 +101,7 @@ def cast(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
     if name not in matrices:
       found[name] = CastTensor(name, tensor, plain)
       continue
-    scale = _scale(tensor)
+    scale = _scale(name, tensor)
     found[name] = CastTensor(name, tensor, _FLOAT8, scale)
     found[name.removesuffix('weight') + 'scale_weight'] = _Held(scale)
   if matrices:  # ComfyUI: of two elements, so that activations stay as they are
@@ -109,10 +109,20 @@ def cast(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
   return found
 
 
-def _scale(tensor: Tensor) -> np.ndarray:
-  """s of eq. (1); 1 for a matrix of zeros."""
-  largest = max(
-    float(np.abs(piece.astype(np.float32)).max(initial=0))
-    for _, piece in slabs(tensor)
+def _scale(name: str, tensor: Tensor) -> np.ndarray:
+  """s of eq. (1); 1 for a matrix of zeros.
+
+  Raises UserError if a number is infinite or none at all.
+  """
+  largest = np.max(
+    [
+      np.abs(piece.astype(np.float32)).max(initial=0)
+      for _, piece in slabs(tensor)
+    ]
   )
+  if not np.isfinite(largest):
+    raise UserError(
+      f'{name} holds a number that is not finite; convert it to '
+      '--dtype=bfloat16, or take the weights from where they are whole'
+    )
   return np.float32(largest / _LARGEST or 1).reshape(())

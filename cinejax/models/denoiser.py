@@ -187,6 +187,29 @@ def _whole_pass(cfg, wrap: Callable):
   return whole_pass
 
 
+def make_recording_fn(
+  cfg: DiTConfig,
+  memory: MemoryConfig,
+  recorder: Callable,
+  layers: tuple[int, ...],
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+  """Makes the network of make_film_fn that returns what mixers record.
+
+  Args:
+    cfg: of the network.
+    memory: as of make_film_fn.
+    recorder: recorder(mixer) is a mixer whose output is an array.
+    layers: numbers of the layers whose outputs are returned, stacked.
+  """
+  film_pass = make_film_pass(cfg, memory, recorder)
+
+  def film_fn(*arguments):
+    velocity, _, output = film_pass(*arguments)
+    return velocity, output[np.array(layers)]
+
+  return film_fn
+
+
 def make_film_pass(cfg, memory, wrap: Callable):
   """film_fn with all results of the DiT; wrap(mixer) is the mixer it uses."""
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import einops
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from cinejax.memory.config import MemoryConfig
 from cinejax.models import denoiser
@@ -20,15 +19,20 @@ from cinejax.models.config import DiTConfig
 
 @dataclasses.dataclass(frozen=True)
 class _FrameValueRecorder:
-  """Calls `mixer` and returns mean values [B, S, F, D] as its `output`."""
+  """Calls `mixer` and returns mean values [B, S, F, D] as its `output`.
+
+  They are those of the noisy segments, behind the clean copy.
+  """
 
   mixer: Callable  # see mixing.py
   outputs_noisy_only = False
 
   def __call__(self, q, k, v, shared, layer, rank):
     out, rank, _ = self.mixer(q, k, v, shared, layer, rank)
-    frames = self.mixer.grid.frames
-    value = einops.rearrange(v, 'b s (f p) h k -> b s f p (h k)', f=frames)
+    frames, noisy = self.mixer.grid.frames, v.shape[1] - self.mixer.chunks
+    value = einops.rearrange(
+      v[:, -noisy:], 'b s (f p) h k -> b s f p (h k)', f=frames
+    )
     return out, rank, value.mean(3, dtype=jnp.float32)
 
 
@@ -47,11 +51,4 @@ def make_frame_values_film_fn(
     (velocity_BSFYXC, value_LBSFD), both float32: the values are those of the
     noisy segments, averaged over the tokens of each frame.
   """
-  film_pass = denoiser.make_film_pass(cfg, memory, _FrameValueRecorder)
-
-  def film_fn(*arguments):
-    velocity, _, value_LBSFD = film_pass(*arguments)
-    segments = velocity.shape[1]  # behind the clean half
-    return velocity, value_LBSFD[np.array(layers), :, -segments:]
-
-  return film_fn
+  return denoiser.make_recording_fn(cfg, memory, _FrameValueRecorder, layers)

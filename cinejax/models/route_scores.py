@@ -12,7 +12,6 @@ from collections.abc import Callable
 import einops
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from cinejax.memory import bank
 from cinejax.memory.config import MemoryConfig
@@ -57,10 +56,4 @@ def make_route_scores_film_fn(
     (velocity_BSFYXC, score_LBSE), both float32: the scores of all E = N F clean
     frames, future ones too, for each noisy segment, divided by sqrt(K).
   """
-  film_pass = denoiser.make_film_pass(cfg, memory, _RouteScoreRecorder)
-
-  def film_fn(*arguments):
-    velocity, _, score_LBSE = film_pass(*arguments)
-    return velocity, score_LBSE[np.array(layers)]
-
-  return film_fn
+  return denoiser.make_recording_fn(cfg, memory, _RouteScoreRecorder, layers)

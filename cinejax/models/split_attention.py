@@ -21,22 +21,19 @@ _MULTIPROCESSORS = 132  # of an H100 and an H200
 _MOST = 4  # parts, of which each costs another result to be written and read
 
 
-def parts(
-  q_shape: tuple[int, ...], keys: int, at_once: int = _MULTIPROCESSORS
-) -> int:
+def parts(q_shape: tuple[int, ...], keys: int) -> int:
   """The number n of parts in which a GPU is done first.
 
   Args:
     q_shape: [B, T, H, K].
     keys: M; n divides it.
-    at_once: tiles that are computed at once.
   """
   batch, tokens, heads, _ = q_shape
   tiles = batch * heads * math.ceil(tokens / _TILE)
 
   def rounds(n: int) -> float:
     # 5 % for each further result, so that parts are not made for nothing
-    return math.ceil(n * tiles / at_once) / n * (1 + 0.05 * (n - 1))
+    return math.ceil(n * tiles / _MULTIPROCESSORS) / n * (1 + 0.05 * (n - 1))
 
   return min((n for n in range(1, _MOST + 1) if keys % n == 0), key=rounds)
 
@@ -57,7 +54,7 @@ def attend(
     v_BMHK: values.
     length_B: how many keys are valid, the first ones, at least 1.
     count: n.
-    implementation: xla or cudnn.
+    implementation: cudnn, or xla, by which tests compute the same.
   """
   batch, length = k_BMHK.shape[:2]
   part = length // count

@@ -89,14 +89,7 @@ def make_aligned_loss(
       of_layer(params['heads'][f'layer_{layer}'], _normed(x), films, batch)
       for layer, x in zip(cfg.layers, value_LBSFD, strict=True)
     ]
-    alignment = sum(losses) / len(losses)
-    acts = not cfg.last_update or given['step'] < cfg.last_update
-    loss = velocity + jnp.where(acts, cfg.weight * alignment, 0.0)
-    return loss, {
-      'loss': loss,
-      'velocity_loss': velocity,
-      'alignment': alignment,
-    }
+    return added(cfg, velocity, losses, given['step'])
 
   def _label_loss(heads, h_BSFD, films, batch):
     total = jnp.float32(0)
@@ -114,6 +107,27 @@ def make_aligned_loss(
     return films.mean(-(_unit(y) * _unit(target_BSFA)).sum(-1))
 
   return loss_fn
+
+
+def added(
+  cfg: AlignmentConfig, velocity: jax.Array, losses: list[jax.Array], step: int
+) -> tuple[jax.Array, Batch]:
+  """(loss, metrics) of eq. (3): the mean of the layers' losses is added.
+
+  Args:
+    cfg: the weight, and the last update in which it acts.
+    velocity: the loss of the base.
+    losses: of each layer.
+    step: the number of updates done.
+  """
+  alignment = sum(losses) / len(losses)
+  acts = not cfg.last_update or step < cfg.last_update
+  loss = velocity + jnp.where(acts, cfg.weight * alignment, 0.0)
+  return loss, {
+    'loss': loss,
+    'velocity_loss': velocity,
+    'alignment': alignment,
+  }
 
 
 def _by_chunk(x: jax.Array, like_BSFD: jax.Array) -> jax.Array:

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cinejax.objectives.alignment import PassFn
+from cinejax.objectives.alignment import PassFn, added
 from cinejax.objectives.config import AlignmentConfig
 from cinejax.objectives.guidance import Films
 
@@ -55,15 +55,8 @@ def make_returns_loss(
       ),
       strict=True,
     )
-    route = sum(losses) / len(losses)
-    acts = not cfg.last_update or given['step'] < cfg.last_update
-    loss = velocity + jnp.where(acts, cfg.weight * route, 0.0)
-    return loss, {
-      'loss': loss,
-      'velocity_loss': velocity,
-      'alignment': route,
-      'routed': sum(shares) / len(shares),
-    }
+    loss, metrics = added(cfg, velocity, losses, given['step'])
+    return loss, metrics | {'routed': sum(shares) / len(shares)}
 
   return loss_fn
 

@@ -39,7 +39,7 @@ def set_cast(live_film: LiveFilm, cast: Iterable[CastPicture]) -> None:
 
   Raises UserError if the film has begun, or as `encode_cast` does.
   """
-  if live_film.journal.chunks or live_film.tree.alternatives():
+  if live_film.journal.chunks or live_film.spool.stored:
     raise UserError('the film has begun, so its cast stays; begin a new film')
   live_film.set_cast(grouped(cast))
   if live_film.record is not None:

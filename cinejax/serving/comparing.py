@@ -19,7 +19,8 @@ from cinejax.core.errors import UserError
 from cinejax.film.journal import Film, Segment, Settings
 from cinejax.memory.config import POLICIES
 from cinejax.serving import directions
-from cinejax.serving.directions import ChunkDirection
+from cinejax.serving.compiling import when_compiled
+from cinejax.serving.directions import ChunkDirection, Edit
 from cinejax.serving.registry import NotFoundError
 from cinejax.serving.session import Session
 from cinejax.serving.studio import Studio
@@ -65,14 +66,13 @@ def compare(
         )
         names.append(made['id'])
         if film is None:
-          settings = ChunkDirection(settings=Settings(policy=policy))
-          registry.find(made['id']).add_direction(settings, registry.clock())
+          own = ChunkDirection(settings=Settings(policy=policy))
+          registry.find(made['id']).plan.add(0, own)  # which no undo takes back
     except UserError:
       for name in names:
-        session = registry.sessions[name]
-        session.end('closed', 'the comparison could not begin')
-        registry.remove(session, {'type': 'closed'})
-        registry.archive.delete(name)
+        registry.discard(
+          registry.sessions[name], 'the comparison could not begin'
+        )
       raise
     live = [one for one in registry.in_step if {*one} & {*registry.sessions}]
     registry.in_step = [*live, tuple(names)]
@@ -98,6 +98,8 @@ def direct(studio: Studio, name: str, document: Any) -> dict[str, Any]:
   direction = directions.parse(document, studio.registry.cfg.prompt_chars)
   with studio.registry.changed:
     sessions = _group(studio, name)
+    if isinstance(direction, Edit):
+      return _edit(studio, sessions, direction, document)
     if not isinstance(direction, ChunkDirection):
       for session in sessions:
         answer = studio.direct(session.name, document)
@@ -142,63 +144,48 @@ def _group(studio: Studio, name: str) -> list[Session]:
   registry.find(name)
   for names in registry.in_step:
     if name in names:
-      return [registry.find(one) for one in names if one in registry.sessions]
+      sessions = [registry.sessions.get(one) for one in names]
+      if live := [one for one in sessions if one and not one.ended]:
+        return live
   raise NotFoundError('this film is not compared with others')
 
 
 def _plan(
   studio: Studio, sessions: Sequence[Session], direction: ChunkDirection
 ) -> dict[str, Any]:
-  registry, worker = studio.registry, studio.worker
-  wanted = {
-    session.next_settings().merged(direction.settings) for session in sessions
-  }
-  for settings in wanted:
-    worker.check(settings)
+  """Plans a direction for the first chunk that no film has started."""
   if direction.prompt:
     studio.check_prompts({direction.prompt})
 
   def add() -> int:
-    """Adds the direction for the first chunk that none has started."""
     timed = direction.at_chunk is not None or direction.at_secs is not None
     chunk = max(one.live_film.journal.chunks for one in sessions)
     if direction.prompt and not timed:
       chunk = max(chunk, *(one.plan.held_until for one in sessions))
     one = direction if timed else dataclasses.replace(direction, at_chunk=chunk)
     for session in sessions:
-      chunk = session.add_direction(one, registry.clock())
+      chunk = session.add_direction(one, studio.registry.clock())
       if direction.prompt and not timed:
         session.resume()
-      registry.notify(session)
+      studio.registry.notify(session)
     return chunk
 
-  waiting = {one for one in wanted if not worker.slots.prepared(one)}
-  if not waiting:
-    return {'ok': True, 'chunk': add()}
+  return when_compiled(
+    studio.registry, studio.worker, sessions, direction.settings, add
+  )
 
-  failures: list[Exception] = []
 
-  def then(settings: Settings, failure: Exception | None) -> None:
-    waiting.discard(settings)
-    if failure is not None:
-      failures.append(failure)
-    if waiting:
-      return
-    error = f'this cannot be compiled ({failures[0]})' if failures else ''
-    if not error:
-      try:
-        add()
-      except UserError as refusal:  # or the films have ended in the meantime
-        error = str(refusal)
-    for session in sessions:
-      session.compiling -= 1
-      if error:
-        registry.broadcast(session, {'type': 'error', 'error': error})
-      registry.notify(session)
-
+def _edit(
+  studio: Studio, sessions: Sequence[Session], edit: Edit, document: Any
+) -> dict[str, Any]:
+  """Makes a change to all films, each of which keeps its policy."""
+  if edit.do == 'rewind' and edit.fields.get('chunk') is not None:
+    for session in sessions:  # all films or none
+      session.live_film.check(edit.fields['chunk'])
   for session in sessions:
-    session.compiling += 1
-    registry.notify(session)
-  for settings in tuple(waiting):
-    worker.compile(settings, lambda failure, one=settings: then(one, failure))
-  return {'ok': True, 'compiling': True}
+    policy = session.next_settings().policy
+    answer = studio.direct(session.name, document)
+    if session.next_settings().policy != policy:
+      own = ChunkDirection(settings=Settings(policy=policy))
+      session.plan.add(session.next_chunk, own)
+  return answer

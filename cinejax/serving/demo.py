@@ -87,9 +87,7 @@ class DemoMaker:
     with registry.changed:
       session = registry.sessions.get(self._name)
       if session is not None:
-        session.end('closed', 'it was made for the empty page')
-        registry.remove(session, {'type': 'closed'})
-        registry.archive.delete(self._name)
+        registry.discard(session, 'it was made for the empty page')
 
 
 def _write(path: pathlib.Path, video: bytes) -> None:

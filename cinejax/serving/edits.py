@@ -86,7 +86,7 @@ def edit_planned(
   """
   entries = _entries(session)
   place = _place(entries, chunk)
-  entry, end = entries[place], session.plan.end_chunk
+  entry = entries[place]
   changes: dict[str, Any] = {}
   if prompt is not None:
     changes['prompt'] = prompt
@@ -95,12 +95,10 @@ def edit_planned(
   if chunks is not None and entry.length is None:
     changes['chunks'] = chunks  # the next prompt waits for so many
   elif chunks is not None:
-    if end is not None:
-      end += chunks - entry.length
     entry = entry._replace(length=chunks)
   direction = dataclasses.replace(entry.direction, **changes)
   entries[place] = entry._replace(direction=direction)
-  _replace(session, entries, chunk, end)
+  _replace(session, entries, chunk)
 
 
 def move_planned(session: Session, chunk: int, place: int) -> None:
@@ -122,17 +120,16 @@ def move_planned(session: Session, chunk: int, place: int) -> None:
   entries = [
     one._replace(length=lasts) if one.length is None else one for one in entries
   ]
-  _replace(session, entries, first, session.plan.end_chunk)
+  if session.plan.end_chunk is None:
+    entries[-1] = entries[-1]._replace(length=None)
+  _replace(session, entries, first)
 
 
 def delete_planned(session: Session, chunk: int) -> None:
   """Forgets what is planned for a chunk; what is planned after it moves up."""
   entries = _entries(session)
-  place, end = _place(entries, chunk), session.plan.end_chunk
-  entry = entries.pop(place)
-  if end is not None:
-    end = end - entry.length if entries else None
-  _replace(session, entries, chunk, end)
+  del entries[_place(entries, chunk)]
+  _replace(session, entries, chunk)
 
 
 class _Entry(NamedTuple):
@@ -154,8 +151,9 @@ def _entries(session: Session) -> list[_Entry]:
     else:
       entries.append(_Entry(chunk, direction, received, None))
   stops = [one.chunk for one in entries[1:]]
-  if session.plan.end_chunk is not None:
-    stops.append(session.plan.end_chunk)
+  end = session.plan.end_chunk
+  if entries and end is not None:  # directions may lie beyond the end
+    stops.append(max(end, entries[-1].chunk + 1))
   return [
     one._replace(length=stop - one.chunk)
     for one, stop in zip(entries, stops, strict=False)
@@ -169,16 +167,13 @@ def _place(entries: list[_Entry], chunk: int) -> int:
   raise UserError(f'nothing is planned for chunk {chunk} any more')
 
 
-def _replace(
-  session: Session, entries: list[_Entry], first: int, end: int | None
-) -> None:
-  """Plans `entries` one after another.
+def _replace(session: Session, entries: list[_Entry], first: int) -> None:
+  """Plans `entries` one after another; the plan ends where the last one does.
 
   Args:
     session: of the film.
     entries: what is planned from now on.
     first: the first chunk for which the plan changes.
-    end: where the plan ends; None: nowhere.
   """
   chunk, directions = session.plan.directions[0].chunk, []
   for entry in entries:
@@ -186,6 +181,7 @@ def _replace(
     direction = entry.direction
     directions.append(PlannedDirection(chunk, direction, entry.received))
     chunk += entry.length or 0
+  end = chunk if entries and entries[-1].length is not None else None
   session.check_length(end or 0)
   step = session.step('plan', first)
   session.plan.replace(directions, end, **{'from': first, 'step': True})

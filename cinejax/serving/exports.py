@@ -11,6 +11,7 @@ again: the newest config.serving.exports of them stay, until the server ends.
 """
 
 import concurrent.futures
+import contextlib
 import io
 import pathlib
 import secrets
@@ -96,6 +97,8 @@ class ExportQueue:
       raise NotFoundError('the film has no frames yet')
     export = Export(session, kind, self._folder)
     most = self._registry.cfg.exports
+    if self._registry.closing:
+      raise CapacityError('the server is closing')
     with self._lock:
       waiting = [e for e in self._exports.values() if e.status in _UNFINISHED]
       if len(waiting) >= most:
@@ -140,15 +143,17 @@ class ExportQueue:
   def close(self) -> None:
     """Gives up what is not finished, and deletes all files."""
     for entry in self.entries():
-      self.cancel(entry['id'])
+      with contextlib.suppress(NotFoundError):  # a client was faster
+        self.cancel(entry['id'])
     self._writer.shutdown(wait=False, cancel_futures=True)
     shutil.rmtree(self._folder, ignore_errors=True)
 
   def _run(self, export: Export) -> None:
     try:
-      if export.status == 'cancelled':
-        return
-      export.status = 'running'
+      with self._lock:
+        if export.status == 'cancelled':
+          return
+        export.status = 'running'
       self._folder.mkdir(parents=True, exist_ok=True)
       self._write(export)
       with self._lock:

@@ -105,6 +105,12 @@ class SessionRegistry:
         logging.warning('session %s cannot be restored: %s', name, error)
       del self._to_restore[0]
 
+  def discard(self, session: Session, reason: str) -> None:
+    """Closes a session, and deletes the files of its film for good."""
+    session.end('closed', reason)
+    self.remove(session, {'type': 'closed'})
+    self.archive.delete(session.name)
+
   def delete(self, name: str) -> None:
     """Closes a film and moves its files to the deleted ones.
 
@@ -195,9 +201,8 @@ class SessionRegistry:
 
   def fork(self, origin: Session, chunk: int, title: str) -> Session:
     """Adds a session with the film of `origin` before `chunk`."""
-    record = self._files.record(new_name(), origin.live_film.seed, title)
-    record.set_cast(origin.live_film.cast)
-    session = self.add(origin.live_film.fork(chunk, record), title)
+    live_film = self._files.fork(new_name(), origin.live_film, chunk, title)
+    session = self.add(live_film, title)
     self.save_long(session)
     return session
 

@@ -79,8 +79,9 @@ class Session:
 
   @property
   def can_be_freed(self) -> bool:
-    """Whether no chunk is in flight."""
-    return self.ended or not self.live_film.chunk_in_flight
+    """Whether no chunk is in flight, and its film waits for no program."""
+    busy = self.live_film.chunk_in_flight or self.compiling
+    return self.ended or not busy
 
   def add_direction(self, direction: ChunkDirection, now: float | None) -> int:
     """Plans `direction`, which can be undone, and returns its chunk.

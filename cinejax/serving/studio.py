@@ -15,13 +15,14 @@ from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.film.journal import Film, Settings
 from cinejax.serving import cast, directions, edits
+from cinejax.serving.compiling import when_compiled
 from cinejax.serving.exports import ExportQueue
 from cinejax.serving.registry import (
   CapacityError,
   NotFoundError,
   SessionRegistry,
 )
-from cinejax.serving.session import NEXT_PROMPT, UNWATCHED, Session
+from cinejax.serving.session import NEXT_PROMPT, UNWATCHED
 from cinejax.serving.viewer import Viewer
 from cinejax.serving.worker import RolloutWorker
 
@@ -105,8 +106,7 @@ class Studio:
             session.run_screenplay(film, self.registry.clock())
           self.worker.prepare_ahead(session, _settings_of(film))
       except UserError:
-        self.registry.remove(session, {})
-        self.registry.archive.delete(session.name)
+        self.registry.discard(session, 'it could not begin')
         raise
       self.registry.notify(session)
       return session.to_json()
@@ -143,7 +143,15 @@ class Studio:
     with self._lock:
       session = self.registry.find(name)
       if for_chunk:
-        return self._plan(session, direction)
+
+        def add() -> int:
+          chunk = session.add_direction(direction, self.registry.clock())
+          self.registry.notify(session)
+          return chunk
+
+        return when_compiled(
+          self.registry, self.worker, [session], direction.settings, add
+        )
       if isinstance(direction, directions.Edit):
         edits.follow(session, direction)
         self.registry.save_long(session)
@@ -161,36 +169,6 @@ class Studio:
     prefix = self.director.cfg.film.cut_prefix
     for prompt in prompts:
       self.director.text.encode([prompt, f'{prefix}{prompt}'])
-
-  def _plan(
-    self, session: Session, direction: directions.ChunkDirection
-  ) -> dict[str, Any]:
-    """Plans a direction, once its program is compiled."""
-
-    def add() -> int:
-      chunk = session.add_direction(direction, self.registry.clock())
-      self.registry.notify(session)
-      return chunk
-
-    def add_later(failure: Exception | None) -> None:
-      session.compiling -= 1
-      try:
-        if failure is not None:
-          raise UserError(f'this cannot be compiled ({failure})')
-        add()
-      except UserError as error:  # or the film has ended in the meantime
-        event = {'type': 'error', 'error': str(error)}
-        self.registry.broadcast(session, event)
-      self.registry.notify(session)
-
-    settings = session.next_settings().merged(direction.settings)
-    self.worker.check(settings)
-    if self.worker.slots.prepared(settings):
-      return {'ok': True, 'chunk': add()}
-    session.compiling += 1
-    self.worker.compile(settings, add_later)
-    self.registry.notify(session)
-    return {'ok': True, 'compiling': True}
 
   def fork(self, name: str, chunk: int) -> dict[str, Any]:
     """Creates another session with the same film before `chunk`."""

@@ -138,6 +138,20 @@ def test_unknown_actions_are_refused_before_a_film_begins():
     director.check(film)
 
 
+def test_moves_stand_beside_the_actions_of_a_prompt():
+  config = tiny.get_config()
+  config.text.actions, config.text.camera = ('left', 'jump'), True
+  config.dit.actions, config.dit.camera = 2, (0.5, 0.9)
+  programs = RolloutPrograms(resolve(config))
+  segments = [{'prompt': 'Ada [left|jump]', 'chunks': 1, 'camera': '-,w'}]
+  film = screenplay.parse({'segments': segments}, 'here')
+  prompts = screenplay.chunk_prompts(film, 'Cut to: ', 1.5)
+  rows = programs.chunk_input(prompts).text_BWD[0, 8:]
+  assert rows[:, :2].tolist() == [[1, 0], [0, 1], [0, 1]]
+  poses = camera.poses([{}, {'w': 1}, {}])
+  np.testing.assert_allclose(rows[:, 2:14], poses, atol=1e-7)
+
+
 def test_moves_of_a_segment_reach_its_latent_frames():
   document = {
     'segments': [
@@ -154,6 +168,9 @@ def test_moves_of_a_segment_reach_its_latent_frames():
   moves = [[{}, {'w': 1}, {'w': 1}], [{'w': 1}, {}, {}], [{}, {}, {}]]
   for found, frames in zip(rows, moves, strict=True):
     np.testing.assert_allclose(found, camera.poses(frames), atol=1e-7)
+  blended = prompts[0]._replace(previous_prompt='Ben runs', share=0.5)
+  rows = programs.chunk_input([blended]).text_BWD[0, 8:, :12]
+  np.testing.assert_allclose(rows, camera.poses(moves[0]), atol=1e-7)
   plain = RolloutPrograms(resolve(tiny.get_config()))
   assert not plain.follows('-,w*3') and plain.follows('-*4')
   first = plain.chunk_input(prompts[:1]).text_BWD

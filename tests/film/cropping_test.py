@@ -123,3 +123,18 @@ def test_a_damaged_crop_is_ignored(tmp_path, numbers):
   with av.open(str(path)) as container:
     (stream,) = container.streams.video
     assert cropping.stated_margins(path, stream) == cropping.NO_MARGINS
+
+
+def test_boxes_that_end_early_are_ignored(tmp_path):
+  whole = _with_clap(_write(tmp_path / 'a.mp4'), (36, 1, 24, 1, -4, 2, 4, 2))
+  with av.open(str(whole)) as container:
+    (stream,) = container.streams.video
+    data = whole.read_bytes()
+    for kind in (b'clap', b'tkhd'):
+      at = data.index(kind) - 4
+      for size in (8, 12, 24):
+        broken = data[:at] + size.to_bytes(4, 'big') + data[at + 4 :]
+        path = tmp_path / 'broken.mp4'
+        path.write_bytes(broken)
+        found = cropping.stated_margins(path, stream)
+        assert found == cropping.NO_MARGINS, (kind, size)

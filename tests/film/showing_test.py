@@ -1,5 +1,6 @@
-"""Single frames become the pixels that a player shows."""
+"""Frames and clips become the pixels that a player shows."""
 
+import fractions
 import struct
 import types
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
-from cinejax.film import showing
+from cinejax.film import media, showing
+from tests.film import clips
 
 RED, BLUE = (200, 30, 30), (30, 40, 200)
 
@@ -104,3 +106,88 @@ def test_fields_are_not_mixed():
   image_YXC = np.zeros((9, 4, 3), np.uint8)
   image_YXC[1::2] = 255  # the other field shows another moment
   np.testing.assert_array_equal(showing._first_field(image_YXC), 0)
+
+
+@pytest.mark.parametrize('degrees', [0, 90, 180, 270])
+def test_rotation(tmp_path, degrees):
+  path = clips.write(tmp_path / 'a.mp4', [_sides()] * 3, rotation=degrees)
+  found = next(media.read_frames(path))
+  want = np.rot90(_sides(), degrees // 90)
+  assert found.shape == want.shape
+  assert np.abs(found.astype(int) - want).mean() < 8
+  assert media.probe(path)[:2] == want.shape[:2]
+
+
+@pytest.mark.parametrize(
+  ('aspect', 'size'), [((2, 1), (32, 96)), ((1, 2), (64, 48))]
+)
+def test_pixels_become_square(tmp_path, aspect, size):
+  path = clips.write(
+    tmp_path / 'a.mp4',
+    [_sides()] * 3,
+    sample_aspect_ratio=fractions.Fraction(*aspect),
+  )
+  found = next(media.read_frames(path))
+  assert found.shape[:2] == size == media.probe(path)[:2]
+  assert np.abs(found[-4, 4].astype(int) - RED).max() < 12
+
+
+@pytest.mark.parametrize('matrix', [Colorspace.ITU601, Colorspace.ITU709])
+@pytest.mark.parametrize('scale', [ColorRange.MPEG, ColorRange.JPEG])
+def test_matrix_and_range(tmp_path, matrix, scale):
+  path = clips.write(
+    tmp_path / 'a.mp4',
+    [_sides()] * 3,
+    colorspace=matrix,
+    color_range=scale,
+  )
+  found = next(media.read_frames(path))
+  assert np.abs(found[-4, 4].astype(int) - RED).max() < 8
+  assert np.abs(found[-4, -4].astype(int) - BLUE).max() < 8
+
+
+@pytest.mark.parametrize(
+  ('codec', 'pixels'),
+  [
+    ('libx264', 'yuv420p10le'),
+    ('libx264', 'yuv422p'),
+    ('ffv1', 'yuv444p12le'),
+    ('ffv1', 'bgr0'),
+  ],
+)
+def test_bits_and_samples(tmp_path, codec, pixels):
+  path = tmp_path / ('a.mp4' if codec == 'libx264' else 'a.mkv')
+  clips.write(path, [_sides()] * 3, codec=codec, pixels=pixels)
+  found = next(media.read_frames(path)).astype(int)
+  assert np.abs(found[-4, 4] - RED).max() < 8
+  assert np.abs(found[-4, -4] - BLUE).max() < 8
+
+
+def test_transparent_clips_are_on_white_and_reported(tmp_path, capsys):
+  rgba_YXC = np.zeros((32, 48, 4), np.uint8)
+  rgba_YXC[:, 24:] = (*BLUE, 255)
+  path = clips.write(
+    tmp_path / 'a.mov', [rgba_YXC] * 3, codec='qtrle', pixels='argb'
+  )
+  found = next(media.read_frames(path))
+  assert found[9, 4].tolist() == [255] * 3
+  np.testing.assert_array_equal(found[9, 40], BLUE)
+  assert 'transparent parts' in capsys.readouterr().err
+
+
+def test_an_interlaced_clip_is_reported(tmp_path, capsys):
+  path = tmp_path / 'a.mp4'
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream(
+      'libx264', rate=25, options={'x264-params': 'interlaced=1:qp=0'}
+    )
+    stream.height, stream.width, stream.pix_fmt = 64, 64, 'yuv420p'
+    for number in range(4):
+      image_YXC = clips.grey(number, 64, 64)
+      image_YXC[1::2] = 250
+      frame = av.VideoFrame.from_ndarray(image_YXC, 'rgb24')
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  frames = list(media.read_frames(path))
+  assert 'is interlaced' in capsys.readouterr().err
+  assert max(int(frame.std()) for frame in frames) < 40

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.serving.composer_test import CHUNK, EMPTY, FILM, HERE, Server
+from tests.serving.pages import open_page
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +37,13 @@ class CastServer(Server):
       route.fulfill(json=self.session)
 
 
-def test_a_face_is_named_shown_and_says_how_much_of_it_was_read(
-  browser, tmp_path
-):
-  page = browser.new_page(viewport={'width': 1280, 'height': 900})
-  page.set_default_timeout(240_000)
-  errors = []
-  page.on('pageerror', lambda error: errors.append(str(error)))
+@pytest.fixture
+def page(browser):
+  with open_page(browser) as page:
+    yield page
+
+
+def test_a_face_is_named_shown_and_says_how_much_of_it_was_read(page, tmp_path):
   names = iter(('Ada', 'Ben'))
   page.on('dialog', lambda dialog: dialog.accept(next(names)))
   server = CastServer(page, tmp_path)
@@ -69,5 +70,4 @@ def test_a_face_is_named_shown_and_says_how_much_of_it_was_read(
   page.wait_for_selector('#faces li[title^="Read in 50 %"]')
   assert page.is_disabled('#add')
   assert not page.query_selector_all('#faces button')
-  assert not errors and not page.inner_text('#error')
-  page.context.close()
+  assert not page.inner_text('#error')

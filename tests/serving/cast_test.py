@@ -36,6 +36,14 @@ def test_a_picture_is_given_before_the_film_and_stays(studio, caplog):
   until(lambda: not live_film.chunk_in_flight)
   with pytest.raises(UserError, match='the film has begun, so its cast stays'):
     cast.remove_character(registry, name, 'Ada')
+  studio.direct(name, {'do': 'rewind', 'chunk': 0})
+  ((take,),) = (place['takes'] for place in studio.describe(name)['takes'])
+  studio.direct(name, {'do': 'delete_take', 'take': take['take']})
+  with pytest.raises(UserError, match='the film has begun, so its cast stays'):
+    cast.remove_character(registry, name, 'Ada')
+  for _ in range(2):
+    studio.direct(name, {'do': 'undo'})
+  until(lambda: not (live_film.replaying or live_film.chunk_in_flight))
   (film, latents) = studio.screenplay(name), latents_of(studio, name)
   assert film.cast == (ada,)  # it has the size of a film already
   # the screenplay makes the film again, and without the picture another one

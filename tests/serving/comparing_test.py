@@ -78,6 +78,12 @@ def test_several_memories_are_directed_at_once(studio, names):
     )
   comparing.direct(studio, names[0], {'do': 'pause'})
   assert {studio.describe(name)['status'] for name in names} == {'paused'}
+  with pytest.raises(UserError, match='there is no chunk 99'):
+    comparing.direct(studio, names[0], {'do': 'rewind', 'chunk': 99})
+  comparing.direct(studio, names[0], {'do': 'rewind', 'chunk': 0})
+  for name, policy in zip(names, POLICIES, strict=True):
+    session = studio.registry.sessions[name]
+    assert session.next_settings().policy == policy
   with pytest.raises(UserError, match='which stay as they are'):
     comparing.direct(studio, names[0], say | {'policy': 'sink'})
 

@@ -9,6 +9,7 @@ import pytest
 from cinejax.film import media
 from cinejax.serving.film.spool import pack_stills
 from cinejax.serving.http import app
+from tests.serving.pages import open_page
 
 HERE = 'http://127.0.0.1:8000'
 STATIC = pathlib.Path(app.__file__).parent / 'static'
@@ -136,14 +137,9 @@ class Server:
 
 @pytest.fixture
 def page(browser, tmp_path):
-  page = browser.new_page(viewport={'width': 1280, 'height': 900})
-  page.set_default_timeout(240_000)
-  errors = []
-  page.on('pageerror', lambda error: errors.append(str(error)))
-  page.server = Server(page, tmp_path)
-  yield page
-  assert not errors
-  page.context.close()
+  with open_page(browser) as page:
+    page.server = Server(page, tmp_path)
+    yield page
 
 
 def _open(page, session=EMPTY, *events):

@@ -4,9 +4,6 @@ and films as files.
 
 import io
 import pathlib
-import subprocess
-import sys
-import time
 import zipfile
 
 import numpy as np
@@ -14,8 +11,8 @@ import pytest
 from PIL import Image
 
 from tests.serving.composer_test import CHUNK, FILM, HERE, Server
+from tests.serving.pages import open_page, serve, until
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 DESKTOP, PHONE = (1920, 1080), (390, 844)
 PROMPTS = (
   'Ada walks left in the forest, wide shot',
@@ -27,37 +24,16 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def page(browser, tmp_path):
-  page = browser.new_page()
-  page.set_default_timeout(240_000)
-  errors = []
-  page.on('pageerror', lambda error: errors.append(str(error)))
-  yield page
-  assert not errors
-  page.context.close()
+def page(browser):
+  with open_page(browser, *DESKTOP) as page:
+    yield page
 
 
 @pytest.fixture(scope='module')
 def url(tmp_path_factory):
-  command = [sys.executable, '-m', 'cinejax.serve', '--config=story:four']
-  command += ['--weights=weights/story', '--port=0', '--platform=cpu']
-  command += [f'--workdir={tmp_path_factory.mktemp("sessions")}']
-  running = subprocess.Popen(
-    command, cwd=ROOT, stdout=subprocess.PIPE, text=True
-  )
-  while 'directing at' not in (line := running.stdout.readline()):
-    assert running.poll() is None
-  yield line.split()[-1]
-  running.terminate()
-  assert running.wait(10) == 0
-
-
-def _until(page, condition, secs=400):
-  """Polls from here: the page lets nobody evaluate strings inside it."""
-  end = time.monotonic() + secs
-  while not page.evaluate(condition):
-    assert time.monotonic() < end, condition
-    page.wait_for_timeout(50)
+  flags = '--config=story:four', '--weights=weights/story'
+  with serve(tmp_path_factory.mktemp('sessions'), *flags) as url:
+    yield url
 
 
 def _fake(page, size, tmp_path, session=FILM, *events):
@@ -129,24 +105,24 @@ def test_settings_change_while_the_film_rolls_and_are_in_its_screenplay(
   page.fill('#prompt', PROMPTS[0])
   page.press('#prompt', 'Enter')
   page.click('summary')
-  _until(page, "document.querySelectorAll('#strip li').length === 1")
+  until(page, "document.querySelectorAll('#strip li').length === 1")
   texts = page.locator('#steps option').all_inner_texts()
   assert [text[0] for text in texts] == ['1', '2', '4']
   page.select_option('#steps', '1')
-  _until(page, "document.getElementById('compiling').textContent !== ''")
-  _until(page, "document.getElementById('compiling').textContent === ''")
+  until(page, "document.getElementById('compiling').textContent !== ''")
+  until(page, "document.getElementById('compiling').textContent === ''")
   page.fill('#routed-frames', '1')
   page.press('#routed-frames', 'Tab')
-  _until(page, "document.querySelectorAll('#strip li').length === 3")
+  until(page, "document.querySelectorAll('#strip li').length === 3")
   page.fill('#seed', '9')
   page.select_option('#blend', '2')
   page.fill('#prompt', PROMPTS[1])
   page.press('#prompt', 'Enter')
-  _until(page, "document.querySelectorAll('#strip li').length === 4")
+  until(page, "document.querySelectorAll('#strip li').length === 4")
   page.click('#play')
   assert page.input_value('#seed') == ''
   name = page.evaluate('location.hash').removeprefix('#')
-  path = f'{url.rstrip("/")}/sessions/{name}/screenplay.json'
+  path = f'{url}/sessions/{name}/screenplay.json'
   segments = page.request.get(path).json()['segments']
   settings = ('steps', 'routed_frames', 'seed', 'blend_chunks')
   got = [{k: one[k] for k in settings if k in one} for one in segments]
@@ -167,22 +143,21 @@ def test_settings_change_while_the_film_rolls_and_are_in_its_screenplay(
 
 
 def test_memories_side_by_side(page, url):
-  page.set_viewport_size({'width': DESKTOP[0], 'height': DESKTOP[1]})
-  page.goto(f'{url}compare.html')
+  page.goto(f'{url}/compare.html')
   for policy in ('sink', 'window'):
     page.uncheck(f'#policies input[value={policy}]')
   page.check('#policies input[value=window]')
   page.fill('#script', '\n'.join(f'{prompt} * 2' for prompt in PROMPTS))
   page.fill('#seed', '3')
   page.click('text=Roll them in step')
-  _until(
+  until(
     page, "document.getElementById('shot').textContent.includes('has ended')"
   )
   assert page.locator('#films canvas').count() == 2
   box = page.locator('#films canvas').first.bounding_box()
   assert box['height'] >= DESKTOP[1] / 2 and box['height'] % 64 == 0
   names = page.evaluate('location.hash').removeprefix('#').split('+')
-  films = [page.request.get(f'{url}sessions/{name}').json() for name in names]
+  films = [page.request.get(f'{url}/sessions/{name}').json() for name in names]
   assert [one['settings']['policy'] for one in films] == ['camr', 'window']
   assert {one['chunks'] for one in films} == {6}
   assert {one['seed'] for one in films} == {3}
@@ -196,20 +171,20 @@ def test_memories_side_by_side(page, url):
   assert 'of the older ones' in words[0] and 'nothing older' in words[1]
   box = page.locator('#films .track').first.bounding_box()
   page.mouse.move(box['x'] + 0.7 * box['width'], box['y'] + 9)
-  _until(
+  until(
     page,
     "document.querySelector('#films .words').textContent.includes("
     "'When it was made, the memory read')",
   )
   page.fill('#prompt', PROMPTS[1])
   page.press('#prompt', 'Shift+Enter')
-  _until(
+  until(
     page,
     f"document.getElementById('shot').textContent.includes('{PROMPTS[1]}')",
   )
   page.click('#play')
   last = [
-    page.request.get(f'{url}sessions/{name}').json()['segments'][-1]
+    page.request.get(f'{url}/sessions/{name}').json()['segments'][-1]
     for name in names
   ]
   assert [one['chunk'] for one in last] == [6, 6] and last[0]['cut']

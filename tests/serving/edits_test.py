@@ -128,3 +128,14 @@ def test_a_plan_is_ordered_edited_and_deleted_with_undo(studio):
   with pytest.raises(UserError, match='nothing is planned for chunk 11'):
     say(session, {'do': 'delete_planned', 'chunk': 11})
   studio.close(session)
+
+
+def test_a_plan_may_reach_beyond_the_end_of_its_screenplay(studio, session):
+  for chunk in (1, 5):
+    say = {'do': 'prompt', 'prompt': f'at {chunk}', 'at_chunk': chunk}
+    studio.direct(session, say)
+  plan = studio.registry.sessions[session].plan
+  plan.end_chunk = 3
+  studio.direct(session, {'do': 'delete_planned', 'chunk': 1})
+  (left,) = plan.directions
+  assert (left.chunk, left.direction.prompt, plan.end_chunk) == (1, 'at 5', 2)

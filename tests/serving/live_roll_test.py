@@ -11,45 +11,14 @@ from pathlib import Path
 import pytest
 
 from cinejax import direct
-from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.core.lock import lock_folder
 from cinejax.directing.loading import load_director
 from cinejax.film import media, screenplay
 from cinejax.serving import live_roll
-from configs import tiny
-from tests.networks import save_networks
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = b'Ada runs\ncut: a dog * 3\nAda stands\n'
-
-
-@pytest.fixture(scope='module')
-def cfg():
-  config = tiny.get_config()
-  config.film.height = config.film.width = 16
-  return resolve(config)
-
-
-@pytest.fixture(scope='module')
-def weights(cfg, tmp_path_factory):
-  path = tmp_path_factory.mktemp('weights')
-  save_networks(cfg, path)
-  return path
-
-
-@pytest.fixture
-def command(cfg, weights, tmp_path, monkeypatch, give_flags):
-  """Runs direct's main with these flags; its folder is tmp_path/out."""
-
-  def run(**changes):
-    out = str(tmp_path / 'out')
-    given = {'weights': str(weights), 'out': out, 'seed': 5}
-    give_flags(direct, **(given | changes))
-    monkeypatch.setattr(direct.command, 'config', lambda: cfg)
-    direct.main()
-
-  return run
 
 
 @pytest.fixture
@@ -69,11 +38,11 @@ def pipe(tmp_path, monkeypatch):
 
 
 def test_what_a_pipe_directs_its_screenplay_makes_again(
-  command, tmp_path, pipe
+  run_direct, tmp_path, pipe
 ):
   pipe(b'Ada runs\n\ncut: a dog * 2\nAda stands\n')
-  command(screenplay=None, live=True, out=str(tmp_path / 'live'))
-  command(
+  run_direct(screenplay=None, live=True, out=str(tmp_path / 'live'))
+  run_direct(
     screenplay=str(tmp_path / 'live' / 'screenplay.json'),
     out=str(tmp_path / 'again'),
   )
@@ -89,11 +58,11 @@ def test_what_a_pipe_directs_its_screenplay_makes_again(
   [(b'', 'holds no prompt'), (b'cut:\nAda\n', 'says nothing to be seen')],
 )
 def test_a_pipe_without_sense_makes_no_film(
-  command, tmp_path, pipe, lines, sentence
+  run_direct, tmp_path, pipe, lines, sentence
 ):
   pipe(lines)
   with pytest.raises(UserError, match=sentence):
-    command(screenplay=None, live=True)
+    run_direct(screenplay=None, live=True)
   assert not list(tmp_path.glob('out/*'))
 
 
@@ -117,18 +86,18 @@ def test_what_a_pipe_directed_before_its_slip_is_kept(
 
 
 @pytest.fixture(scope='module')
-def director(cfg, weights):
-  return load_director(cfg, str(weights))
+def director(small_cfg, small_weights):
+  return load_director(small_cfg, str(small_weights))
 
 
 @pytest.fixture
-def live_command(command, director, monkeypatch, tmp_path):
+def live_command(run_direct, director, monkeypatch, tmp_path):
   """Directs live in a folder, with networks that are compiled once."""
   monkeypatch.setattr(direct, 'load_director', lambda *_, **__: director)
 
   def run(folder, **flags):
     out = tmp_path / folder
-    command(**({'screenplay': None, 'live': True, 'out': str(out)} | flags))
+    run_direct(**({'screenplay': None, 'live': True, 'out': str(out)} | flags))
     return out
 
   return run
@@ -201,10 +170,14 @@ def test_a_live_film_is_neither_overwritten_nor_mistaken(
 
 
 @pytest.mark.slow
-def test_a_live_film_continues_after_kill_9(weights, tmp_path):
+def test_a_live_film_continues_after_kill_9(small_weights, tmp_path):
   def start(folder, *flags):
     line = [sys.executable, '-m', 'cinejax.direct', '--config=configs/tiny.py']
-    line += [f'--weights={weights}', f'--out={tmp_path / folder}', '--live']
+    line += [
+      f'--weights={small_weights}',
+      f'--out={tmp_path / folder}',
+      '--live',
+    ]
     line += ['--config.film.height=16', '--config.film.width=16', *flags]
     return subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE)
 
@@ -228,7 +201,7 @@ def test_a_live_film_continues_after_kill_9(weights, tmp_path):
   assert films[0].read_bytes() == films[1].read_bytes()
 
 
-def test_standard_input_may_be_closed(command, monkeypatch):
+def test_standard_input_may_be_closed(run_direct, monkeypatch):
   monkeypatch.setattr('sys.stdin', None)
   with pytest.raises(UserError, match='standard input, which is closed'):
-    command(screenplay=None, live=True)
+    run_direct(screenplay=None, live=True)

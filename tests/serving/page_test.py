@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -11,8 +9,8 @@ import pytest
 
 from cinejax.film import media
 from cinejax.film.timeline import Timeline
+from tests.serving.pages import open_page, serve, until
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROMPTS = (
   'Ada walks left in the forest, wide shot',
   'Ben jumps on the beach, medium shot',
@@ -24,30 +22,17 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope='module')
 def url(tmp_path_factory):
-  command = [sys.executable, '-m', 'cinejax.serve', '--config=configs/story.py']
-  command += ['--config.rollout.steps=2', '--port=0', '--platform=cpu']
-  command += [f'--workdir={tmp_path_factory.mktemp("sessions")}']
-  running = subprocess.Popen(
-    command, cwd=ROOT, stdout=subprocess.PIPE, text=True
-  )
-  while 'directing at' not in (line := running.stdout.readline()):
-    assert running.poll() is None
-  yield line.split()[-1]
-  running.terminate()
-  assert running.wait(10) == 0
+  flags = '--config=configs/story.py', '--config.rollout.steps=2'
+  with serve(tmp_path_factory.mktemp('sessions'), *flags) as url:
+    yield url
 
 
 @pytest.fixture
 def page(browser, url):
-  page = browser.new_page(viewport={'width': 1280, 'height': 900})
-  page.set_default_timeout(300_000)
-  page.errors = []
-  page.on('pageerror', lambda error: page.errors.append(str(error)))
-  page.goto(url)
-  page.wait_for_selector('#prompt:focus')
-  yield page
-  assert not page.errors
-  page.context.close()
+  with open_page(browser) as page:
+    page.goto(url)
+    page.wait_for_selector('#prompt:focus')
+    yield page
 
 
 def _picture(page):
@@ -65,16 +50,8 @@ def _plays_on(page, before):
     page.wait_for_timeout(50)
 
 
-def _until(page, condition, secs=300):
-  """Polls from here: the page lets nobody evaluate strings inside it."""
-  end = time.monotonic() + secs
-  while not page.evaluate(condition):
-    assert time.monotonic() < end, condition
-    page.wait_for_timeout(50)
-
-
 def _shots(page, count):
-  _until(
+  until(
     page, f"document.querySelectorAll('#strip li:not(.next)').length >= {count}"
   )
 
@@ -93,16 +70,16 @@ def test_three_prompts_with_a_cut(page, tmp_path):
   page.click('#continue')
   _shots(page, 3)
   _plays_on(page, _picture(page))
-  _until(page, "document.getElementById('fps').textContent.endsWith('fps')")
-  _until(page, "document.getElementById('latency').textContent.endsWith('ms')")
+  until(page, "document.getElementById('fps').textContent.endsWith('fps')")
+  until(page, "document.getElementById('latency').textContent.endsWith('ms')")
   # what the memory reads
-  _until(page, "document.querySelectorAll('#routed img').length > 0")
+  until(page, "document.querySelectorAll('#routed img').length > 0")
   page.click('#play')
-  _until(page, "document.getElementById('play').textContent.includes('Roll')")
+  until(page, "document.getElementById('play').textContent.includes('Roll')")
   assert [
     card.strip() for card in page.locator('.reuse').all_inner_texts()
   ] == [*PROMPTS]
-  _until(
+  until(
     page,
     "[...document.querySelectorAll('#strip img')].every(i => i.naturalWidth)",
   )
@@ -128,13 +105,13 @@ def test_a_screenplay_runs_and_a_shot_is_taken_again(page, tmp_path):
   segments = [{'prompt': prompt, 'chunks': 1} for prompt in PROMPTS[:2]]
   play.write_text(json.dumps({'title': 'Two', 'seed': 7, 'segments': segments}))
   page.set_input_files('#file', play)
-  _until(page, "document.title.startsWith('Two')")
-  _until(
+  until(page, "document.title.startsWith('Two')")
+  until(
     page, "document.getElementById('slate').textContent.includes('has ended')"
   )
   assert 'seed 7' in page.inner_text('#about')
   page.locator("button:has-text('Retake')").nth(1).click()
-  _until(page, "document.querySelectorAll('#strip .reuse').length === 1")
+  until(page, "document.querySelectorAll('#strip .reuse').length === 1")
   page.fill('#prompt', PROMPTS[2])
   page.press('#prompt', 'Shift+Enter')
   _shots(page, 2)
@@ -142,7 +119,7 @@ def test_a_screenplay_runs_and_a_shot_is_taken_again(page, tmp_path):
   page.set_input_files(
     '#file', {'name': 'x.json', 'mimeType': 'text/json', 'buffer': b'{'}
   )
-  _until(
+  until(
     page, "document.getElementById('error').textContent.includes('not JSON')"
   )
 
@@ -150,7 +127,7 @@ def test_a_screenplay_runs_and_a_shot_is_taken_again(page, tmp_path):
 def test_it_can_be_used_by_keyboard_and_ear(page, url):
   page.fill('#prompt', PROMPTS[0])
   page.press('#prompt', 'Enter')
-  _until(
+  until(
     page, "document.getElementById('announcer').textContent.includes('Shot 1')"
   )
   nameless = page.evaluate(
@@ -175,13 +152,13 @@ def test_it_can_be_used_by_keyboard_and_ear(page, url):
   page.focus('#strip .reuse')
   name = page.evaluate('location.hash').removeprefix('#')
   direction = {'do': 'prompt', 'prompt': PROMPTS[1], 'cut': True}
-  where = f'{url.rstrip("/")}/sessions/{name}/directions'
+  where = f'{url}/sessions/{name}/directions'
   assert page.request.post(where, data=direction).ok
   _shots(page, 2)
   assert page.evaluate('document.activeElement.dataset.key') == 'reuse 0'
   page.evaluate('document.activeElement.blur()')
   page.keyboard.press(' ')
-  _until(page, "document.getElementById('play').textContent.includes('Roll')")
+  until(page, "document.getElementById('play').textContent.includes('Roll')")
 
 
 @pytest.mark.parametrize('width', [400, 1280])

@@ -99,3 +99,11 @@ def test_a_prompt_waits_for_one_that_holds_for_some_chunks(director):
   )
   assert event['prompt'] == 'd'
   assert event['words'] == 'The film begins, so there is no past to read.'
+
+
+def test_a_film_that_waits_for_a_program_is_not_freed(studio, session):
+  waiting = studio.registry.sessions[session]
+  assert waiting.can_be_freed
+  waiting.compiling += 1
+  assert not waiting.can_be_freed
+  waiting.compiling -= 1

@@ -129,10 +129,11 @@ class LiveFilm:
   ) -> None:
     """Adds the chunk in flight, and `fields` to its line in the record.
 
-    Raises UserError if the disk is full.
+    Raises UserError if the disk is full; then the state of the film is lost,
+    since the one after the chunk is that of another film.
     """
-    self._state, self._decoder = chunk.state, chunk.decoder
     if self.replaying:
+      self._state, self._decoder = chunk.state, chunk.decoder
       self._replayed.popleft()
       chunk.compare(self.spool.chunk(chunk.chunk)[0])
       return
@@ -145,6 +146,7 @@ class LiveFilm:
     except UserError:
       self.spool.forget_last()
       raise
+    self._state, self._decoder = chunk.state, chunk.decoder
     self.tree.add(opened)
 
   def rewind(self, chunk: int, fields: Record | None = None) -> None:

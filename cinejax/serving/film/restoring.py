@@ -3,6 +3,7 @@
 import logging
 from typing import Any, NamedTuple
 
+from cinejax.core.errors import UserError
 from cinejax.directing.director import Director
 from cinejax.film.journal import Film
 from cinejax.serving.film import record as record_lib
@@ -44,6 +45,19 @@ class FilmFiles:
     """A film without chunks; `opening` is the file of its first frame."""
     record = self.record(name, seed, title, opening)
     return self._film(seed, record)
+
+  def fork(
+    self, name: str, origin: LiveFilm, chunk: int, title: str
+  ) -> LiveFilm:
+    """A film of its own with the chunks of another one before `chunk`."""
+    record = self.record(name, origin.seed, title)
+    try:
+      record.set_cast(origin.cast)
+      return origin.fork(chunk, record)
+    except UserError:  # the disk is full
+      record.close()
+      self.archive.delete(name)
+      raise
 
   def restore(self, name: str) -> RestoredFilm:
     """A film with all of its recorded chunks.

@@ -6,7 +6,7 @@ their size for as long as films run. In a file they only cost the memory of
 their positions.
 
 Chunks are stored in the order in which they are appended, and stay. The film is
-a path through them (takes.py): `select` changes it, `truncate` shortens it.
+a path through them (takes.py), which `select` changes.
 
 The file of a film that has a record (record.py) has a name. Other films have an
 unnamed file, which is deleted with the spool, or with the process.
@@ -161,10 +161,6 @@ class FrameSpool:
     for number in range(len(self)):
       film[number] = self.chunk(number)[0]
     return film
-
-  def truncate(self, chunks: int) -> None:
-    """Keeps only the first `chunks` in the film, and all of them stored."""
-    del self._film[chunks:]
 
   @functools.cached_property
   def _file(self) -> int:

@@ -208,7 +208,7 @@ ENDPOINTS = (
     'POST',
     f'{_ONE}/fork',
     fork,
-    'creates a session with the same film before one of rewind_chunks',
+    'creates a session with the same film before any of its chunks',
     body={'chunk': int},
   ),
   Endpoint(

@@ -13,71 +13,42 @@ from cinejax.core import tree
 from cinejax.core.config import MeshConfig
 from cinejax.core.sharding import make_mesh
 from cinejax.interop import codecs
-from cinejax.interop.archive import open_archive
 from cinejax.models.codec.wan_vae import WanVae
 from cinejax.models.config import CodecConfig
+from tests.models.codec.wan_parity import TOLERANCE, Parity
 
 CFG = CodecConfig('wan_vae', 4, 8, 4, 4, 1, 0, 2, 'float32')
 CODEC = WanVae(CFG)
 ENCODE, DECODE = jax.jit(CODEC.encode), jax.jit(CODEC.decode)
 DECODE_CHUNK = jax.jit(CODEC.decode_chunk, static_argnames='first')
-TOLERANCE = 1e-4  # of PyTorch's, in float32; measured 2e-7 and 5e-6
 
 
 @pytest.fixture(scope='module')
-def archive(fixtures):
-  return open_archive(fixtures / 'fixture_wan_vae.safetensors')
+def parity(fixtures):
+  path = fixtures / 'fixture_wan_vae.safetensors'
+  return Parity(CODEC, ENCODE, DECODE, path)
 
 
 @pytest.fixture(scope='module')
-def seen(archive):
-  """Inputs and outputs of PyTorch's, channels last."""
-  return {
-    name: np.moveaxis(archive.tensors[name][:], 1, -1)
-    for name in ('video', 'mean', 'latents', 'decoded')
-  }
+def seen(parity):
+  return parity.seen
 
 
 @pytest.fixture(scope='module')
-def params(archive):
-  weights = {
-    name.removeprefix('w.'): x
-    for name, x in archive.tensors.items()
-    if name.startswith('w.')
-  }
-  return codecs.read_wan_vae(
-    CODEC, dataclasses.replace(archive, tensors=weights)
-  )
-
-
-def _error(params, seen, half):
-  if half == 'encoder':
-    return np.abs(ENCODE(params, seen['video']) - seen['mean']).max()
-  decoded = np.clip(DECODE(params, seen['latents']), -1, 1)
-  return np.abs(decoded - seen['decoded']).max()
-
-
-def _check_weights(params, seen, half, step):
-  flat = tree.paths(params)
-  for name in [name for name in flat if name.startswith(half)][::step]:
-    weight = np.copy(flat[name])
-    # its last number, but for what would be a variance's; no softmax sees
-    # the bias of a key, which is in the middle
-    weight.flat[0 if name.startswith('encoder/quant') else -1] += 0.1
-    other = tree.nested(flat | {name: weight})
-    assert _error(other, seen, half) > TOLERANCE, name
+def params(parity):
+  return parity.params
 
 
 @pytest.mark.parametrize('half', ['encoder', 'decoder'])
-def test_it_is_pytorch_s_and_a_weight_may_not_be_another(params, seen, half):
-  assert _error(params, seen, half) < TOLERANCE
-  _check_weights(params, seen, half, step=9)
+def test_it_is_pytorch_s_and_a_weight_may_not_be_another(parity, half):
+  assert parity.error(half) < TOLERANCE
+  parity.check_weights(half, step=9)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('half', ['encoder', 'decoder'])
-def test_no_weight_may_be_another(params, seen, half):
-  _check_weights(params, seen, half, step=1)
+def test_no_weight_may_be_another(parity, half):
+  parity.check_weights(half, step=1)
 
 
 def test_statistics_are_taken_off_and_put_back(params, seen):

@@ -34,12 +34,14 @@ def _is(spool, chunks):
 @given(st.lists(st.integers(0, 9), max_size=20))
 def test_a_spool_is_a_list_of_chunks(steps):
   rng, spool, chunks = np.random.default_rng(0), FrameSpool(SHAPE), []
+  path = []  # the stored chunks that the film consists of
   for step in steps:
     if step < 2 and chunks:  # back, and on from there
       stays = len(chunks) * step // 2
-      spool.truncate(stays)
-      del chunks[stays:]
+      del chunks[stays:], path[stays:]
+      assert spool.select(path) == stays
     else:
+      path.append(spool.stored)
       chunks.append(_chunk(rng))
       spool.append(*chunks[-1])
   _is(spool, chunks)

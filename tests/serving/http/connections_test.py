@@ -139,3 +139,13 @@ def test_a_program_directs_and_saves_a_film(server, tmp_path):
     _ = film.state
   with pytest.raises(UserError, match='needs its token'):
     Server(server._url).model()
+
+
+def test_a_server_that_is_not_there_is_a_sentence():
+  with pytest.raises(UserError, match='nowhere is no address'):
+    Server('nowhere')
+  server = Server('http://127.0.0.1:9')
+  with pytest.raises(UserError, match='does not answer'):
+    server.model()
+  with pytest.raises(UserError, match='does not answer'):
+    next(server.messages('/sessions/a/live'))
