@@ -192,20 +192,20 @@ def make_recording_fn(
   memory: MemoryConfig,
   recorder: Callable,
   layers: tuple[int, ...],
-) -> Callable[..., tuple[jax.Array, jax.Array]]:
+) -> Callable[..., tuple[jax.Array, Any]]:
   """Makes the network of make_film_fn that returns what mixers record.
 
   Args:
     cfg: of the network.
     memory: as of make_film_fn.
-    recorder: recorder(mixer) is a mixer whose output is an array.
+    recorder: recorder(mixer) is a mixer whose output is a tree of arrays.
     layers: numbers of the layers whose outputs are returned, stacked.
   """
   film_pass = make_film_pass(cfg, memory, recorder)
 
   def film_fn(*arguments):
     velocity, _, output = film_pass(*arguments)
-    return velocity, output[np.array(layers)]
+    return velocity, jax.tree.map(lambda x: x[np.array(layers)], output)
 
   return film_fn
 

@@ -66,6 +66,12 @@ class TokenGrid:
     cos, sin = rope.rotations(frame, self.rows, self.columns, x.shape[-1])
     return rope.rotate(x, cos, sin, self.halves)
 
+  def rotate_film(self, x_BSTHK: jax.Array, chunks: int) -> jax.Array:
+    """Rotary positions for whole copies of a film of N = `chunks` segments."""
+    frame_NF = jnp.arange(chunks * self.frames).reshape(chunks, self.frames)
+    copies = x_BSTHK.shape[1] // chunks
+    return self.rotate(x_BSTHK, jnp.tile(frame_NF, (copies, 1))[None])
+
 
 @dataclasses.dataclass(frozen=True)
 class BidirectionalMixer:
@@ -118,15 +124,9 @@ class FullHistoryMixer:
   outputs_noisy_only = True
 
   def __call__(self, q, k, v, shared, layer, rank):
-    q, k = self._rotate(q), self._rotate(k)
+    q, k = (self.grid.rotate_film(x, self.chunks) for x in (q, k))
     out = attend_film(q, k, v, self.chunks, self.grid.implementation)
     return out, rank, None
-
-  def _rotate(self, x_BSTHK):
-    frames = self.grid.frames
-    frame_NF = jnp.arange(self.chunks * frames).reshape(self.chunks, frames)
-    copies = x_BSTHK.shape[1] // self.chunks
-    return self.grid.rotate(x_BSTHK, jnp.tile(frame_NF, (copies, 1))[None])
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)

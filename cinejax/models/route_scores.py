@@ -1,14 +1,17 @@
-"""The pass of teacher forcing, returning the router's scores of all frames.
+"""The pass of teacher forcing, returning which frames it would read.
 
-The scores are those of CausalCine's equations (5) to (7), of un-rotated queries
-and keys averaged over tokens, and have a gradient here, which a rollout's
-router does not (objectives/returns.py supervises them).
+The scores of the router are those of CausalCine's equations (5) to (7), of
+un-rotated queries and keys averaged over tokens, and have a gradient here,
+which a rollout's router does not. Those of attention are averages of the logits
+of all pairs of a segment's tokens and a frame's. objectives/returns.py
+supervises both.
 """
 
 import dataclasses
 import math
 from collections.abc import Callable
 
+import chex
 import einops
 import jax
 import jax.numpy as jnp
@@ -19,9 +22,17 @@ from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
 
 
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class RouteScores:
+  """Scores of all E = N F clean frames, future ones too, for S segments."""
+
+  router_BSE: jax.Array  # float32, by which frames are routed
+  attention_BSHE: jax.Array  # float32, average logits of each head
+
+
 @dataclasses.dataclass(frozen=True)
 class _RouteScoreRecorder:
-  """Calls `mixer` and returns scores [B, S, N F] as its `output`."""
+  """Calls `mixer` and returns RouteScores of noisy segments as its `output`."""
 
   mixer: Callable  # see mixing.py
 
@@ -31,19 +42,32 @@ class _RouteScoreRecorder:
 
   def __call__(self, q, k, v, shared, layer, rank):
     out, rank, _ = self.mixer(q, k, v, shared, layer, rank)
-    chunks = self.mixer.chunks
+    chunks, grid = self.mixer.chunks, self.mixer.grid
     noisy = k.shape[1] - chunks  # segments, behind those of the clean copy
-    q_BSHK = jnp.mean(q[:, -noisy:], 2, dtype=jnp.float32)
-    key_BEPHK = einops.rearrange(
-      k[:, :chunks], 'b n (f p) h k -> b (n f) p h k', f=self.mixer.grid.frames
+    q, k = q[:, -noisy:], k[:, :chunks]
+    router = _products(q, k, grid.frames).sum(2)
+    rotated = (grid.rotate_film(x, chunks) for x in (q, k))
+    attention = _products(*rotated, grid.frames)
+    return (
+      out,
+      rank,
+      RouteScores(router_BSE=router, attention_BSHE=attention),
     )
-    score_BSE = jnp.einsum('bshk,behk->bse', q_BSHK, bank.descriptor(key_BEPHK))
-    return out, rank, score_BSE / math.sqrt(q.shape[-1])
+
+
+def _products(q_BSTHK, k_BNTHK, frames: int) -> jax.Array:
+  """Averaged queries times descriptors by head [B, S, H, E], over sqrt(K)."""
+  q_BSHK = jnp.mean(q_BSTHK, 2, dtype=jnp.float32)
+  key_BEPHK = einops.rearrange(
+    k_BNTHK, 'b n (f p) h k -> b (n f) p h k', f=frames
+  )
+  products = jnp.einsum('bshk,behk->bshe', q_BSHK, bank.descriptor(key_BEPHK))
+  return products / math.sqrt(q_BSTHK.shape[-1])
 
 
 def make_route_scores_film_fn(
   cfg: DiTConfig, memory: MemoryConfig, layers: tuple[int, ...]
-) -> Callable[..., tuple[jax.Array, jax.Array]]:
+) -> Callable[..., tuple[jax.Array, RouteScores]]:
   """Makes the network of denoiser.make_film_fn that returns scores, not ranks.
 
   Args:
@@ -53,7 +77,7 @@ def make_route_scores_film_fn(
 
   Returns:
     fn(params, clean_BNFYXC, noisy_BSFYXC, t_BSF, text_BNWD, shot_BN, key) ->
-    (velocity_BSFYXC, score_LBSE), both float32: the scores of all E = N F clean
-    frames, future ones too, for each noisy segment, divided by sqrt(K).
+    (velocity_BSFYXC, scores), float32: RouteScores with a leading axis of
+    layers.
   """
   return denoiser.make_recording_fn(cfg, memory, _RouteScoreRecorder, layers)

@@ -1,19 +1,25 @@
-"""Supervises the router of a base with the returns of story films.
+"""Supervises what a base reads when a character of a story film returns.
 
 A base can lower its loss without knowing who returns: in a film of two
 characters the next one is always the other, and among few it is a fair guess.
 Which of them a prompt names is learned last, since the name has to reach the
 queries of a chunk and the keys of the frames that show the character before
 either is of use. Story films are cast, so that the frames that show the named
-character are known, and the scores of the router can say so:
+character are known, and the scores of the router and of attention can say so:
 
-  L_route = -log sum_{f in C_i} exp(s_if) + log sum_{f < i} exp(s_if)     (1)
-  L       = L_velocity + weight mean_layers L_route                       (2)
+  L_route  = -log sum_{f in C_i} softmax_f(s_i)                           (1)
+  L_attend = -log mean_h sum_{f in C_i} softmax_f(a_ih)                   (2)
+  L        = L_velocity + weight mean_layers (L_route + L_attend)         (3)
 
-s_if is the score of past frame f for chunk i (models/route_scores.py), and C_i
-are the past frames that show the character of chunk i. The loss is averaged
-over the valid chunks of whose past frames some show that character and others
-do not; films that are trained without their prompts do not count.
+s_if is the score by which the router ranks past frame f for chunk i, a_ihf the
+average logit of head h between the tokens of both (models/route_scores.py),
+softmax runs over the past frames, and C_i are those that show the character of
+chunk i. The router adds the products of all heads, so that it can rank frames
+by differences which attention, with the logits of one head, can hardly see;
+hence (2). It asks for one head that reads the right frames, and more of it for
+each further one. The losses are averaged over the valid chunks of whose past
+frames some show that character and others do not; films that are trained
+without their prompts do not count.
 """
 
 from collections.abc import Callable
@@ -32,48 +38,57 @@ Batch = dict[str, jax.Array]
 def make_returns_loss(
   pass_fn: PassFn, cfg: AlignmentConfig, name: int
 ) -> Callable[[Any, Batch, jax.Array, dict[str, Any]], tuple[jax.Array, Batch]]:
-  """Makes loss_fn(params, batch, key, given) -> (loss, metrics), eq. (2).
+  """Makes loss_fn(params, batch, key, given) -> (loss, metrics), eq. (3).
 
   `given` has `step`, the number of updates done. The batch is that of the base
   with `labels`, int32 [B, N F, kinds]. The metric `routed` is the share of
-  chunks whose best past frame shows their character.
+  chunks whose best past frame shows their character, `read` the share of
+  attention to past frames that such frames get.
 
   Args:
-    pass_fn: the loss of the base, with the scores of cfg.layers.
+    pass_fn: the loss of the base, with RouteScores of cfg.layers.
     cfg: weight and layers.
     name: the index of the character among the kinds of labels.
   """
 
   def loss_fn(params, batch, key, given):
-    velocity, (score_LBSE, films) = pass_fn(params, batch, key)
+    velocity, (scores, films) = pass_fn(params, batch, key)
     prompted_B = (films.text_BNWD == batch['text']).all((1, 2, 3))
     films = films.replace(mask_BN=films.mask_BN * prompted_B[:, None])
-    losses, shares = zip(
-      *(
-        route_loss(score_BSE, batch['labels'][..., name], films)
-        for score_BSE in score_LBSE
-      ),
-      strict=True,
-    )
+    losses, shares = [], []
+    for layer in range(len(cfg.layers)):
+      loss, share = returns_loss(
+        scores.router_BSE[layer],
+        scores.attention_BSHE[layer],
+        batch['labels'][..., name],
+        films,
+      )
+      losses.append(loss)
+      shares.append(share)
     loss, metrics = added(cfg, velocity, losses, given['step'])
-    return loss, metrics | {'routed': sum(shares) / len(shares)}
+    share = jax.tree.map(lambda *x: sum(x) / len(x), *shares)
+    return loss, metrics | share
 
   return loss_fn
 
 
-def route_loss(
-  score_BSE: jax.Array, name_BE: jax.Array, films: Films
-) -> tuple[jax.Array, jax.Array]:
-  """L_route of one layer, eq. (1), and the share of chunks routed rightly.
+def returns_loss(
+  router_BSE: jax.Array,
+  attention_BSHE: jax.Array,
+  name_BE: jax.Array,
+  films: Films,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """L_route + L_attend of one layer, and the metrics `routed` and `read`.
 
   Args:
-    score_BSE: float32, of all E frames of the film for S noisy segments, which
+    router_BSE: float32, of all E frames of the film for S noisy segments, which
       are whole copies of its N chunks.
+    attention_BSHE: float32, likewise for each head.
     name_BE: int32, the character that each frame shows.
     films: the batch.
   """
   batch, chunks, frames = films.shape_BNF
-  copies = score_BSE.shape[1] // chunks
+  copies = router_BSE.shape[1] // chunks
   own_BN = name_BE.reshape(batch, chunks, frames)[..., 0]
   chunk_E = jnp.arange(chunks * frames) // frames
   past_1NE = (chunk_E[None] < jnp.arange(chunks)[:, None])[None]
@@ -85,13 +100,21 @@ def route_loss(
     for x in (past_1NE, same_BNE, other_BNE, counts_BN)
   )
 
-  def log_sum(among):  # of few frames or none
-    return jax.nn.logsumexp(jnp.where(among, score_BSE, -1e9), -1)
+  def log_share(scores, past, same):
+    """log sum_{f in C_i} softmax_f(scores), of few past frames or none."""
+    among, right = (jnp.where(x, scores, -1e9) for x in (past, same))
+    return jax.nn.logsumexp(right, -1) - jax.nn.logsumexp(among, -1)
 
   def mean(x_BS):
     return (x_BS * counts).sum() / jnp.maximum(counts.sum(), 1)
 
   def best(among):
-    return jnp.where(among, score_BSE, -jnp.inf).max(-1)
+    return jnp.where(among, router_BSE, -jnp.inf).max(-1)
 
-  return mean(log_sum(past) - log_sum(same)), mean(best(same) > best(other))
+  route_BS = log_share(router_BSE, past, same)
+  attend_BSH = log_share(attention_BSHE, past[:, :, None], same[:, :, None])
+  attend_BS = jax.nn.logsumexp(attend_BSH, -1) - jnp.log(attend_BSH.shape[-1])
+  return -mean(route_BS + attend_BS), {
+    'routed': mean(best(same) > best(other)),
+    'read': mean(jnp.exp(attend_BS)),
+  }

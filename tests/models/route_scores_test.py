@@ -1,14 +1,18 @@
-"""Scores of the router in training: those by which it chooses frames."""
+"""Scores in training: those by which frames are chosen and read."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cinejax.config import resolve
-from cinejax.models import denoiser
-from cinejax.models.route_scores import make_route_scores_film_fn
+from cinejax.models import denoiser, mixing
+from cinejax.models.route_scores import (
+  _RouteScoreRecorder,
+  make_route_scores_film_fn,
+)
 from configs import tiny
 from tests.networks import random_dit
 
@@ -34,14 +38,32 @@ def test_the_best_scores_are_those_of_the_frames_that_are_routed():
   )
   layers = (0, cfg.dit.layers - 1)
   scores_fn = make_route_scores_film_fn(cfg.dit, memory, layers)
-  velocity, score_LBSE = jax.jit(scores_fn)(params, *arguments)
+  velocity, scores = jax.jit(scores_fn)(params, *arguments)
   expected, rank_LBSR = jax.jit(denoiser.make_film_fn(cfg.dit, memory))(
     params, *arguments
   )
   np.testing.assert_allclose(velocity, expected, rtol=1e-5, atol=1e-6)
   # frames outside the window of the last chunk
   far = (CHUNKS - 1) * FRAMES - memory.window_frames
-  for layer, score_BSE in zip(layers, score_LBSE, strict=True):
+  for layer, score_BSE in zip(layers, scores.router_BSE, strict=True):
     best = np.argsort(-score_BSE[0, -1, :far])[:ROUTED]
     routed = rank_LBSR[layer, 0, -1]
     assert set(best.tolist()) == set(np.asarray(routed).tolist())
+
+
+def test_the_scores_of_attention_are_its_average_logits():
+  grid = mixing.TokenGrid(
+    frames=FRAMES, rows=2, columns=2, implementation='xla'
+  )
+  mixer = mixing.FullHistoryMixer(grid, chunks=2)
+  tokens = FRAMES * grid.tokens
+  q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 4, tokens, 2, 12))
+  _, _, scores = _RouteScoreRecorder(mixer)(q, k, v, None, None, None)
+  # all logits of the last noisy chunk with the frames of the first clean one
+  frame = jnp.arange(2 * FRAMES).reshape(1, 2, FRAMES)
+  q, k = (grid.rotate(x, frame)[0] for x in (q[:, 2:], k[:, :2]))
+  logits = jnp.einsum('thk,uhk->htu', q[1], k[0]) / math.sqrt(q.shape[-1])
+  expected = logits.reshape(2, tokens, FRAMES, -1).mean((1, 3))
+  np.testing.assert_allclose(
+    scores.attention_BSHE[0, 1, :, :FRAMES], expected, rtol=1e-5, atol=1e-6
+  )

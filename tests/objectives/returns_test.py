@@ -1,10 +1,11 @@
-"""The supervised router: its loss by hand, and the chunks that count."""
+"""Supervised returns: the losses by hand, and the chunks that count."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cinejax.models.route_scores import RouteScores
 from cinejax.objectives import guidance, returns
 from cinejax.objectives.config import AlignmentConfig
 
@@ -33,24 +34,39 @@ def _scores(last):
   return jnp.full((1, CHUNKS, 6), 50.0).at[0, 2, :4].set(jnp.array(last))
 
 
-def test_the_loss_is_the_share_of_the_frames_that_show_the_character():
+# One head whose attention to the past is all on the character.
+SURE = _scores([0.0, 0.0, -1e3, -1e3])[:, :, None]
+
+
+def test_the_router_loss_is_of_the_share_of_frames_with_the_character():
   films = guidance.films(_batch(), FRAMES)
   scores = _scores([1.0, 2.0, 3.0, 4.0])
-  loss, routed = returns.route_loss(scores, NAMES, films)
+  loss, metrics = returns.returns_loss(scores, SURE, NAMES, films)
   e = np.exp([1, 2, 3, 4])
   np.testing.assert_allclose(loss, -np.log(e[:2].sum() / e.sum()), rtol=1e-6)
-  assert routed == 0.0
+  assert metrics == {'routed': 0.0, 'read': 1.0}
   copies = jnp.concatenate([scores, _scores([9.0, 2.0, 3.0, 4.0])], 1)
-  both, routed = returns.route_loss(copies, NAMES, films)
+  sure = jnp.tile(SURE, (1, 2, 1, 1))
+  both, metrics = returns.returns_loss(copies, sure, NAMES, films)
   assert both < loss
-  assert routed == 0.5
+  assert metrics['routed'] == 0.5
+
+
+def test_the_attention_loss_is_of_the_share_averaged_over_heads():
+  films = guidance.films(_batch(), FRAMES)
+  router = SURE[:, :, 0]
+  even = _scores([0.0] * 4)[:, :, None]
+  attention = jnp.concatenate([SURE, even], 2)
+  loss, metrics = returns.returns_loss(router, attention, NAMES, films)
+  np.testing.assert_allclose(loss, -np.log((1 + 0.5) / 2), rtol=1e-6)
+  np.testing.assert_allclose(metrics['read'], 0.75, rtol=1e-6)
 
 
 def test_a_film_without_such_a_chunk_has_no_loss_and_no_gradient():
   films = guidance.films(_batch(mask=(1, 1, 0)), FRAMES)
 
   def loss(scores):
-    return returns.route_loss(scores, NAMES, films)[0]
+    return returns.returns_loss(scores, scores[:, :, None], NAMES, films)[0]
 
   value, gradient = jax.value_and_grad(loss)(_scores([1.0, 2.0, 3.0, 4.0]))
   assert value == 0.0
@@ -71,10 +87,11 @@ def test_it_is_added_while_it_acts_where_films_have_prompts(
     films = films.replace(text_BNWD=films.text_BNWD * prompted)
     # One layer has a loss of 2, the other none.
     scores = _scores([0.0, 0.0, np.log(2 * (np.e**2 - 1)), -1e3])
-    return jnp.float32(2.0), (
-      jnp.stack([scores, _scores([9.0, 9.0, -1e3, -1e3])]),
-      films,
+    router = jnp.stack([scores, _scores([9.0, 9.0, -1e3, -1e3])])
+    rest = RouteScores(
+      router_BSE=router, attention_BSHE=jnp.stack([SURE, SURE])
     )
+    return jnp.float32(2.0), (rest, films)
 
   loss_fn = returns.make_returns_loss(pass_fn, CFG, 1)
   loss, metrics = loss_fn(None, batch, jax.random.key(0), {'step': step})
