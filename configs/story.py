@@ -112,8 +112,8 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
 
   Half of the times are pure noise, where only the prompt and memory say what to
   draw, and errors count more where a character is. Four to six characters are
-  in most films, so that only a name tells who returns, and the router learns
-  to find the named one. Films of one latent frame a chunk come first: they cost
+  in most films, so that only a name tells who returns, and router and attention
+  learn to find the named one. Films of one latent frame a chunk come first: they cost
   a third of the others, so that the model sees three times as many returns.
   Then come chunks of three frames, among them films as people watch them, and
   last the context that a rollout reads.
@@ -126,9 +126,9 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   config.diffusion.copies = copies
   config.diffusion.pure_noise = 0.5
   config.story.appearance_weight = 3.0
-  config.alignment.weight = 0.1
+  config.alignment.weight = 0.5
   config.alignment.target = 'returns'
-  config.alignment.layers = (2, 3, 4)
+  config.alignment.layers = (1, 2, 3, 4)
   config.dit.unroll = 'training'
   config.memory.training = 'full'
   config.data.chunks = 11
