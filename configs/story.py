@@ -113,10 +113,10 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   Half of the times are pure noise, where only the prompt and memory say what to
   draw, and errors count more where a character is. Four to six characters are
   in most films, so that only a name tells who returns, and router and attention
-  learn to find the named one. Films of one latent frame a chunk come first: they cost
-  a third of the others, so that the model sees three times as many returns.
-  Then come chunks of three frames, among them films as people watch them, and
-  last the context that a rollout reads.
+  learn to find the named one. Films of one latent frame a chunk come first:
+  they cost a third of the others, so that the model sees three times as many
+  returns. Then come chunks of three frames, among them films as people watch
+  them, and last the context that a rollout reads.
 
   Args:
     config: of the story world; changed in place.
