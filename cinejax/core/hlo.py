@@ -1,4 +1,4 @@
-"""Counts matrix products and collectives in the text of a compiled program.
+"""Counts products, collectives and kernels in the text of a compiled program.
 
 All counts are for one device. The body of a loop counts as often as the loop
 runs, if the compiler knows that; every branch of a conditional counts. The
@@ -13,6 +13,13 @@ and in the one that ends it; it counts as one call, where it starts. A gather
 along several axes of a torus may be replaced by a sum to which each device
 contributes zeros in place of the parts of others; it counts as an all-reduce,
 because that is what runs.
+
+A kernel is an operation outside of fusions that does more than name or group
+arrays. It reads its operands and writes its results once. Of an array that it
+only slices it reads the slices, and of one that it updates in place it writes
+the update. Arrays that a TPU holds in its vector memory, and the workspace of a
+library's kernel, do not count. Sizes are those of shapes, without the padding
+of tiles.
 """
 
 import collections
@@ -46,6 +53,15 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _SHAPE = re.compile(r'([a-z]\w*)\[([\d,]*)\]')
 _CONTRACTED = re.compile(r'lhs_contracting_dims=\{([\d,]*)\}')
 _BITS = {'pred': 8, 'token': 0, 's4': 4, 'u4': 4}
+_ON_CHIP = re.compile(r'[a-z]\w*\[[\d,]*\]\{[^{}]*T\([^{}]*S\(1\)[^{}]*\}')
+_WORKSPACE = re.compile(r'[su]8\[\d+\]')
+_SLICES = ('slice', 'dynamic-slice', 'gather')
+_UPDATES = {'dynamic-update-slice': 1, 'scatter': 2}  # operand that is written
+_VIEWS = ('bitcast', 'reshape', 'get-tuple-element')
+_CALLERS = ('while', 'conditional', 'call', 'async-start')
+_NO_KERNEL = {*_CALLERS, *_VIEWS, 'replica-id', 'partition-id'} | set(
+  'parameter constant tuple after-all opt-barrier'.split()
+)
 
 
 @dataclasses.dataclass
@@ -107,6 +123,76 @@ def products(text: str) -> int:
   return found
 
 
+def kernels(text: str) -> Traffic:
+  """Kernels that one run starts, and the bytes that they read and write."""
+  found = Traffic()
+  blocks, entry = _blocks(text)
+  for times, name, operation in _operations(blocks, entry, _CALLERS):
+    code = operation.code
+    if code in _NO_KERNEL or code.endswith(('-done', '-update')):
+      continue
+    found.calls += times
+    found.bytes += times * _read_and_written(operation, blocks[name], blocks)
+  return found
+
+
+def _read_and_written(
+  operation: _Operation, block: _Block, blocks: dict[str, _Block]
+) -> int:
+  """Bytes that a kernel moves from and to the memory of the device."""
+  if operation.code == 'fusion':
+    (name,) = _called(operation)
+    inner = blocks[name]
+  else:  # as a fusion of this operation alone
+    inner = {
+      name: _Operation(False, block[name].shape, 'parameter', str(i), '')
+      for i, name in enumerate(operation.operands)
+      if name in block
+    }
+    inner[''] = dataclasses.replace(operation, root=True)
+  users: dict[str, list[tuple[str, int]]] = collections.defaultdict(list)
+  for name, used in inner.items():
+    for place, operand in enumerate(used.operands):
+      users[operand].append((name, place))
+
+  def read(name: str, size: int) -> int:
+    taken = 0
+    for user, place in users[name]:
+      code, shape = inner[user].code, inner[user].shape
+      if code in _VIEWS:
+        taken += read(user, size)
+      elif code in _SLICES and place == 0:
+        taken += read(user, _stored(shape)) if users[user] else _stored(shape)
+      elif code not in _UPDATES or place:
+        taken += size
+    return min(size, taken)
+
+  def written(name: str) -> int:
+    result = inner[name]
+    if result.code == 'tuple':
+      return sum(map(written, result.operands))
+    if result.code == 'bitcast':
+      return written(result.operands[0])
+    if result.code in _UPDATES:
+      return _stored(inner[result.operands[_UPDATES[result.code]]].shape)
+    shape = result.shape
+    if result.code == 'custom-call':
+      shape = _WORKSPACE.sub('', shape)
+    # what is passed on unchanged is not written
+    return _stored(shape) if result.code != 'parameter' else 0
+
+  return sum(
+    read(name, _stored(x.shape))
+    for name, x in inner.items()
+    if x.code == 'parameter'
+  ) + sum(written(name) for name, x in inner.items() if x.root)
+
+
+def _stored(shapes: str) -> int:
+  """Bytes of the arrays in a shape that are in the memory of the device."""
+  return _bytes(_ON_CHIP.sub('', shapes))
+
+
 def _moved(operation: _Operation, block: _Block) -> int:
   """Bytes of a call; only a gather has results larger than its operands."""
   taken = sum(
@@ -128,9 +214,13 @@ def _goes_on(name: str, block: _Block) -> bool:
 
 
 def _operations(
-  blocks: dict[str, _Block], entry: str
+  blocks: dict[str, _Block], entry: str, callers: tuple[str, ...] | None = None
 ) -> Iterator[tuple[int, str, _Operation]]:
-  """Yields (times it runs, name of its block, operation) of all operations."""
+  """Yields (times it runs, name of its block, operation) of all operations.
+
+  With `callers`, only those that operations with these codes call, and not, for
+  example, those inside fusions.
+  """
 
   def visit(name: str, times: int) -> Iterator[tuple[int, str, _Operation]]:
     for operation in blocks.get(name, {}).values():
@@ -138,6 +228,8 @@ def _operations(
       kind = operation.code.removesuffix('-start')
       if kind in (*KINDS, 'async-update', 'async-done'):
         continue  # it calls a reduction, or continues an earlier operation
+      if callers is not None and operation.code not in callers:
+        continue
       trips = _trips(operation, blocks) if operation.code == 'while' else 1
       for called in _called(operation):
         yield from visit(called, times * trips)

@@ -30,6 +30,7 @@ class Chip:
   kinds: tuple[str, ...]  # prefixes of jax.Device.device_kind
   hbm_bytes: int  # memory that a program may use
   flops: float  # peak bfloat16 operations per second, dense
+  bandwidth: float = 0.0  # bytes per second from and to that memory
 
 
 _GIB = 2**30
@@ -38,13 +39,13 @@ _GIB = 2**30
 # communication buffers nor fragmentation. A device is both cores of a v4 chip,
 # and half of a tpu7x chip. (cloud.google.com/tpu/docs, nvidia.com data sheets)
 CHIPS = (
-  Chip('v4', ('TPU v4',), int(31.0 * _GIB), 275e12),
-  Chip('v5e', ('TPU v5 lite', 'TPU v5e'), int(15.75 * _GIB), 197e12),
-  Chip('v5p', ('TPU v5',), int(95.0 * _GIB), 459e12),
-  Chip('v6e', ('TPU v6 lite', 'TPU v6e'), int(31.25 * _GIB), 918e12),
-  Chip('tpu7x', ('TPU7x',), int(94.75 * _GIB), 1153.5e12),
-  Chip('h100', ('NVIDIA H100',), int(0.9 * 84_942_979_072), 989e12),
-  Chip('h200', ('NVIDIA H200',), int(0.9 * 150_000_000_000), 989e12),
+  Chip('v4', ('TPU v4',), int(31.0 * _GIB), 275e12, 1.228e12),
+  Chip('v5e', ('TPU v5 lite', 'TPU v5e'), int(15.75 * _GIB), 197e12, 0.819e12),
+  Chip('v5p', ('TPU v5',), int(95.0 * _GIB), 459e12, 2.765e12),
+  Chip('v6e', ('TPU v6 lite', 'TPU v6e'), int(31.25 * _GIB), 918e12, 1.64e12),
+  Chip('tpu7x', ('TPU7x',), int(94.75 * _GIB), 1153.5e12, 3.69e12),
+  Chip('h100', ('NVIDIA H100',), int(0.9 * 84_942_979_072), 989e12, 3.352e12),
+  Chip('h200', ('NVIDIA H200',), int(0.9 * 150_000_000_000), 989e12, 4.8e12),
 )
 _GPU_CONFIG = """
 gpu_device_info {{
@@ -72,10 +73,7 @@ dnn_version_info {{ major: 9 minor: 10 patch: 0 }}
 runtime_version {{ major: 13 minor: 0 patch: 0 }}
 device_description_str: "{kind}"
 """
-_GPUS = {  # (bytes of memory, bytes per second)
-  'h100': (84_942_979_072, 3_352_320_000_000),
-  'h200': (150_000_000_000, 4_800_000_000_000),
-}
+_GPUS = {'h100': 84_942_979_072, 'h200': 150_000_000_000}  # bytes of memory
 
 
 def chip_of(kind: str) -> Chip | None:
@@ -166,13 +164,14 @@ def _gpus(chip: Chip, shape: str, slices: int) -> list[Any]:
   jax.devices()  # makes JAX load its plugins
   if slices > 1 or len(shape.split('x')) != 3:
     raise ValueError('the shape of GPUs is SLICESxHOSTSxGPUS_OF_A_HOST')
-  memory, bandwidth = _GPUS[chip.name]
   described = topologies.get_topology_desc(
     platform='cuda',
     topology_name=chip.name,
     topology=shape,
     target_config=_GPU_CONFIG.format(
-      memory=memory, bandwidth=bandwidth, kind=chip.kinds[0]
+      memory=_GPUS[chip.name],
+      bandwidth=int(chip.bandwidth),
+      kind=chip.kinds[0],
     ),
   )
   return list(described.devices)

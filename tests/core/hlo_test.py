@@ -210,3 +210,71 @@ def test_products_of_one_device_count_as_often_as_they_run():
   text = jax.jit(f).lower(w, x).compile().as_text()
   # two of sixteen rows a device
   assert hlo.products(text) == 5 * 2 * 2 * 64 * 64 + 2 * 2 * 64 * 64
+
+
+KERNELS = """\
+HloModule jit_f, entry_computation_layout={()->f32[]}
+
+%pick (p: f32[64,1000], i: s32[]) -> bf16[1000] {
+  %p = f32[64,1000]{1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %half = f32[32,1000]{1,0} slice(%p), slice={[0:32], [0:1000]}
+  %row = f32[1,1000]{1,0} dynamic-slice(%half, %i), dynamic_slice_sizes={1,1000}
+  ROOT %c = bf16[1000]{0} convert(%row)
+}
+
+%put (p: f32[64,1000], x: f32[2,1000], i: s32[]) -> f32[64,1000] {
+  %p = f32[64,1000]{1,0} parameter(0)
+  %x = f32[2,1000]{1,0} parameter(1)
+  %i = s32[] parameter(2)
+  ROOT %u = f32[64,1000]{1,0} dynamic-update-slice(%p, %x, %i)
+}
+
+%body (a: f32[64,1000]) -> f32[64,1000] {
+  %a = f32[64,1000]{1,0} parameter(0)
+  ROOT %k = f32[64,1000]{1,0} KERNEL
+}
+
+ENTRY %main (a: f32[64,1000]) -> f32[64,1000] {
+  %a = f32[64,1000]{1,0} parameter(0)
+  ROOT %w = f32[64,1000]{1,0} while(%a), condition=%c, body=%body, \
+backend_config={"known_trip_count":{"n":"30"}}
+}
+"""
+
+
+@pytest.mark.parametrize(
+  ('kernel', 'moved'),
+  [
+    ('bf16[1000]{0} fusion(%a, %j), calls=%pick', 4 * 1000 + 2 * 1000),
+    ('f32[64,1000]{1,0} fusion(%a, %y, %j), calls=%put', 4 * (2000 + 2000)),
+    ('f32[64,1000]{1,0} negate(%a)', 4 * 2 * 64_000),
+    ('(f32[64,1000]{1,0}, s8[4096]{0}) custom-call(%a)', 4 * 2 * 64_000),
+    ('f32[64,1000]{1,0:T(8,128)S(1)} copy(%a)', 4 * 64_000),
+    ('f32[64000]{0} bitcast(%a)', None),
+  ],
+  ids=['slices', 'update', 'operation', 'workspace', 'on chip', 'no kernel'],
+)
+def test_kernels_read_and_write_what_they_need(kernel, moved):
+  text = KERNELS.replace(
+    'ROOT %k = f32[64,1000]{1,0} KERNEL',
+    '%j = s32[] constant(3)\n'
+    '  %y = f32[2,1000]{1,0} constant({...})\n'
+    f'  ROOT %k = {kernel}',
+  )
+  found = hlo.kernels(text)
+  if moved is None:
+    assert found == hlo.Traffic()
+  else:
+    scalar = 4 * ('%j' in kernel)
+    assert found == hlo.Traffic(calls=30, bytes=30 * (moved + scalar))
+
+
+def test_kernels_of_a_compiled_loop():
+  def steps(x):
+    return jax.lax.fori_loop(0, 5, lambda _, x: jnp.sin(x @ x), x)
+
+  text = jax.jit(steps).lower(jnp.ones((64, 64))).compile().as_text()
+  found = hlo.kernels(text)
+  assert found.calls >= 10  # a product and a sine, five times
+  assert 10 * 2 * 64 * 64 * 4 <= found.bytes < 40 * 64 * 64 * 4
