@@ -16,7 +16,8 @@ neither affects the times. Measurements (equations in benchmarks/rollout.py):
            training/planned.py counts; measured_peak_share is their share of
            what large products in that precision reach there
   rollout  chunk_ms in one compiled scan of config.rollout.chunks_per_call
-           chunks; pixel_fps without and with the codec
+           chunks, and chunk_cpu_ms of the host's processors; pixel_fps without
+           and with the codec
   first    first_ms from a prompt to the first frames of its film on the host
   stream   chunk_ms early and late in a long film; compilations and bytes of the
            bank, both of which are constant from chunk 3 on

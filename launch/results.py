@@ -218,6 +218,29 @@ def h100() -> str:
   )
 
 
+def peers() -> str:
+  """Processor time of a chunk beside PyTorch's, as launch/peers.py timed it."""
+
+  def milliseconds(times: dict[str, float] | None) -> str:
+    return f'{times["median"]:.0f} ms' if times else '–'
+
+  return _table(
+    ('a chunk of Wan 1.3B', 'cinejax', 'PyTorch', 'compiled', 'ratio'),
+    [
+      (
+        f'{row["layers"]} layers, {row["tokens"]} tokens that read '
+        f'{row["context_tokens"]}, {row["dtype"]}, one core of a CPU',
+        *(
+          milliseconds(row[f'{name}_cpu_ms'])
+          for name in ('ours', 'torch', 'torch_compiled')
+        ),
+        f'{row["cpu_ratio"]:.2f}',
+      )
+      for row in _rows('peers')
+    ],
+  )
+
+
 def precision() -> str:
   """What eight bits change in each layer, by bench --what=precision."""
   (row,) = _rows('precision')
@@ -265,6 +288,7 @@ def tables() -> dict[str, dict[str, str]]:
       'minutes': minutes(),
       'speed': speed(),
       'h100': h100(),
+      'peers': peers(),
       'precision': precision(),
       'serving': serving(),
       'ablations': ablations(),

@@ -11,7 +11,8 @@ of the clean chunk (Self Forcing, Huang et al. 2025, section 3). The keys and
 values of the caption are kept as well. This is written from that description.
 
 One line of JSON is printed: chunk_ms {median, min, max, n} as it is, and as
-compiled_chunk_ms with torch.compile, or compile_error if that fails here.
+compiled_chunk_ms with torch.compile, or compile_error if that fails here;
+chunk_cpu_ms and compiled_chunk_cpu_ms are times of the host's processors.
 `pip install torch diffusers` is all that it needs.
 """
 
@@ -112,20 +113,27 @@ def chunk(model, passes, text, latents):
   return clean
 
 
-def timed(call, repeats, device, untimed=2):
-  secs = []
+def timed(name, call, repeats, device, untimed=2):
+  wall, processor = [], []
   for _ in range(untimed + repeats):
-    start = time.perf_counter()
+    start, computed = time.perf_counter(), time.process_time()
     call()
     if device == 'cuda':
       torch.cuda.synchronize()
-    secs.append(1e3 * (time.perf_counter() - start))
-  secs = secs[untimed:]
+    wall.append(1e3 * (time.perf_counter() - start))
+    processor.append(1e3 * (time.process_time() - computed))
   return {
-    'median': statistics.median(secs),
-    'min': min(secs),
-    'max': max(secs),
-    'n': len(secs),
+    f'{name}_ms': spread(wall[untimed:]),
+    f'{name}_cpu_ms': spread(processor[untimed:]),
+  }
+
+
+def spread(times):
+  return {
+    'median': statistics.median(times),
+    'min': min(times),
+    'max': max(times),
+    'n': len(times),
   }
 
 
@@ -185,14 +193,20 @@ def main():
     if args.device == 'cuda'
     else platform.processor() or platform.machine(),
     'threads': torch.get_num_threads(),
-    'chunk_ms': timed(
-      lambda: chunk(model, passes, text, latents), args.repeats, args.device
+    **timed(
+      'chunk',
+      lambda: chunk(model, passes, text, latents),
+      args.repeats,
+      args.device,
     ),
   }
   try:
     compiled = torch.compile(model)
-    row['compiled_chunk_ms'] = timed(
-      lambda: chunk(compiled, passes, text, latents), args.repeats, args.device
+    row |= timed(
+      'compiled_chunk',
+      lambda: chunk(compiled, passes, text, latents),
+      args.repeats,
+      args.device,
     )
   except Exception as error:  # no compiler, or one that does not know this
     row['compile_error'] = str(error).split('\n')[0][:200]

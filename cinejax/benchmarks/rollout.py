@@ -47,7 +47,8 @@ def measure_rollout(
 
   `pixel_fps` is eq. (2); `pixel_fps_codec` includes decoding frames and copying
   them to the host. `mfu` is the share of the devices' bfloat16 peak that the
-  matrix products of the DiT use; None if the peak is not known.
+  matrix products of the DiT use; None if the peak is not known. `chunk_cpu_ms`
+  is the time of the host's processors.
   """
   cfg, scan = director.cfg, director.cfg.rollout.chunks_per_call
   chunks = jax.tree.map(
@@ -61,8 +62,14 @@ def measure_rollout(
   )
   seen = cfg.memory.window_frames + cfg.memory.context_frames
   untimed = -(-seen // (cfg.film.frames_per_chunk * scan))
-  calls = time_calls(
-    lambda state: compiled(params, state, chunks), state, repeats, untimed
+  calls, processor = np.transpose(
+    time_calls(
+      lambda state: compiled(params, state, chunks),
+      state,
+      repeats,
+      untimed,
+      wall_and_processor,
+    )
   )
   secs = [call / scan for call in calls]
 
@@ -84,6 +91,7 @@ def measure_rollout(
     **_settings(director),
     'compile_secs': compile_secs,
     'chunk_ms': spread_ms(secs),
+    'chunk_cpu_ms': spread_ms(processor / scan),
     'mfu': peak and peak / statistics.median(calls),
     'tokens_per_sec': batch * chunk_tokens(cfg) / statistics.median(secs),
     'pixel_fps': frames / statistics.median(secs),
@@ -184,15 +192,28 @@ def compile_timed(fn: Any, *args: Any) -> tuple[jax.stages.Compiled, float]:
 
 
 def time_calls(
-  call: Callable[[Any], Any], state: Any, repeats: int, untimed: int = 1
-) -> list[float]:
+  call: Callable[[Any], Any],
+  state: Any,
+  repeats: int,
+  untimed: int = 1,
+  clock: Callable[[], Any] = time.perf_counter,
+) -> list[Any]:
   """Seconds of each call(state) -> (state, result), after `untimed` calls."""
   secs = []
   for _ in range(untimed + repeats):
-    start = time.perf_counter()
+    start = clock()
     state, _ = jax.block_until_ready(call(state))
-    secs.append(time.perf_counter() - start)
+    secs.append(clock() - start)
   return secs[untimed:]
+
+
+def wall_and_processor() -> np.ndarray:
+  """A clock: seconds that have passed, and that this process has computed.
+
+  Other programs on the same cores slow the first and hardly the second, which
+  counts all threads of the process.
+  """
+  return np.array([time.perf_counter(), time.process_time()])
 
 
 def spread_ms(secs: Sequence[float]) -> dict[str, float]:
