@@ -32,6 +32,9 @@ neither affects the times. Measurements (equations in benchmarks/rollout.py):
   seek     seek_ms from a request for any frame of a film of --film_secs to the
            decoded frame, while the same server rolls another film
            (benchmarks/seeking.py)
+  soak     memory_mb of a server with --batch films, each with a viewer who
+           watches and directs and one who scrubs, over --secs seconds
+           (benchmarks/soaking.py)
 
 Milliseconds are {median, min, max, n}. The cache of compiled programs is not
 used, so that compile_secs is the time of a compilation.
@@ -49,7 +52,14 @@ import numpy as np
 from absl import flags
 
 from cinejax import command
-from cinejax.benchmarks import precision, rollout, seeking, serving, training
+from cinejax.benchmarks import (
+  precision,
+  rollout,
+  seeking,
+  serving,
+  soaking,
+  training,
+)
 from cinejax.benchmarks.rollout import Measurement
 from cinejax.config import Config
 from cinejax.core.files import append_line, check_file
@@ -72,7 +82,10 @@ def define_flags() -> None:
   flags.DEFINE_multi_enum(
     'what',
     None,
-    ['train', 'rollout', 'first', 'stream', 'precision', 'serve', 'seek'],
+    [
+      *('train', 'rollout', 'first', 'stream', 'precision'),
+      *('serve', 'seek', 'soak'),
+    ],
     'What to measure.',
     required=True,
   )
@@ -97,7 +110,7 @@ def define_flags() -> None:
   flags.DEFINE_float(
     'secs',
     60.0,
-    'Seconds of each measurement of --what=serve.',
+    'Seconds of each measurement of --what=serve, and of --what=soak.',
     lower_bound=10.0,
   )
   flags.DEFINE_float(
@@ -128,6 +141,8 @@ def main() -> None:
       found = measure_serve(director(), args.batch, args.secs, args.repeats)
     elif what == 'seek':
       found = [measure_seek(director(), args.film_secs, args.repeats)]
+    elif what == 'soak':
+      found = [measure_soak(director(), args.batch, args.secs)]
     else:
       found = [rollout.measure_stream(director(), args.batch, args.chunks)]
     for measurement in found:
@@ -199,6 +214,26 @@ def measure_seek(
     'film_fps': director.cfg.film.fps,
     'seek_ms': rollout.spread_ms(found.secs),
     'chunk_bytes': found.chunk_bytes,
+    **rollout.environment(director.cfg),
+  }
+
+
+def measure_soak(director: Director, films: int, secs: float) -> Measurement:
+  """Measures the memory of a server with `films` for `secs`."""
+  found = soaking.soak(director, films, secs)
+  return {
+    'batch': films,
+    'secs': secs,
+    'steps': director.cfg.rollout.steps,
+    'film_fps': director.cfg.film.fps,
+    'screen_fps': found.screen_fps,
+    'chunks': found.chunks,
+    'seeks': found.seeks,
+    # [seconds, own, all]; see benchmarks/soaking.py
+    'memory_mb': [
+      [round(one.secs), one.own_bytes / 1e6, one.all_bytes / 1e6]
+      for one in found.samples
+    ],
     **rollout.environment(director.cfg),
   }
 

@@ -25,6 +25,10 @@ _REPORT = 'is tested by the files that a report consists of'
 
 # modules: (tests, reason)
 TESTED_ELSEWHERE = {
+  'benchmarks/http_server.py': (
+    'benchmarks/seeking_test.py benchmarks/soaking_test.py',
+    'serves what these measure',
+  ),
   'serving/compiling.py': (
     'serving/studio_test.py serving/comparing_test.py',
     _SERVER,

@@ -17,15 +17,14 @@ import pathlib
 import random
 import struct
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from cinejax.core.errors import UserError
+from cinejax.benchmarks.http_server import HttpServer
 from cinejax.directing.director import Director
 from cinejax.film.journal import Segment
 from cinejax.film.media import encode_frame
@@ -70,7 +69,7 @@ def _seek(studio: Studio, film_secs: float, seeks: int) -> SeekResult:
     _fill(live_film, studio.director, count)
   studio.direct(rolled, {'do': 'prompt', 'prompt': 'a film'})
   draw, found, received = random.Random(0), [], 0
-  with _Served(studio) as port:
+  with HttpServer(studio) as port:
     client = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
     for _ in range(seeks):
       chunk, share = draw.randrange(count), draw.random()
@@ -116,30 +115,3 @@ def _decode(data: bytes, share: float) -> None:
   index = int(share * count)
   start = 4 * (count + 1) + sum(sizes[:index])
   Image.open(io.BytesIO(data[start : start + sizes[index]])).load()
-
-
-class _Served:
-  """Serves a studio over HTTP in a with block, which gets the port."""
-
-  def __init__(self, studio: Studio):
-    try:
-      import uvicorn
-
-      from cinejax.serving.http.app import make_app
-    except ImportError as error:
-      raise UserError(
-        f"{error.name} is not installed; pip install 'cinejax[serve]'"
-      ) from error
-    config = uvicorn.Config(make_app(studio), port=0, log_level='warning')
-    self._server = uvicorn.Server(config)
-    self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-  def __enter__(self) -> int:
-    self._thread.start()
-    while not self._server.started and self._thread.is_alive():
-      time.sleep(0.01)
-    return self._server.servers[0].sockets[0].getsockname()[1]
-
-  def __exit__(self, *error: Any) -> None:
-    self._server.should_exit = True
-    self._thread.join(10)

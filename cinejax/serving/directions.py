@@ -86,6 +86,7 @@ class ChunkDirection:
   at_chunk: int | None = None
   chunks: int = 1  # the next prompt waits for so many, if it is not for a time
   seed: int | None = None  # of the noise from there on; None: as before
+  camera: str = ''  # moves of a screenplay's segment; '' = none
 
   @classmethod
   def of_segment(cls, segment: Segment, chunk: int) -> 'ChunkDirection':
@@ -97,6 +98,7 @@ class ChunkDirection:
       segment.settings,
       at_chunk=chunk,
       seed=segment.seed,
+      camera=segment.camera,
     )
 
   def segment(self, prompt: str) -> Segment:
@@ -107,6 +109,7 @@ class ChunkDirection:
       cut=self.cut,
       blend_chunks=0 if self.cut else self.blend_chunks,
       seed=self.seed,
+      camera=self.camera,
       **self.settings._asdict(),
     )
 
@@ -118,6 +121,7 @@ class ChunkDirection:
         prompt=self.prompt,
         chunks=self.chunks,
         blend_chunks=self.blend_chunks,
+        camera=self.camera,
         seed=self.seed if later.seed is None else later.seed,
       )
     return dataclasses.replace(

@@ -21,9 +21,10 @@ def rewind(
   if chunk is None:
     chunk = _chunk_of_shot(session, shot)
   step = session.step('retake', end=session.live_film.tree.end)
-  session.live_film.rewind(chunk, {'step': True})
+  film = session.live_film.rewind(chunk, {'step': True})
   session.history.add(step)
   session.plan.clear()
+  session.plan_damaged(film)
   session.moved(NEXT_PROMPT)
 
 

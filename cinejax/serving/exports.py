@@ -19,7 +19,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -122,14 +122,22 @@ class ExportQueue:
     with self._lock:
       return [export.to_json() for export in self._exports.values()]
 
-  def file(self, name: str) -> tuple[Export, pathlib.Path]:
-    """A finished export and its file; NotFoundError if it is not finished."""
+  def open(self, name: str) -> tuple[Export, BinaryIO]:
+    """A finished export and its file, which can be read until it is closed.
+
+    Raises NotFoundError if it is not finished, or if its file is gone.
+    """
     export = self.find(name)
     if export.status != 'done':
       raise NotFoundError(
         f'this export is {export.status}; its file is not there'
       )
-    return export, export.path
+    try:
+      return export, export.path.open('rb')
+    except FileNotFoundError as error:  # it was dropped a moment ago
+      raise NotFoundError(
+        'the file of this export is gone; ask for another export'
+      ) from error
 
   def cancel(self, name: str) -> None:
     """Ends an export, or deletes its file if it is finished."""

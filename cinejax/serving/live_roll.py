@@ -10,6 +10,7 @@ finished as at the end of its input; a second signal ends the process at once.
 After that, or after kill -9, `resume` decodes the recorded chunks again,
 generates at most config.serving.state_chunks of them a second time to have
 their state, and continues: the film is that of a process that was never ended.
+Chunks whose data a loss of power took are planned again, and generated.
 """
 
 import collections
@@ -32,12 +33,15 @@ from cinejax.film.cast import CastPicture, embedded
 from cinejax.film.journal import Film, Segment
 from cinejax.serving.budget import model_name
 from cinejax.serving.cast import set_cast
+from cinejax.serving.directions import ChunkDirection
 from cinejax.serving.film import record as record_lib
 from cinejax.serving.film.archive import SessionArchive
 from cinejax.serving.film.chunk import FinishedChunk, decode_output
+from cinejax.serving.film.live_film import LiveFilm
 from cinejax.serving.film.record import RecordedFilm
 from cinejax.serving.film.restoring import FilmFiles
 from cinejax.serving.film.slots import make_single_run
+from cinejax.serving.plan import Plan
 
 _NAME = 'film'
 
@@ -73,12 +77,14 @@ class LiveRoll:
     unread: list[str] = []
     if recorded is None:
       self._film = files.new(_NAME, seed, '', opening)
+      whole = self._film.screenplay()
       size = director.cfg.film.height, director.cfg.film.width
       if cast:
         set_cast(self._film, (embedded(one, *size) for one in cast))
       self._read = 0  # lines
     else:
-      self._film = files.restore(_NAME).live_film
+      restored = files.restore(_NAME)
+      self._film, whole = restored.live_film, restored.film
       self._read = recorded.lines_read
       unread = recorded.lines[self._read :]
     self.stored = self._film.chunks  # that need not be generated
@@ -87,8 +93,15 @@ class LiveRoll:
     self._directions = stdin.directions(
       self._reader, director.cfg.film.cut_prefix, director.check_prompt
     )
-    remaining = _remaining(recorded, self._film.journal.segments)
-    self._segments = self._directions.segments(self.stored, remaining)
+    plan = _plan_damaged(self._film, whole, recorded)
+    first_chunk = plan.end_chunk or self.stored
+    start = sum(segment.chunks for segment in whole.segments[:-1])
+    start = plan.directions[-1].chunk if plan.directions else start
+    remaining = _remaining(recorded, first_chunk - start)
+    self._segments = itertools.chain(
+      plan.segments(self.stored, first_chunk),
+      self._directions.segments(first_chunk, remaining),
+    )
     self.reads: list[ChunkReads] = []  # of the chunks after the stored ones
     self.signal: int | None = None  # that ended the film
 
@@ -240,14 +253,38 @@ def recorded_film(
   return recorded
 
 
-def _remaining(
-  recorded: RecordedFilm | None, segments: tuple[Segment, ...]
-) -> int:
-  """Chunks for which the last line has to hold."""
-  if recorded is None or not segments:
+def _plan_damaged(
+  live_film: LiveFilm, whole: Film, recorded: RecordedFilm | None
+) -> Plan:
+  """The plan of the chunks whose data are damaged, which is recorded.
+
+  Args:
+    live_film: the film so far.
+    whole: with these chunks.
+    recorded: may have a plan of an earlier process, which could not finish it.
+  """
+  plan = Plan(live_film.write)
+  chunks = sum(segment.chunks for segment in whole.segments)
+  if chunks == live_film.chunks and not (recorded and recorded.plan.end_chunk):
+    return plan
+  with plan.at_once():
+    chunk = 0
+    for segment in whole.segments:
+      if chunk >= live_film.chunks:
+        plan.add(chunk, ChunkDirection.of_segment(segment, chunk))
+      chunk += segment.chunks
+    plan.end_chunk = chunks
+    if recorded is not None:
+      plan.load(recorded.plan.to_json())
+  return plan
+
+
+def _remaining(recorded: RecordedFilm | None, held: int) -> int:
+  """Chunks for which the last line has to hold, after `held` of them."""
+  if recorded is None:
     return 0
   lines = collections.deque(recorded.lines[: recorded.lines_read])
   while lines:
     with contextlib.suppress(UserError):  # a line that was skipped
-      return directions.parse(lines.pop()).chunks - segments[-1].chunks
+      return directions.parse(lines.pop()).chunks - held
   return 0

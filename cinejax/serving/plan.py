@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cinejax.core.errors import UserError
-from cinejax.film.journal import Settings
+from cinejax.film.journal import Segment, Settings
 from cinejax.serving.directions import ChunkDirection
 
 
@@ -87,6 +87,16 @@ class Plan:
     for planned in due[1:]:
       direction = direction.merged(planned.direction)
     return due[0]._replace(direction=direction)
+
+  def segments(self, first_chunk: int, stop: int) -> Iterator[Segment | None]:
+    """The segment that each chunk before the end `stop` starts.
+
+    None: it starts none. Afterwards the plan has no end.
+    """
+    for chunk in range(first_chunk, stop):
+      planned = self.take_due(chunk)
+      yield None if planned is None else planned.direction.segment('')
+    self.end_chunk = None
 
   def forget_taken(self) -> None:
     """The chunk of the directions of `take_due` is finished."""

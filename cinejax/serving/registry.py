@@ -85,12 +85,7 @@ class SessionRegistry:
     self.archive.check(name)
     restored = self._files.restore(name)
     session = self.add(restored.live_film, restored.title, restored.history)
-    plan = session.plan
-    with plan.at_once():
-      session.run_screenplay(restored.film, None)
-      if plan.end_chunk <= session.live_film.chunks:
-        plan.end_chunk = None
-      plan.load(restored.plan or {})
+    session.plan_rest(restored.film, restored.plan or {})
     session.pause('restored')
     return session
 

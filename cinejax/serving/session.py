@@ -171,10 +171,26 @@ class Session:
 
   def go(self, end: int) -> None:
     """Takes the film to the end `end` of its tree."""
-    film = self.live_film.go(end)
+    self.plan_damaged(self.live_film.go(end))
+
+  def plan_damaged(self, film: Film) -> None:
+    """Plans the chunks of `film` again whose data are damaged, if any are."""
     if self.live_film.chunks < sum(one.chunks for one in film.segments):
-      with self.plan.at_once():  # damaged chunks are generated again
-        self.run_screenplay(film, None)
+      self.plan_rest(film, self.plan.to_json())
+
+  def plan_rest(self, film: Film, planned: dict[str, Any]) -> None:
+    """Plans what comes after the chunks that the film has.
+
+    Args:
+      film: a screenplay whose beginning is the film so far.
+      planned: what is planned besides (`Plan.to_json`).
+    """
+    with self.plan.at_once():
+      self.plan.clear()
+      self.run_screenplay(film, None)
+      if self.plan.end_chunk <= self.live_film.chunks:
+        self.plan.end_chunk = None
+      self.plan.load(planned)
 
   def moved(self, reason: str) -> None:
     """The film has gone elsewhere: it pauses, and drops a chunk in flight."""

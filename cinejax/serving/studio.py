@@ -5,6 +5,7 @@ An error that a client can correct is a UserError of one sentence.
 the contents of the request.
 """
 
+import contextlib
 import pathlib
 import secrets
 import time
@@ -243,9 +244,11 @@ class Studio:
       raise UserError(
         f'the film was not written ({export.error or "cancelled"})'
       )
-    video = export.path.read_bytes()
-    self.exports.cancel(export.id)  # nobody else knows of it
-    return video
+    _, file = self.exports.open(export.id)
+    with file:
+      with contextlib.suppress(NotFoundError):  # it was dropped meanwhile
+        self.exports.cancel(export.id)  # only this client knows of it
+      return file.read()
 
   def watch(self, name: str, viewer: Viewer) -> None:
     """Adds a viewer; a film that paused for lack of viewers stays paused."""

@@ -1,9 +1,11 @@
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cinejax.core.errors import UserError
-from cinejax.film.journal import Settings
+from cinejax.film.journal import Segment, Settings
 from cinejax.serving.directions import (
   FIELDS,
   ChunkDirection,
@@ -114,3 +116,27 @@ def test_what_falls_on_one_chunk_is_one_direction():
   )
   both = first.merged(ChunkDirection(settings=Settings('window')))
   assert both == ChunkDirection('a', True, settings=Settings('window', 2))
+
+
+def test_a_segment_becomes_a_direction_without_loss():
+  segment = Segment(
+    'a',
+    chunks=1,
+    cut=False,
+    blend_chunks=2,
+    policy='sink',
+    steps=2,
+    guidance=1.5,
+    routed_frames=3,
+    lora_strength=0.5,
+    seed=7,
+    camera='w*4',
+  )
+  for field in dataclasses.fields(Segment):
+    if field.name not in ('secs', 'global_prompt'):  # they are resolved before
+      assert getattr(segment, field.name) != field.default, field.name
+  direction = ChunkDirection.of_segment(segment, 3)
+  assert direction.segment('') == segment
+  later = ChunkDirection(settings=Settings(steps=4))
+  merged = direction.merged(later).segment('')
+  assert merged == dataclasses.replace(segment, steps=4)

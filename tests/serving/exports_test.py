@@ -69,7 +69,7 @@ def test_what_nobody_wants_any_more_holds_nothing_up(queue, film, monkeypatch):
   ]
   assert running.to_json()['share'] < 1
   with pytest.raises(NotFoundError, match='is running'):
-    queue.file(running.id)
+    queue.open(running.id)
   for export in (running, waiting):
     queue.cancel(export.id)
   go.set()
@@ -104,3 +104,44 @@ def test_there_is_a_limit_and_an_error_ends_one_export(
   until(lambda: len(queue.entries()) == most)  # the oldest was dropped
   with pytest.raises(UserError, match='no format avi'):
     queue.add(film, 'avi')
+
+
+def test_a_file_that_is_dropped_is_sent_whole_or_not_at_all(
+  queue, film, studio, monkeypatch
+):
+  def drop(exports):
+    for _ in range(exports._registry.cfg.exports):
+      assert exports.add(film, 'png').ended.wait(500)
+
+  export = queue.add(film, 'mp4')
+  assert export.ended.wait(500)
+  whole = export.path.read_bytes()
+  _, file = queue.open(export.id)
+  drop(queue)
+  until(lambda: not export.path.exists())
+  with file:
+    assert file.read() == whole
+  with pytest.raises(NotFoundError, match='may have been dropped'):
+    queue.open(export.id)
+
+  add = studio.exports.add
+
+  class Late(threading.Event):
+    """Wakes the thread of the client after other films have been written."""
+
+    def wait(self, timeout=None):
+      assert super().wait(500)
+      monkeypatch.undo()
+      drop(studio.exports)
+
+  def late(session, kind):
+    export = add(session, kind)
+    export.ended = Late()
+    return export
+
+  assert studio.video(film.name)[4:8] == b'ftyp'
+  monkeypatch.setattr(studio.exports, 'add', late)
+  with pytest.raises(NotFoundError, match='may have been dropped'):
+    studio.video(film.name)
+  for one in studio.exports.entries():
+    studio.exports.cancel(one['id'])

@@ -14,7 +14,7 @@ from cinejax import direct
 from cinejax.core.errors import UserError
 from cinejax.core.lock import lock_folder
 from cinejax.directing.loading import load_director
-from cinejax.film import media, screenplay
+from cinejax.film import journal_file, media, screenplay
 from cinejax.serving import live_roll
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,6 +149,35 @@ def test_a_live_film_continues_after_it_was_ended(
   pipe(b'Ben jumps\n')  # and it may become longer than it would have been
   live_command('ended', resume=True)
   assert media.probe(out / 'film.mp4').frames == 69
+
+
+def test_chunks_that_a_loss_of_power_took_are_generated_again(
+  live_command, whole, pipe, monkeypatch
+):
+  """Also if that is interrupted."""
+  journal = (whole / 'film.journal').read_bytes()
+  start = journal_file.read(whole / 'film.journal')
+  starts = [one['start'] for one in start.records if 'chunk' in one]
+  with (whole / 'film.chunks').open('r+b') as file:
+    file.truncate(starts[2])
+  (whole / 'film.safetensors').unlink()
+  video = (whole / 'film.mp4').read_bytes()
+  generate, calls = live_roll.LiveRoll._generate, itertools.count()
+
+  def ended(roll):
+    if next(calls) == 3:  # two that are there, and one of the lost ones
+      raise RuntimeError('killed')
+    return generate(roll)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(live_roll.LiveRoll, '_generate', ended)
+    pipe(b'')
+    with pytest.raises(RuntimeError):
+      live_command('whole', resume=True, seed=None)
+  assert (whole / 'film.journal').read_bytes().startswith(journal)
+  pipe(b'')
+  live_command('whole', resume=True, seed=None)
+  assert (whole / 'film.mp4').read_bytes() == video
 
 
 def test_a_live_film_is_neither_overwritten_nor_mistaken(

@@ -149,14 +149,14 @@ class LiveFilm:
     self._state, self._decoder = chunk.state, chunk.decoder
     self.tree.add(opened)
 
-  def rewind(self, chunk: int, fields: Record | None = None) -> None:
+  def rewind(self, chunk: int, fields: Record | None = None) -> Film:
     """Goes back to before `chunk`; `fields` go into its line of the record.
 
-    Raises UserError if there is no such chunk.
+    Returns what `go` does. Raises UserError if there is no such chunk.
     """
     self.check(chunk)
     self.write({'rewind': chunk} | (fields or {}))
-    self.go(self.tree.at(chunk))
+    return self.go(self.tree.at(chunk))
 
   def go(self, end: int) -> Film:
     """Goes to where chunk `end` of the tree is the last one, or to ROOT.
@@ -256,6 +256,11 @@ class LiveFilm:
     if self.record is not None:
       self.record.write(*records)
 
+  def write_with_next(self, record: Record) -> None:
+    """Puts `record` into the next line of the record (FilmRecord)."""
+    if self.record is not None:
+      self.record.write_with_next(record)
+
   def frames(self) -> Iterator[np.ndarray]:
     """Decodes the film so far again: uint8 [Y, X, 3] of each pixel frame."""
     latents = self.spool.latents()  # at once, because the film may continue
@@ -270,7 +275,7 @@ class LiveFilm:
     whole = self.spool.select(self.tree.path)
     if whole < len(self.tree.path):
       logging.warning('chunk %d is damaged and is generated again', whole)
-      self.write({'rewind': whole, 'damaged': True})
+      self.write_with_next({'rewind': whole, 'damaged': True})
       self.tree.go(self.tree.at(whole), leave=False)
     self.journal = self._journal()
 

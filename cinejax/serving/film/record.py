@@ -105,6 +105,7 @@ class FilmRecord:
     self.name = path.name
     self.spool = FrameSpool(shape, path=path.with_suffix('.chunks'))
     self._header = {'film': _VERSION} | header
+    self._waiting: Record = {}  # for the next line
     self._file = JournalFile(path.with_suffix('.journal'), length)
 
   @property
@@ -115,7 +116,18 @@ class FilmRecord:
   def write(self, *records: Record) -> None:
     """Appends records; UserError if the disk is full."""
     header = () if self.begun else (self._header,)
-    self._file.append([*header, *records])
+    first, *others = records
+    self._file.append([*header, self._waiting | first, *others])
+    self._waiting = {}
+
+  def write_with_next(self, record: Record) -> None:
+    """Puts `record` into the same line as the next one that is written.
+
+    A film that goes back because of its files loses what comes after, unless
+    the next line plans it again. A kill can come between two lines. Before
+    that line is written, the files are as they were, and are found so again.
+    """
+    self._waiting |= record
 
   def set_title(self, title: str) -> None:
     """Renames the film."""

@@ -88,7 +88,7 @@ class FilmFiles:
     if recorded.model != self.archive.model:
       path = self.archive.path(name)
       logging.warning('%s: another model generates the film again', path)
-      live_film.write({'rewind': 0, 'model': self.archive.model})
+      live_film.write_with_next({'rewind': 0, 'model': self.archive.model})
       recorded.tree.go(ROOT, leave=False)
       recorded.tree.forget_takes()
       recorded.history.clear()

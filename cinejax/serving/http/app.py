@@ -1,14 +1,17 @@
 """The ASGI application of a server: REST, WebSocket and the page."""
 
 import json
+import os
 import pathlib
-from collections.abc import Sequence
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -28,6 +31,7 @@ from cinejax.serving.registry import CapacityError, NotFoundError
 from cinejax.serving.studio import Studio
 
 _STATIC = pathlib.Path(__file__).parent / 'static'
+_BLOCK_BYTES = 65_536  # of a file, sent at once
 _TYPES = {
   '.html': 'text/html; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
@@ -77,12 +81,7 @@ def _route(studio: Studio, endpoint: Endpoint) -> Route:
     caching = 'private, max-age=86400' if fixed else 'no-store'
     headers = {'cache-control': caching}
     if isinstance(answer, Download):
-      return FileResponse(
-        answer.path,
-        headers=headers,
-        media_type=answer.media_type,
-        filename=answer.name,
-      )
+      return _download(answer, headers)
     if endpoint.download:
       name = f'attachment; filename="{endpoint.download}"'
       headers['content-disposition'] = name
@@ -91,6 +90,25 @@ def _route(studio: Studio, endpoint: Endpoint) -> Route:
     return Response(answer, headers=headers, media_type=endpoint.media_type)
 
   return Route(endpoint.path, serve, methods=[endpoint.method])
+
+
+def _download(download: Download, headers: dict[str, str]) -> Response:
+  """Sends an open file, which may be deleted from its folder meanwhile."""
+  size = os.fstat(download.file.fileno()).st_size
+  name = urllib.parse.quote(download.name)
+  headers |= {
+    'content-length': str(size),
+    'content-disposition': f"attachment; filename*=utf-8''{name}",
+  }
+  return StreamingResponse(
+    _blocks(download.file), headers=headers, media_type=download.media_type
+  )
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+  with file:
+    while block := file.read(_BLOCK_BYTES):
+      yield block
 
 
 async def _body(request: Request, max_bytes: int) -> object:

@@ -6,9 +6,8 @@ UserError.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from cinejax.core.errors import UserError
 from cinejax.film.journal import Film
@@ -25,7 +24,7 @@ STILLS = 'application/octet-stream'
 class Download(NamedTuple):
   """An answer that is a file."""
 
-  path: pathlib.Path
+  file: BinaryIO  # of the disk, open from its start
   name: str  # under which a browser saves it
   media_type: str
 

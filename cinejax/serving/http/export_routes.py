@@ -19,7 +19,7 @@ def export(studio: Studio, path: Path, body: Any) -> Any:
 
 def export_file(studio: Studio, path: Path, body: Any) -> Download:
   """The file of a finished export."""
-  export, file = studio.exports.file(path['export'])
+  export, file = studio.exports.open(path['export'])
   suffix, media_type = FORMATS[export.kind]
   kept = re.sub(r'[^\w .,·-]', '', export.title)[:60].strip() or 'film'
   return Download(file, f'{kept}{suffix}', media_type)

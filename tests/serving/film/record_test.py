@@ -1,161 +1,14 @@
 """A film goes on after any kill as the film that was not killed."""
 
-import hashlib
 import itertools
 import os
 
-import jax
 import pytest
 
 from cinejax.core.errors import UserError
-from cinejax.film.journal import Film, Segment, Settings
-from cinejax.serving import edits
 from cinejax.serving.directions import ChunkDirection
 from cinejax.serving.film import record as record_lib
-from cinejax.serving.film.chunk import decode_output
-from cinejax.serving.film.slots import Slots
-from cinejax.serving.registry import SessionRegistry
-
-SUFFIXES = ('journal', 'chunks', 'safetensors')
-SCREENPLAY = Film((Segment('a', chunks=2), Segment('b', chunks=9)), seed=5)
-
-
-def _say(prompt, at=None, cut=False):
-  direction = ChunkDirection(prompt, cut=cut, at_chunk=at)
-  return lambda session: session.add_direction(direction, 0.0)
-
-
-def _run(session):
-  with session.plan.at_once():
-    session.run_screenplay(SCREENPLAY, 0.0)
-
-
-def _take(session):
-  return session.to_json()['takes'][-1]['takes'][0]['take']
-
-
-# What a director does; None is a chunk.
-ACTIONS = (
-  _run,
-  None,
-  _say('never', at=8),
-  lambda session: session.hold(),
-  _say('b', at=2, cut=True),
-  None,
-  None,
-  lambda session: edits.rewind(session, 1),
-  _say('c'),
-  _say('d', at=3, cut=True),
-  None,
-  None,
-  None,
-  None,
-  lambda session: edits.choose_take(session, _take(session)),
-  None,
-  lambda session: edits.undo(session),
-  None,
-  lambda session: edits.redo(session),
-  lambda session: edits.delete_take(session, _take(session)),
-  _say('e', at=6),
-  _say('f', at=9, cut=True),
-  lambda session: edits.move_planned(session, 9, 0),
-  lambda session: edits.edit_planned(session, 6, chunks=2),
-  None,
-  None,
-  lambda session: edits.delete_planned(session, 8),
-  lambda session: edits.undo(session),
-  lambda session: edits.undo(session),
-  lambda session: edits.undo(session),
-  None,
-  lambda session: edits.rewind(session, 0),
-  _say('g'),
-  None,
-)
-
-
-@pytest.fixture(scope='module')
-def generate(director):
-  """Generates the next chunk of a session.
-
-  The same state and prompt are computed once, and are told apart by every bit.
-  """
-  slots, known = Slots(director, 1), {}
-
-  def next_chunk(session):
-    live_film = session.live_film
-    before = live_film.snapshot()
-    request = session.start_chunk(0.0)
-    digest = hashlib.sha256(repr((request.prompt, request.chunk)).encode())
-    for tree in before:
-      for path, array in sorted(tree.items()):
-        digest.update(path.encode() + array.tobytes())
-    key = digest.digest()
-    if key not in known:
-      # Copies, because a call may use up what it is given.
-      state = jax.tree.map(lambda leaf: leaf.copy(), request.slot_input.state)
-      decoder = jax.tree.map(lambda leaf: leaf.copy(), request.decoder)
-      slot_input = request.slot_input._replace(state=state)
-      (output,) = slots.run(Settings(), [slot_input])
-      request = request._replace(decoder=decoder)
-      known[key] = decode_output(director, request, output)
-    if request.replay:
-      live_film.finish_chunk(known[key])
-    else:
-      session.finish_chunk(known[key], 0.0, 0.0)
-
-  next_chunk.computed = known
-  return next_chunk
-
-
-@pytest.fixture
-def registry(director, monkeypatch):
-  """Makes the registry of a folder; every third chunk has a saved state."""
-  monkeypatch.setattr(os, 'fsync', lambda file: None)
-  monkeypatch.setattr('cinejax.serving.registry.model_name', lambda _: 'model')
-
-  def make(folder):
-    return SessionRegistry(director, folder, lambda: 0.0)
-
-  return make
-
-
-def _act(registry, session, action, generate):
-  if action is not None:
-    action(session)
-    return
-  while session.live_film.replaying:
-    generate(session)
-  generate(session)
-  if session.live_film.chunks == 3:
-    registry.archive.save_state(session.name, session.live_film)
-    registry.archive.flush()
-
-
-def _contents(folder, name):
-  paths = [folder / f'{name}.{suffix}' for suffix in SUFFIXES]
-  return [path.read_bytes() if path.exists() else b'' for path in paths]
-
-
-def _described(session):
-  """All that a director can see of a film, and what is planned for it."""
-  keys = ('chunks', 'segments', 'planned', 'seed', 'title')
-  keys += ('stored', 'takes', 'undo', 'redo')
-  state = {key: session.to_json()[key] for key in keys}
-  latents = session.live_film.spool.latents().tobytes()
-  return state | {'until': session.plan.end_chunk, 'latents': latents}
-
-
-@pytest.fixture
-def moments(registry, generate, tmp_path):
-  """The files of the film before and after each action, and what it was."""
-  folder = tmp_path / 'film'
-  first = registry(folder)
-  session = first.add(first.new_film(5, 'Title'), 'Title')
-  found = [([b'', b'', b''], _described(session))]
-  for action in ACTIONS:
-    _act(first, session, action, generate)
-    found.append((_contents(folder, session.name), _described(session)))
-  return session.name, found
+from tests.serving.film.recorded import ACTIONS, SUFFIXES, act, described
 
 
 def _kills(found):
@@ -190,10 +43,10 @@ def test_a_killed_film_goes_on_as_if_it_had_not_been(
     again = registry(folder)
     session = again.restore(name)
     assert session.status == 'paused'
-    assert _described(session) == found[done][1], number
+    assert described(session) == found[done][1], number
     for action in ACTIONS[done:]:
-      _act(again, session, action, generate)
-    assert _described(session) == whole, number
+      act(again, session, action, generate)
+    assert described(session) == whole, number
     session.live_film.record.close()
   # Every state after a kill was that of the film that was not killed.
   assert len(generate.computed) == computed
@@ -214,8 +67,8 @@ def test_lost_data_of_chunks_is_generated_again(
     session = again.restore(name)
     assert session.live_film.chunks < whole['chunks']
     while session.live_film.chunks < whole['chunks']:
-      _act(again, session, None, generate)
-    state = _described(session)
+      act(again, session, None, generate)
+    state = described(session)
     assert state['latents'] == whole['latents']
     assert state['segments'] == whole['segments']
 

@@ -56,7 +56,7 @@ const shelf = new Shelf({
   title: at('shelf-title'),
   list: at('shelved'),
   close: at('close'),
-}, { enter, restore, fail });
+}, { enter, current: () => session.id, fail });
 let session = null; // its last state from the server
 let live = null;
 let chunk = null; // the event of the chunk on screen

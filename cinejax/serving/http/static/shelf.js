@@ -8,7 +8,7 @@ const button = (textContent, onclick, className = '') =>
   make('button', { type: 'button', textContent, onclick, className });
 
 export class Shelf {
-  // nodes: {dialog, title, list, close}; on: {enter, restore, fail}
+  // nodes: {dialog, title, list, close}; on: {enter, current, fail}
   constructor(nodes, on) {
     this.nodes = nodes;
     this.on = on;
@@ -43,15 +43,18 @@ export class Shelf {
     return make('li', {},
       button(one.title || 'Untitled', () => {
         this.nodes.dialog.close();
-        if (state === 'saved') this.on.restore(one.id);
-        else ask('GET', `/sessions/${one.id}`).then(this.on.enter, this.on.fail);
+        const opened = state === 'saved'
+          ? ask('POST', '/sessions', { restore: one.id })
+          : ask('GET', `/sessions/${one.id}`);
+        opened.then(this.on.enter, this.on.fail);
       }, 'title'),
       make('span', { className: 'dim', textContent: state }),
       button('Rename', () => {
         const title = window.prompt('Name of the film', one.title);
         if (title !== null) this.change('PATCH', one.id, { title });
       }),
-      one.viewers ? '' : button('Delete', () => this.change('DELETE', one.id)));
+      // Nobody deletes a film that somebody else watches.
+      one.viewers > (one.id === this.on.current()) ? '' : button('Delete', () => this.change('DELETE', one.id)));
   }
 
   deletedRow(one) {
