@@ -27,9 +27,8 @@ SCREENS = {
   'desktop': (1920, 1080, 1, 'dark'),
   'phone': (390, 844, 2, 'light'),
 }
-PLANNED = ('Ben jumps on the beach, close shot', 'Cleo stands in the cave')
 TYPED = 'Ada walks left '
-SHOWN_CHUNKS = 10  # of the film when its picture is taken
+SHOWN_CHUNKS = 9  # of the film when its picture is taken
 MAX_BYTES = 200_000
 
 
@@ -75,18 +74,14 @@ def _take(
   )
   name = page.request.post(f'{url}sessions', data={'film': film}).json()['id']
   session = f'{url}sessions/{name}'
-  for number, prompt in enumerate(PLANNED):
-    direction = {'do': 'prompt', 'prompt': prompt, 'cut': True}
-    direction['at_chunk'] = 12 + 2 * number
-    page.request.post(f'{session}/directions', data=direction)
   page.goto(f'{url}#{name}')
   page.wait_for_selector('#prompt:focus')
   _wait(page, session, SHOWN_CHUNKS)
   page.keyboard.type(TYPED)
   page.wait_for_timeout(1000)  # until the chunk is on screen
   _save(page.screenshot(), path)
+  page.request.delete(session)
   page.close()
-  browser.new_page().request.delete(session)
 
 
 def _wait(page: Page, session: str, chunks: int) -> None:

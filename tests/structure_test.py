@@ -151,7 +151,6 @@ TESTED_ELSEWHERE = {
     'serving/edits_test.py serving/film/record_test.py',
     _SERVER,
   ),
-  'serving/film/restoring.py': ('serving/film/live_film_test.py', _SERVER),
   'serving/http/openapi.py': ('serving/http/app_test.py', _SERVER),
   'serving/segments.py': ('serving/studio_test.py', _SERVER),
   'serving/http/routes.py': ('serving/http/app_test.py', _SERVER),

@@ -103,8 +103,8 @@ class ExportQueue:
       waiting = [e for e in self._exports.values() if e.status in _UNFINISHED]
       if len(waiting) >= most:
         raise CapacityError(
-          f'{most} films are waiting to be written, as many as '
-          'config.serving.exports allows; try again later'
+          f'{most} films are waiting to be written, and this server takes no '
+          'more; try again later'
         )
       self._exports[export.id] = export
     self._writer.submit(self._run, export)

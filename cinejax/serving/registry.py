@@ -143,8 +143,8 @@ class SessionRegistry:
     films = {*self.archive.names(), *self.sessions}
     if len(films) >= self.cfg.saved_sessions:
       raise CapacityError(
-        f'there are {len(films)} films, and config.serving.saved_sessions '
-        'allows no more; delete one that you do not need'
+        f'there are {len(films)} films, and this server keeps no more; delete '
+        'one that you do not need'
       )
 
   def check_capacity(self) -> None:

@@ -75,13 +75,13 @@ class RolloutWorker:
     if len(used - {Settings()}) > most:
       raise CapacityError(
         f'films are rolling in {most} combinations of policy, steps and other '
-        'settings, as many as config.serving.programs allows; take one of them'
+        'settings, and this server has room for no more; take one of them'
       )
     sets = {self._registry.director.weights_key(one) for one in used}
     if len(sets) > 1 + self._registry.cfg.weight_sets:
       raise CapacityError(
-        'films are rolling with as many students and LoRA strengths as '
-        'config.serving.weight_sets allows; take one of them'
+        'films are rolling with as many students and LoRA strengths as this '
+        'server has room for; take one of them'
       )
 
   def prepare_ahead(

@@ -142,6 +142,6 @@ def test_a_full_shelf_deletes_nothing(studio, session, monkeypatch):
   few = dataclasses.replace(studio.registry.cfg, saved_sessions=1)
   monkeypatch.setattr(studio.registry, 'cfg', few)
   for more in (studio.create, lambda: studio.fork(session, 1)):
-    with pytest.raises(CapacityError, match='saved_sessions allows no more'):
+    with pytest.raises(CapacityError, match='this server keeps no more'):
       more()
   assert studio.describe(session)['chunks']

@@ -95,6 +95,8 @@ export class Composer {
     this.nodes.tokens.textContent = `${answer.tokens} of ${answer.limit} tokens`;
     this.nodes.notes.replaceChildren(
       ...answer.notes.map((note) => make('li', { textContent: note })));
+    this.nodes.notes.classList.toggle(
+      'bad', answer.unknown.length > 0 || answer.read < text.length);
     const edges = new Set([0, answer.read, text.length, ...answer.unknown.flat()]);
     const places = [...edges].sort((a, b) => a - b);
     this.nodes.marks.replaceChildren(...places.slice(1).map((stop, n) => {

@@ -75,7 +75,8 @@ export class Controls {
     return fields;
   }
 
-  show(session) {
+  // `refused`: the server has refused a choice, which is taken back.
+  show(session, refused = false) {
     const { policy, steps, guidance, routed_frames: routed, lora_strength: lora }
       = session.settings;
     const { model, nodes } = this;
@@ -92,7 +93,7 @@ export class Controls {
         (one) => one.value === String(value))) {
         node.append(make('option', { value, textContent: value }));
       }
-      if (document.activeElement !== node) node.value = value;
+      if (refused || document.activeElement !== node) node.value = value;
     }
     nodes.compiling.textContent = session.compiling
       ? 'A program for the new settings is being compiled. The film goes on '

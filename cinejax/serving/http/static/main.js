@@ -61,6 +61,7 @@ let session = null; // its last state from the server
 let live = null;
 let chunk = null; // the event of the chunk on screen
 let asleep = false; // the server has saved the session and freed it
+let closing = false; // the server has said so
 let interrupted = false; // the connection was lost while the film rolled
 const UNWATCHED = 'nobody is watching';
 const BEGIN = 'This model made this film. For yours, write what is seen first, '
@@ -70,6 +71,9 @@ const BEGIN = 'This model made this film. For yours, write what is seen first, '
 
 function enter(state) {
   live?.close();
+  if (session && session.id !== state.id && !session.segments.length) {
+    leave(session.id); // it has not begun
+  }
   film.clear(state.revision);
   chunk = null;
   asleep = false;
@@ -83,7 +87,10 @@ function enter(state) {
     frame: (revision, frame, blob) => film.add(revision, frame, blob),
     lost: () => {
       interrupted ||= session.status === 'rolling';
-      slate('The connection is lost; trying again…');
+      slate(closing
+        ? 'The server has saved the film and closed. The film is here again '
+          + 'when the server is.'
+        : 'The connection is lost; trying again…');
     },
     gone: () => restore(state.id),
   });
@@ -102,9 +109,7 @@ async function restore(id) {
 
 async function begin(body) {
   try {
-    const state = await ask('POST', '/sessions', body);
-    if (session && !session.chunks) leave(session.id);
-    enter(state);
+    enter(await ask('POST', '/sessions', body));
   } catch (error) {
     fail(error);
   }
@@ -121,6 +126,7 @@ function receive(message) {
     // anybody, and else waits for the button.
     if (interrupted && message.reason === UNWATCHED) say({ do: 'resume' });
     interrupted = false;
+    closing = false;
     show();
   } else if (message.type === 'chunk') {
     film.expect(message);
@@ -129,12 +135,18 @@ function receive(message) {
     setTimeout(() => onScreen(message), message.starts_in_ms);
   } else if (message.type === 'error') {
     fail(new Error(message.error));
+    if (message.do === 'set') controls.show(session, true);
   } else if (message.type === 'saved') {
     asleep = true;
     live.close();
     slate('The film was idle and has been saved. Roll to go on with it.');
   } else if (message.type === 'closing') {
+    closing = true;
     slate('The server is closing and has saved the film.');
+  } else if (message.type === 'closed') {
+    live.close();
+    fail(new Error('This film was deleted, which Films… can undo.'));
+    begin({});
   }
 }
 

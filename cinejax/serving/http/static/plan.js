@@ -18,7 +18,9 @@ export function entriesOf(session) {
   entries.forEach((one, n) => {
     const stop = entries[n + 1]?.chunk
       ?? (session.planned_more ? null : session.end_chunk);
-    one.length = stop === null || stop === undefined ? null : stop - one.chunk;
+    // The last one may be planned for later than the end.
+    one.length = stop === null || stop === undefined ? null
+      : Math.max(1, stop - one.chunk);
   });
   return entries;
 }
