@@ -15,7 +15,9 @@ A line of JSON has both times in milliseconds, the median of each, and `ratio`,
 by which ours is faster than the faster of PyTorch's two. With --rounds the two
 take turns, and the least of the medians counts. `cpu_ratio` is the ratio of the
 processors' time: where each has one core (taskset --cpu-list 0), it does not
-depend on what other programs do there.
+depend on what other programs do there. Ours reads a prompt for every chunk.
+PyTorch's keeps the first one's keys and values, as Self Forcing does; with
+--prompts=chunk it also reads one for every chunk.
 """
 
 import argparse
@@ -151,9 +153,11 @@ def main() -> None:
   parser.add_argument('--torch_python', default=sys.executable)
   parser.add_argument('--repeats', type=int, default=10)
   parser.add_argument('--rounds', type=int, default=1)
+  parser.add_argument('--prompts', choices=('film', 'chunk'), default='film')
   parser.add_argument('--note', default='', help='written into the line')
   args, flags = parser.parse_known_args()  # the others are those of the bench
   sizes, keys = SIZES[args.size]
+  sizes = sizes | {'prompts': args.prompts}
   rows = [
     (
       ours(sizes, keys, args.repeats, flags),
@@ -162,7 +166,8 @@ def main() -> None:
     for _ in range(args.rounds)
   ]
   command = ' '.join(['python launch/peers.py', *sys.argv[1:]])
-  line = {'command': command, 'size': args.size} | compared(rows)
+  line = {'command': command, 'size': args.size, 'prompts': args.prompts}
+  line |= compared(rows)
   if args.note:
     line['note'] = args.note
   print(json.dumps(line))

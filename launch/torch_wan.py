@@ -8,7 +8,9 @@ already rotated, and the values of the latest frames, and rolls them along by a
 chunk when it is full. Every pass writes those of the chunk into the same
 places, and reads all; after the denoising steps a pass at time 0 leaves those
 of the clean chunk (Self Forcing, Huang et al. 2025, section 3). The keys and
-values of the caption are kept as well. This is written from that description.
+values of the caption are kept as well: with --prompts=film as long as the film
+lasts, with --prompts=chunk until the next chunk, which may have another prompt.
+This is written from that description.
 
 One line of JSON is printed: chunk_ms {median, min, max, n} as it is, and as
 compiled_chunk_ms with torch.compile, or compile_error if that fails here;
@@ -93,10 +95,15 @@ class Positions(torch.nn.Module):
     return self.rotation
 
 
-def chunk(model, passes, text, latents):
-  """A chunk from noise: a pass for each step, and one at time 0."""
+def chunk(model, passes, captions, text, latents):
+  """A chunk from noise: a pass for each step, and one at time 0.
+
+  `captions` are those that read the prompt again.
+  """
   for attention_of in passes:
     attention_of.roll()
+  for caption in captions:
+    caption.kept = None
   steps = [(1 - i / 4) for i in range(4)]
   sigmas = [SHIFT * s / (1 + (SHIFT - 1) * s) for s in steps]
   x = latents
@@ -158,6 +165,9 @@ def main():
   parser.add_argument(
     '--dtype', choices=('float32', 'bfloat16'), default='float32'
   )
+  parser.add_argument(
+    '--prompts', choices=('film', 'chunk'), default='film', help='one for each'
+  )
   args = parser.parse_args()
   torch.manual_seed(0)
   device, dtype = torch.device(args.device), getattr(torch, args.dtype)
@@ -181,9 +191,12 @@ def main():
       for _ in model.blocks
     ]
   model.rope = Positions(model.rope, latents, args.context - args.frames)
-  for block, own in zip(model.blocks, passes, strict=True):
+  captions = [CaptionAttention() for _ in model.blocks]
+  for block, own, caption in zip(model.blocks, passes, captions, strict=True):
     block.attn1.set_processor(own)
-    block.attn2.set_processor(CaptionAttention())
+    block.attn2.set_processor(caption)
+  if args.prompts == 'film':
+    captions = []
   row = vars(args) | {
     'tokens': tokens,
     'context_tokens': seen,
@@ -195,7 +208,7 @@ def main():
     'threads': torch.get_num_threads(),
     **timed(
       'chunk',
-      lambda: chunk(model, passes, text, latents),
+      lambda: chunk(model, passes, captions, text, latents),
       args.repeats,
       args.device,
     ),
@@ -204,7 +217,7 @@ def main():
     compiled = torch.compile(model)
     row |= timed(
       'compiled_chunk',
-      lambda: chunk(compiled, passes, text, latents),
+      lambda: chunk(compiled, passes, captions, text, latents),
       args.repeats,
       args.device,
     )
