@@ -88,7 +88,7 @@ def get_config() -> ConfigDict:
   memory.routed_frames = 5  # R, frames read outside the window
   memory.bank_frames = 64  # E >= V + R + F, frames kept
   memory.evict = 'redundant'  # oldest | redundant | unused
-  memory.scope = 'layer'  # layer | shared: who decides what is routed
+  memory.scope = 'layer'  # layer | shared | head: who decides what is routed
   memory.route_layer = 1  # the deciding layer when shared
   memory.reroute = 'step'  # step | chunk: how often it is decided
   # conditional | own: of the negative branch

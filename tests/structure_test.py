@@ -96,6 +96,10 @@ TESTED_ELSEWHERE = {
   'interop/views.py': ('interop/names_test.py', _WEIGHTS),
   'interop/wrappers.py': ('interop/archive_test.py', _WEIGHTS),
   'memory/config.py': ('config_test.py', _FIELDS),
+  'memory/policies.py': (
+    'memory/router_test.py',
+    'gives scores, by which the router chooses there',
+  ),
   'models/arrangement.py': (
     'models/captions_test.py rollout/stream_test.py',
     'is tested by films of parameters that are arranged',
@@ -110,6 +114,10 @@ TESTED_ELSEWHERE = {
   'models/codec/wan_shortcuts.py': ('models/codec/wan22_vae_test.py', _LAYER),
   'models/config.py': ('config_test.py', _FIELDS),
   'models/discriminator.py': ('training/dmd_test.py', _STAGE),
+  'models/gathering.py': (
+    'models/mixing_test.py',
+    'reads what mixers attend to, which is compared there',
+  ),
   'models/rollout_pass.py': (
     'rollout/parallel_test.py rollout/stream_test.py',
     _ROLLOUT,

@@ -154,7 +154,7 @@ def _mixer(cfg: Config, precision: str) -> BankMixer:
 
 
 def _arguments(cfg, x, view, inputs):
-  rank = router.none_routed(view, cfg.memory.context_frames)
+  rank = router.none_routed(view, cfg.memory.choices(cfg.dit.heads))
   return (
     (x, rank),
     inputs['modulation'],

@@ -3,9 +3,10 @@
 A chunk reads the window, which consists of the latent frames just before it,
 and the older frames that the memory policy routes. Routing may differ between
 denoising passes and layers; the share of a frame is the share of passes and
-layers that routed it.
+layers that routed it, and of heads if each routes for itself.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -150,11 +151,12 @@ def routed_frames(frame_JLBR: jax.Array) -> tuple[RoutedFrame, ...]:
   """The MAX_FRAMES most read frames of the first film, in time order.
 
   Args:
-    frame_JLBR: int32, of a ChunkOutput.
+    frame_JLBR: int32, of a ChunkOutput; with an axis of heads before the last
+      if they choose apart.
   """
   frame_JLR = np.asarray(frame_JLBR)[:, :, 0]
   frames, counts = np.unique(frame_JLR[frame_JLR != EMPTY], return_counts=True)
-  passes = frame_JLR.shape[0] * frame_JLR.shape[1]
+  passes = math.prod(frame_JLR.shape[:-1])
   most_read = np.argsort(-counts, kind='stable')[:MAX_FRAMES]
   return tuple(
     RoutedFrame(int(frames[n]), float(counts[n] / passes))

@@ -26,7 +26,7 @@ class MemoryConfig:
   routed_frames: int = non_negative()  # R
   bank_frames: int = positive()  # E >= V + R + F
   evict: str = one_of('oldest', 'redundant', 'unused')
-  scope: str = one_of('layer', 'shared')
+  scope: str = one_of('layer', 'shared', 'head')
   route_layer: int = non_negative()  # when shared
   reroute: str = one_of('step', 'chunk')
   cfg_routing: str = one_of('conditional', 'own')
@@ -40,3 +40,17 @@ class MemoryConfig:
     if self.policy == 'full':
       return self.bank_frames - self.window_frames
     return self.routed_frames
+
+  @property
+  def by_head(self) -> bool:
+    """Whether heads choose apart: other policies than camr choose by time."""
+    return (
+      self.scope == 'head' and self.policy == 'camr' and self.routed_frames > 0
+    )
+
+  def choices(self, heads: int) -> int:
+    """Frames that a layer of so many heads chooses for a chunk.
+
+    They are the R of `context_frames`, or R for each head.
+    """
+    return self.context_frames * (heads if self.by_head else 1)

@@ -28,6 +28,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from cinejax.memory import policies
 from cinejax.memory.bank import EMPTY, Bank
 
 
@@ -144,37 +145,13 @@ def _view(
   return View(
     slot_BSE=slot_BSE,
     frame_BSE=frame_BSE,
-    prior_BSE=_prior(
+    prior_BSE=policies.prior(
       policy, frame_BSE, shot_BSE, outside_BS, routed, noise_BSE
     ),
     window_BSV=window_BSV,
     valid_BS=valid_BS,
     start_BS=start_BS,
   )
-
-
-def _prior(policy, frame_BSE, shot_BSE, outside_BS, routed, noise_BSE):
-  """The scores of a policy that do not depend on content, by rank."""
-  rank_11E = jnp.arange(frame_BSE.shape[-1])[None, None]
-  outside_BSE = rank_11E < outside_BS[..., None]
-  score_BSE = jnp.zeros(frame_BSE.shape, jnp.float32)
-  if policy == 'window':
-    may_BSE = jnp.zeros_like(outside_BSE)
-  elif policy == 'sink':
-    may_BSE = frame_BSE == 0
-  elif policy == 'shot_sink':
-    before_BSE = jnp.roll(shot_BSE, 1, -1)
-    may_BSE = (rank_11E == 0) | (shot_BSE != before_BSE)
-    score_BSE += rank_11E.astype(jnp.float32)  # the most recent shots
-  elif policy == 'uniform':
-    count_BS1 = jnp.maximum(outside_BS, 1)[..., None]
-    after_BSE = (rank_11E + 1) * routed // count_BS1
-    may_BSE = after_BSE > rank_11E * routed // count_BS1
-  else:  # camr, full and random: any frame
-    may_BSE = jnp.ones_like(outside_BSE)
-    if policy == 'random':
-      score_BSE = jnp.broadcast_to(noise_BSE, score_BSE.shape)
-  return jnp.where(may_BSE & outside_BSE, score_BSE, -jnp.inf)
 
 
 def route(
@@ -184,10 +161,14 @@ def route(
   *,
   routed: int,
   by_content: bool,
+  by_head: bool = False,
 ) -> jax.Array:
   """Routes: ranks [B, S, R] of the chosen frames, in time order.
 
   Where fewer than R frames may be routed, the last ranks are E.
+
+  With `by_head`, each head routes as a layer of this head alone would, and the
+  result is [B, S, H R]: the ranks of the first head, then those of the second.
 
   Args:
     view: what the segments may see.
@@ -196,7 +177,17 @@ def route(
     routed: R.
     by_content: whether eq. (7) is added to the prior, as in policy camr. Scores
       are float32.
+    by_head: whether the sum over heads in eq. (7) is left out (per-head
+      selection: Focused Forcing, arXiv 2605.18346).
   """
+  if by_head:
+
+    def alone(q_BSK, descriptor_BEK):
+      one = q_BSK[:, :, None], descriptor_BEK[:, :, None]
+      return route(view, *one, routed=routed, by_content=by_content)
+
+    rank_BSHR = jax.vmap(alone, 2, 2)(q_BSHK, descriptor_BEHK)
+    return rank_BSHR.reshape(*rank_BSHR.shape[:2], -1)
   length = view.prior_BSE.shape[-1]
   score_BSE = view.prior_BSE
   if by_content:

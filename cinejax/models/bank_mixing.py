@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
-from cinejax.models.mixing import Context, ContextMixer, picked
+from cinejax.models.gathering import picked
+from cinejax.models.mixing import Context, ContextMixer
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -24,7 +25,7 @@ class LayerOutput:
 
   key_BSTHK: jax.Array  # not rotated
   value_BSTHK: jax.Array
-  rank_BSR: jax.Array  # int32
+  rank_BSR: jax.Array  # int32, of all heads if they choose apart
   context: Context | None = None  # what was read, for the next pass
 
 
@@ -78,10 +79,12 @@ class BankMixer(ContextMixer):
     """
     window = view.window_BSV.shape[-1]
     own_BSF, past_BSM = self._positions(view, rank)
-    slot_BSR = router.context_slots(view, rank)[..., window:]
+    slot = self._of_heads(
+      lambda rank_BSR: router.context_slots(view, rank_BSR)[..., window:], rank
+    )
     routed_k, routed_v = (
       einops.rearrange(
-        picked(stored, slot_BSR, k.dtype), 'b s m p h k -> b s (m p) h k'
+        picked(stored, slot, k.dtype), 'b s m p h k -> b s (m p) h k'
       )
       for stored in (memory.key, memory.value)
     )

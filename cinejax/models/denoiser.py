@@ -247,7 +247,7 @@ def make_film_pass(cfg, memory, wrap: Callable):
       )
       view = router.join(*[view] * (1 + copies))
       shared = mixing.Routing(view=view, decide=jnp.array(given_LBSR is None))
-      rank = router.none_routed(view, memory.context_frames)
+      rank = router.none_routed(view, memory.choices(cfg.heads))
     layers = mixing.LayerMemory(index=layer, memory=None, given_BSR=given_LBSR)
     unroll = cfg.unroll in ('training', 'both')
     return DiT(cfg, wrap(mixer), skip=chunks, unroll=unroll).apply(

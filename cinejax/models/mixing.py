@@ -34,10 +34,8 @@ import jax.numpy as jnp
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
 from cinejax.models import rope
-from cinejax.models.attention import attend, attend_film, platform
-
-# The most frames that are picked by a slice each; a film in training has more.
-_SLICES = 64
+from cinejax.models.attention import attend, attend_film
+from cinejax.models.gathering import picked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,11 +167,19 @@ class ContextMixer:
   routed: int  # R, frames
   by_content: bool  # whether to score frames by content: policy camr
   absolute: bool  # whether positions are frame indices: policy full
-  scope: str  # layer | shared
+  scope: str  # layer | shared | head
   route_layer: int  # the layer that decides for those after it, if shared
 
+  @property
+  def by_head(self) -> bool:
+    """Whether each head chooses for itself, as in MemoryConfig.by_head."""
+    return self.scope == 'head' and self.by_content and self.routed > 0
+
   def _decide(self, q, descriptor_BEHK, shared, layer, rank):
-    """The ranks [B, S, R] of the frames that this layer reads."""
+    """The ranks [B, S, R] of the frames that this layer reads.
+
+    If heads choose for themselves, R counts the frames of all heads.
+    """
     q_BSHK = jnp.mean(q, 2, dtype=jnp.float32)  # eq. (6)
     own = router.route(
       shared.view,
@@ -181,6 +187,7 @@ class ContextMixer:
       jax.lax.stop_gradient(descriptor_BEHK),
       routed=self.routed,
       by_content=self.by_content,
+      by_head=self.by_head,
     )
     if self.scope == 'shared':
       own = jnp.where(layer.index > self.route_layer, rank, own)
@@ -196,11 +203,15 @@ class ContextMixer:
     `overlay(past, own)` replaces stored keys or values by own ones.
     """
     own_BSF, past_BSM = self._positions(view, rank)
-    slot_BSM = router.valid_first(view, router.context_slots(view, rank))
+
+    def slots(rank_BSR):
+      return router.valid_first(view, router.context_slots(view, rank_BSR))
+
+    slot = self._of_heads(slots, rank)
     past_BSM = router.valid_first(view, past_BSM)
 
     def past(own_BSTHK, stored):
-      past = picked(stored, slot_BSM, own_BSTHK.dtype)
+      past = picked(stored, slot, own_BSTHK.dtype)
       past = past if overlay is None else overlay(past, own_BSTHK)
       return einops.rearrange(past, 'b s m p h k -> b s (m p) h k')
 
@@ -213,11 +224,26 @@ class ContextMixer:
       value_BSMHK=jnp.concatenate([v, past(v, memory.value)], 2),
     )
 
+  def _of_heads(self, fn, rank):
+    """fn(rank_BSR); for heads that choose apart, stacked in a third axis."""
+    if not self.by_head:
+      return fn(rank)
+    rank_BSHR = rank.reshape(*rank.shape[:2], -1, self.routed)
+    return jax.vmap(fn, 2, 2)(rank_BSHR)
+
+  def _roles(self, rank):
+    """Ranks [B, S, R] by which frames have places and positions.
+
+    Those of the first head serve for all: every head reads as many frames, in
+    time order, since the same ones may be routed.
+    """
+    return rank[..., : self.routed] if self.by_head else rank
+
   def _positions(self, view, rank):
     """Positions of own frames [B, S, F] and of past ones [B, S, V + R]."""
     frames = self.grid.frames
     frame_BSM = router.positions(
-      view, rank, frames=frames, absolute=self.absolute
+      view, self._roles(rank), frames=frames, absolute=self.absolute
     )
     return jnp.split(frame_BSM, [frames], -1)
 
@@ -225,7 +251,7 @@ class ContextMixer:
     """Attention of every segment to its context; queries are rotated here."""
     own_BSF, _ = self._positions(view, rank)
     batch, segments = q.shape[:2]
-    length = router.context_length(view, rank, self.grid.frames)
+    length = router.context_length(view, self._roles(rank), self.grid.frames)
     out = attend(
       *(
         einops.rearrange(x, 'b s m h k -> (b s) m h k')
@@ -241,27 +267,6 @@ class ContextMixer:
       in_parts=self.grid.in_parts,
     )
     return out.reshape(batch, segments, *out.shape[1:])
-
-
-def picked(stored: bank_lib.Stored, slot_BSM, dtype) -> jax.Array:
-  """Frames [B, S, M, P, H, K] in these slots."""
-  few = slot_BSM.size <= _SLICES
-  pick = jax.vmap(lambda rows, slots: rows[slots])
-  pick = _sliced if few and platform() == 'tpu' else pick
-  rows = jax.tree.map(lambda rows: pick(rows, slot_BSM), stored)
-  return bank_lib.load(rows, dtype)
-
-
-def _sliced(rows_BE, slot_BSM):
-  """The rows by one slice each: for a gather, TPUs copy all E of them."""
-  batch, segments, count = slot_BSM.shape
-  picked = [
-    jax.lax.dynamic_index_in_dim(rows_BE[b], slot_BSM[b, s, m], keepdims=False)
-    for b in range(batch)
-    for s in range(segments)
-    for m in range(count)
-  ]
-  return jnp.stack(picked).reshape(*slot_BSM.shape, *rows_BE.shape[2:])
 
 
 @dataclasses.dataclass(frozen=True)

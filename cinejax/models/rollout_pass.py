@@ -90,7 +90,7 @@ def make_denoise_fn(
       text,
       mixing.Routing(view=view, decide=jnp.asarray(decide)),
       layers,
-      router.none_routed(view, memory.context_frames),
+      router.none_routed(view, memory.choices(cfg.heads)),
     )
     if contexts is not None:
       contexts = tuple(one.context for one in output)

@@ -197,16 +197,15 @@ class Passes:
 
   def no_ranks(self, state: RolloutState) -> tuple[jax.Array, ...]:
     """The ranks of each branch before the first pass: none is routed."""
-    layers, batch, slots = state.bank.memory.descriptor.shape[:3]
-    ranks = jnp.full(
-      (layers, batch, 1, self.memory.context_frames), slots, jnp.int32
-    )
+    layers, batch, slots, heads, _ = state.bank.memory.descriptor.shape
+    shape = (layers, batch, 1, self.memory.choices(heads))
+    ranks = jnp.full(shape, slots, jnp.int32)
     return (ranks,) if state.negative is None else (ranks, ranks)
 
   def none_routed(self, state: RolloutState, steps: int) -> jax.Array:
     """Routed frames [J, L, B, R] of steps that were not run: all EMPTY."""
-    layers, batch = state.bank.memory.descriptor.shape[:2]
-    shape = (steps, layers, batch, self.memory.context_frames)
+    layers, batch, _, heads, _ = state.bank.memory.descriptor.shape
+    shape = (steps, layers, batch, self.memory.choices(heads))
     return jnp.full(shape, bank_lib.EMPTY, jnp.int32)
 
   def reserve_slots(

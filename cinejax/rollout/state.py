@@ -29,7 +29,7 @@ class ChunkOutput:
 
   latents_BFYXC: jax.Array  # float32, normalised
   # int32, frames routed at each denoising step; EMPTY at steps that were not
-  # run
+  # run. Where heads choose apart, it is [J, L, B, H, R]
   frame_JLBR: jax.Array
 
 

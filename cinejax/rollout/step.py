@@ -138,9 +138,10 @@ class Step:
     progress, branches, shared = self.loop.run(
       params, state, chunk, progress, schedule, first, uneven
     )
-    output = ChunkOutput(
-      latents_BFYXC=progress.x_BFYXC, frame_JLBR=progress.frame_JLBR
-    )
+    frame = progress.frame_JLBR
+    if self.memory.by_head:
+      frame = frame.reshape(*frame.shape[:3], -1, self.memory.routed_frames)
+    output = ChunkOutput(latents_BFYXC=progress.x_BFYXC, frame_JLBR=frame)
     return state, output, progress.last, branches, shared
 
   def begin_chunk(
@@ -193,7 +194,8 @@ class Step:
       pending = Pending(latents_BFYXC=x, text_BWD=chunk.text_BWD)
       state = state.replace(pending=pending)
     frame_JLBR = output.frame_JLBR
-    frame_LBR = frame_JLBR.reshape(-1, *frame_JLBR.shape[2:])  # steps as layers
+    steps, layers, batch = frame_JLBR.shape[:3]
+    frame_LBR = frame_JLBR.reshape(steps * layers, batch, -1)  # steps as layers
     state = state.replace(bank=bank_lib.count_use(state.bank, frame_LBR))
     return self._next(state, chunk, x)
 

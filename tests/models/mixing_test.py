@@ -110,13 +110,13 @@ def _history():
   return np.arange(CHUNKS * FRAMES)[None] < start_S[:, None]
 
 
-def _routed_form(window, routed, policy):
+def _routed_form(window, routed, policy, scope='layer'):
   mixer = mixing.RoutedHistoryMixer(
     GRID,
     routed=routed,
     by_content=policy == 'camr',
     absolute=policy == 'full',
-    scope='layer',
+    scope=scope,
     route_layer=0,
     chunks=CHUNKS,
   )
@@ -160,9 +160,10 @@ def test_full_form_is_the_masked_dense_one():
   )
 
 
-def test_routed_form_is_the_masked_dense_one():
+@pytest.mark.parametrize('scope', ['layer', 'head'])
+def test_routed_form_is_the_masked_dense_one(scope):
   """R = all, so that positions by role are absolute ones, shifted."""
-  form = _routed_form(window=3, routed=9, policy='camr')
+  form = _routed_form(window=3, routed=9, policy='camr', scope=scope)
   _agree(
     lambda q, k, v: form(q, k, v)[0],
     lambda q, k, v: _dense(q, k, v, _history()),
@@ -180,3 +181,72 @@ def test_routed_form_reads_window_and_routed_frames_alone():
     mask[segment, routed[routed >= 0]] = True
   assert mask.sum(1).max() == 5
   np.testing.assert_allclose(out, _dense(q, k, v, mask), atol=1e-5)
+
+
+def _alone(fn, *xs):
+  """fn of each head alone, side by side; heads are the axis before the last."""
+  parts = zip(*(jnp.split(x, HEADS, -2) for x in xs), strict=True)
+  return jnp.concatenate([fn(*part) for part in parts], -2)
+
+
+def test_heads_that_choose_apart_are_layers_of_one_head():
+  by_head = _routed_form(window=3, routed=2, policy='camr', scope='head')
+  layer = _routed_form(window=3, routed=2, policy='camr')
+  _agree(
+    lambda *qkv: by_head(*qkv)[0],
+    lambda *qkv: _alone(lambda *one: layer(*one)[0], *qkv),
+  )
+  # the heads do choose other frames, or this would hold for any routing
+  first, second = np.split(np.asarray(by_head(*_qkv())[1]), HEADS, -1)
+  assert (first != second).any()
+
+
+@pytest.mark.parametrize('storage', ['compute', 'int8', 'int4'])
+def test_a_bank_serves_heads_that_choose_apart(storage):
+  """As above in a rollout; in later passes over a chunk too."""
+  shape = (3, 1, 1, FRAMES * TOKENS, HEADS, FEATURES)
+  q, k, v = jax.random.normal(jax.random.key(3), shape)
+  frames = jax.random.normal(
+    jax.random.key(4), (2, 1, 1, SLOTS, TOKENS, HEADS, FEATURES)
+  )
+
+  def read(scope, q, k, v, frames, again=False):
+    mixer = bank_mixing.BankMixer(
+      GRID, ROUTED, True, absolute=False, scope=scope, route_layer=0
+    )
+    bank = bank_lib.empty(
+      layers=1,
+      batch=1,
+      frames=SLOTS,
+      tokens=TOKENS,
+      heads=q.shape[-2],
+      features=FEATURES,
+      dtype=jnp.float32,
+      storage=storage,
+    )
+    start_B = jnp.zeros(1, jnp.int32)
+    bank = bank_lib.reserve(bank, jnp.arange(SLOTS)[None], start_B, start_B)
+    bank = bank_lib.write(bank, start_B, *frames)
+    memory = jax.tree.map(lambda x: x[0], bank.memory)
+    view = router.bank_view(
+      bank,
+      jnp.array([SLOTS]),
+      frames=FRAMES,
+      window=WINDOW,
+      routed=ROUTED,
+      policy='camr',
+    )
+    context = mixer.with_window(memory, view, q.dtype) if again else None
+    layer = mixing.LayerMemory(
+      index=jnp.array(0), memory=memory, given_BSR=None, context=context
+    )
+    shared = mixing.Routing(view=view, decide=jnp.array(True))
+    return mixer(q, k, v, shared, layer, None)[0]
+
+  apart = jax.jit(functools.partial(read, 'head'))(q, k, v, frames)
+  alone = jax.jit(functools.partial(_alone, functools.partial(read, 'layer')))(
+    q, k, v, frames
+  )
+  np.testing.assert_allclose(apart, alone, atol=1e-6)
+  again = jax.jit(functools.partial(read, 'head', again=True))(q, k, v, frames)
+  np.testing.assert_allclose(again, apart, atol=1e-6)

@@ -37,11 +37,13 @@ def _inputs():
 
 @pytest.fixture(scope='module')
 def streamed(studio):
-  """-> streamed(policy) -> velocities; training has no other form of these."""
+  """-> streamed(policy, scope) -> velocities; there is one form of these."""
 
   @functools.cache
-  def stream(policy):
-    one = studio(memory__policy=policy, rollout__guidance=1.0)
+  def stream(policy, scope):
+    one = studio(
+      memory__policy=policy, memory__scope=scope, rollout__guidance=1.0
+    )
     return _streamed(one, *_inputs())
 
   return stream
@@ -79,21 +81,25 @@ def _streamed(one, clean, noisy, t_BNF, text, shots):
 
 
 @pytest.mark.parametrize(
-  ('form', 'policy'),
+  ('form', 'policy', 'scope'),
   [
-    pytest.param('routed', 'camr', marks=pytest.mark.slow),
-    pytest.param('routed', 'shot_sink', marks=pytest.mark.slow),
-    pytest.param('routed', 'full', marks=pytest.mark.slow),
-    ('full', 'full'),
+    pytest.param('routed', 'camr', 'layer', marks=pytest.mark.slow),
+    pytest.param('routed', 'camr', 'head', marks=pytest.mark.slow),
+    pytest.param('routed', 'shot_sink', 'layer', marks=pytest.mark.slow),
+    pytest.param('routed', 'full', 'layer', marks=pytest.mark.slow),
+    ('full', 'full', 'layer'),
   ],
 )
-def test_streaming_is_parallel(studio, streamed, form, policy):
+def test_streaming_is_parallel(studio, streamed, form, policy, scope):
   one = studio(
-    memory__policy=policy, memory__training=form, rollout__guidance=1.0
+    memory__policy=policy,
+    memory__scope=scope,
+    memory__training=form,
+    rollout__guidance=1.0,
   )
   film_fn = jax.jit(denoiser.make_film_fn(one.cfg.dit, one.cfg.memory))
   parallel, _ = film_fn(one.params, *_inputs(), jax.random.key(4))
-  np.testing.assert_allclose(streamed(policy), parallel, atol=1e-5)
+  np.testing.assert_allclose(streamed(policy, scope), parallel, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -147,11 +147,13 @@ def routing_metrics(
   another.
 
   Args:
-    frame_JLR: latent frames routed, EMPTY where fewer than R are.
+    frame_JLR: latent frames routed, EMPTY where fewer than R are; [J, L, H, R]
+      if heads choose apart, which are counted together.
     character_frames: the latent frames that show the returning character.
     name: with which the metrics begin.
   """
   metrics = {}
+  frame_JLR = frame_JLR.reshape(*frame_JLR.shape[:2], -1)
   routed_JLR = frame_JLR != EMPTY
   hit_JLR = np.isin(frame_JLR, sorted(character_frames)) & routed_JLR
   for layer in range(frame_JLR.shape[1]):
