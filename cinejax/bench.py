@@ -231,7 +231,11 @@ def measure_soak(director: Director, films: int, secs: float) -> Measurement:
     'seeks': found.seeks,
     # [seconds, own, all]; see benchmarks/soaking.py
     'memory_mb': [
-      [round(one.secs), one.own_bytes / 1e6, one.all_bytes / 1e6]
+      [
+        round(one.secs),
+        round(one.own_bytes / 1e6, 1),
+        round(one.all_bytes / 1e6, 1),
+      ]
       for one in found.samples
     ],
     **rollout.environment(director.cfg),

@@ -9,6 +9,7 @@ import threading
 import pytest
 from PIL import Image
 
+from cinejax.film.journal import Film, Segment
 from cinejax.serving.http.app import make_app
 from cinejax.serving.http.guard import LOOPBACK
 from tests.serving.pages import open_page
@@ -58,8 +59,6 @@ def _drop(page, name, kind, data):
 
 def _film(studio, prompt, chunks=2):
   """The name of a film that has ended."""
-  from cinejax.film.journal import Film, Segment
-
   film = Film((Segment(prompt, chunks=chunks),), seed=3)
   name = studio.create(film=film)['id']
   until(lambda: studio.describe(name)['status'] == 'paused')
@@ -120,10 +119,16 @@ def test_a_film_that_cannot_be_opened_leaves_the_page_as_it_was(page, studio):
 def test_dropped_files_are_a_cast_and_a_screenplay(page, studio):
   here, data = _name(page), io.BytesIO()
   Image.new('RGB', (30, 20), 'red').save(data, 'PNG')
-  page.once('dialog', lambda dialog: dialog.accept())
+  guesses = []  # of the name, by that of the file
+
+  def accept(dialog):
+    guesses.append(dialog.default_value)
+    dialog.accept(dialog.default_value)
+
+  page.once('dialog', accept)
   _drop(page, 'ada_01.png', 'image/png', data.getvalue())
   until(lambda: studio.describe(here)['cast'] == ['Ada'])
-  assert page.inner_text('#faces li span') == 'Ada'
+  assert guesses == ['Ada'] and page.inner_text('#faces li span') == 'Ada'
 
   segments = [{'prompt': 'a dog', 'chunks': 2}, {'prompt': 'a cat'}]
   segments[1] |= {'chunks': 1, 'cut': True}

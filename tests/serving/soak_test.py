@@ -121,16 +121,16 @@ class _Hostile(threading.Thread):
   def run(self):
     for turn in itertools.count():
       for number, one in enumerate(self._sockets):
-        if self._stopped.wait(0.001):
+        if self._stopped.wait(0.02):
           return
         slow = number % 2 == 0
         try:
           if slow:
             one.send(b'GET / HTTP/1.1\r\nX: '[turn : turn + 1] or b'x')
-          elif one.recv(1, socket.MSG_DONTWAIT) == b'':
+          elif one.recv(1) == b'':
             raise ConnectionError
         except BlockingIOError:
-          continue  # it is still open
+          continue  # it is open
         except ConnectionError:
           one.close()
           self._sockets[number] = self._open()
@@ -143,7 +143,9 @@ class _Hostile(threading.Thread):
 
   def _open(self):
     self.opened += 1
-    return socket.create_connection(self._address, timeout=60)
+    one = socket.create_connection(self._address, timeout=60)
+    one.setblocking(False)
+    return one
 
 
 def _rate(live, secs):
