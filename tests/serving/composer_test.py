@@ -95,7 +95,7 @@ class Server:
 
   def __init__(self, page, folder):
     self.session, self.events, self.sent = EMPTY, [], []
-    self.read, self.demo = {}, None
+    self.read, self.demo, self.reads = {}, None, {}
     self.socket, self.image = None, np.full((64, 64, 3), 200, np.uint8)
     media.write_video(folder / 'demo.mp4', [self.image] * 8, 8)
     self.film = (folder / 'demo.mp4').read_bytes()
@@ -121,6 +121,8 @@ class Server:
       images = [media.encode_frame(self.image)] * 12
       kind = 'application/octet-stream'
       route.fulfill(body=pack_stills(images), content_type=kind)
+    elif path.endswith('/reads'):
+      route.fulfill(json=self.reads)
     elif path.startswith('/sessions'):
       route.fulfill(json=self.session)
     else:
@@ -249,3 +251,30 @@ def test_pointing_at_a_frame_says_how_much_of_it_was_read(page):
   assert page.inner_text('#words') == CHUNK['words']
   page.focus('#routed li')
   assert '90 %' in page.inner_text('#words')
+
+
+def test_a_long_prompt_stretches_no_card_and_keeps_its_marks(page):
+  long = 'many words about nothing ' * 40
+  first, second = FILM['segments']
+  _open(page, FILM | {'segments': [first | {'prompt': long}, second]})
+  for card in page.locator('#strip li').all():
+    assert card.bounding_box()['height'] < 350
+  page.server.read = {'read': 20}
+  page.fill('#prompt', long)
+  page.wait_for_selector('#marks .unread')
+  page.press('#prompt', 'End')
+  page.keyboard.type('!')
+  page.wait_for_timeout(600)
+  heights, tops = page.evaluate(
+    """['scrollHeight', 'scrollTop'].map(name => ['prompt', 'marks'].map(
+      id => document.getElementById(id)[name]))"""
+  )
+  assert abs(heights[0] - heights[1]) <= 2 and tops[0] == tops[1]
+
+
+def test_after_a_reload_the_lane_shows_the_last_chunk(page):
+  keys = ('chunk', 'window', 'routed_frames', 'words')
+  page.server.reads = {key: CHUNK[key] for key in keys}
+  _open(page, FILM)
+  page.wait_for_selector('#routed img')
+  assert page.inner_text('#words') == CHUNK['words']

@@ -28,7 +28,7 @@ const guess = (file) => {
 };
 
 export class Cast {
-  // nodes: {faces, add, picture}; on: {fail}
+  // nodes: {faces, add, picture}; on: {changed, fail}
   constructor(nodes, model, on) {
     Object.assign(this, { nodes, model, on });
     this.session = null;
@@ -74,7 +74,7 @@ export class Cast {
     const path = `/sessions/${this.session.id}/cast`;
     try {
       const picture = await embedded(file, this.model);
-      return await this.show(await ask('POST', path, { name, picture }));
+      return this.on.changed(await ask('POST', path, { name, picture }));
     } catch (error) {
       return this.on.fail(error);
     }
@@ -82,7 +82,7 @@ export class Cast {
 
   remove(name) {
     const path = `/sessions/${this.session.id}/cast/${encodeURIComponent(name)}`;
-    ask('DELETE', path).then((state) => this.show(state), this.on.fail);
+    ask('DELETE', path).then(this.on.changed, this.on.fail);
   }
 
   draw() {

@@ -107,5 +107,6 @@ export class Composer {
         textContent: text.slice(start, stop),
       });
     }));
+    this.nodes.marks.scrollTop = this.nodes.prompt.scrollTop;
   }
 }

@@ -52,6 +52,16 @@ export class Lane {
       className: 'none', textContent: 'The frames that the memory reads.' }));
   }
 
+  // Shows what was read for the last chunk of a film until the next one comes.
+  async recallLast(session) {
+    const { id, chunks } = session;
+    const { known } = this;
+    const path = `/sessions/${id}/chunks/${chunks - 1}/reads`;
+    const reads = chunks ? await ask('GET', path).catch(() => null) : null;
+    if (!reads?.words || this.event || this.known !== known) return;
+    this.draw(reads, session);
+  }
+
   // Says how much of a frame was read; null: what was read for the whole chunk.
   say(frame) {
     if (!this.event) return;

@@ -32,8 +32,10 @@ const controls = new Controls({
     'compiling'),
   routed: at('routed-frames'),
 }, model, (direction) => say(direction));
-const cast = new Cast(
-  nodes('faces', 'add', 'picture'), model, { fail: (error) => fail(error) });
+const cast = new Cast(nodes('faces', 'add', 'picture'), model, {
+  changed: (state) => receive(state), // before a later drawing shows the old one
+  fail: (error) => fail(error),
+});
 const lane = new Lane(nodes('track', 'routed', 'reading', 'words'), model);
 const player = new Player({
   ...nodes('line', 'pictures', 'head', 'peek', 'back', 'step', 'loop', 'speed',
@@ -81,6 +83,7 @@ function enter(state) {
   history.replaceState(null, '', `#${state.id}`);
   interrupted = false;
   lane.clear();
+  lane.recallLast(state);
   player.enter(state);
   live = new Live(state.id, {
     event: receive,
@@ -119,7 +122,10 @@ const leave = (id) => ask('DELETE', `/sessions/${id}`).catch(() => {});
 
 function receive(message) {
   if (message.type === 'session') {
-    if (message.revision !== session.revision) forget();
+    if (message.revision !== session.revision) {
+      forget();
+      lane.recallLast(message);
+    }
     session = message;
     player.update(session);
     // A film pauses while nobody watches. It goes on if that was no wish of

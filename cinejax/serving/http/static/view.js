@@ -76,11 +76,11 @@ export function drawStrip(list, session, model, on) {
             title: `${one.chunks} chunks`,
           }))),
       make('button', {
-        type: 'button', className: 'reuse', textContent: one.prompt,
-        title: 'Use this prompt again',
+        type: 'button', className: 'reuse',
+        title: `Use this prompt again: ${one.prompt}`,
         'data-key': `reuse ${one.chunk}`,
         onclick: () => on.reuse(one.prompt),
-      }),
+      }, make('span', { textContent: one.prompt })),
       back);
     if (n === session.segments.length - 1) {
       card.setAttribute('aria-current', 'true');
