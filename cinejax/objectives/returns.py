@@ -17,9 +17,11 @@ softmax runs over the past frames, and C_i are those that show the character of
 chunk i. The router adds the products of all heads, so that it can rank frames
 by differences which attention, with the logits of one head, can hardly see;
 hence (2). It asks for one head that reads the right frames, and more of it for
-each further one. The losses are averaged over the valid chunks of whose past
-frames some show that character and others do not; films that are trained
-without their prompts do not count.
+each further one. The losses are averaged over the valid chunks that are
+returns: the chunk before shows another character, and an earlier one this
+character. Elsewhere the newest frames are the right ones, so that a base would
+learn to read those rather than names. Films that are trained without their
+prompts do not count.
 """
 
 from collections.abc import Callable
@@ -42,7 +44,7 @@ def make_returns_loss(
 
   `given` has `step`, the number of updates done. The batch is that of the base
   with `labels`, int32 [B, N F, kinds]. The metric `routed` is the share of
-  chunks whose best past frame shows their character, `read` the share of
+  returns whose best past frame shows their character, `read` the share of
   attention to past frames that such frames get.
 
   Args:
@@ -94,7 +96,8 @@ def returns_loss(
   past_1NE = (chunk_E[None] < jnp.arange(chunks)[:, None])[None]
   same_BNE = past_1NE & (name_BE[:, None] == own_BN[..., None])
   other_BNE = past_1NE & ~same_BNE
-  counts_BN = films.mask_BN * same_BNE.any(-1) * other_BNE.any(-1)
+  stays_BN = own_BN == jnp.roll(own_BN, 1, 1)
+  counts_BN = films.mask_BN * same_BNE.any(-1) * ~stays_BN
   past, same, other, counts = (
     jnp.tile(x, (1, copies) + (1,) * (x.ndim - 2))
     for x in (past_1NE, same_BNE, other_BNE, counts_BN)

@@ -62,6 +62,14 @@ def test_the_attention_loss_is_of_the_share_averaged_over_heads():
   np.testing.assert_allclose(metrics['read'], 0.75, rtol=1e-6)
 
 
+def test_only_returns_count():
+  films = guidance.films(_batch(), FRAMES)
+  scores = _scores([1.0, 2.0, 3.0, 4.0])
+  stays = jnp.array([[0, 0, 1, 1, 1, 1]])
+  loss, _ = returns.returns_loss(scores, scores[:, :, None], stays, films)
+  assert loss == 0.0
+
+
 def test_a_film_without_such_a_chunk_has_no_loss_and_no_gradient():
   films = guidance.films(_batch(mask=(1, 1, 0)), FRAMES)
 
