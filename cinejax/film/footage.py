@@ -18,6 +18,8 @@ import av
 from cinejax.core.errors import UserError
 from cinejax.core.notes import note
 
+# FFmpeg's own decoders of WebM's codecs do not read its alpha
+_ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 _COVER = 0x400 | 0x800 | 0x1000  # FFmpeg: attached picture, thumbnails, still
 _DEFAULT = 0x1  # FFmpeg: the stream to play
 _BACKWARDS = 1  # seconds; time stamps that go back further start again
@@ -68,7 +70,7 @@ def timed_frames(
   rate, constant = frame_rate(stream), True
   waiting: TimedFrame | None = None
   origin: Fraction | None = None
-  for index, frame in enumerate(container.decode(stream)):
+  for index, frame in enumerate(frames(container, stream)):
     ideal = index / Fraction(rate)
     if frame.pts is None:
       start = waiting.start + 1 / Fraction(rate) if waiting else ideal
@@ -107,13 +109,39 @@ def check_complete(
     raise UserError(f'{path}: ends at frame {decoded} of {stated}; truncated?')
 
 
+def frames(
+  container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
+  """The decoded frames, with their alpha."""
+  name = _ALPHA_DECODERS.get(stream.codec_context.name)
+  if not name or stream.metadata.get('alpha_mode') != '1':
+    yield from container.decode(stream)
+    return
+  try:
+    decoder = av.CodecContext.create(name, 'r')
+  except av.codec.codec.UnknownCodecError:  # FFmpeg was built without it
+    note(f'{container.name}: its alpha cannot be decoded; it is left out')
+    yield from container.decode(stream)
+    return
+  for packet in container.demux(stream):
+    yield from decoder.decode(packet if packet.size else None)
+
+
 def _stream(
   container: av.container.InputContainer, path: str | os.PathLike
 ) -> av.VideoStream:
   streams = [s for s in container.streams.video if not s.disposition & _COVER]
   if not streams:
     raise UserError(f'{path}: holds no video')
-  chosen = next((s for s in streams if s.disposition & _DEFAULT), streams[0])
+  # FFmpeg has no decoder for a few codecs, nor for those that it cannot name.
+  decodable = [s for s in streams if s.codec_context is not None]
+  if not decodable:
+    raise UserError(
+      f'{path}: its video is in a codec that FFmpeg does not decode; convert '
+      'it to H.264'
+    )
+  default = [s for s in decodable if s.disposition & _DEFAULT]
+  chosen = (default or decodable)[0]
   if len(streams) > 1:
     note(
       f'{path} has {len(streams)} video streams; stream {chosen.index} is used'

@@ -90,7 +90,7 @@ def probe(path: str | os.PathLike) -> VideoInfo:
   """
   with footage.open_video(path) as (container, stream):
     rate, frames = footage.frame_rate(stream), stream.frames
-    frame = next(container.decode(stream), None)
+    frame = next(footage.frames(container, stream), None)
     if frame is None:
       return VideoInfo(stream.height, stream.width, rate, frames)
     image_YXC = _Screen(path, stream).show(frame)

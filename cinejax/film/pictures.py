@@ -24,9 +24,34 @@ from cinejax.core.notes import note
 BACKGROUND = (255, 255, 255)  # white, behind transparent pixels
 
 _ALPHA = frozenset({'RGBA', 'LA', 'PA', 'La', 'RGBa'})
-_HEIF = frozenset({b'heic', b'heix', b'hevc', b'mif1', b'msf1'})  # brands
+_HEIF = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 _NARROW = 4  # pixels; a picture whose kept part is smaller is refused
-_POINTER = b'version https://git-lfs'
+_POSTSCRIPT = 'PostScript'
+_SUBFILE, _REDUCED = 254, 1  # TIFF: what a picture is, and that it is a preview
+
+# How files begin, in lower case, that Pillow does not read, and what they are.
+_STARTS = (
+  (
+    b'version https://git-lfs',
+    ', it is a pointer of Git LFS; run git lfs pull',
+  ),
+  (b'<!doc', ', it is a web page'),
+  (b'<html', ', it is a web page'),
+  *(
+    (start, f' that can be read, it is {kind}; export it as JPEG or PNG')
+    for start, kind in (
+      (b'\xff\x0a', 'JPEG XL'),
+      (b'\0\0\0\x0cjxl ', 'JPEG XL'),
+      (b'<?xml', 'SVG'),
+      (b'<svg', 'SVG'),
+      (b'%pdf', 'a PDF'),
+      (b'%!ps', _POSTSCRIPT),
+      (b'\x76\x2f\x31\x01', 'OpenEXR'),
+      (b'#?', 'Radiance HDR'),
+    )
+  ),
+  (b'\x1a\x65\xdf\xa3', ', it is a video; give one of its frames'),
+)
 
 
 def read_picture(
@@ -48,6 +73,7 @@ def read_picture(
       warnings.simplefilter('ignore', Image.DecompressionBombWarning)
       image = Image.open(source)
     with image:
+      _check_shown(image, name)
       if getattr(image, 'is_animated', False):
         note(f'{name} has {image.n_frames} frames; the first one is used')
       image.load()
@@ -86,9 +112,22 @@ def _problems_as_sentences(
     ) from error
   # Pillow's readers raise many kinds of errors for damaged files.
   except Exception as error:
+    kind = _kind(source) or f' ({error}); give another file'
+    raise UserError(f'{name} is no image{kind}') from error
+
+
+def _check_shown(image: Image.Image, name: str) -> None:
+  """Raises UserError for programs that draw, and for previews of raw files."""
+  if image.format == 'EPS':  # Pillow would run Ghostscript
     raise UserError(
-      f'{name} is no image{_kind(source)} ({error}); give another file'
-    ) from error
+      f'{name} is {_POSTSCRIPT}, which is a program; export it as JPEG or PNG'
+    )
+  if getattr(image, 'tag_v2', {}).get(_SUBFILE, 0) & _REDUCED:
+    raise UserError(
+      f'{name} is a raw file of a camera, of which only a preview of '
+      f'{image.width}x{image.height} pixels can be read; export it as JPEG or '
+      'PNG'
+    )
 
 
 def _kind(source: str | os.PathLike | BinaryIO) -> str:
@@ -103,14 +142,13 @@ def _kind(source: str | os.PathLike | BinaryIO) -> str:
   except (OSError, ValueError):
     return ''
   if not start:
-    return ', it is empty'
-  if start[4:8] == b'ftyp' and start[8:12] in _HEIF:
-    return ' that can be read, it is HEIF; export it as JPEG or PNG'
-  if start.startswith(_POINTER):
-    return ', it is a pointer of Git LFS; run git lfs pull'
-  if start.lstrip()[:5].lower() in (b'<!doc', b'<html'):
-    return ', it is a web page'
-  return ''
+    return ', it is empty; give another file'
+  if start[4:8] == b'ftyp':
+    if start[8:12] in _HEIF:
+      return ' that can be read, it is HEIF; export it as JPEG or PNG'
+    return ', it is a video; give one of its frames'
+  text = start.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+  return next((kind for first, kind in _STARTS if text.startswith(first)), '')
 
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
@@ -142,7 +180,11 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
       f'{name} has pixels up to {high:g}, and white is {most:g}; rescale it'
     )
   grey_YX = np.round(np.clip(value_YX / most, 0, 1) * 255)
-  return Image.fromarray(grey_YX.astype(np.uint8))
+  grey = Image.fromarray(grey_YX.astype(np.uint8))
+  if (transparent := image.info.get('transparency')) is not None:
+    shows_YX = value_YX != transparent
+    grey.putalpha(Image.fromarray(255 * shows_YX.astype(np.uint8)))
+  return grey
 
 
 def _in_srgb(image: Image.Image, name: str) -> Image.Image:

@@ -29,6 +29,7 @@ _KINDS = (
   (b'pk\x03\x04', 'a ZIP archive; unpack it'),
   (b'\x1f\x8b', 'a gzip archive; unpack it'),
   (b'%pdf-', 'a PDF; give a text file'),
+  (b'{\\rtf', 'rich text (RTF); save it as plain text'),
 )
 
 

@@ -62,7 +62,7 @@ def with_adapter(
 
   Tensors of the file that change nothing in a DiT of Wan 2.1 are counted and
   named on standard error. Raises UserError if the file has no adapter, or that
-  of another network.
+  of another network; the leaves raise it if the sum is beyond their type.
   """
   archive = open_archive(path)
   layers, skipped = _layers(archive)
@@ -85,7 +85,7 @@ def with_adapter(
   merged = dict(leaves)
   for name, change in changes.items():
     stacked = name.startswith('blocks/')
-    merged[name] = ChangedLeaf(leaves[name], stacked, change)
+    merged[name] = ChangedLeaf(name, leaves[name], stacked, change)
   return merged
 
 
@@ -120,7 +120,13 @@ def _layers(
       alien.append(name)
     else:
       layer, part = found
-      layers.setdefault(layer, {})[part] = tensor
+      parts = layers.setdefault(layer, {})
+      if part in parts:
+        raise UserError(
+          f'{archive.path} holds several adapters: {name} is one of two '
+          f'tensors {part} of {layer}; save one adapter alone'
+        )
+      parts[part] = tensor
   if not layers:
     what = ', '.join(sorted(alien)[:_NAMED]) or 'no tensor'
     raise UserError(

@@ -26,7 +26,12 @@ from typing import Any
 from cinejax.core.errors import UserError
 from cinejax.interop import contents
 from cinejax.interop.ggml import read_gguf
-from cinejax.interop.mapped import MappedTensor, Tensor, read_safetensors
+from cinejax.interop.mapped import (
+  MappedTensor,
+  Tensor,
+  read_safetensors,
+  without_twins,
+)
 from cinejax.interop.pickled import read_torch
 from cinejax.interop.scaled import dequantized
 from cinejax.interop.wrappers import bare, choose, of_prefix
@@ -175,7 +180,8 @@ def _weight_map(index: pathlib.Path) -> dict[str, pathlib.Path]:
   if not index.is_file():
     raise UserError(f'there is no weights file {index}; check the path')
   try:
-    files = json.loads(index.read_text())['weight_map']
+    content = json.loads(index.read_text(), object_pairs_hook=without_twins)
+    files = content['weight_map']
     return {
       name: index.parent / pathlib.Path(file).name
       for name, file in files.items()
@@ -189,16 +195,15 @@ def _weight_map(index: pathlib.Path) -> dict[str, pathlib.Path]:
 def _read_shards(
   index: pathlib.Path,
 ) -> tuple[dict[str, MappedTensor], dict[str, str]]:
-  tensors, metadata = {}, {}
+  shards, metadata = {}, {}
   for shard in files_of(index):
-    found, header = read_safetensors(shard)
-    tensors |= found
+    shards[shard], header = read_safetensors(shard)
     metadata |= header
-  names = _weight_map(index)
-  lost = sorted(names.keys() - tensors.keys())
+  files = _weight_map(index)
+  lost = sorted(name for name in files if name not in shards[files[name]])
   if lost:
     raise UserError(
       f'{index} names {", ".join(lost)}, which its shards do not hold; fetch '
       'or make them again'
     )
-  return {name: tensors[name] for name in names}, metadata
+  return {name: shards[file][name] for name, file in files.items()}, metadata

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cinejax.core.errors import UserError
 from cinejax.interop import names
 from cinejax.interop.mapped import Tensor
 
@@ -79,7 +80,9 @@ class Decomposed:
     after = before + self.inner.part(whole, (slice(None), slice(None)))
     axis = 0 if self.magnitude.shape[0] == 1 else 1
     norm = np.linalg.norm(after, axis=axis, keepdims=True)
-    change = self.magnitude * after / norm - before
+    # rows of zeros have no direction
+    after = np.divide(after, norm, out=np.zeros_like(after), where=norm > 0)
+    change = self.magnitude * after - before
     return np.float32(self.strength) * change[index]
 
 
@@ -87,6 +90,7 @@ class Decomposed:
 class ChangedLeaf:
   """A leaf of a DiT with changes of one adapter, a `Tensor`."""
 
+  name: str  # for errors
   leaf: Tensor
   stacked: bool  # whether its first axis is that of layers
   changes: Mapping[int, Change]  # by layer; 0 if not stacked
@@ -100,7 +104,10 @@ class ChangedLeaf:
     return self.leaf.dtype
 
   def __getitem__(self, index: Any) -> np.ndarray:
-    """`index` is a slice or a tuple of slices."""
+    """`index` is a slice or a tuple of slices.
+
+    Raises UserError if a number becomes too large for the type.
+    """
     index = index if isinstance(index, tuple) else (index,)
     index = (*index, *(slice(None),) * (len(self.shape) - len(index)))
     changed = np.array(self.leaf[index])
@@ -109,9 +116,16 @@ class ChangedLeaf:
     for part, number in zip(parts, numbers, strict=True):
       if number in self.changes:
         change = self.changes[number]
-        part[:] = part.astype(np.float32) + change.part(
+        sum_ = part.astype(np.float32) + change.part(
           lambda number=number: self._whole(number), index[self.stacked :]
         )
+        with np.errstate(over='ignore'):
+          part[:] = sum_
+        if np.any(np.isfinite(sum_) & ~np.isfinite(part)):
+          raise UserError(
+            f'{self.name} with an adapter has numbers that are too large for '
+            f'{self.dtype}; convert the weights to --dtype=bfloat16 first'
+          )
     return changed
 
   def _whole(self, number: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,11 +83,11 @@ def deltas(archive: Archive, layer: str, parts: Parts) -> dict[str, Delta]:
     if part in parts:
       if kind in found:
         raise _incomplete(archive, layer, parts)
-      found[kind] = _difference(parts[part], 1.0)
-  if 'up_bias' in parts and 'weight' in found:
-    rank = len(found['weight'].factors[0])
+      found[kind] = _difference(archive, layer, parts[part], 1.0)
+  if 'up_bias' in parts and kernel and kernel.factors:
+    rank = len(kernel.factors[0])
     scale = _scale(archive, layer, parts, rank)
-    found['bias'] = _difference(parts['up_bias'], scale)
+    found['bias'] = _difference(archive, layer, parts['up_bias'], scale)
   if not found:
     raise _incomplete(archive, layer, parts)
   return found
@@ -99,16 +100,30 @@ def _incomplete(archive: Archive, layer: str, parts: Parts) -> UserError:
   )
 
 
-def _difference(tensor: Tensor, scale: float) -> Delta:
+def _difference(
+  archive: Archive, layer: str, tensor: Tensor, scale: float
+) -> Delta:
   return Delta(
-    tuple(tensor.shape), lambda: np.float32(scale) * read(tensor, np.float32)
+    tuple(tensor.shape),
+    lambda: np.float32(scale) * _finite(archive, layer, tensor),
   )
+
+
+def _finite(archive: Archive, layer: str, tensor: Tensor) -> np.ndarray:
+  """The numbers of a part. Raises UserError if one is infinite or NaN."""
+  x = read(tensor, np.float32)
+  if not np.isfinite(x).all():
+    raise UserError(
+      f'{archive.path} holds numbers for {layer} that are not finite, as if '
+      'its training had failed; take an earlier adapter'
+    )
+  return x
 
 
 def _kernel(archive: Archive, layer: str, parts: Parts) -> Delta | None:
   """What is added to the weight by matrices; None if there are none."""
   x = {
-    part: read(tensor, np.float32)
+    part: _finite(archive, layer, tensor)
     for part, tensor in parts.items()
     if part.startswith(('down', 'hada', 'lokr', 'magnitude')) or part == 'up'
   }
@@ -174,7 +189,9 @@ def _check_product(archive, layer, left, right) -> None:
 def _scale(archive: Archive, layer: str, parts: Parts, rank: int) -> float:
   """alpha / r; `rank` is 0 if no matrix is factored."""
   if 'alpha' in parts:
-    alpha = float(read(parts['alpha'], np.float32).reshape(-1)[0])
+    if 0 in parts['alpha'].shape:
+      raise _incomplete(archive, layer, parts)
+    alpha = float(_finite(archive, layer, parts['alpha']).reshape(-1)[0])
     return alpha / rank if alpha and rank else 1.0
   config = _config(archive)
   alpha = adapter_names.setting(config, layer, 'alpha')
@@ -194,8 +211,17 @@ def _config(archive: Archive) -> dict[str, Any]:
     config = json.loads(archive.metadata.get(_METADATA, '{}'))
     if archive.path.name.startswith('adapter_model.') and beside.is_file():
       config = json.loads(beside.read_text())
-    return {k.removeprefix('transformer.'): x for k, x in config.items()}
-  except (ValueError, AttributeError) as error:
+    config = {k.removeprefix('transformer.'): x for k, x in config.items()}
+    numbers = [config.get(name) for name in ('lora_alpha', 'alpha', 'r')]
+    for name in ('alpha_pattern', 'rank_pattern'):
+      for pattern, number in (config.get(name) or {}).items():
+        re.compile(pattern)
+        numbers.append(number)
+    for number in numbers:
+      if not isinstance(number, int | float | None):
+        raise ValueError(f'{number!r} is no number')
+    return config
+  except (OSError, ValueError, AttributeError, re.error) as error:
     raise UserError(
       f'{archive.path}: its config of peft is broken ({error}); fetch it again'
     ) from error

@@ -168,7 +168,7 @@ def read_safetensors(
       length = int.from_bytes(file.read(8), 'little')
       if not 2 <= length <= min(_LONGEST_HEADER, path.stat().st_size - 8):
         raise ValueError('its header is cut short')
-      header = json.loads(file.read(length))
+      header = json.loads(file.read(length), object_pairs_hook=without_twins)
     metadata = header.pop('__metadata__', {})
     if not all(isinstance(text, str) for text in metadata.values()):
       raise ValueError('its metadata are not texts')
@@ -179,6 +179,16 @@ def read_safetensors(
       'again'
     ) from error
   return tensors, metadata
+
+
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """A JSON object, for json.loads. Raises ValueError if a key occurs twice."""
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    keys = [key for key, _ in pairs]
+    twin = next(key for key in keys if keys.count(key) > 1)
+    raise ValueError(f'it has {twin} twice')
+  return found
 
 
 def _places(

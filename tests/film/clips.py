@@ -6,6 +6,7 @@ import av
 import numpy as np
 
 MS = fractions.Fraction(1, 1000)
+OPTIONS = {'libx264': {'qp': '0'}, 'libvpx': {'auto-alt-ref': '0'}}
 
 
 def grey(number, height=32, width=48):
@@ -16,7 +17,7 @@ def grey(number, height=32, width=48):
 def write(path, frames, times=None, rate=24, codec='libx264', **is_):
   """A file with frames at `times`, in ms; `is_` sets the stream."""
   pixels = is_.pop('pixels', 'yuv420p')
-  options = {'qp': '0'} if codec == 'libx264' else {}
+  options = OPTIONS.get(codec, {})
   with av.open(str(path), 'w') as container:
     stream = container.add_stream(codec, rate=rate, options=options)
     stream.height, stream.width = frames[0].shape[:2]

@@ -171,3 +171,11 @@ def test_frames_of_another_size_get_that_of_the_first(tmp_path):
   path.write_bytes(data)
   frames = list(media.read_frames(path))
   assert [frame.shape for frame in frames] == [(32, 48, 3)] * 2
+
+
+def test_a_codec_that_is_not_known_is_a_sentence(tmp_path):
+  path = clips.write(tmp_path / 'a.mp4', [clips.grey(1)] * 3)
+  path.write_bytes(path.read_bytes().replace(b'avc1', b'new1'))
+  for read in (media.probe, lambda path: list(media.read_frames(path))):
+    with pytest.raises(UserError, match=r'a\.mp4: its video is in a codec'):
+      read(path)

@@ -14,6 +14,11 @@ from cinejax.film.pictures import read_picture
 RED, GREEN, BLUE = (230, 20, 20), (20, 200, 40), (30, 40, 220)
 
 
+def _chunk(kind, data):
+  end = struct.pack('>I', zlib.crc32(kind + data))
+  return struct.pack('>I', len(data)) + kind + data + end
+
+
 def _picture(height=12, width=16):
   """Red at the left, blue at the right, a green first row."""
   picture_YXC = np.empty((height, width, 3), np.uint8)
@@ -85,6 +90,28 @@ def test_a_transparent_colour_of_a_palette_is_white(tmp_path):
   assert found[0, 7].tolist() == list(RED)
 
 
+def test_a_transparent_grey_of_sixteen_bits_is_white(tmp_path, capsys):
+  path = tmp_path / 'a.png'
+  rows = b''.join(b'\0' + struct.pack('>HH', 1000, 1001) for _ in range(2))
+  path.write_bytes(
+    b'\x89PNG\r\n\x1a\n'
+    + _chunk(b'IHDR', struct.pack('>IIBBBBB', 2, 2, 16, 0, 0, 0, 0))
+    + _chunk(b'tRNS', struct.pack('>H', 1000))
+    + _chunk(b'IDAT', zlib.compress(rows))
+    + _chunk(b'IEND', b'')
+  )
+  found = np.asarray(read_picture(path, 'a.png'))
+  assert found[:, :, 0].tolist() == [[255, 4]] * 2
+  assert 'a.png has transparent parts' in capsys.readouterr().err
+
+
+def test_the_preview_of_a_raw_file_is_not_the_picture(tmp_path):
+  image = Image.fromarray(_picture())
+  with pytest.raises(UserError, match='only a preview of 16x12 pixels'):
+    _read(tmp_path, image, 'tif', tiffinfo={254: 1})
+  _read(tmp_path, image, 'tif', tiffinfo={254: 2})  # a page of several
+
+
 def test_sixteen_bits_keep_their_greys(tmp_path):
   grey_YX = np.linspace(0, 65_535, 64).astype(np.uint16).reshape(8, 8)
   found = _read(tmp_path, Image.fromarray(grey_YX))
@@ -150,14 +177,10 @@ def test_the_first_frame_of_an_animation(tmp_path, suffix, capsys):
 
 
 def test_a_bomb_is_a_sentence(tmp_path):
-  def chunk(kind, data):
-    end = struct.pack('>I', zlib.crc32(kind + data))
-    return struct.pack('>I', len(data)) + kind + data + end
-
   path = tmp_path / 'bomb.png'
   header = struct.pack('>IIBBBBB', 20_000, 20_000, 8, 2, 0, 0, 0)
   path.write_bytes(
-    b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', b'x')
+    b'\x89PNG\r\n\x1a\n' + _chunk(b'IHDR', header) + _chunk(b'IDAT', b'x')
   )
   with pytest.raises(UserError, match=r'bomb\.png has more pixels'):
     read_picture(path, str(path))
@@ -168,6 +191,15 @@ def test_a_bomb_is_a_sentence(tmp_path):
   [
     (b'', 'no image, it is empty'),
     (b'\0\0\0\x18ftypheic' + bytes(40), 'it is HEIF; export it'),
+    (b'\xff\x0a' + bytes(40), 'it is JPEG XL; export it'),
+    (b'\0\0\0\x0cJXL \r\n\x87\n', 'it is JPEG XL; export it'),
+    (b'\xef\xbb\xbf<?xml version="1.0"?><svg/>', 'it is SVG; export it'),
+    (b'\0\0\0\x18ftypisom' + bytes(40), 'it is a video'),
+    (b'\x1aE\xdf\xa3' + bytes(40), 'it is a video'),
+    (
+      b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n',
+      'is PostScript, which is a program; export it',
+    ),
     (b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'),
     (b'<!DOCTYPE html><html>', 'it is a web page'),
     (bytes(200), r'a\.png is no image'),

@@ -163,15 +163,28 @@ def test_bits_and_samples(tmp_path, codec, pixels):
   assert np.abs(found[-4, -4] - BLUE).max() < 8
 
 
-def test_transparent_clips_are_on_white_and_reported(tmp_path, capsys):
+@pytest.mark.parametrize(
+  ('codec', 'pixels', 'name', 'error'),
+  [
+    ('qtrle', 'argb', 'a.mov', 0),
+    ('prores_ks', 'yuva444p10le', 'a.mov', 3),
+    ('libvpx-vp9', 'yuva420p', 'a.webm', 4),
+    ('libvpx', 'yuva420p', 'a.webm', 4),
+  ],
+)
+def test_transparent_clips_are_on_white_and_reported(
+  tmp_path, capsys, codec, pixels, name, error
+):
   rgba_YXC = np.zeros((32, 48, 4), np.uint8)
   rgba_YXC[:, 24:] = (*BLUE, 255)
   path = clips.write(
-    tmp_path / 'a.mov', [rgba_YXC] * 3, codec='qtrle', pixels='argb'
+    tmp_path / name, [rgba_YXC] * 3, codec=codec, pixels=pixels
   )
-  found = next(media.read_frames(path))
-  assert found[9, 4].tolist() == [255] * 3
-  np.testing.assert_array_equal(found[9, 40], BLUE)
+  assert media.probe(path)[:2] == (32, 48)
+  found = list(media.read_frames(path, fps=24))
+  assert len(found) == 3
+  assert found[0][9, 4].tolist() == [255] * 3
+  np.testing.assert_allclose(found[2][9, 44], BLUE, atol=error)
   assert 'transparent parts' in capsys.readouterr().err
 
 

@@ -153,6 +153,51 @@ def test_half_precision_stays(leaves, tmp_path):
   assert read(merged)[0, 0, 0] != half[QUERY][0, 0, 0]
 
 
+def test_half_precision_does_not_overflow(leaves, tmp_path):
+  half = {k: read(x, jnp.float16) for k, x in leaves.items()}
+  path = tmp_path / 'a.safetensors'
+  down, up = (np.full(x.shape, 300, np.float16) for x in _matrices(48, 48))
+  name = 'blocks.0.attn1.to_q'
+  save_file({f'{name}.lora_A.weight': down, f'{name}.lora_B.weight': up}, path)
+  with pytest.raises(UserError, match='too large for float16; convert'):
+    read(adapters.with_adapter(half, path)[QUERY])
+  change = read(adapters.with_adapter(leaves, path)[QUERY])[0]
+  assert change.mean() == pytest.approx(300 * 300 * RANK, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+  ('config', 'sentence'),
+  [
+    ({'lora_alpha': '6'}, "'6' is no number"),
+    ({'lora_alpha': 6, 'alpha_pattern': ['to_q']}, 'config of peft is broken'),
+    ({'lora_alpha': 6, 'alpha_pattern': {'(': 3}}, 'config of peft is broken'),
+    (None, 'config of peft is broken'),
+  ],
+)
+def test_a_broken_config_of_peft_is_a_sentence(
+  leaves, tmp_path, config, sentence
+):
+  path, (down, up) = tmp_path / 'adapter_model.safetensors', _matrices(48, 48)
+  (tmp_path / 'adapter_config.json').write_text(json.dumps(config))
+  name = 'base_model.model.blocks.0.attn1.to_q'
+  save_file({f'{name}.lora_A.weight': down, f'{name}.lora_B.weight': up}, path)
+  with pytest.raises(UserError, match=sentence):
+    adapters.with_adapter(leaves, path)
+
+
+def test_two_adapters_in_one_file_and_numbers_that_are_none(leaves, tmp_path):
+  path, (down, up) = tmp_path / 'a.safetensors', _matrices(48, 48)
+  name = 'blocks.0.attn1.to_q'
+  both = {f'{name}.lora_A.weight': down, f'{name}.lora_B.weight': up}
+  save_file(both | {f'{name}.lora_A.style.weight': down}, path)
+  with pytest.raises(UserError, match='holds several adapters'):
+    adapters.with_adapter(leaves, path)
+  down[0, 0] = np.nan
+  save_file(both, path)
+  with pytest.raises(UserError, match='to_q that are not finite'):
+    adapters.with_adapter(leaves, path)
+
+
 @pytest.mark.parametrize(
   ('layer', 'shape', 'sentence'),
   [

@@ -190,6 +190,16 @@ def test_shards_are_one_archive(shards):
     np.testing.assert_array_equal(tensors[name][:], ROWS + number)
 
 
+def test_of_a_tensor_in_two_shards_the_index_names_one(shards):
+  """As when shards of two downloads lie in one folder."""
+  other = shards.parent / 'm-2.safetensors'
+  save_file({'a': ROWS + 7, 'b': ROWS + 1}, other)
+  np.testing.assert_array_equal(open_archive(shards).tensors['a'][:], ROWS)
+  shards.write_text(shards.read_text().replace('"b":', '"a":'))
+  with pytest.raises(UserError, match=r'no index of shards \(it has a twice'):
+    open_archive(shards)
+
+
 def test_an_error_names_what_a_folder_holds_instead(shards):
   folder = shards.parent
   with pytest.raises(UserError, match=r'; .* has m-1\.safetensors, m-2'):

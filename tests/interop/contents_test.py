@@ -151,6 +151,15 @@ def test_headers_of_wrong_types_are_one_sentence(tmp_path, header):
   assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_header_that_names_a_tensor_twice(tmp_path):
+  path = tmp_path / 'a.safetensors'
+  entry = '"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}'
+  text = f'{{{entry}, {entry}}}'.encode()
+  path.write_bytes(len(text).to_bytes(8, 'little') + text)
+  with pytest.raises(UserError, match='it has a twice'):
+    open_archive(path)
+
+
 def test_a_header_that_is_too_deep(tmp_path):
   path = tmp_path / 'a.safetensors'
   text = b'{"a":' + b'[' * 100_000

@@ -1,6 +1,7 @@
 """Finds the format of a file by its structure, and reads its films."""
 
 import pathlib
+import re
 from typing import Any
 
 from cinejax.core.errors import UserError
@@ -14,7 +15,7 @@ from cinejax.film.formats import (
   shotstream,
   storymem,
 )
-from cinejax.film.formats.parsing import Document, parse_json
+from cinejax.film.formats.parsing import Document, NoJson, parse_json
 from cinejax.film.texts import numbered_lines, read_text
 
 Located = tuple[str, Document]  # where a film was found, and the film
@@ -29,7 +30,15 @@ _FORMATS = (
   prompt_lists,
 )
 
-
+_YAML_SUFFIXES = ('.yaml', '.yml')
+_YAML = re.compile(
+  r'(\s|#.*\n)*'
+  r'(---\s*\n|(- )?(segments|prompts?|scenes|shots?|title|seed) *:\s)'
+)
+_SUBTITLES = re.compile(
+  r'\A\s*(WEBVTT\b|\[Script Info\])|^[\d:]+[.,]\d+ +--> +\d', re.MULTILINE
+)
+_OBJECT = re.compile(r'[\s\[]*\{\s*["\']?\w+["\']?\s*:')  # JSON, perhaps broken
 _STORIES = ('.json', '.json5', '.jsonl')  # suffixes of files in a folder
 
 
@@ -41,13 +50,14 @@ def read_file(path: pathlib.Path) -> list[Located]:
   text, suffix = read_text(path), path.suffix.lower()
   if suffix in ('.csv', '.tsv'):
     return shotstream.read_index(path, text)
-  if suffix in ('.json', '.json5'):
-    return documents(parse_json(text, str(path)), str(path))
   rows = [
     (f'{path} line {number}', line) for number, line in numbered_lines(text)
   ]
+  if suffix in ('.json', '.json5'):
+    return _json_films(text, rows, str(path))
   if suffix in ('.jsonl', '.ndjson'):
-    return _rows([(w, parse_json(line, w)) for w, line in rows], str(path))
+    return _line_films(text, rows, str(path))
+  _check_other(path, text)
   if holocine.is_text(text):
     return [(str(path), film) for film in holocine.read_text(text, str(path))]
   if rows and all(minwm.is_moves(line) for _, line in rows):
@@ -55,9 +65,13 @@ def read_file(path: pathlib.Path) -> list[Located]:
       f"{path}: holds minWM's moves of the camera and no captions; give the "
       'file of captions'
     )
-  return _json_text(text, rows, str(path)) or [
-    (where, prompt_lists.plain_prompt(line)) for where, line in rows
-  ]
+  if text.lstrip().startswith(('{', '[')):
+    try:
+      return _json_films(text, rows, str(path))
+    except NoJson:
+      if _OBJECT.match(text):
+        raise
+  return [(where, prompt_lists.plain_prompt(line)) for where, line in rows]
 
 
 def read_folder(path: pathlib.Path, chunks: int | None) -> list[Located]:
@@ -111,20 +125,60 @@ def _rows(rows: list[tuple[str, Any]], where: str) -> list[Located]:
   return [film for row, value in rows for film in documents(value, row)]
 
 
-def _json_text(
+def _json_films(
   text: str, rows: list[tuple[str, str]], where: str
 ) -> list[Located]:
-  """The films of JSON in a file with another suffix; [] if it is no JSON."""
-  if not text.lstrip().startswith(('{', '[')):
-    return []
+  """The films of JSON, or of JSON Lines under a name of JSON.
+
+  Raises NoJson if the text is neither.
+  """
   try:
     value = parse_json(text, where)
-  except UserError:
-    try:
-      return _rows([(w, parse_json(line, w)) for w, line in rows], where)
-    except UserError:
-      return []
+  except NoJson as error:
+    return _rows(_values(rows, error), where)
   return documents(value, where)
+
+
+def _line_films(
+  text: str, rows: list[tuple[str, str]], where: str
+) -> list[Located]:
+  """The films of JSON Lines, or of JSON of several lines under that name."""
+  try:
+    values = _values(rows)
+  except NoJson as error:
+    try:
+      value = parse_json(text, where)
+    except NoJson:
+      raise error from None
+    return documents(value, where)
+  return _rows(values, where)
+
+
+def _values(
+  rows: list[tuple[str, str]], instead: NoJson | None = None
+) -> list[tuple[str, Any]]:
+  """The values of lines. `instead` is raised if the first line has none."""
+  values = []
+  for where, line in rows:
+    try:
+      values.append((where, parse_json(line, where)))
+    except NoJson:
+      if values or instead is None:
+        raise
+      raise instead from None
+  return values
+
+
+def _check_other(path: pathlib.Path, text: str) -> None:
+  """Raises UserError for a text that is known to be no list of prompts."""
+  if _SUBTITLES.search(text):
+    raise UserError(
+      f'{path}: holds subtitles; give a prompt a line, or a screenplay in JSON'
+    )
+  if path.suffix.lower() in _YAML_SUFFIXES or _YAML.match(text):
+    raise UserError(f'{path}: is YAML; write the screenplay as JSON')
+  if text.lstrip().startswith('<?xml'):
+    raise UserError(f'{path}: is XML; write the screenplay as JSON')
 
 
 def _folders(path: pathlib.Path) -> list[pathlib.Path]:

@@ -1,5 +1,6 @@
 """JSON and JSON5 of screenplays, and what all formats share."""
 
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -26,19 +27,37 @@ _JSON5 = re.compile(
 )
 
 
+class NoJson(UserError):
+  """A text that is not JSON."""
+
+
 def parse_json(text: str, where: str) -> Any:
   """The value of JSON, or of JSON5 with comments, trailing commas, single
-  quotes and bare keys.
+  quotes and bare keys. Of a key that occurs twice, the last value is taken,
+  with a note.
 
-  Raises UserError if the text is neither.
+  Raises NoJson if the text is neither.
   """
+  hook = functools.partial(_object, where)
   try:
-    return json.loads(text)
+    return json.loads(text, object_pairs_hook=hook)
   except (ValueError, RecursionError) as error:
+    json5 = _JSON5.sub(_as_json, text)
     try:
-      return json.loads(_JSON5.sub(_as_json, text), strict=False)
+      return json.loads(json5, strict=False, object_pairs_hook=hook)
     except (ValueError, RecursionError):
-      raise UserError(f'{where}: is not JSON ({error})') from error
+      raise NoJson(f'{where}: is not JSON ({error})') from error
+
+
+def _object(where: str, pairs: list[tuple[str, Any]]) -> Document:
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    note(
+      f'{where}: an object has {", ".join(twice)} twice; the last one is used'
+    )
+  return found
 
 
 def text_list(value: Any, where: str) -> list[str]:

@@ -75,8 +75,10 @@ def read_index(path: pathlib.Path, text: str) -> list[tuple[str, Document]]:
 
   Raises UserError if it is another table.
   """
-  rows = csv.DictReader(io.StringIO(text))
-  if not _COLUMNS <= set(rows.fieldnames or ()):
+  # Spreadsheets write other separators too.
+  tables = [csv.DictReader(io.StringIO(text), delimiter=d) for d in ',;\t']
+  rows = next((t for t in tables if _COLUMNS <= set(t.fieldnames or ())), None)
+  if rows is None:
     raise UserError(
       f'{path}: is a table (CSV) and no screenplay; of tables, only the index '
       'of ShotStream with json_path and frame_number is read'

@@ -60,6 +60,12 @@ def test_the_index_of_shotstream(tmp_path, capsys):
   (film,) = _load(tmp_path, table, 'index.csv')
   assert _told(film) == [('a', 81 / 16, True), ('b', 3.0, True)]
   assert 'no counterpart of shot3' in capsys.readouterr().err
+  for separator in ';\t':  # as spreadsheets write it
+    other = table.replace(',json', f'{separator}json').replace(
+      ',frame', f'{separator}frame'
+    )
+    other = other.replace('2,', f'2{separator}').replace(',"', f'{separator}"')
+    assert _load(tmp_path, other, 'index.csv')[0].segments == film.segments
   with pytest.raises(UserError, match=r'is a table .* and no screenplay'):
     _load(tmp_path, 'name,prompt\na,b\n', 'other.csv')
   with pytest.raises(UserError, match=r'line 2: there is no file 02\.json'):
@@ -195,6 +201,48 @@ def test_json_with_the_suffix_of_text(tmp_path):
   assert len(film.segments) == 3
   films = _load(tmp_path, '{"prompts": ["a"]}\n{"prompts": ["b"]}\n', 'b.txt')
   assert len(films) == 2
+
+
+def test_lines_of_json_and_json_have_each_others_suffixes(tmp_path):
+  lines = '{"prompts": ["a"]}\n{"prompts": ["b"]}\n'
+  assert len(_load(tmp_path, lines, 'a.json')) == 2
+  (film,) = _load(tmp_path, json.dumps(SHOTS, indent=2), 'a.jsonl')
+  assert len(film.segments) == 3
+  with pytest.raises(UserError, match='line 2: is not JSON'):
+    _load(tmp_path, '{"prompts": ["a"]}\n{"prompts": [}\n', 'a.json')
+  for name in ('a.json', 'a.jsonl', 'a.txt'):
+    with pytest.raises(UserError, match='is not JSON'):
+      _load(tmp_path, '{\n  "segments": [\n    {"prompt": "a}\n', name)
+  films = _load(tmp_path, '[anime] a girl\n{red|blue} cars\n', 'a.txt')
+  assert [film.segments[0].prompt[:5] for film in films] == ['[anim', '{red|']
+
+
+def test_a_key_that_stands_twice_is_reported(tmp_path, capsys):
+  text = '{"segments": [{"prompt": "a", "chunks": 1, "prompt": "b"}]}'
+  (film,) = _load(tmp_path, text)
+  assert film.segments[0].prompt == 'b'
+  assert 'a.json: an object has prompt twice' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ('name', 'text', 'message'),
+  [
+    ('a.srt', '1\n00:00:01,000 --> 00:00:02,500\nA fox.\n', 'holds subtitles'),
+    ('a.txt', '1\n00:00:01,000 --> 00:00:02,500\nA fox.\n', 'holds subtitles'),
+    ('a.vtt', 'WEBVTT\n\n00:01.000 --> 00:02.500\nA fox.\n', 'holds subtitles'),
+    ('a.ass', '[Script Info]\nTitle: a\n', 'holds subtitles'),
+    ('a.yaml', 'anything: 1\n', 'is YAML; write the screenplay as JSON'),
+    ('a.txt', '# a film\nsegments:\n- prompt: a fox\n', 'is YAML'),
+    ('a.txt', '---\n- prompt: a fox\n', 'is YAML'),
+    ('a.txt', '<?xml version="1.0"?>\n<film/>\n', 'is XML'),
+    ('a.txt', '{\\rtf1\\ansi A fox.}', r'is rich text \(RTF\)'),
+  ],
+)
+def test_other_texts_are_no_prompts(tmp_path, name, text, message):
+  with pytest.raises(UserError, match=message):
+    _load(tmp_path, text, name)
+  prompts = 'Scene: a fox --> a hen\n# a hen\n--- 12:30, 2 dogs\n'
+  assert len(_load(tmp_path, prompts, 'b.txt')) == 3
 
 
 @pytest.mark.parametrize(
