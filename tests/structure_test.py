@@ -104,10 +104,6 @@ TESTED_ELSEWHERE = {
     'models/captions_test.py rollout/stream_test.py',
     'is tested by films of parameters that are arranged',
   ),
-  'models/bank_mixing.py': (
-    'models/mixing_test.py rollout/stream_test.py',
-    'is compared with other mixers, and its films with those of a scan',
-  ),
   'models/block.py': ('models/denoiser_test.py', _LAYER),
   'models/codec/wan_coder.py': ('models/codec/wan_vae_test.py', _LAYER),
   'models/codec/wan_layers.py': ('models/codec/wan_vae_test.py', _LAYER),
