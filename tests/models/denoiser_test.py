@@ -205,7 +205,8 @@ def test_remat_changes_the_program_and_not_the_gradient(cfg, params):
 
     grad = jax.jit(jax.grad(loss))(params)
     jaxpr = str(jax.make_jaxpr(jax.grad(loss))(params))
-    results.append(('checkpoint' in jaxpr or 'remat' in jaxpr, grad))
+    # GELU is always recomputed, by jax.checkpoint without a policy.
+    results.append(('policy=<' in jaxpr, grad))
   assert [uses for uses, _ in results] == [False, True, True]
   for _, grad in results[1:]:
     jax.tree.map(
