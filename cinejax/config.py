@@ -183,6 +183,12 @@ def _check_memory(cfg: Config) -> None:
       'config.memory.reencode runs the window again before each chunk; it '
       'needs config.rollout.commit=separate'
     )
+  if cfg.memory.evict == 'merge' and cfg.rollout.commit == 'fused':
+    raise UserError(
+      'config.memory.evict=merge changes frames that the commit of a chunk '
+      'still reads with config.rollout.commit=fused; set '
+      'config.rollout.commit=separate'
+    )
   need = window + cfg.memory.routed_frames + frames
   if cfg.memory.bank_frames < need:
     raise UserError(

@@ -28,12 +28,10 @@ def get_config() -> ConfigDict:
   codec.spatial_stride = 8  # pixels per latent row or column
   codec.channels = 16  # C, channels of a latent frame
   codec.width = 128  # features of patch, wan_vae (96) or wan22_vae (160)
-  # residual blocks in each half of patch, or in a level of Wan's (2)
-  codec.blocks = 3
+  codec.blocks = 3  # residual blocks in a half of patch, a level of Wan's (2)
   # linear | conv: the encoder of patch; linear is measured, conv is trained
   codec.encoder = 'linear'
-  # features per frame from which patch decodes pixels; 0 = width
-  codec.head_features = 0
+  codec.head_features = 0  # per frame; patch decodes pixels of them; 0 = width
   # largest deviation of the noise on latents that patch is trained to decode
   codec.noise = 0.3
   codec.keep_latents = False  # train only the decoder of patch
@@ -82,12 +80,12 @@ def get_config() -> ConfigDict:
   dit.precision = 'compute'
 
   memory = config.memory = ConfigDict()
-  # camr | window | sink | shot_sink | uniform | random | full
+  # camr | window | sink | shot_sink | uniform | random | rag | full
   memory.policy = 'camr'
   memory.window_frames = 9  # V, newest frames, a multiple of F
   memory.routed_frames = 5  # R, frames read outside the window
   memory.bank_frames = 64  # E >= V + R + F, frames kept
-  memory.evict = 'redundant'  # oldest | redundant | unused
+  memory.evict = 'redundant'  # oldest | redundant | unused | merge
   memory.scope = 'layer'  # layer | shared | head: who decides what is routed
   memory.route_layer = 1  # the deciding layer when shared
   memory.reroute = 'step'  # step | chunk: how often it is decided
@@ -96,6 +94,8 @@ def get_config() -> ConfigDict:
   memory.dtype = 'compute'  # compute | int8 | fp8 | int4: of keys and values
   memory.training = 'routed'  # routed | full: the teacher-forced form
   memory.reencode = False  # control: window recomputed from an empty bank
+  memory.gate = False  # whether layers learn how much routed frames count
+  dit.gate = memory.get_oneway_ref('gate')  # as the memory's
 
   diffusion = config.diffusion = ConfigDict()
   diffusion.shift = 5.0  # s of eq. (3)
@@ -235,8 +235,7 @@ def get_config() -> ConfigDict:
   evaluation.features = ('pixels',)
 
   serving = config.serving = ConfigDict()
-  # films that one call computes; 1 is best if one film fills the device
-  serving.slots = 1
+  serving.slots = 1  # films that one call computes; 1 if one fills a device
   serving.sessions = 8  # live at the same time
   serving.lead_chunks = 1  # finished and not yet on screen, at most
   serving.kept_states = 6  # snapshots of a session, to rewind to and fork at

@@ -71,7 +71,7 @@ bench() {
 
 story=configs/story.py
 served="$story"
-policies=camr,window,sink,shot_sink,uniform,random,full
+policies=camr,window,sink,shot_sink,uniform,random,rag,full
 evaluate story_eval eval "$story" --policies=camr,window --seeds="$seeds" "$@"
 evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
   --seeds="$seeds" "$@"

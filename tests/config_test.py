@@ -45,10 +45,12 @@ def test_a_bank_too_small_is_refused():
     ('rollout', {'first_steps': 4}, 'first_steps is 4, which is for few_step'),
     ('dit', {'patch': (2, 2, 2)}, 'a token is of one latent frame'),
     ('serving', {'film_chunks': 20_000}, 'film_chunks is 20000'),
+    ('memory', {'evict': 'merge'}, 'still reads with config.rollout.commit'),
   ],
 )
 def test_what_would_be_ignored_is_a_sentence(section, changes, sentence):
   config = tiny.get_config()
+  config.rollout.commit = 'fused'
   config[section].update(changes)
   with pytest.raises(UserError, match=sentence):
     config_lib.resolve(config)

@@ -110,6 +110,14 @@ TESTED_ELSEWHERE = {
   'models/codec/wan_shortcuts.py': ('models/codec/wan22_vae_test.py', _LAYER),
   'models/config.py': ('config_test.py', _FIELDS),
   'models/discriminator.py': ('training/dmd_test.py', _STAGE),
+  'models/film_mixing.py': (
+    'models/captions_test.py models/denoiser_test.py models/mixing_test.py',
+    'is compared with dense masks there, and by whole networks',
+  ),
+  'models/gate.py': (
+    'models/mixing_test.py',
+    'weighs what mixers attend to, which is compared there',
+  ),
   'models/gathering.py': (
     'models/mixing_test.py',
     'reads what mixers attend to, which is compared there',

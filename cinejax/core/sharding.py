@@ -53,7 +53,8 @@ PARAM_RULES = (
   ('.*/lora_up', (None, 'fsdp')),
   (
     r'(query|key)_norm/scale|cross_norm/(scale|bias)|(head_)?modulation|'
-    r'positions|(attention|mlp|final)_norm/scale|distance',
+    r'positions|(attention|mlp|final)_norm/scale|distance|'
+    r'route_gate_(bias|slope)',
     (),
   ),
   ('embedding', (None, (*_FSDP, 'tensor'))),  # features of words

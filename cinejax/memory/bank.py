@@ -80,6 +80,8 @@ class Bank:
   frame_BE: jax.Array  # int32, latent frame index from the film's start
   shot_BE: jax.Array  # int32, shot index
   valid_BE: jax.Array  # bool, whether the slot may be read
+  # float32, frames whose average a slot holds; None: none are averaged
+  count_BE: jax.Array | None = None
 
 
 def store(x: jax.Array, storage: str) -> Stored:
@@ -134,6 +136,7 @@ def empty(
   features: int,
   dtype: jnp.dtype,
   storage: str = 'compute',
+  counted: bool = False,
 ) -> Bank:
   """A bank without frames.
 
@@ -146,6 +149,7 @@ def empty(
     features: K, of a head.
     dtype: of keys and values that are stored as computed.
     storage: one of config.STORAGES.
+    counted: whether frames can be merged.
   """
   shape = (layers, batch, frames, tokens, heads, features)
 
@@ -162,6 +166,7 @@ def empty(
     frame_BE=jnp.full((batch, frames), EMPTY, jnp.int32),
     shot_BE=jnp.zeros((batch, frames), jnp.int32),
     valid_BE=jnp.zeros((batch, frames), bool),
+    count_BE=jnp.zeros((batch, frames), jnp.float32) if counted else None,
   )
 
 
@@ -183,6 +188,7 @@ def reserve(
   before `write`, nor can what the slots held before.
   """
   frame_BF = start_B[:, None] + jnp.arange(slot_BF.shape[1])[None]
+  count_BE = bank.count_BE
 
   def put(table_BE, value_BF):
     rows = jnp.arange(table_BE.shape[0])[:, None]
@@ -194,6 +200,49 @@ def reserve(
     frame_BE=put(bank.frame_BE, frame_BF),
     shot_BE=put(bank.shot_BE, shot_B[:, None]),
     valid_BE=put(bank.valid_BE, jnp.zeros((1, 1), bool)),
+    count_BE=None if count_BE is None else put(count_BE, jnp.ones((1, 1))),
+  )
+
+
+def merge(bank: Bank, slot_BF: jax.Array, into_BF: jax.Array) -> Bank:
+  """Averages each frame of the slots `slot_BF` into that of slot `into_BF`.
+
+  Keys, values and descriptors become the mean of all frames that were merged
+  there, in the order of F; the table keeps the frame of `into_BF`. Nothing is
+  merged where `into_BF` is E. What `slot_BF` held is left as it is.
+  """
+  for slot_B, into_B in zip(slot_BF.T, into_BF.T, strict=True):
+    bank = _merge_one(bank, slot_B, into_B)
+  return bank
+
+
+def _merge_one(bank: Bank, slot_B: jax.Array, into_B: jax.Array) -> Bank:
+  rows, slots = jnp.arange(slot_B.shape[0]), bank.count_BE.shape[1]
+  kept_B = jnp.minimum(into_B, slots - 1)
+  count_B, added_B = (bank.count_BE[rows, at] for at in (kept_B, slot_B))
+  share_B = added_B / jnp.maximum(count_B + added_B, 1)
+
+  def mean(stored: Stored, storage: str) -> Stored:
+    old, new = (
+      load(jax.tree.map(lambda x, at=at: x[:, rows, at], stored), jnp.float32)
+      for at in (kept_B, slot_B)
+    )
+    share = share_B.reshape(1, -1, *(1,) * (old.ndim - 2))
+    return jax.tree.map(
+      lambda x, y: x.at[:, rows, into_B].set(y.astype(x.dtype), mode='drop'),
+      stored,
+      store(old + share * (new - old), storage),
+    )
+
+  key, value = bank.memory.key, bank.memory.value
+  descriptor = Stored(data=bank.memory.descriptor)
+  return bank.replace(
+    memory=Memory(
+      key=mean(key, key.storage),
+      value=mean(value, value.storage),
+      descriptor=mean(descriptor, 'compute').data,
+    ),
+    count_BE=bank.count_BE.at[rows, into_B].add(added_B, mode='drop'),
   )
 
 

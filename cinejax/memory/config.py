@@ -11,12 +11,13 @@ POLICIES = (
   'shot_sink',
   'uniform',
   'random',
+  'rag',
   'full',
 )
 # how keys and values are stored: as computed, or in 8 or 4 bits
 STORAGES = ('compute', 'int8', 'fp8', 'int4')
-# policies that read the same frames in every chunk; these are not evicted
-SINKS = ('sink', 'shot_sink')
+# policies of which some frames are read in every chunk; these are not evicted
+SINKS = ('sink', 'shot_sink', 'rag')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,7 @@ class MemoryConfig:
   window_frames: int = positive()  # V, a multiple of F
   routed_frames: int = non_negative()  # R
   bank_frames: int = positive()  # E >= V + R + F
-  evict: str = one_of('oldest', 'redundant', 'unused')
+  evict: str = one_of('oldest', 'redundant', 'unused', 'merge')
   scope: str = one_of('layer', 'shared', 'head')
   route_layer: int = non_negative()  # when shared
   reroute: str = one_of('step', 'chunk')
@@ -33,6 +34,7 @@ class MemoryConfig:
   dtype: str = one_of(*STORAGES)
   training: str = one_of('routed', 'full')
   reencode: bool
+  gate: bool = False  # the network has it: DiTConfig.gate
 
   @property
   def context_frames(self) -> int:

@@ -9,6 +9,9 @@ ones outside the window, by `memory.evict`:
              next frame is chosen without it, so that one of two similar frames
              stays
   unused     the frame that was routed least; on a tie, the earlier one
+  merge      the frame that `redundant` would evict; but it is averaged into
+             the one that it is most similar to, so that what both show stays
+             (near-equal content is stored once: WorldKV, arXiv 2605.22718)
 
 Window frames are neither evicted nor compared: their commit may still be
 pending, and the choice must not depend on it. Frames of given pictures and
@@ -37,14 +40,12 @@ def choose_slots(
     start_B: latent frame index of the chunk's first frame.
     frames: F.
     window: V; frames from start_B - V on are not evicted.
-    evict: oldest | redundant | unused.
+    evict: oldest | redundant | unused | merge.
     protected_BE: bool, slots that are not evicted; None: no others.
   """
-  outside_BE = bank.valid_BE & (bank.frame_BE < (start_B - window)[:, None])
-  outside_BE &= bank.frame_BE >= 0  # not of a given picture
-  if protected_BE is not None:
-    outside_BE &= ~protected_BE
-  similar_BEE = _similarity(bank) if evict == 'redundant' else None
+  outside_BE = _evictable(bank, start_B, window, protected_BE)
+  by_content = evict in ('redundant', 'merge')
+  similar_BEE = _similarity(bank) if by_content else None
   taken_BE = jnp.zeros_like(bank.valid_BE)
   slots = []
   for _ in range(frames):
@@ -56,6 +57,40 @@ def choose_slots(
     slots.append(slot_B)
     taken_BE |= jnp.arange(taken_BE.shape[1])[None] == slot_B[:, None]
   return jnp.stack(slots, 1)
+
+
+def merge_slots(
+  bank: Bank,
+  slot_BF: jax.Array,
+  start_B: jax.Array,
+  *,
+  window: int,
+  protected_BE: jax.Array | None = None,
+) -> jax.Array:
+  """The slots [B, F] with which those of `choose_slots` are merged.
+
+  They hold the frame that is most similar to the evicted one among those that
+  might be evicted after it. It is E where a slot was empty, or no such frame
+  is left. Arguments are those of `choose_slots`.
+  """
+  may_BE = _evictable(bank, start_B, window, protected_BE)
+  similar_BEE = _similarity(bank)
+  rows, slots = jnp.arange(may_BE.shape[0]), may_BE.shape[1]
+  into = []
+  for slot_B in slot_BF.T:
+    held_B = may_BE[rows, slot_B]
+    may_BE &= jnp.arange(slots)[None] != slot_B[:, None]
+    loss_BE = jnp.where(may_BE, -similar_BEE[rows, slot_B], jnp.inf)
+    into_B = _first_of_least(loss_BE, bank.frame_BE)
+    into.append(jnp.where(held_B & may_BE.any(-1), into_B, slots))
+  return jnp.stack(into, 1)
+
+
+def _evictable(bank, start_B, window, protected_BE) -> jax.Array:
+  """Bool [B, E]: the valid frames that may be evicted."""
+  outside_BE = bank.valid_BE & (bank.frame_BE < (start_B - window)[:, None])
+  outside_BE &= bank.frame_BE >= 0  # not of a given picture
+  return outside_BE if protected_BE is None else outside_BE & ~protected_BE
 
 
 def _loss(bank, may_BE, similar_BEE, evict) -> jax.Array:

@@ -1,11 +1,25 @@
 """What each policy reads of the frames outside the window.
 
 A policy is a score for each frame: -inf where it may not be routed, and the R
-best of the others are read (router.py).
+best of the others are read (router.py). `prior` is the part of it that depends
+on time alone. Two policies add a part that depends on content: `camr`, eq. (7)
+of router.py, and `rag`, the similarity of a frame to the latest one,
+
+  s_{i,f} = cos(d_last, d_f)                                               (1)
+
+of layer 0, for all layers (LongLive-RAG, arXiv 2606.02553). There, an
+autoencoder of latent frames gives the embeddings that are compared. Here they
+are the descriptors of layer 0, which come from the tokens of a frame alone: no
+attention and no prompt has reached them yet. As there, the first frame of the
+film is always read, and those that left the window last never are.
 """
 
 import jax
 import jax.numpy as jnp
+
+_RECENT = 5  # frames just before the window that `rag` leaves out
+_ALWAYS = 2.0  # a score above every cosine
+_LEAST = 1e-12  # of a norm that is divided by
 
 
 def prior(
@@ -43,8 +57,21 @@ def prior(
     count_BS1 = jnp.maximum(outside_BS, 1)[..., None]
     after_BSE = (rank_11E + 1) * routed // count_BS1
     may_BSE = after_BSE > rank_11E * routed // count_BS1
+  elif policy == 'rag':
+    first_BSE = frame_BSE == 0
+    may_BSE = (rank_11E < outside_BS[..., None] - _RECENT) | first_BSE
+    score_BSE = jnp.where(first_BSE, _ALWAYS, score_BSE)
   else:  # camr, full and random: any frame
     may_BSE = jnp.ones_like(outside_BSE)
     if policy == 'random':
       score_BSE = jnp.broadcast_to(noise_BSE, score_BSE.shape)
   return jnp.where(may_BSE & outside_BSE, score_BSE, -jnp.inf)
+
+
+def unit(descriptor: jax.Array) -> jax.Array:
+  """Descriptors [..., H, K] of length 1, whose products are those of eq. (1).
+
+  A descriptor of zeros stays one, and is as similar to every frame.
+  """
+  square = jnp.sum(descriptor * descriptor, (-2, -1), keepdims=True)
+  return descriptor / jnp.maximum(jnp.sqrt(square), _LEAST)

@@ -206,6 +206,16 @@ def route(
   )
 
 
+def latest(view: View, descriptor_BEHK: jax.Array) -> jax.Array:
+  """Descriptors [B, S, H, K] of the frame before each segment; 0 if none."""
+  last_BS1 = jnp.maximum(view.valid_BS - 1, 0)[..., None]
+  slot_BS = jnp.take_along_axis(view.window_BSV, last_BS1, -1)[..., 0]
+  found_BSHK = jax.vmap(lambda rows, slots: rows[slots])(
+    descriptor_BEHK, slot_BS
+  )
+  return jnp.where((view.valid_BS > 0)[..., None, None], found_BSHK, 0.0)
+
+
 def routed_slots(view: View, *, routed: int) -> jax.Array:
   """Bool [B, S, E]: the slots that the prior alone routes."""
   rank_BSR = route(view, None, None, routed=routed, by_content=False)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
+from cinejax.models.gate import gated
 from cinejax.models.gathering import picked
 from cinejax.models.mixing import Context, ContextMixer
 
@@ -40,13 +41,14 @@ class BankMixer(ContextMixer):
 
   def __call__(self, q, k, v, shared, layer, rank):
     memory, view = layer.memory, shared.view
-    rank = self._decide(q, memory.descriptor, shared, layer, rank)
+    rank = self._decide(q, k, memory.descriptor, shared, layer, rank)
+    gate = self._gate(q, memory.descriptor, layer, view, rank)
     storage, packed = memory.key.storage, q.shape[1] == 2
     if layer.context is None:
       overlay = self._pending(view, storage) if packed else None
-      context = self._read(k, v, memory, view, rank, overlay)
+      context = self._read(k, v, memory, view, rank, gate, overlay)
     else:
-      context = self._read_again(k, v, memory, view, rank, layer.context)
+      context = self._read_again(k, v, memory, view, rank, gate, layer.context)
     out = self._attend(q, context, view, rank)
     output = LayerOutput(key_BSTHK=k, value_BSTHK=v, rank_BSR=rank)
     if layer.context is not None:
@@ -72,7 +74,7 @@ class BankMixer(ContextMixer):
       value_BSMHK=placed(memory.value, False),
     )
 
-  def _read_again(self, k, v, memory, view, rank, context) -> Context:
+  def _read_again(self, k, v, memory, view, rank, gate, context) -> Context:
     """`context` with the keys and values of this pass, in the same arrays.
 
     Only own and routed frames are written: the window is that of the chunk.
@@ -89,6 +91,8 @@ class BankMixer(ContextMixer):
       for stored in (memory.key, memory.value)
     )
     routed_k = self.grid.rotate(routed_k, past_BSM[..., window:])
+    if gate is not None:
+      routed_v = gated(routed_v, gate)
     # right after the frames that the window has
     start_BS = (self.grid.frames + view.valid_BS) * self.grid.tokens
     update = jax.lax.dynamic_update_slice_in_dim
@@ -104,6 +108,15 @@ class BankMixer(ContextMixer):
       key_BSMHK=put(context.key_BSMHK, self.grid.rotate(k, own_BSF), routed_k),
       value_BSMHK=put(context.value_BSMHK, v, routed_v),
     )
+
+  def _latest(self, k, descriptor_BEHK, view):
+    latest_BSHK = super()._latest(k, descriptor_BEHK, view)
+    if k.shape[1] == 1:
+      return latest_BSHK
+    # that of the noisy half is the last one of the clean half
+    clean_BHK = bank_lib.descriptor(k[:, 0, -self.grid.tokens :])
+    clean_BHK = jnp.where(view.valid_BS[:, 1, None, None] > 0, clean_BHK, 0.0)
+    return jnp.stack([latest_BSHK[:, 0], clean_BHK], 1)
 
   def _pending(self, view, storage):
     """An `overlay` that puts the clean chunk into the noisy half's window."""

@@ -172,6 +172,15 @@ class Block(nn.Module):
       modulation[..., None, :], 3, 0
     )
     y = modulated(cfg, x_BSFPD, shift_1, scale_1)
+    if cfg.gate:
+      gate_2H = jnp.stack(
+        [
+          self.param(f'route_gate_{name}', nn.initializers.zeros, (cfg.heads,))
+          for name in ('bias', 'slope')
+        ]
+      )
+      if layer is not None:
+        layer = layer.replace(gate_2H=gate_2H)
 
     def mix(*heads):
       # The split changes from tokens to heads here, after the projections and

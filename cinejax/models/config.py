@@ -96,6 +96,7 @@ class DiTConfig:
   attention: str = one_of('auto', 'xla', 'cudnn', 'splash')
   unroll: str = one_of('none', 'training', 'rollout', 'both')
   precision: str = one_of('compute', 'fp8', default='compute')  # of rollouts
+  gate: bool = False  # of what is routed; mixing.py
   camera: tuple[float, float] = ruled(
     'be two focal lengths, or (0, 0)',
     lambda value: len(value) == 2 and (min(value) > 0 or not any(value)),

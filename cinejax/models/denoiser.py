@@ -18,7 +18,7 @@ import numpy as np
 from cinejax.core import tree as tree_lib
 from cinejax.memory import router
 from cinejax.memory.config import MemoryConfig
-from cinejax.models import mixing
+from cinejax.models import film_mixing, mixing
 from cinejax.models.config import DiTConfig
 from cinejax.models.dit import DiT
 
@@ -40,17 +40,24 @@ def token_grid(cfg: DiTConfig, x: jax.Array) -> mixing.TokenGrid:
 
 def context_fields(memory: MemoryConfig) -> dict[str, Any]:
   """The fields of a mixer with a context."""
+  rag = memory.policy == 'rag'  # whose first layer decides for all
   return {
     'routed': memory.context_frames,
-    'by_content': memory.policy == 'camr',
+    'by_content': memory.policy in ('camr', 'rag'),
+    'by_latest': rag,
     'absolute': memory.policy == 'full',
-    'scope': memory.scope,
-    'route_layer': memory.route_layer,
+    'scope': 'shared' if rag else memory.scope,
+    'route_layer': 0 if rag else memory.route_layer,
   }
 
 
 # Parameters that start at zero, so that adding them changes nothing at first.
-FROM_ZERO = ('action_embedding/kernel', 'camera_embedding/kernel')
+FROM_ZERO = (
+  'action_embedding/kernel',
+  'camera_embedding/kernel',
+  'blocks/route_gate_bias',
+  'blocks/route_gate_slope',
+)
 
 
 def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
@@ -62,7 +69,7 @@ def init_params(cfg: DiTConfig, key: jax.Array) -> Params:
   )
   x = jnp.zeros((1, 1, 1, rows, columns, cfg.channels))
   text = jnp.zeros((1, 1, 1 + cfg.steered, cfg.text_features))
-  model = DiT(cfg, mixing.BidirectionalMixer(token_grid(cfg, x)))
+  model = DiT(cfg, film_mixing.BidirectionalMixer(token_grid(cfg, x)))
   arguments = (x, jnp.zeros((1, 1, 1)), text, None, None, None)
   return jax.jit(model.init)(key, *arguments)['params']
 
@@ -94,7 +101,7 @@ def make_bidirectional_fn(cfg: DiTConfig) -> Callable[..., jax.Array]:
   """
 
   def bidirectional_fn(params, x_BSFYXC, t_BSF, text_BNWD, real_B=None):
-    model = DiT(cfg, mixing.BidirectionalMixer(token_grid(cfg, x_BSFYXC)))
+    model = DiT(cfg, film_mixing.BidirectionalMixer(token_grid(cfg, x_BSFYXC)))
     velocity, _, _ = model.apply(
       {'params': params}, x_BSFYXC, t_BSF, text_BNWD, real_B, None, None
     )
@@ -158,9 +165,9 @@ def make_values_fn(
       layers are in memory during the pass.
   """
   if memory is None:
-    film_pass = _whole_pass(cfg, mixing.ValueRecorder)
+    film_pass = _whole_pass(cfg, film_mixing.ValueRecorder)
   else:
-    film_pass = make_film_pass(cfg, memory, mixing.ValueRecorder)
+    film_pass = make_film_pass(cfg, memory, film_mixing.ValueRecorder)
 
   def values_fn(params, clean_BNFYXC, noisy_BNFYXC, *others):
     _, _, value_LBSTHK = film_pass(params, clean_BNFYXC, noisy_BNFYXC, *others)
@@ -178,7 +185,7 @@ def _whole_pass(cfg, wrap: Callable):
     params, clean_BNFYXC, noisy_BNFYXC, t_BNF, text_BNWD, shot_BN, key
   ):
     del clean_BNFYXC, key
-    mixer = wrap(mixing.BidirectionalMixer(token_grid(cfg, noisy_BNFYXC)))
+    mixer = wrap(film_mixing.BidirectionalMixer(token_grid(cfg, noisy_BNFYXC)))
     real_B = (shot_BN >= 0).sum(1)
     return DiT(cfg, mixer).apply(
       {'params': params}, noisy_BNFYXC, t_BNF, text_BNWD, real_B, None, None
@@ -230,7 +237,11 @@ def make_film_pass(cfg, memory, wrap: Callable):
     grid = token_grid(cfg, clean_BNFYXC)
     layer = jnp.arange(cfg.layers)
     if memory.training == 'full':
-      mixer, shared, rank = mixing.FullHistoryMixer(grid, chunks), None, None
+      mixer, shared, rank = (
+        film_mixing.FullHistoryMixer(grid, chunks),
+        None,
+        None,
+      )
     else:
       mixer = mixing.RoutedHistoryMixer(
         grid, **context_fields(memory), chunks=chunks

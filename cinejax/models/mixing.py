@@ -18,13 +18,14 @@ The equations are those of CausalCine:
   RoutedHistoryMixer   eq. (4) with the context of eq. (8) from the clean half
   ValueRecorder        one of these, whose `output` is the layer's values
 
-In a rollout, the BankMixer of bank_mixing.py takes the context of eq. (8) from
-a memory bank. It shares the computation of RoutedHistoryMixer, so that a
-rollout reads the context that training has read.
+Those that need no routing are in film_mixing.py. In a rollout, the BankMixer of
+bank_mixing.py takes the context of eq. (8) from a memory bank. It shares the
+computation of RoutedHistoryMixer, so that a rollout reads the context that
+training has read.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
 
 import chex
 import einops
@@ -32,9 +33,10 @@ import jax
 import jax.numpy as jnp
 
 from cinejax.memory import bank as bank_lib
-from cinejax.memory import router
+from cinejax.memory import policies, router
+from cinejax.models import gate as gate_lib
 from cinejax.models import rope
-from cinejax.models.attention import attend, attend_film
+from cinejax.models.attention import attend
 from cinejax.models.gathering import picked
 
 
@@ -71,62 +73,6 @@ class TokenGrid:
     return self.rotate(x_BSTHK, jnp.tile(frame_NF, (copies, 1))[None])
 
 
-@dataclasses.dataclass(frozen=True)
-class BidirectionalMixer:
-  """Every token of the real segments is seen by every token.
-
-  `shared` [B] is the number of real segments of each film, its first ones;
-  None: all.
-  """
-
-  grid: TokenGrid
-  outputs_noisy_only = False
-
-  def __call__(self, q, k, v, shared, layer, rank):
-    batch, segments, tokens = q.shape[:3]
-    length_B = None if shared is None else (shared * tokens).astype(jnp.int32)
-    q, k, v = (
-      einops.rearrange(x, 'b s t h k -> b (s t) h k') for x in (q, k, v)
-    )
-    frame_BF = jnp.broadcast_to(
-      jnp.arange(segments * self.grid.frames),
-      (batch, segments * self.grid.frames),
-    )
-    q, k = self.grid.rotate(q, frame_BF), self.grid.rotate(k, frame_BF)
-    out = attend(q, k, v, length_B, self.grid.implementation)
-    out = einops.rearrange(out, 'b (s t) h k -> b s t h k', s=segments)
-    return out, rank, None
-
-
-@dataclasses.dataclass(frozen=True)
-class ValueRecorder:
-  """Calls `mixer` and returns the values of every segment as its `output`."""
-
-  mixer: Callable
-  outputs_noisy_only = False
-
-  def __call__(self, q, k, v, shared, layer, rank):
-    out, rank, _ = self.mixer(q, k, v, shared, layer, rank)
-    return out, rank, v
-
-
-@dataclasses.dataclass(frozen=True)
-class FullHistoryMixer:
-  """Equation (4) on [clean 1..N | noisy 1..N ...], absolute positions.
-
-  The queries may be those of the last segments only.
-  """
-
-  grid: TokenGrid
-  chunks: int  # N
-  outputs_noisy_only = True
-
-  def __call__(self, q, k, v, shared, layer, rank):
-    q, k = (self.grid.rotate_film(x, self.chunks) for x in (q, k))
-    out = attend_film(q, k, v, self.chunks, self.grid.implementation)
-    return out, rank, None
-
-
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Routing:
   """The routing inputs that all layers of one pass share."""
@@ -155,6 +101,8 @@ class LayerMemory:
   given_BSR: jax.Array | None  # int32, ranks to take when not deciding
   # of another pass over the same chunk, whose window is kept; None: all is read
   context: Context | None = None
+  # float32, the layer's parameters of gate.py; None: it has no gate
+  gate_2H: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,22 +113,28 @@ class ContextMixer:
 
   grid: TokenGrid
   routed: int  # R, frames
-  by_content: bool  # whether to score frames by content: policy camr
+  by_content: bool  # whether to score frames by content: policies camr, rag
   absolute: bool  # whether positions are frame indices: policy full
   scope: str  # layer | shared | head
   route_layer: int  # the layer that decides for those after it, if shared
+  # whether the latest frame, not the chunk, says which frames: policy rag
+  by_latest: bool = False
 
   @property
   def by_head(self) -> bool:
     """Whether each head chooses for itself, as in MemoryConfig.by_head."""
     return self.scope == 'head' and self.by_content and self.routed > 0
 
-  def _decide(self, q, descriptor_BEHK, shared, layer, rank):
+  def _decide(self, q, k, descriptor_BEHK, shared, layer, rank):
     """The ranks [B, S, R] of the frames that this layer reads.
 
     If heads choose for themselves, R counts the frames of all heads.
     """
-    q_BSHK = jnp.mean(q, 2, dtype=jnp.float32)  # eq. (6)
+    if self.by_latest:
+      q_BSHK = policies.unit(self._latest(k, descriptor_BEHK, shared.view))
+      descriptor_BEHK = policies.unit(descriptor_BEHK)
+    else:
+      q_BSHK = jnp.mean(q, 2, dtype=jnp.float32)  # eq. (6)
     own = router.route(
       shared.view,
       jax.lax.stop_gradient(q_BSHK),
@@ -197,7 +151,22 @@ class ContextMixer:
       return own
     return jnp.where(shared.decide, own, layer.given_BSR)
 
-  def _read(self, k, v, memory, view, rank, overlay=None) -> Context:
+  def _latest(self, k, descriptor_BEHK, view):
+    """Descriptors [B, S, H, K] of the frame before each segment."""
+    del k
+    return router.latest(view, descriptor_BEHK)
+
+  def _gate(self, q, descriptor_BEHK, layer, view, rank):
+    """The gate [B, S, H, R] of routed frames (gate.py); None: there is none."""
+    if layer.gate_2H is None:
+      return None
+    slot = self._of_heads(lambda r: router.take_rank(view.slot_BSE, r), rank)
+    slot_BSHR = slot if self.by_head else slot[:, :, None]
+    return gate_lib.route_gate(layer.gate_2H, q, descriptor_BEHK, slot_BSHR)
+
+  def _read(
+    self, k, v, memory, view, rank, gate_BSHR=None, overlay=None
+  ) -> Context:
     """[own | window | routed] of every segment, rotated here.
 
     `overlay(past, own)` replaces stored keys or values by own ones.
@@ -219,9 +188,15 @@ class ContextMixer:
     # it gathers them, and stores no context in float32.
     past_k = self.grid.rotate(past(k, memory.key), past_BSM)
     own_k = self.grid.rotate(k, own_BSF)
+    key_BSMHK = jnp.concatenate([own_k, past_k], 2)
+    past_v = past(v, memory.value)
+    if gate_BSHR is not None:
+      window = ((0, 0),) * 3 + ((view.window_BSV.shape[-1], 0),)
+      gate_BSHM = jnp.pad(gate_BSHR, window, constant_values=1.0)
+      valid_first = functools.partial(router.valid_first, view)
+      past_v = gate_lib.gated(past_v, jax.vmap(valid_first, 2, 2)(gate_BSHM))
     return Context(
-      key_BSMHK=jnp.concatenate([own_k, past_k], 2),
-      value_BSMHK=jnp.concatenate([v, past(v, memory.value)], 2),
+      key_BSMHK=key_BSMHK, value_BSMHK=jnp.concatenate([v, past_v], 2)
     )
 
   def _of_heads(self, fn, rank):
@@ -276,7 +251,7 @@ class RoutedHistoryMixer(ContextMixer):
   The clean half is read as a bank would be; its frames are never evicted.
   """
 
-  chunks: int  # N
+  chunks: int = dataclasses.field(kw_only=True)  # N
 
   def __call__(self, q, k, v, shared, layer, rank):
     key, value = (
@@ -292,6 +267,7 @@ class RoutedHistoryMixer(ContextMixer):
       value=bank_lib.Stored(data=value),
       descriptor=bank_lib.descriptor(key),
     )
-    rank = self._decide(q, memory.descriptor, shared, layer, rank)
-    context = self._read(k, v, memory, shared.view, rank)
+    rank = self._decide(q, k, memory.descriptor, shared, layer, rank)
+    gate = self._gate(q, memory.descriptor, layer, shared.view, rank)
+    context = self._read(k, v, memory, shared.view, rank, gate)
     return self._attend(q, context, shared.view, rank), rank, rank

@@ -220,6 +220,8 @@ class Passes:
     if self.memory.policy in SINKS:
       view = self.view(state, state.bank, state.start_B, pending=True)
       routed = self.memory.context_frames
+      if self.memory.policy == 'rag':
+        routed = min(1, routed)  # the first frame; the others change
       protected_BE = router.routed_slots(view, routed=routed)[:, 0]
     slot_BF = evict.choose_slots(
       state.bank,
@@ -229,13 +231,25 @@ class Passes:
       evict=self.memory.evict,
       protected_BE=protected_BE,
     )
+    banks = state.bank, state.negative
+    if self.memory.evict == 'merge':
+      into_BF = evict.merge_slots(
+        state.bank,
+        slot_BF,
+        state.start_B,
+        window=self.memory.window_frames,
+        protected_BE=protected_BE,
+      )
+      banks = (
+        bank and bank_lib.merge(bank, slot_BF, into_BF) for bank in banks
+      )
     start_B, shot_B = state.start_B, state.shot_B
     if picture is not None:
       start = bank_lib.picture_start(picture, self.frames)
       start_B, shot_B = (jnp.full_like(start_B, n) for n in (start, ~picture))
     bank, negative = (
       bank and bank_lib.reserve(bank, slot_BF, start_B, shot_B)
-      for bank in (state.bank, state.negative)
+      for bank in banks
     )
     return state.replace(bank=bank, negative=negative)
 

@@ -22,7 +22,7 @@ STATE_RULES = (
   ('memory/(key|value)/scale', (_BATCH, None, None, _HEADS)),
   ('memory/(key|value)/channel_scale', (_BATCH, None, _HEADS, None)),
   ('memory/descriptor', (_BATCH, None, _HEADS, None)),
-  ('(use|frame|shot|valid)_BE', (_BATCH, None)),
+  ('(use|frame|shot|valid|count)_BE', (_BATCH, None)),
   ('(start|shot|key)_B', (_BATCH,)),
   ('latents_BFYXC', (_BATCH, None, None, None, None)),
   ('latents_BNFYXC', (_BATCH, None, None, None, None, None)),

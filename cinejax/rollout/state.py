@@ -113,6 +113,7 @@ def init_state(
       features=dit.head_features,
       dtype=jnp.dtype(dit.compute_dtype),
       storage=memory.dtype,
+      counted=memory.evict == 'merge',
     )
 
   pending = Pending(

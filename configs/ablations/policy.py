@@ -2,9 +2,10 @@
 
   python -m cinejax.sweep configs/ablations/policy.py --workdir=runs/policy
 
-All policies but `full` read at most R frames outside of the window. For films
-with longer absences give --config.eval.kind=long. Three sampling seeds; about
-30 minutes per policy on 2 CPU cores.
+All policies but `full` read at most R frames outside of the window; `head` is
+camr with heads that choose apart (config.memory.scope). For films with longer
+absences give --config.eval.kind=long. Three sampling seeds; about 30 minutes
+per policy on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -28,7 +29,8 @@ def get_config(variant: str = '') -> ConfigDict:
 
 
 def sweep() -> list[ablations.Point]:
-  return ablations.over('memory.policy', POLICIES)
+  head = {'name': 'head', 'memory.scope': 'head'}
+  return [*ablations.over('memory.policy', POLICIES), head]
 
 
 def runs(point: ablations.Point) -> tuple[str, ...]:

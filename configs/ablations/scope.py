@@ -1,9 +1,9 @@
-"""Should every layer route by itself, or one layer for all layers above?
+"""Who should route: every layer, one for all layers above, or every head?
 
   python -m cinejax.sweep configs/ablations/scope.py --workdir=runs/scope
 
 Each is trained with the budget of small.py, since a model that was trained with
-one scope does not work with the other. Six trainings; about 4 hours on 2 CPU
+one scope may not work with another. Nine trainings; about 6 hours on 2 CPU
 cores.
 """
 
@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
 
 
 def sweep() -> list[ablations.Point]:
-  scopes = ablations.over('memory.scope', ('layer', 'shared'))
+  scopes = ablations.over('memory.scope', ('layer', 'shared', 'head'))
   return ablations.seeded(scopes, small.SEEDS)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cinejax.memory import bank as bank_lib
-from cinejax.memory import router
+from cinejax.memory import policies, router
 
 FRAMES, WINDOW, ROUTED, SLOTS = 2, 4, 3, 16
 SHOTS = (0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3)  # of frames 0..11
@@ -80,6 +80,48 @@ def test_what_each_policy_reads(policy, frames):
 
 def test_content_decides_camr():
   assert _routed('camr', q=-1.0)[2] == [0, 1, 2]
+
+
+def test_rag_reads_the_first_frame_and_those_like_the_latest():
+  angle_E = (
+    jnp.zeros(SLOTS)
+    .at[:12]
+    .set(
+      jnp.array([2.0, 1.0, 0.6, 0.9, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.4])
+    )
+  )
+  length_E = 1 + jnp.arange(SLOTS)  # which a cosine does not see
+  d_EK = length_E[:, None] * jnp.stack([jnp.cos(angle_E), jnp.sin(angle_E)], -1)
+  d_BEHK = d_EK[None, :, None]
+
+  def routed(bank, window):
+    view = router.bank_view(
+      bank,
+      jnp.array([12]),
+      frames=FRAMES,
+      window=window,
+      routed=ROUTED,
+      policy='rag',
+    )
+    last_BSHK = router.latest(view, d_BEHK)
+    np.testing.assert_array_equal(last_BSHK[0, 0, 0], d_EK[11])
+    query, known = policies.unit(last_BSHK), policies.unit(d_BEHK)
+    rank = router.route(view, query, known, routed=ROUTED, by_content=True)
+    return router.routed_frames(view, rank)[0, 0].tolist()
+
+  # the 5 frames before the window are left out, though some are most alike
+  assert routed(_bank(), 2) == [0, 2, 4]
+  assert routed(_bank(), WINDOW) == [0, 1, 2]
+  alone = _bank(range(12)).replace(valid_BE=jnp.zeros((1, SLOTS), bool))
+  view = router.bank_view(
+    alone,
+    jnp.array([0]),
+    frames=FRAMES,
+    window=WINDOW,
+    routed=ROUTED,
+    policy='rag',
+  )
+  assert not router.latest(view, d_BEHK).any()  # there is no frame before
 
 
 def test_full_reads_everything_in_the_bank():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cinejax import config as config_lib
-from cinejax.models import denoiser, mixing
+from cinejax.models import denoiser, film_mixing
 from cinejax.models.arrangement import separated
 from cinejax.models.captions import make_caption_fn
 from cinejax.models.dit import DiT
@@ -38,7 +38,7 @@ def test_captions_are_read_once(unroll, actions):
 
   @jax.jit
   def both(params):
-    mixer = mixing.BidirectionalMixer(denoiser.token_grid(cfg, x))
+    mixer = film_mixing.BidirectionalMixer(denoiser.token_grid(cfg, x))
     t_BSF = jnp.full((2, 2, FRAMES), 0.3)
     read = make_caption_fn(cfg, FRAMES)(params, text)
     return [

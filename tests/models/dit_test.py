@@ -1,4 +1,4 @@
-"""Absolute positions, and actions that steer their own frames."""
+"""Positions, actions and gates: what a network may have besides."""
 
 import dataclasses
 
@@ -71,3 +71,33 @@ def test_actions_steer_their_own_frames(cfg, params):
   np.testing.assert_allclose(run(learnt, rows), plain, atol=1e-5)
   moved = np.abs(run(learnt, jump) - plain).mean((0, 3, 4, 5))
   assert moved.argmax() == FRAMES + 2 and moved.max() > 1e-2
+
+
+@pytest.mark.slow
+def test_a_new_gate_changes_nothing_and_learns(cfg, params):
+  dit = dataclasses.replace(cfg.dit, gate=True)
+  memory = dataclasses.replace(cfg.memory, training='routed', window_frames=3)
+  fresh = jax.jit(denoiser.init_params, static_argnums=0)(
+    dit, jax.random.key(0)
+  )
+  gates = {
+    name: fresh['blocks'][name] for name in fresh['blocks'] if 'gate' in name
+  }
+  assert len(gates) == 2 and not any(x.any() for x in gates.values())
+  shape = (1, 3, FRAMES, 4, 4, 16)
+  films = jax.random.normal(jax.random.key(3), (2, *shape))
+  text = jax.random.normal(jax.random.key(4), (1, 3, 8, 16))
+  rest = jnp.full(shape[:3], 0.5), text, jnp.zeros((1, 3), jnp.int32)
+
+  def loss(gates, dit):
+    tree = params | {'blocks': params['blocks'] | gates}
+    film_fn = denoiser.make_film_fn(dit, memory)
+    velocity, _ = film_fn(tree, *films, *rest, jax.random.key(0))
+    return jnp.square(velocity).mean(), velocity
+
+  grads, velocity = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)(
+    gates, dit
+  )
+  _, without = jax.jit(loss, static_argnums=1)({}, cfg.dit)
+  np.testing.assert_allclose(velocity, without, atol=1e-6)
+  assert all((jnp.abs(x).max(-1) > 0).all() for x in grads.values())

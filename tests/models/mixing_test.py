@@ -10,7 +10,7 @@ import pytest
 
 from cinejax.memory import bank as bank_lib
 from cinejax.memory import router
-from cinejax.models import bank_mixing, mixing
+from cinejax.models import bank_mixing, film_mixing, mixing
 
 CHUNKS, FRAMES, TOKENS, HEADS, FEATURES = 4, 3, 4, 2, 8
 WINDOW, ROUTED, SLOTS = 3, 2, 9
@@ -129,8 +129,9 @@ def _routed_form(window, routed, policy, scope='layer'):
   layer = mixing.LayerMemory(index=jnp.array(0), memory=None, given_BSR=None)
   rank = router.none_routed(view, routed)
 
-  def form(q, k, v):
-    out, chosen, _ = mixer(q, k, v, shared, layer, rank)
+  def form(q, k, v, gate_2H=None):
+    gated = layer.replace(gate_2H=gate_2H)
+    out, chosen, _ = mixer(q, k, v, shared, gated, rank)
     return out, router.routed_frames(view, chosen)
 
   return form
@@ -153,7 +154,7 @@ def _agree(form, dense):
 
 
 def test_full_form_is_the_masked_dense_one():
-  mixer = mixing.FullHistoryMixer(GRID, CHUNKS)
+  mixer = film_mixing.FullHistoryMixer(GRID, CHUNKS)
   _agree(
     lambda q, k, v: mixer(q, k, v, None, None, None)[0],
     lambda q, k, v: _dense(q, k, v, _history()),
@@ -201,7 +202,14 @@ def test_heads_that_choose_apart_are_layers_of_one_head():
   assert (first != second).any()
 
 
-@pytest.mark.parametrize('storage', ['compute', 'int8', 'int4'])
+@pytest.mark.parametrize(
+  'storage',
+  [
+    pytest.param('compute', marks=pytest.mark.slow),
+    'int8',
+    pytest.param('int4', marks=pytest.mark.slow),
+  ],
+)
 def test_a_bank_serves_heads_that_choose_apart(storage):
   """As above in a rollout; in later passes over a chunk too."""
   shape = (3, 1, 1, FRAMES * TOKENS, HEADS, FEATURES)
@@ -210,7 +218,7 @@ def test_a_bank_serves_heads_that_choose_apart(storage):
     jax.random.key(4), (2, 1, 1, SLOTS, TOKENS, HEADS, FEATURES)
   )
 
-  def read(scope, q, k, v, frames, again=False):
+  def read(scope, q, k, v, frames, gate_2H1, again=False):
     mixer = bank_mixing.BankMixer(
       GRID, ROUTED, True, absolute=False, scope=scope, route_layer=0
     )
@@ -238,15 +246,38 @@ def test_a_bank_serves_heads_that_choose_apart(storage):
     )
     context = mixer.with_window(memory, view, q.dtype) if again else None
     layer = mixing.LayerMemory(
-      index=jnp.array(0), memory=memory, given_BSR=None, context=context
+      index=jnp.array(0),
+      memory=memory,
+      given_BSR=None,
+      context=context,
+      gate_2H=gate_2H1[..., 0],
     )
     shared = mixing.Routing(view=view, decide=jnp.array(True))
     return mixer(q, k, v, shared, layer, None)[0]
 
-  apart = jax.jit(functools.partial(read, 'head'))(q, k, v, frames)
-  alone = jax.jit(functools.partial(_alone, functools.partial(read, 'layer')))(
-    q, k, v, frames
-  )
-  np.testing.assert_allclose(apart, alone, atol=1e-6)
-  again = jax.jit(functools.partial(read, 'head', again=True))(q, k, v, frames)
+  arguments = q, k, v, frames, jax.random.normal(jax.random.key(5), (2, 2, 1))
+  apart = jax.jit(functools.partial(read, 'head'))(*arguments)
+  alone = jax.jit(functools.partial(_alone, functools.partial(read, 'layer')))
+  np.testing.assert_allclose(apart, alone(*arguments), atol=1e-6)
+  again = jax.jit(functools.partial(read, 'head', again=True))(*arguments)
   np.testing.assert_allclose(again, apart, atol=1e-6)
+
+
+def test_a_gate_weighs_the_values_of_routed_frames_alone():
+  form = _routed_form(window=3, routed=2, policy='camr')
+  q, k, v = _qkv()
+  without, frames = form(q, k, v)
+  gate = lambda bias: jnp.array([[bias] * HEADS, [0.0] * HEADS])  # noqa: E731
+  np.testing.assert_array_equal(form(q, k, v, gate(0.0))[0], without)
+  # the last segment alone, with no values where its routed frames are
+  values = einops.rearrange(v, 'b s (f p) h k -> b (s f) p h k', f=FRAMES)
+  closed = values.at[0, frames[0, -1]].set(0.0)
+  closed = einops.rearrange(closed, 'b (s f) p h k -> b s (f p) h k', f=FRAMES)
+  expected = form(q, k, closed)[0][0, -1]
+  found = form(q, k, v, gate(-100.0))[0][0, -1]
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  double = form(q, k, v, gate(100.0))[0][0, -1]
+  np.testing.assert_allclose(
+    double - without[0, -1], without[0, -1] - expected, atol=1e-5
+  )
+  assert np.abs(expected - without[0, -1]).max() > 0.01

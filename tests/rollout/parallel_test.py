@@ -42,7 +42,10 @@ def streamed(studio):
   @functools.cache
   def stream(policy, scope):
     one = studio(
-      memory__policy=policy, memory__scope=scope, rollout__guidance=1.0
+      memory__policy=policy,
+      memory__scope=scope,
+      memory__gate=scope == 'head',
+      rollout__guidance=1.0,
     )
     return _streamed(one, *_inputs())
 
@@ -86,6 +89,7 @@ def _streamed(one, clean, noisy, t_BNF, text, shots):
     pytest.param('routed', 'camr', 'layer', marks=pytest.mark.slow),
     pytest.param('routed', 'camr', 'head', marks=pytest.mark.slow),
     pytest.param('routed', 'shot_sink', 'layer', marks=pytest.mark.slow),
+    pytest.param('routed', 'rag', 'layer', marks=pytest.mark.slow),
     pytest.param('routed', 'full', 'layer', marks=pytest.mark.slow),
     ('full', 'full', 'layer'),
   ],
@@ -94,6 +98,7 @@ def test_streaming_is_parallel(studio, streamed, form, policy, scope):
   one = studio(
     memory__policy=policy,
     memory__scope=scope,
+    memory__gate=scope == 'head',
     memory__training=form,
     rollout__guidance=1.0,
   )

@@ -23,6 +23,7 @@ _COLOURS = {  # distinguishable with colour-blindness
   'shot_sink': '#7fb069',
   'uniform': '#e6a43b',
   'random': '#8d96a3',
+  'rag': '#8c5a2b',
   'full': '#5b4b8a',
 }
 _DPI = 110

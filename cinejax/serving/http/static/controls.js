@@ -11,6 +11,7 @@ const MEMORIES = {
   shot_sink: 'the first frames of the latest shots',
   uniform: 'frames spread evenly over the past',
   random: 'any past frames, at random',
+  rag: 'the first frame, and frames like the latest one',
   full: 'all frames that are stored',
 };
 
