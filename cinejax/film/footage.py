@@ -17,6 +17,7 @@ import av
 
 from cinejax.core.errors import UserError
 from cinejax.core.notes import note
+from cinejax.film.texts import stand_in
 
 # FFmpeg's own decoders of WebM's codecs do not read its alpha
 _ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
@@ -54,6 +55,8 @@ def open_video(
       stream.thread_type = 'AUTO'
       yield container, stream
   except av.error.FFmpegError as error:
+    if kind := stand_in(path):
+      raise UserError(f'{path}: is {kind}') from error
     reason = error.strerror or error
     raise UserError(f'{path}: cannot be read as video ({reason})') from error
 

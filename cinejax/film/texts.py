@@ -20,10 +20,14 @@ _MARKS = (
   (codecs.BOM_UTF16_LE, 'utf-16'),
   (codecs.BOM_UTF16_BE, 'utf-16'),
 )
-_KINDS = (
+# what a download leaves in the place of any file
+_STAND_INS = (
   (b'version https://git-lfs', 'a pointer of Git LFS; run git lfs pull'),
   (b'<!doctype html', 'a web page; download the file itself'),
   (b'<html', 'a web page; download the file itself'),
+)
+_KINDS = (
+  *_STAND_INS,
   (b'\x89png', 'a picture; give a text file'),
   (b'\xff\xd8\xff', 'a picture; give a text file'),
   (b'pk\x03\x04', 'a ZIP archive; unpack it'),
@@ -57,6 +61,19 @@ def read_text(path: str | os.PathLike) -> str:
   if '\0' in text:
     raise UserError(f'{path}: is not text, it holds bytes of zero')
   return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def stand_in(path: str | os.PathLike) -> str:
+  """What a download left in the place of a file; '' if it seems to be whole."""
+  try:
+    with open(path, 'rb') as file:
+      start = file.read(64)
+  except OSError:
+    return ''
+  if not start:
+    return 'an empty file; download it again'
+  start = start.lstrip().lower()
+  return next((kind for s, kind in _STAND_INS if start.startswith(s)), '')
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:

@@ -179,3 +179,18 @@ def test_a_codec_that_is_not_known_is_a_sentence(tmp_path):
   for read in (media.probe, lambda path: list(media.read_frames(path))):
     with pytest.raises(UserError, match=r'a\.mp4: its video is in a codec'):
       read(path)
+
+
+@pytest.mark.parametrize(
+  ('data', 'message'),
+  [
+    (b'version https://git-lfs.github.com/spec/v1\n', 'a pointer of Git LFS'),
+    (b'\n<!DOCTYPE html><html>', 'a web page; download'),
+    (b'', 'an empty file'),
+    (b'no clip', 'cannot be read as video'),
+  ],
+)
+def test_what_is_no_clip_is_named(tmp_path, data, message):
+  (tmp_path / 'a.mp4').write_bytes(data)
+  with pytest.raises(UserError, match=message):
+    media.probe(tmp_path / 'a.mp4')
