@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from into_docs import put
-from speed_tables import h100, peers, precision, serving, speed
+from speed_tables import films_in_fp8, h100, peers, precision, serving, speed
 from tables import ROOT, percent, read_json, read_rows, write_table
 
 MODELS = ('eval', 'four', 'two', 'one')  # benchmarks/story_NAME.json
@@ -153,6 +153,7 @@ def tables() -> dict[str, dict[str, str]]:
       'h100': h100(),
       'peers': peers(),
       'precision': precision(),
+      'films_in_fp8': films_in_fp8(),
       'serving': serving(),
       'ablations': ablations(),
     },

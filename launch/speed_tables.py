@@ -126,3 +126,19 @@ def precision() -> str:
       ('hidden states in fp8, of all layers so far', *errors('states_error')),
     ],
   )
+
+
+def films_in_fp8() -> str:
+  """Films after a given past, in eight bits and without, by evaluate."""
+  rows = [row for row in read_rows('precision') if row['what'] == 'given']
+  return write_table(
+    ('films', *(row['precision'] for row in rows)),
+    [
+      (what, *(percent(row[name]['mean']) for row in rows))
+      for name, what in (
+        ('recall_given', 'a returning character looks the same'),
+        ('recall_given_chance', 'the same by chance'),
+        ('unreadable_given', 'frames without a recognizable character'),
+      )
+    ],
+  )
