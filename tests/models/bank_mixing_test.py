@@ -22,7 +22,7 @@ from tests.plans import needs_tpu_compiler
 @pytest.mark.slow
 @needs_tpu_compiler
 def test_a_tpu_reads_the_frames_of_a_context_and_not_the_bank():
-  """A layer of the 1.3B student at 832x480: 7.9 GB when the bank was copied."""
+  """A layer of the 1.3B student at 832x480: 6.7 GB when the bank was copied."""
   _, devices = topology.describe('v6e:2x2')
   mesh = make_mesh(MeshConfig(1, 1, 1, 1), devices[:1])
   grid = mixing.TokenGrid(
