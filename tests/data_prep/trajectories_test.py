@@ -20,7 +20,6 @@ from cinejax.objectives import guidance
 from cinejax.training import (
   base_stage,
   initialisation,
-  program,
   stages,
   trainer,
 )
@@ -239,12 +238,12 @@ def test_from_a_bidirectional_base_to_a_student(
   stored, films, tmp_path, weights, monkeypatch
 ):
   cfg = settings(teacher='bidirectional')
-  codec = dataclasses.replace(cfg.train, codec_weights='made up')
-  cfg = dataclasses.replace(cfg, train=codec)
-  monkeypatch.setattr(
-    program,
-    'LatentFilms',
-    lambda path: films if path == cfg.data.films else LatentFilms(path),
+  shape = films[0].latents.shape[1:]
+  films_lib.write_films(tmp_path / 'films', 'part', shape, lambda _: films, [0])
+  cfg = dataclasses.replace(
+    cfg,
+    train=dataclasses.replace(cfg.train, codec_weights='made up'),
+    data=dataclasses.replace(cfg.data, films=str(tmp_path / 'films')),
   )
   monkeypatch.setattr(base_stage, 'weights_path', lambda *args: None)
   monkeypatch.setattr(base_stage, 'load_codec', lambda *args: (None, None))
