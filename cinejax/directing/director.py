@@ -51,8 +51,7 @@ class Director(RolloutPrograms, FilmCodec):
     if found is None:
       self.check_settings(settings)
       found = self._make_variant(settings)
-    # Other threads may have dropped it.
-    self._variants[settings] = found
+    self._variants[settings] = found  # other threads may have dropped it
     self._variants.move_to_end(settings)
     self._forget_oldest()
     return found

@@ -258,8 +258,7 @@ class Session:
       self.pause('the screenplay has ended')
     elif self.next_chunk >= self._cfg.film_chunks:
       self.pause(too_long(self._cfg.film_chunks))
-    # as on the page, shots count from 1
-    shots = [shot + 1 for shot in self.live_film.journal.chunk_shots]
+    shots = [1 + shot for shot in self.live_film.journal.chunk_shots]
     names = [one.name for one in self.live_film.cast]
     return {
       'type': 'chunk',
@@ -275,8 +274,7 @@ class Session:
 
   def segments_to_json(self) -> list[dict[str, Any]]:
     """All segments with their chunks, shots and start times."""
-    segments = self.live_film.journal.segments
-    return segments_to_json(segments, self._timeline)
+    return segments_to_json(self.live_film.journal.segments, self._timeline)
 
   def to_json(self) -> dict[str, Any]:
     """The state of the session for clients."""

@@ -58,10 +58,7 @@ class LiveFilm:
     self.cast: tuple[CastPicture, ...] = ()  # embedded
     self.journal = Journal(director.cfg.film.cut_prefix)
     self.tree = ChunkTree()
-    if record is None:
-      self.spool = FrameSpool(director.latent_shape)
-    else:
-      self.spool = record.spool
+    self.spool = record.spool if record else FrameSpool(director.latent_shape)
     self.saved_chunks = 0  # of the state on disk
     self._snapshots = Snapshots(max_snapshots)
     self._opened: Segment | None = None  # by the next chunk
@@ -93,7 +90,7 @@ class LiveFilm:
     """Where the segments start, and the end: `rewind` accepts any chunk."""
     lengths = (segment.chunks for segment in self.journal.segments)
     starts = itertools.accumulate(lengths, initial=0)
-    return tuple(sorted({n for n in starts if n < self.chunks} | {self.chunks}))
+    return (*sorted({n for n in starts if n < self.chunks}), self.chunks)
 
   def screenplay(self, title: str = '') -> Film:
     """The screenplay of the film so far, with the chunk in flight."""
@@ -204,9 +201,9 @@ class LiveFilm:
 
   def check(self, chunk: int) -> None:
     """Raises UserError if the film cannot go back to before `chunk`."""
-    if not 0 <= chunk <= self.chunks:
+    if not 0 <= chunk <= (last := self.chunks):
       raise UserError(
-        f'there is no chunk {chunk}; go back to one of 0 to {self.chunks}'
+        f'there is no chunk {chunk}; go back to one of 0 to {last}'
       )
 
   def snapshot(self) -> Snapshot:
@@ -231,12 +228,7 @@ class LiveFilm:
       self.write(*film_records(self.screenplay(), extents))
 
   def attach(self, tree: ChunkTree, extents: Sequence[Extent]) -> None:
-    """Takes up the chunks that the record holds already; then call `begin`.
-
-    Args:
-      tree: of these chunks.
-      extents: of all of them.
-    """
+    """Takes up a tree whose chunks the record has there; then call `begin`."""
     self.tree = tree
     self.spool.attach(extents)
     self._select()
@@ -265,7 +257,7 @@ class LiveFilm:
     """Decodes the film so far again: uint8 [Y, X, 3] of each pixel frame."""
     latents = self.spool.latents()  # at once, because the film may continue
     videos = self._director.decode(jnp.asarray(z)[None] for z in latents)
-    return itertools.chain.from_iterable(video[0] for video in videos)
+    return (frame for video in videos for frame in video[0])
 
   def _journal(self) -> Journal:
     return self.tree.journal(self._director.cfg.film.cut_prefix)
@@ -291,9 +283,9 @@ class LiveFilm:
     """
     number, snapshot = self._snapshots.find(path)
     present = self.chunks - len(self._replayed)
-    if number < present <= shared_chunks(path, self.tree.path):
-      if not self.chunk_in_flight:
-        return present, self.snapshot()
+    shared = number < present <= shared_chunks(path, self.tree.path)
+    if shared and not self.chunk_in_flight:
+      return present, self.snapshot()
     return number, snapshot
 
   def _restore(self, number: int, snapshot: Snapshot | None) -> None:
