@@ -126,7 +126,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   config.diffusion.copies = copies
   config.diffusion.pure_noise = 0.5
   config.story.appearance_weight = 3.0
-  config.alignment.weight = 0.5
+  config.alignment.weight = 0.2
   config.alignment.target = 'returns'
   config.alignment.layers = (1, 2, 3, 4)
   config.dit.unroll = 'training'
