@@ -21,6 +21,7 @@
 #   DIR/story_serve.jsonl    several films at once by the student of four steps
 #                            (without it, by the base in four): run nothing else
 #                            on the machine meanwhile
+#   DIR/story_soak.jsonl     memory of such a server in half an hour
 #
 # With DIR=benchmarks, emptied before, it makes the files that ship; then
 # `python launch/results.py` writes the tables of README.md and
@@ -96,3 +97,4 @@ evaluate story_minutes minutes "$served" --metrics=generated \
 bench story_speed "$story" --what=stream --what=rollout --what=train "$@"
 bench story_serve "$served" --what=serve --batch=4 --secs=45 \
   --config.rollout.steps=4 "$@"
+bench story_soak "$served" --what=soak --batch=2 --secs=1800 "$@"

@@ -104,6 +104,7 @@ def test_a_character_is_recalled_from_a_picture(weights, command, tmp_path):
   assert window['cast_hit_0']['n'] == 0
 
 
+@pytest.mark.slow
 def test_the_codec_needs_no_base(weights, command, tmp_path):
   (weights / 'base.safetensors').unlink()
   command(make_cfg(), films=1, metrics=['codec'])

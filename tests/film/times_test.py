@@ -18,7 +18,10 @@ def _times(stamps, rate=10, durations=None):
     for stamp, duration in zip(stamps, durations, strict=True)
   ]
   container = types.SimpleNamespace(decode=lambda stream: iter(frames))
-  stream = types.SimpleNamespace(average_rate=Fraction(rate))
+  stream = types.SimpleNamespace(
+    average_rate=Fraction(rate),
+    codec_context=types.SimpleNamespace(name='h264'),
+  )
   found = timed_frames(container, stream)
   return [(float(t.start), float(t.stop)) for t in found]
 

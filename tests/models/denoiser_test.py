@@ -100,9 +100,8 @@ def test_noisy_copies_are_as_many_films(gradients, form):
     assert jnp.linalg.norm(a - b) <= 1e-5 * max(1e-3, jnp.linalg.norm(b))
 
 
-@pytest.mark.parametrize(
-  'form', [pytest.param('full', marks=pytest.mark.slow), 'routed']
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('form', ['full', 'routed'])
 def test_unrolled_layers_are_those_of_the_scan(gradients, form):
   """In the full form, the last layer also leaves its clean half out."""
   scan_grads, scan_v = gradients(form, (0, 1))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinejax.config import resolve
-from cinejax.models import denoiser, mixing
+from cinejax.models import denoiser, film_mixing, mixing
 from cinejax.models.route_scores import (
   _RouteScoreRecorder,
   make_route_scores_film_fn,
@@ -55,7 +55,7 @@ def test_the_scores_of_attention_are_its_average_logits():
   grid = mixing.TokenGrid(
     frames=FRAMES, rows=2, columns=2, implementation='xla'
   )
-  mixer = mixing.FullHistoryMixer(grid, chunks=2)
+  mixer = film_mixing.FullHistoryMixer(grid, chunks=2)
   tokens = FRAMES * grid.tokens
   q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 4, tokens, 2, 12))
   _, _, scores = _RouteScoreRecorder(mixer)(q, k, v, None, None, None)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinejax.models import mixing
+from cinejax.models import gathering
 from cinejax.models.arrangement import arranged
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.stream import stream
@@ -75,7 +75,7 @@ def test_parameters_that_are_arranged_make_the_same_film(
   one, scan_fn, whole, monkeypatch, platform
 ):
   """Layers have leaves of their own and share a window; TPUs rotate halves."""
-  monkeypatch.setattr(mixing, 'platform', lambda: platform)
+  monkeypatch.setattr(gathering, 'platform', lambda: platform)
   dit = dataclasses.replace(one.cfg.dit, unroll='rollout')
   params = arranged(dit, one.params, platform)
   assert len(params['blocks']) == dit.layers

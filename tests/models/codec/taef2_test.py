@@ -51,6 +51,7 @@ def test_loaded_names_and_shapes_are_those_of_init(params):
   )
 
 
+@pytest.mark.slow
 def test_frames_of_sintel_come_back(params, shared_data):
   psnr_T = _psnr_T(params, _frames(shared_data / 'videos' / CLIP, 4))
   assert psnr_T.mean() >= 33.0 and psnr_T.min() >= 31.0
