@@ -82,10 +82,7 @@ def define_flags() -> None:
   flags.DEFINE_multi_enum(
     'what',
     None,
-    [
-      *('train', 'rollout', 'first', 'stream', 'precision'),
-      *('serve', 'seek', 'soak'),
-    ],
+    'train rollout first stream precision serve seek soak'.split(),
     'What to measure.',
     required=True,
   )

@@ -25,8 +25,8 @@ starts and the bytes that they read and write (core/hlo.py). From them follows
 
   secs = flops_computed / (devices .6 peak) + bytes / (.8 bandwidth)        (1)
 
-The shares of a chip's peak are those of large products and copies on an H100,
-on which an update of the 1.3B base was timed: 3.79 s, and 3.7 by (1).
+The shares of a chip's peak were chosen near what one H100 reached in an update
+of the 1.3B base and in a chunk of its student; other chips may differ.
 
 With `--quick` the compiler optimises less. On TPUs this takes a quarter of the
 time; for Wan, totals came within 4 % of those without it, for small models less

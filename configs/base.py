@@ -78,6 +78,7 @@ def get_config() -> ConfigDict:
   # compute | fp8: of products and attention in a rollout. fp8 changes films;
   # GPUs since Hopper are faster with it, and other devices emulate it
   dit.precision = 'compute'
+  dit.gate = False  # whether heads learn how much routed frames count
 
   memory = config.memory = ConfigDict()
   # camr | window | sink | shot_sink | uniform | random | rag | full
@@ -94,8 +95,6 @@ def get_config() -> ConfigDict:
   memory.dtype = 'compute'  # compute | int8 | fp8 | int4: of keys and values
   memory.training = 'routed'  # routed | full: the teacher-forced form
   memory.reencode = False  # control: window recomputed from an empty bank
-  memory.gate = False  # whether layers learn how much routed frames count
-  dit.gate = memory.get_oneway_ref('gate')  # as the memory's
 
   diffusion = config.diffusion = ConfigDict()
   diffusion.shift = 5.0  # s of eq. (3)

@@ -89,10 +89,10 @@ def _soak(studio: Studio, port: int, films: int, secs: float) -> SoakResult:
   try:
     time.sleep(secs / 10)
     before, start = _counts(studio, names, viewers), time.monotonic()
-    samples = [MemorySample(0.0, *_memory())]
+    samples = [MemorySample(0.0, *process_memory())]
     for number in range(1, _SAMPLES + 1):
       time.sleep(max(0.0, start + number * secs / _SAMPLES - time.monotonic()))
-      samples.append(MemorySample(time.monotonic() - start, *_memory()))
+      samples.append(MemorySample(time.monotonic() - start, *process_memory()))
     after = _counts(studio, names, viewers)
   finally:
     for viewer in viewers:
@@ -113,8 +113,8 @@ def _counts(
   return chunks, seeks, sum(viewer.frames for viewer in viewers)
 
 
-def _memory() -> tuple[int, int]:
-  """Own and all bytes of this process."""
+def process_memory() -> tuple[int, int]:
+  """Own and all bytes of this process, read from /proc."""
   fields = dict(re.findall(r'(\w+):\s+(\d+) kB', _STATUS.read_text()))
   own, resident = (1024 * int(fields[name]) for name in ('RssAnon', 'VmRSS'))
   return own, resident
@@ -175,13 +175,14 @@ class _Viewer:
   def _scrub(self) -> None:
     draw = random.Random(self._name)
     client = http.client.HTTPConnection(self._address, timeout=60)
-    while not self._stop.wait(_SCRUB_SECS):
-      chunks = json.loads(self._get(client, ''))['chunks']
-      if chunks:
-        chunk = draw.randrange(chunks)
-        self._get(client, f'/stills/{chunk}')
-        self._get(client, f'/frames/{chunk}.jpg')
-        self.seeks += 1
+    with contextlib.closing(client):
+      while not self._stop.wait(_SCRUB_SECS):
+        chunks = json.loads(self._get(client, ''))['chunks']
+        if chunks:
+          chunk = draw.randrange(chunks)
+          self._get(client, f'/stills/{chunk}')
+          self._get(client, f'/frames/{chunk}.jpg')
+          self.seeks += 1
 
   def _get(self, client: http.client.HTTPConnection, path: str) -> bytes:
     client.request('GET', f'/sessions/{self._name}{path}')

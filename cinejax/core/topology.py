@@ -44,7 +44,7 @@ CHIPS = (
   Chip('v5p', ('TPU v5',), int(95.0 * _GIB), 459e12, 2.765e12),
   Chip('v6e', ('TPU v6 lite', 'TPU v6e'), int(31.25 * _GIB), 918e12, 1.64e12),
   Chip('tpu7x', ('TPU7x',), int(94.75 * _GIB), 1153.5e12, 3.69e12),
-  Chip('h100', ('NVIDIA H100',), int(0.9 * 84_942_979_072), 989e12, 3.352e12),
+  Chip('h100', ('NVIDIA H100',), int(0.9 * 84_942_979_072), 989e12, 3.35232e12),
   Chip('h200', ('NVIDIA H200',), int(0.9 * 150_000_000_000), 989e12, 4.8e12),
 )
 _GPU_CONFIG = """

@@ -55,7 +55,7 @@ def open_video(
       stream.thread_type = 'AUTO'
       yield container, stream
   except av.error.FFmpegError as error:
-    if kind := stand_in(path):
+    if kind := _stand_in(path):
       raise UserError(f'{path}: is {kind}') from error
     reason = error.strerror or error
     raise UserError(f'{path}: cannot be read as video ({reason})') from error
@@ -128,6 +128,14 @@ def frames(
     return
   for packet in container.demux(stream):
     yield from decoder.decode(packet if packet.size else None)
+
+
+def _stand_in(path: str | os.PathLike) -> str:
+  try:
+    with open(path, 'rb') as file:
+      return stand_in(file.read(64))
+  except OSError:
+    return ''
 
 
 def _stream(

@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from cinejax.core.errors import UserError
 from cinejax.core.notes import note
+from cinejax.film.texts import stand_in
 
 BACKGROUND = (255, 255, 255)  # white, behind transparent pixels
 
@@ -31,12 +32,6 @@ _SUBFILE, _REDUCED = 254, 1  # TIFF: what a picture is, and that it is a preview
 
 # How files begin, in lower case, that Pillow does not read, and what they are.
 _STARTS = (
-  (
-    b'version https://git-lfs',
-    ', it is a pointer of Git LFS; run git lfs pull',
-  ),
-  (b'<!doc', ', it is a web page'),
-  (b'<html', ', it is a web page'),
   *(
     (start, f' that can be read, it is {kind}; export it as JPEG or PNG')
     for start, kind in (
@@ -141,8 +136,8 @@ def _kind(source: str | os.PathLike | BinaryIO) -> str:
       start = source.read(64)
   except (OSError, ValueError):
     return ''
-  if not start:
-    return ', it is empty; give another file'
+  if kind := stand_in(start):
+    return f', it is {kind}'
   if start[4:8] == b'ftyp':
     if start[8:12] in _HEIF:
       return ' that can be read, it is HEIF; export it as JPEG or PNG'

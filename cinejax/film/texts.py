@@ -63,17 +63,15 @@ def read_text(path: str | os.PathLike) -> str:
   return text.replace('\r\n', '\n').replace('\r', '\n')
 
 
-def stand_in(path: str | os.PathLike) -> str:
-  """What a download left in the place of a file; '' if it seems to be whole."""
-  try:
-    with open(path, 'rb') as file:
-      start = file.read(64)
-  except OSError:
-    return ''
+def stand_in(start: bytes) -> str:
+  """What a download left in the place of a file that begins with `start`.
+
+  '' if it seems to be the file itself.
+  """
   if not start:
     return 'an empty file; download it again'
-  start = start.lstrip().lower()
-  return next((kind for s, kind in _STAND_INS if start.startswith(s)), '')
+  text = start.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+  return next((kind for s, kind in _STAND_INS if text.startswith(s)), '')
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:

@@ -34,7 +34,6 @@ class MemoryConfig:
   dtype: str = one_of(*STORAGES)
   training: str = one_of('routed', 'full')
   reencode: bool
-  gate: bool = False  # the network has it: DiTConfig.gate
 
   @property
   def context_frames(self) -> int:

@@ -45,6 +45,7 @@ def context_fields(memory: MemoryConfig) -> dict[str, Any]:
     'routed': memory.context_frames,
     'by_content': memory.policy in ('camr', 'rag'),
     'by_latest': rag,
+    'by_head': memory.by_head,
     'absolute': memory.policy == 'full',
     'scope': 'shared' if rag else memory.scope,
     'route_layer': 0 if rag else memory.route_layer,
@@ -237,11 +238,8 @@ def make_film_pass(cfg, memory, wrap: Callable):
     grid = token_grid(cfg, clean_BNFYXC)
     layer = jnp.arange(cfg.layers)
     if memory.training == 'full':
-      mixer, shared, rank = (
-        film_mixing.FullHistoryMixer(grid, chunks),
-        None,
-        None,
-      )
+      mixer = film_mixing.FullHistoryMixer(grid, chunks)
+      shared = rank = None
     else:
       mixer = mixing.RoutedHistoryMixer(
         grid, **context_fields(memory), chunks=chunks

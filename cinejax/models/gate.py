@@ -1,4 +1,4 @@
-"""A learned gate over the frames that a layer has routed (memory.gate).
+"""A learned gate over the frames that a layer has routed (dit.gate).
 
 Each head learns how much of a routed frame it takes. The values of the frame
 are multiplied by

@@ -115,15 +115,11 @@ class ContextMixer:
   routed: int  # R, frames
   by_content: bool  # whether to score frames by content: policies camr, rag
   absolute: bool  # whether positions are frame indices: policy full
-  scope: str  # layer | shared | head
+  scope: str  # shared: one layer decides; else each layer, or head, does
   route_layer: int  # the layer that decides for those after it, if shared
   # whether the latest frame, not the chunk, says which frames: policy rag
   by_latest: bool = False
-
-  @property
-  def by_head(self) -> bool:
-    """Whether each head chooses for itself, as in MemoryConfig.by_head."""
-    return self.scope == 'head' and self.by_content and self.routed > 0
+  by_head: bool = False  # whether each head chooses for itself
 
   def _decide(self, q, k, descriptor_BEHK, shared, layer, rank):
     """The ranks [B, S, R] of the frames that this layer reads.

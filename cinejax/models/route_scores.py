@@ -31,7 +31,7 @@ class RouteScores:
 
 
 @dataclasses.dataclass(frozen=True)
-class _RouteScoreRecorder:
+class RouteScoreRecorder:
   """Calls `mixer` and returns RouteScores of noisy segments as its `output`."""
 
   mixer: Callable  # see mixing.py
@@ -48,11 +48,8 @@ class _RouteScoreRecorder:
     router = _products(q, k, grid.frames).sum(2)
     rotated = (grid.rotate_film(x, chunks) for x in (q, k))
     attention = _products(*rotated, grid.frames)
-    return (
-      out,
-      rank,
-      RouteScores(router_BSE=router, attention_BSHE=attention),
-    )
+    scores = RouteScores(router_BSE=router, attention_BSHE=attention)
+    return out, rank, scores
 
 
 def _products(q_BSTHK, k_BNTHK, frames: int) -> jax.Array:
@@ -80,4 +77,4 @@ def make_route_scores_film_fn(
     (velocity_BSFYXC, scores), float32: RouteScores with a leading axis of
     layers.
   """
-  return denoiser.make_recording_fn(cfg, memory, _RouteScoreRecorder, layers)
+  return denoiser.make_recording_fn(cfg, memory, RouteScoreRecorder, layers)

@@ -33,7 +33,6 @@ from cinejax.film.cast import CastPicture, embedded
 from cinejax.film.journal import Film, Segment
 from cinejax.serving.budget import model_name
 from cinejax.serving.cast import set_cast
-from cinejax.serving.directions import ChunkDirection
 from cinejax.serving.film import record as record_lib
 from cinejax.serving.film.archive import SessionArchive
 from cinejax.serving.film.chunk import FinishedChunk, decode_output
@@ -264,16 +263,12 @@ def _plan_damaged(
     recorded: may have a plan of an earlier process, which could not finish it.
   """
   plan = Plan(live_film.write)
-  chunks = sum(segment.chunks for segment in whole.segments)
-  if chunks == live_film.chunks and not (recorded and recorded.plan.end_chunk):
+  lengths = [segment.chunks for segment in whole.segments]
+  planned = recorded is not None and recorded.plan.end_chunk
+  if sum(lengths) == live_film.chunks and not planned:
     return plan
   with plan.at_once():
-    chunk = 0
-    for segment in whole.segments:
-      if chunk >= live_film.chunks:
-        plan.add(chunk, ChunkDirection.of_segment(segment, chunk))
-      chunk += segment.chunks
-    plan.end_chunk = chunks
+    plan.add_rest(whole.segments, lengths, live_film.chunks)
     if recorded is not None:
       plan.load(recorded.plan.to_json())
   return plan

@@ -88,6 +88,29 @@ class Plan:
       direction = direction.merged(planned.direction)
     return due[0]._replace(direction=direction)
 
+  def add_rest(
+    self,
+    segments: Sequence[Segment],
+    lengths: Sequence[int],
+    first_chunk: int,
+    now: float | None = None,
+  ) -> None:
+    """Plans the rest of a screenplay, and its end.
+
+    Args:
+      segments: all of its segments.
+      lengths: of these, in chunks.
+      first_chunk: where the rest begins; a segment that has begun is not in it.
+      now: when a segment that starts there was received.
+    """
+    chunk = 0
+    for segment, length in zip(segments, lengths, strict=True):
+      if chunk >= first_chunk:
+        direction = ChunkDirection.of_segment(segment, chunk)
+        self.add(chunk, direction, now if chunk == first_chunk else None)
+      chunk += length
+    self.end_chunk = chunk
+
   def segments(self, first_chunk: int, stop: int) -> Iterator[Segment | None]:
     """The segment that each chunk before the end `stop` starts.
 

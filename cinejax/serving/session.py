@@ -119,16 +119,12 @@ class Session:
       film: the screenplay.
       now: None: it was planned before, and the film does not roll at once.
     """
-    chunk = 0
-    for segment in film.segments:
-      direction = ChunkDirection.of_segment(segment, chunk)
-      if chunk >= self.next_chunk:
-        self.check_length(chunk + 1)
-        received = now if chunk == self.next_chunk else None
-        self.plan.add(chunk, direction, received)
-      chunk += segment.chunks or self._timeline.chunks_for_secs(segment.secs)
-    self.check_length(chunk)
-    self.plan.end_chunk = chunk
+    lengths = [
+      segment.chunks or self._timeline.chunks_for_secs(segment.secs)
+      for segment in film.segments
+    ]
+    self.check_length(sum(lengths))
+    self.plan.add_rest(film.segments, lengths, self.next_chunk, now)
     if now is not None:
       self.resume()
 
@@ -258,7 +254,8 @@ class Session:
       self.pause('the screenplay has ended')
     elif self.next_chunk >= self._cfg.film_chunks:
       self.pause(too_long(self._cfg.film_chunks))
-    shots = [1 + shot for shot in self.live_film.journal.chunk_shots]
+    # as on the page, shots count from 1
+    shots = [shot + 1 for shot in self.live_film.journal.chunk_shots]
     names = [one.name for one in self.live_film.cast]
     return {
       'type': 'chunk',

@@ -189,7 +189,7 @@ def test_a_bomb_is_a_sentence(tmp_path):
 @pytest.mark.parametrize(
   ('data', 'message'),
   [
-    (b'', 'no image, it is empty'),
+    (b'', 'no image, it is an empty file'),
     (b'\0\0\0\x18ftypheic' + bytes(40), 'it is HEIF; export it'),
     (b'\xff\x0a' + bytes(40), 'it is JPEG XL; export it'),
     (b'\0\0\0\x0cJXL \r\n\x87\n', 'it is JPEG XL; export it'),

@@ -10,9 +10,7 @@ from cinejax.memory import evict
 from cinejax.memory.config import STORAGES
 from tests.memory.banks import (
   BATCH,
-  FEATURES,
   FRAMES,
-  HEADS,
   LAYERS,
   SLOTS,
   WINDOW,
@@ -70,18 +68,6 @@ def test_merging_equal_frames_is_evicting_one(storage):
     np.testing.assert_allclose(x, y, rtol=1e-6)
   assert done.count_BE[0, into_BF[0, 0]] == 2
   assert done.count_BE.sum() == bank.count_BE.sum() + BATCH
-
-
-def test_attention_to_a_merged_frame_is_that_to_one_frame():
-  """Two equal frames weigh 2 exp(s); the merged one weighs exp(s)."""
-  q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 6, HEADS, FEATURES))
-  twice = [jnp.concatenate([x[:, :3], x], 1) for x in (k, v)]  # frame 0 twice
-  half = jnp.where(jnp.arange(9) < 6, jnp.log(0.5), 0.0)[None, None, None]
-  one = jax.nn.dot_product_attention(q, k, v)
-  np.testing.assert_allclose(
-    jax.nn.dot_product_attention(q, *twice, bias=half), one, atol=1e-6
-  )
-  assert np.abs(jax.nn.dot_product_attention(q, *twice) - one).max() > 0.01
 
 
 def test_a_merged_frame_is_the_mean_of_all_that_it_holds():

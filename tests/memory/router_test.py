@@ -94,15 +94,18 @@ def test_rag_reads_the_first_frame_and_those_like_the_latest():
   d_EK = length_E[:, None] * jnp.stack([jnp.cos(angle_E), jnp.sin(angle_E)], -1)
   d_BEHK = d_EK[None, :, None]
 
-  def routed(bank, window):
-    view = router.bank_view(
+  def view_of(bank, start, window=WINDOW):
+    return router.bank_view(
       bank,
-      jnp.array([12]),
+      jnp.array([start]),
       frames=FRAMES,
       window=window,
       routed=ROUTED,
       policy='rag',
     )
+
+  def routed(bank, window):
+    view = view_of(bank, 12, window)
     last_BSHK = router.latest(view, d_BEHK)
     np.testing.assert_array_equal(last_BSHK[0, 0, 0], d_EK[11])
     query, known = policies.unit(last_BSHK), policies.unit(d_BEHK)
@@ -112,16 +115,9 @@ def test_rag_reads_the_first_frame_and_those_like_the_latest():
   # the 5 frames before the window are left out, though some are most alike
   assert routed(_bank(), 2) == [0, 2, 4]
   assert routed(_bank(), WINDOW) == [0, 1, 2]
-  alone = _bank(range(12)).replace(valid_BE=jnp.zeros((1, SLOTS), bool))
-  view = router.bank_view(
-    alone,
-    jnp.array([0]),
-    frames=FRAMES,
-    window=WINDOW,
-    routed=ROUTED,
-    policy='rag',
-  )
-  assert not router.latest(view, d_BEHK).any()  # there is no frame before
+  empty = _bank(range(12)).replace(valid_BE=jnp.zeros((1, SLOTS), bool))
+  # there is no frame before
+  assert not router.latest(view_of(empty, 0), d_BEHK).any()
 
 
 def test_full_reads_everything_in_the_bank():

@@ -118,6 +118,7 @@ def _routed_form(window, routed, policy, scope='layer'):
     absolute=policy == 'full',
     scope=scope,
     route_layer=0,
+    by_head=scope == 'head',
     chunks=CHUNKS,
   )
   shots = jnp.zeros((1, CHUNKS), jnp.int32)
@@ -220,7 +221,13 @@ def test_a_bank_serves_heads_that_choose_apart(storage):
 
   def read(scope, q, k, v, frames, gate_2H1, again=False):
     mixer = bank_mixing.BankMixer(
-      GRID, ROUTED, True, absolute=False, scope=scope, route_layer=0
+      GRID,
+      ROUTED,
+      True,
+      absolute=False,
+      scope=scope,
+      route_layer=0,
+      by_head=scope == 'head',
     )
     bank = bank_lib.empty(
       layers=1,

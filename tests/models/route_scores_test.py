@@ -10,7 +10,7 @@ import numpy as np
 from cinejax.config import resolve
 from cinejax.models import denoiser, film_mixing, mixing
 from cinejax.models.route_scores import (
-  _RouteScoreRecorder,
+  RouteScoreRecorder,
   make_route_scores_film_fn,
 )
 from configs import tiny
@@ -58,7 +58,7 @@ def test_the_scores_of_attention_are_its_average_logits():
   mixer = film_mixing.FullHistoryMixer(grid, chunks=2)
   tokens = FRAMES * grid.tokens
   q, k, v = jax.random.normal(jax.random.key(0), (3, 1, 4, tokens, 2, 12))
-  _, _, scores = _RouteScoreRecorder(mixer)(q, k, v, None, None, None)
+  _, _, scores = RouteScoreRecorder(mixer)(q, k, v, None, None, None)
   # all logits of the last noisy chunk with the frames of the first clean one
   frame = jnp.arange(2 * FRAMES).reshape(1, 2, FRAMES)
   q, k = (grid.rotate(x, frame)[0] for x in (q[:, 2:], k[:, :2]))

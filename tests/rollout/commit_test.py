@@ -16,7 +16,7 @@ import pytest
     {'memory__evict': 'unused', 'memory__cfg_routing': 'own'},
     {'memory__policy': 'random', 'rollout__sampler': 'few_step'},
     {'memory__dtype': 'int4', 'rollout__guidance': 1.0},
-    {'memory__scope': 'head', 'memory__gate': True},
+    {'memory__scope': 'head', 'dit__gate': True},
     {'memory__policy': 'rag', 'rollout__guidance': 1.0},
   ],
   ids=lambda overrides: '-'.join(str(v) for v in overrides.values()),

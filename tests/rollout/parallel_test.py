@@ -44,7 +44,7 @@ def streamed(studio):
     one = studio(
       memory__policy=policy,
       memory__scope=scope,
-      memory__gate=scope == 'head',
+      dit__gate=scope == 'head',
       rollout__guidance=1.0,
     )
     return _streamed(one, *_inputs())
@@ -98,7 +98,7 @@ def test_streaming_is_parallel(studio, streamed, form, policy, scope):
   one = studio(
     memory__policy=policy,
     memory__scope=scope,
-    memory__gate=scope == 'head',
+    dit__gate=scope == 'head',
     memory__training=form,
     rollout__guidance=1.0,
   )

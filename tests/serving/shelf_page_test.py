@@ -3,15 +3,12 @@
 import base64
 import io
 import json
-import socket
-import threading
 
 import pytest
 from PIL import Image
 
+from cinejax.benchmarks.http_server import HttpServer
 from cinejax.film.journal import Film, Segment
-from cinejax.serving.http.app import make_app
-from cinejax.serving.http.guard import LOOPBACK
 from tests.serving.pages import open_page
 from tests.serving.sessions import until
 
@@ -28,15 +25,8 @@ DROP = """([name, type, data]) => {
 
 @pytest.fixture(scope='module')
 def url(studio):
-  uvicorn = pytest.importorskip('uvicorn')
-  listening = socket.create_server(('127.0.0.1', 0))
-  config = uvicorn.Config(make_app(studio, LOOPBACK), log_level='error')
-  server = uvicorn.Server(config)
-  thread = threading.Thread(target=server.run, kwargs={'sockets': [listening]})
-  thread.start()
-  yield f'http://127.0.0.1:{listening.getsockname()[1]}'
-  server.should_exit = True
-  thread.join(30)
+  with HttpServer(studio) as port:
+    yield f'http://127.0.0.1:{port}'
 
 
 @pytest.fixture

@@ -9,19 +9,16 @@ import json
 import os
 import pathlib
 import random
-import re
-import socket
 import threading
 import time
 import urllib.request
 
 import pytest
-import uvicorn
 from websockets.sync.client import connect
 
+from cinejax.benchmarks import soaking
+from cinejax.benchmarks.http_server import HttpServer
 from cinejax.serving.budget import limit_heap_arenas
-from cinejax.serving.http.app import make_app
-from cinejax.serving.http.guard import LOOPBACK
 from cinejax.serving.studio import Studio
 
 pytestmark = pytest.mark.slow
@@ -43,16 +40,8 @@ def server(with_settings, tmp_path_factory):
   limit_heap_arenas()
   studio = Studio(director, tmp_path_factory.mktemp('sessions'))
   studio.start()
-  listening = socket.create_server(('127.0.0.1', 0))
-  config = uvicorn.Config(make_app(studio, LOOPBACK), log_level='error')
-  running = uvicorn.Server(config)
-  thread = threading.Thread(
-    target=running.run, kwargs={'sockets': [listening]}, daemon=True
-  )
-  thread.start()
-  yield f'127.0.0.1:{listening.getsockname()[1]}', studio
-  running.should_exit = True
-  thread.join(10)
+  with HttpServer(studio) as port:
+    yield f'127.0.0.1:{port}', studio
   studio.stop(10)
 
 
@@ -96,18 +85,6 @@ def test_every_malformed_message_gets_an_error(server):
   _ask(address, f'/sessions/{name}', method='DELETE')
 
 
-def _resident_bytes():
-  """What the process holds itself, and all that is mapped.
-
-  Pages of files, libraries among them, are the kernel's to drop and bring back.
-  """
-  status = pathlib.Path('/proc/self/status')
-  if not status.exists():
-    pytest.skip('resident memory is read from /proc')
-  fields = dict(re.findall(r'(\w+):\s+(\d+) kB', status.read_text()))
-  return tuple(1024 * int(fields[name]) for name in ('RssAnon', 'VmRSS'))
-
-
 def _watch(address, name, stop, seen, slow):
   """One reads all that comes; a slow one, nothing."""
   with connect(
@@ -142,6 +119,10 @@ def _scrub(address, name, stop):
         assert answer.status == 200 and answer.read()
 
 
+@pytest.mark.skipif(
+  not pathlib.Path('/proc/self/status').exists(),
+  reason='memory is read from /proc',
+)
 def test_memory_stays_flat_and_no_session_is_lost(server):
   address, studio = server
   names = [_ask(address, '/sessions', {'seed': n})['id'] for n in range(3)]
@@ -159,12 +140,12 @@ def test_memory_stays_flat_and_no_session_is_lost(server):
     thread.start()
   try:
     time.sleep(min(20.0, SOAK_SECS / 3))
-    before, start = _resident_bytes(), time.monotonic()
+    before, start = soaking.process_memory(), time.monotonic()
     before_chunks = [
       _ask(address, f'/sessions/{name}')['chunks'] for name in names
     ]
     time.sleep(SOAK_SECS)
-    after, secs = _resident_bytes(), time.monotonic() - start
+    after, secs = soaking.process_memory(), time.monotonic() - start
   finally:
     stop.set()
     for thread in threads:

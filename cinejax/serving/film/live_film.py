@@ -201,9 +201,9 @@ class LiveFilm:
 
   def check(self, chunk: int) -> None:
     """Raises UserError if the film cannot go back to before `chunk`."""
-    if not 0 <= chunk <= (last := self.chunks):
+    if not 0 <= chunk <= self.chunks:
       raise UserError(
-        f'there is no chunk {chunk}; go back to one of 0 to {last}'
+        f'there is no chunk {chunk}; go back to one of 0 to {self.chunks}'
       )
 
   def snapshot(self) -> Snapshot:

@@ -40,6 +40,8 @@ export class Shelf {
 
   // One film; `state` describes it: 'saved', or the state of an open film.
   row(one, state) {
+    // Nobody deletes a film that somebody else watches.
+    const others = one.viewers - (one.id === this.on.current() ? 1 : 0);
     return make('li', {},
       button(one.title || 'Untitled', () => {
         this.nodes.dialog.close();
@@ -53,8 +55,7 @@ export class Shelf {
         const title = window.prompt('Name of the film', one.title);
         if (title !== null) this.change('PATCH', one.id, { title });
       }),
-      // Nobody deletes a film that somebody else watches.
-      one.viewers > (one.id === this.on.current()) ? '' : button('Delete', () => this.change('DELETE', one.id)));
+      others > 0 ? '' : button('Delete', () => this.change('DELETE', one.id)));
   }
 
   deletedRow(one) {
