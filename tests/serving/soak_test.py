@@ -5,10 +5,13 @@ its figures.
 """
 
 import http.client
+import itertools
 import json
 import os
 import pathlib
 import random
+import resource
+import socket
 import threading
 import time
 import urllib.request
@@ -19,10 +22,12 @@ from websockets.sync.client import connect
 from cinejax.benchmarks import soaking
 from cinejax.benchmarks.http_server import HttpServer
 from cinejax.serving.budget import limit_heap_arenas
+from cinejax.serving.http import connections
 from cinejax.serving.studio import Studio
 
 pytestmark = pytest.mark.slow
 MALFORMED = 10_000
+HOSTILE = 1_000  # connections
 SOAK_SECS = float(os.environ.get('CINEJAX_SOAK_SECS', '60'))
 
 
@@ -33,11 +38,12 @@ def server(with_settings, tmp_path_factory):
     film={'fps': 8.0},
     serving={
       'messages_per_sec': 1e6,
-      'film_chunks': 100_000,
+      'film_chunks': 10_000,
       'sessions': 4,
     },
   )
   limit_heap_arenas()
+  connections.raise_file_limit(director.cfg.serving.connections + 2 * HOSTILE)
   studio = Studio(director, tmp_path_factory.mktemp('sessions'))
   studio.start()
   with HttpServer(studio) as port:
@@ -82,6 +88,93 @@ def test_every_malformed_message_gets_an_error(server):
     while not isinstance(live.recv(), bytes):
       pass
   assert errors == MALFORMED
+  _ask(address, f'/sessions/{name}', method='DELETE')
+
+
+class _Hostile(threading.Thread):
+  """Holds connections open that send nothing, or a byte now and then.
+
+  A connection that the server closes is opened again.
+  """
+
+  def __init__(self, address):
+    super().__init__()
+    host, _, port = address.partition(':')
+    self._address, self._stopped = (host, int(port)), threading.Event()
+    self.opened = 0
+    self._sockets = [self._open() for _ in range(HOSTILE)]
+
+  def run(self):
+    for turn in itertools.count():
+      for number, one in enumerate(self._sockets):
+        if self._stopped.wait(0.02):
+          return
+        slow = number % 2 == 0
+        try:
+          if slow:
+            one.send(b'GET / HTTP/1.1\r\nX: '[turn : turn + 1] or b'x')
+          elif one.recv(1) == b'':
+            raise ConnectionError
+        except BlockingIOError:
+          continue  # it is open
+        except ConnectionError:
+          one.close()
+          self._sockets[number] = self._open()
+
+  def stop(self):
+    self._stopped.set()
+    self.join()
+    for one in self._sockets:
+      one.close()
+
+  def _open(self):
+    self.opened += 1
+    one = socket.create_connection(self._address, timeout=60)
+    one.setblocking(False)
+    return one
+
+
+def _rate(live, secs):
+  """Frames per second that arrive over whole chunks."""
+  times = []
+  end = time.monotonic() + secs
+  while time.monotonic() < end:
+    message = live.recv()
+    if isinstance(message, str) and json.loads(message)['type'] == 'chunk':
+      times.append((time.monotonic(), json.loads(message)['frames']))
+  frames = sum(count for _, count in times[1:])
+  return frames / (times[-1][0] - times[0][0])
+
+
+def test_a_thousand_idle_or_slow_sockets_leave_a_director_at_their_rate(server):
+  address, studio = server
+  if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2.5 * HOSTILE:
+    pytest.skip('this system allows too few open files for both ends')
+  name = _ask(address, '/sessions', {'seed': 1})['id']
+  with connect(f'ws://{address}/sessions/{name}/live') as live:
+    live.send('{"do": "prompt", "prompt": "a dog"}')
+    fps = studio.director.cfg.film.fps
+    assert _rate(live, 12) == pytest.approx(fps, rel=0.1)
+    hostile = _Hostile(address)
+    hostile.start()
+    try:
+      assert _rate(live, 30) == pytest.approx(fps, rel=0.1)
+      waits = []
+      for number in range(5):
+        start = time.monotonic()
+        assert _ask(address, '/model')['fps'] == fps
+        live.send(json.dumps({'do': 'prompt', 'prompt': f'{number}'}))
+        while True:
+          message = live.recv()
+          if not isinstance(message, bytes):
+            if json.loads(message)['type'] == 'answer':
+              break
+        waits.append(time.monotonic() - start)
+      print(f'{hostile.opened} sockets, longest answer {max(waits):.2f} s')
+      assert max(waits) < 2 * studio.director.timeline.chunk_secs + 1
+    finally:
+      hostile.stop()
+  assert hostile.opened > HOSTILE  # the server has closed some of them
   _ask(address, f'/sessions/{name}', method='DELETE')
 
 
