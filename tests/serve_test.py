@@ -15,6 +15,7 @@ from cinejax import serve
 from cinejax.config import resolve
 from cinejax.core.errors import UserError
 from cinejax.core.lock import lock_folder
+from cinejax.film import media
 from cinejax.interop.tensors import save_tree
 from cinejax.models import denoiser
 from cinejax.models.codec.select import make_codec
@@ -90,12 +91,17 @@ def test_the_client_of_the_documentation_directs_a_film(tmp_path, monkeypatch):
     here = client.replace('127.0.0.1:8000', url.removeprefix('http://'))
     names = {}
     exec(here, names)
+    film = names['film']
+    assert film.state['status'] == 'paused'  # after its `with` block
+    segments = film.screenplay()['segments']
+    image = next(film.direct('resume').frames()).image
   finally:
     running.terminate()
     assert running.wait(10) == 0
-  assert (tmp_path / 'film.mp4').stat().st_size > 1000
-  images = [one[8:] for one in names['got'] if isinstance(one, bytes)]
-  assert images and all(image[:2] == b'\xff\xd8' for image in images)
+  shown = [one['prompt'].split()[0] for one in segments]
+  assert shown == ['Ada', 'Ben'] and segments[1]['cut']
+  info = media.probe(tmp_path / 'film.mp4')
+  assert info.frames >= 6 * info.fps and image[:2] == b'\xff\xd8'
 
 
 def test_a_second_server_is_refused(tmp_path, monkeypatch, give_flags):
