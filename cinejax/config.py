@@ -189,6 +189,18 @@ def _check_memory(cfg: Config) -> None:
       'still reads with config.rollout.commit=fused; set '
       'config.rollout.commit=separate'
     )
+  if cfg.memory.archive != 'none':
+    if cfg.rollout.commit == 'fused':
+      raise UserError(
+        'config.rollout.commit is fused, with which frames move to the archive '
+        'before a commit that still reads them; config.memory.archive=host '
+        'needs separate or reuse'
+      )
+    if cfg.mesh.sequence * cfg.mesh.tensor != 1:
+      raise UserError(
+        f'config.memory.archive is {cfg.memory.archive}, which one device '
+        'reads; set config.mesh.sequence and config.mesh.tensor to 1'
+      )
   need = window + cfg.memory.routed_frames + frames
   if cfg.memory.bank_frames < need:
     raise UserError(

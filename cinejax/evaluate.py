@@ -60,7 +60,7 @@ from cinejax.config import Config
 from cinejax.core import resources
 from cinejax.core.errors import UserError
 from cinejax.core.files import atomic_path, check_folder, write_json
-from cinejax.directing.director import Director
+from cinejax.directing.director import Director, apply_settings
 from cinejax.directing.film_codec import FilmCodec
 from cinejax.directing.loading import codec_on_devices, load_director
 from cinejax.evaluation import questions, suite
@@ -72,6 +72,7 @@ from cinejax.evaluation.suite import BenchmarkCase
 from cinejax.film import screenplay
 from cinejax.film.cast import embedded
 from cinejax.film.config import FilmConfig
+from cinejax.film.journal import Settings
 from cinejax.memory.config import POLICIES
 from cinejax.story import world
 
@@ -119,6 +120,10 @@ def main() -> None:
   policies = _some_of(
     'policies', args.policies or [cfg.memory.policy], POLICIES
   )
+  for policy in policies:
+    apply_settings(
+      cfg, Settings(policy=policy)
+    )  # refuses what does not combine
   cases = _cases(args)
   own = tuple(case.film for case in cases)
   if not own:

@@ -17,6 +17,7 @@ need while they compute is not included. Training is planned as if captions had
 been encoded before (data_prep/texts.py); otherwise UMT5 takes 11 GiB on the
 first device of each host. A base on config.story.kinds is planned as if films
 were latents already: painting and encoding them is not included.
+`archive` are bytes of host memory, as training/host_traffic.py defines them.
 
 `flops` are those of the model in one call; `flops_computed` include what is
 computed twice to save memory. `kernels` are the operations that one device
@@ -30,9 +31,8 @@ of the 1.3B base and in a chunk of its student; other chips may differ.
 
 With `--quick` the compiler optimises less. On TPUs this takes a quarter of the
 time; for Wan, totals came within 4 % of those without it, for small models less
-near. Plan without it where it is close.
-`--topology=cpu:8` stands for virtual devices of this machine. For these there
-is also `flops_device`, the operations of one device in the compiled program.
+near. Plan without it where it is close. `--topology=cpu:8` means virtual
+devices here, for which `flops_device` counts operations in the program of one.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ from cinejax.core import hlo, topology
 from cinejax.core.files import append_line, check_file
 from cinejax.core.resources import versions
 from cinejax.core.sharding import make_mesh
-from cinejax.training import planned, remat, stages
+from cinejax.training import host_traffic, planned, remat, stages
 
 # what programs reach of a chip's peak, in eq. (1)
 _PRODUCTS, _COPIES = 0.6, 0.8
@@ -149,12 +149,12 @@ def plan(
       row |= estimates(row, chip, kernels.bytes)
     if chip.name == 'cpu':
       row['flops_device'] = hlo.products(text)
-  secs = time.perf_counter() - start
   fits = 'activations' in used and used['total'] <= chip.hbm_bytes
   return row | {
     'bytes': used,
+    'archive': {} if training else host_traffic.archive_traffic(cfg),
     'collectives': traffic,
-    'compile_secs': round(secs, 1),
+    'compile_secs': round(time.perf_counter() - start, 1),
     'quick': quick,
     'fits': fits,
     'change': [] if fits else changes(stage, cfg, used, mesh, chip.hbm_bytes),
@@ -289,9 +289,10 @@ def _show(row: dict[str, Any]) -> None:
     console.print(
       f'about {row["secs_estimate"]:.3g} s, {row["mfu_estimate"]:.1%} MFU'
     )
-  console.print('it fits' if row['fits'] else 'it does not fit; try')
-  for change in row['change']:
-    console.print(f'  {change}')
+  if row['archive']:
+    console.print(host_traffic.sentence(row['archive']))
+  verdict = 'it fits' if row['fits'] else 'it does not fit; try'
+  console.print(verdict, *row['change'], sep='\n  ')
 
 
 if __name__ == '__main__':

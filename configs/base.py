@@ -86,12 +86,13 @@ def get_config() -> ConfigDict:
   memory.window_frames = 9  # V, newest frames, a multiple of F
   memory.routed_frames = 5  # R, frames read outside the window
   memory.bank_frames = 64  # E >= V + R + F, frames kept
+  memory.archive = 'none'  # none | host: where frames go that leave the bank
+  memory.archive_frames = 2400  # A, latent frames that host memory holds
   memory.evict = 'redundant'  # oldest | redundant | unused | merge
   memory.scope = 'layer'  # layer | shared | head: who decides what is routed
   memory.route_layer = 1  # the deciding layer when shared
   memory.reroute = 'step'  # step | chunk: how often it is decided
-  # conditional | own: of the negative branch
-  memory.cfg_routing = 'conditional'
+  memory.cfg_routing = 'conditional'  # conditional | own: of negative branch
   memory.dtype = 'compute'  # compute | int8 | fp8 | int4: of keys and values
   memory.training = 'routed'  # routed | full: the teacher-forced form
   memory.reencode = False  # control: window recomputed from an empty bank

@@ -69,6 +69,9 @@ if [ "$WANTED" != --table ]; then
     --config.stage.base.accumulate=2
   plan 1_3b dmd 20 h100:1x1x1 1 "${OWN[@]}"
   plan 1_3b rollout 7 h100:1x1x1 1
+  # ten minutes of film, of which every frame can be routed
+  plan 1_3b rollout 7 h100:1x1x1 1 --config.memory.archive=host \
+    --config.memory.dtype=int4
   plan 14b rollout 7 h100:1x1x8 1 --config.mesh.fsdp=1
   plan 14b rollout 7 v5p:2x2x2 1 --config.mesh.fsdp=1
   plan 14b rollout 7 v6e:2x4 1 --config.mesh.fsdp=1
@@ -114,9 +117,9 @@ for row in rows:
     frames = 4 * row['chunks'] * row['frames_per_chunk'] - 3
   kinds = ('params', 'optimizer', 'ema', 'frozen', 'codec', 'text')
   lasting = sum(used.get(kind, 0) for kind in kinds)
+  bank = used.get('bank', 0) + used.get('descriptors', 0)
   parts = (
-    lasting, used.get('bank'), used.get('activations'), used['total'],
-    row['hbm_bytes'],
+    lasting, bank, used.get('activations'), used['total'], row['hbm_bytes'],
   )
   cells = [
     row['config'], row['stage'], flags or '–', frames, row['topology'],

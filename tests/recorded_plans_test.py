@@ -26,6 +26,10 @@ FITS = (
   '1_3b base 7 h100:1x1x1 1',
   f'1_3b dmd 7 h100:1x1x1 1 {OWN}',
 )
+TEN_MINUTES = (
+  '1_3b rollout 7 h100:1x1x1 1 --config.memory.archive=host '
+  '--config.memory.dtype=int4'
+)
 
 
 def planned_rows():
@@ -42,6 +46,15 @@ def test_what_must_fit_was_compiled_and_fits(key):
   frames = 4 * row['chunks'] * row['frames_per_chunk'] - 3
   assert frames == {7: 81, 20: 237}[row['chunks']]
   assert row['fits'] and 0 < row['bytes']['total'] <= row['hbm_bytes']
+
+
+def test_ten_minutes_of_film_fit_one_card_and_stay_readable():
+  row = planned_rows()[TEN_MINUTES]
+  assert row['config'] == 'wan_1_3b' and row['size'] == [480, 832]
+  assert row['devices'] == 1 and row['topology'] == 'h100:1x1x1'
+  assert row['fits'] and row['bytes']['total'] <= 80e9
+  # 4 pixel frames for a latent frame, 16 of them a second
+  assert row['archive']['frames'] * 4 / 16 >= 600
 
 
 @pytest.mark.slow

@@ -52,6 +52,14 @@ TESTED_ELSEWHERE = {
     'data/texts_test.py',
     'writes and reads the tables of captions, which are tested there',
   ),
+  'memory/stored.py': (
+    'memory/bank_test.py',
+    'packs keys and values, which banks give back there',
+  ),
+  'rollout/host_leaves.py': (
+    'memory/archive_test.py training/host_traffic_test.py',
+    'finds what is in host memory, which these films and counts need',
+  ),
   'diffusion/config.py': ('config_test.py', _FIELDS),
   'directing/film_codec.py': (
     'directing/director_test.py',

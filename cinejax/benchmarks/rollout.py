@@ -249,7 +249,7 @@ def _settings(director: Director) -> Measurement:
   """What was rolled out, and with which memory."""
   keys = {
     'rollout': 'sampler steps guidance commit chunks_per_call',
-    'memory': 'policy window_frames routed_frames bank_frames',
+    'memory': 'policy window_frames routed_frames bank_frames archived_frames',
     'film': 'height width frames_per_chunk',
     'dit': 'precision unroll',
   }

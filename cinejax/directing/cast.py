@@ -70,16 +70,18 @@ def room(cfg: Config) -> int:
   """How many pictures the bank has room for."""
   memory, frames = cfg.memory, cfg.film.frames_per_chunk
   needed = memory.window_frames + memory.routed_frames + frames
-  return (memory.bank_frames - needed) // frames
+  return (memory.held_frames - needed) // frames
 
 
 def check_count(cfg: Config, count: int) -> None:
   """Raises UserError if the bank has no room for so many pictures."""
   if count > room(cfg):
     frames = cfg.film.frames_per_chunk
-    more = cfg.memory.bank_frames + (count - room(cfg)) * frames
+    key = 'archive_frames' if cfg.memory.archived_frames else 'bank_frames'
+    held = getattr(cfg.memory, key)
+    more = held + (count - room(cfg)) * frames
     raise UserError(
-      f'the cast has {count} pictures of {frames} frames each, and a bank of '
-      f'config.memory.bank_frames={cfg.memory.bank_frames} has room for '
-      f'{room(cfg)}; give fewer, or set it to {more}'
+      f'the cast has {count} pictures of {frames} frames each, and a film with '
+      f'config.memory.{key}={held} has room for {room(cfg)}; give fewer, or '
+      f'set it to {more}'
     )

@@ -23,6 +23,7 @@ from cinejax.models import rollout_pass
 from cinejax.models.captions import make_caption_fn
 from cinejax.models.text import actions
 from cinejax.models.text.select import Text
+from cinejax.rollout import host_leaves
 from cinejax.rollout.live import LiveStep, make_live
 from cinejax.rollout.placement import OnMesh, rollout_mesh, state_shardings
 from cinejax.rollout.scan import make_scan
@@ -111,7 +112,8 @@ class RolloutPrograms:
   def place(self, state: RolloutState) -> RolloutState:
     """The state on the devices of `mesh`."""
     if self.mesh is None:
-      return state
+      archives = self.cfg.memory.archived_frames
+      return host_leaves.committed(state) if archives else state
     return jax.device_put(state, state_shardings(state, self.mesh))
 
   def follows(self, camera: str) -> bool:

@@ -17,16 +17,19 @@ they are earlier than all frames of the film. They are never evicted and never
 in the window. The F frames of picture n = 0, 1, .. begin at -(n + 2) F. Chunk
 -1, the chunk before the first one, which does not exist, thus has no frame of
 a picture.
+
+With an archive (archive.py), the slots from E on are in host memory.
 """
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from cinejax.memory.stored import Stored, load, store
 
 EMPTY = -1  # frame index of a slot that holds nothing
-_MOST = {'fp8': 448.0, 'int4': 7.0}  # the largest number that is stored
-_FP8 = jnp.float8_e4m3fn
-_LEAST = 1e-12  # of a scale that is divided by
+HOST = jax.memory.Space.Host
 
 
 def picture_start(number: jax.Array | int, frames: int) -> jax.Array | int:
@@ -40,26 +43,12 @@ def picture_number(frame: int, frames: int) -> int:
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
-class Stored:
-  """Stored keys or values: as computed, or in fewer bits, times scales.
+class Archive:
+  """Keys and values in host memory, of the slots from E on; see archive.py."""
 
-  int8 has a scale for each row of K. fp8 and int4 have one for each channel of
-  a frame, the same for its P tokens: a few channels of keys are larger than all
-  others, in every token (KIVI, arXiv 2402.02750, section 3). fp8 is stored as
-  its bits, in int8. int4 has two numbers in a byte: feature k in the low half,
-  k + K / 2 in the high one.
-  """
-
-  data: jax.Array  # [..., P, H, K], or [..., P, H, K / 2] in int4
-  scale: jax.Array | None = None  # [..., P, H], float32, of int8
-  channel_scale: jax.Array | None = None  # [..., H, K], bfloat16, of fp8, int4
-
-  @property
-  def storage(self) -> str:
-    """How the data are stored: one of config.STORAGES."""
-    if self.channel_scale is None:
-      return 'compute' if self.scale is None else 'int8'
-    return 'int4' if self.data.dtype == jnp.uint8 else 'fp8'
+  key: Stored  # [L, B, A + 1, P, H, K]; nothing reads the last one
+  value: Stored  # [L, B, A + 1, P, H, K]
+  layer: jax.Array | None = None  # int32, the layer that reads, within a layer
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -68,12 +57,17 @@ class Memory:
 
   key: Stored  # [L, B, E, P, H, K], not rotated
   value: Stored  # [L, B, E, P, H, K]
-  descriptor: jax.Array  # [L, B, E, H, K], float32, eq. (5)
+  # [L, B, E, H, K], float32, eq. (5); with an archive, of all E + A slots
+  descriptor: jax.Array
+  archive: Archive | None = None  # None: all frames are on the device
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class Bank:
-  """The stored frames, and the table of what each slot holds."""
+  """The stored frames, and the table of what each slot holds.
+
+  With an archive, the table has E + A slots.
+  """
 
   memory: Memory
   use_BE: jax.Array  # float32, times routed since reserved, over layers
@@ -82,43 +76,6 @@ class Bank:
   valid_BE: jax.Array  # bool, whether the slot may be read
   # float32, frames whose average a slot holds; None: none are averaged
   count_BE: jax.Array | None = None
-
-
-def store(x: jax.Array, storage: str) -> Stored:
-  """Packs `x` [..., P, H, K]; `storage` is one of config.STORAGES."""
-  if storage == 'compute':
-    return Stored(data=x)
-  x = x.astype(jnp.float32)
-  if storage == 'int8':
-    scale = jnp.max(jnp.abs(x), -1) / 127
-    unit = x / jnp.maximum(scale, _LEAST)[..., None]
-    return Stored(data=jnp.round(unit).astype(jnp.int8), scale=scale)
-  most = _MOST[storage]
-  scale = (jnp.max(jnp.abs(x), -3) / most).astype(jnp.bfloat16)
-  # Divided by the scale as it is stored, which may be rounded down.
-  unit = x / jnp.maximum(scale.astype(jnp.float32), _LEAST)[..., None, :, :]
-  unit = jnp.clip(unit, -most, most)
-  if storage == 'fp8':
-    bits = jax.lax.bitcast_convert_type(unit.astype(_FP8), jnp.int8)
-    return Stored(data=bits, channel_scale=scale)
-  low, high = jnp.split((jnp.round(unit) + 8).astype(jnp.uint8), 2, -1)
-  return Stored(data=low | (high << 4), channel_scale=scale)
-
-
-def load(stored: Stored, dtype: jnp.dtype) -> jax.Array:
-  """Unpacks what `store` packed, as `dtype`."""
-  data = stored.data
-  if stored.storage == 'compute':
-    return data.astype(dtype)
-  if stored.storage == 'int8':
-    return (data * stored.scale[..., None]).astype(dtype)
-  if stored.storage == 'int4':
-    halves = (data & 15, data >> 4)
-    data = jnp.concatenate(halves, -1).astype(jnp.float32) - 8
-  else:
-    data = jax.lax.bitcast_convert_type(data, _FP8).astype(jnp.float32)
-  scale = stored.channel_scale.astype(jnp.float32)
-  return (data * scale[..., None, :, :]).astype(dtype)
 
 
 def descriptor(k_FPHK: jax.Array) -> jax.Array:
@@ -137,6 +94,7 @@ def empty(
   dtype: jnp.dtype,
   storage: str = 'compute',
   counted: bool = False,
+  archive: int = 0,
 ) -> Bank:
   """A bank without frames.
 
@@ -150,24 +108,46 @@ def empty(
     dtype: of keys and values that are stored as computed.
     storage: one of config.STORAGES.
     counted: whether frames can be merged.
+    archive: A, the number of slots in host memory; 0: there is no archive.
   """
-  shape = (layers, batch, frames, tokens, heads, features)
+
+  def shape(slots):
+    return (layers, batch, slots, tokens, heads, features)
 
   def zeros():  # a new buffer each time: donated buffers must not be shared
-    return store(jnp.zeros(shape, dtype), storage)
+    return store(jnp.zeros(shape(frames), dtype), storage)
 
+  def on_host():
+    shapes = jax.eval_shape(
+      lambda: store(jnp.zeros(shape(archive + 1), dtype), storage)
+    )
+    return jax.tree.map(_zeros_on_host, shapes)
+
+  slots = frames + archive
+  table = (batch, slots)
   return Bank(
     memory=Memory(
       key=zeros(),
       value=zeros(),
-      descriptor=jnp.zeros(shape[:3] + shape[4:], jnp.float32),
+      descriptor=jnp.zeros(
+        (layers, batch, slots, heads, features), jnp.float32
+      ),
+      archive=Archive(key=on_host(), value=on_host()) if archive else None,
     ),
-    use_BE=jnp.zeros((batch, frames), jnp.float32),
-    frame_BE=jnp.full((batch, frames), EMPTY, jnp.int32),
-    shot_BE=jnp.zeros((batch, frames), jnp.int32),
-    valid_BE=jnp.zeros((batch, frames), bool),
-    count_BE=jnp.zeros((batch, frames), jnp.float32) if counted else None,
+    use_BE=jnp.zeros(table, jnp.float32),
+    frame_BE=jnp.full(table, EMPTY, jnp.int32),
+    shot_BE=jnp.zeros(table, jnp.int32),
+    valid_BE=jnp.zeros(table, bool),
+    count_BE=jnp.zeros(table, jnp.float32) if counted else None,
   )
+
+
+def _zeros_on_host(x: jax.ShapeDtypeStruct) -> jax.Array:
+  # A device may have no room for them; where shapes alone are computed, this
+  # host may have none either.
+  traced = isinstance(jnp.zeros(()), jax.core.Tracer)
+  zeros = (jnp if traced else np).zeros(x.shape, x.dtype)
+  return jax.device_put(zeros, HOST)
 
 
 def emptied(bank: Bank) -> Bank:
@@ -270,8 +250,10 @@ def write(
     value=store(v_LBFPHK, bank.memory.value.storage),
     descriptor=descriptor(k_LBFPHK),
   )
+  archive = bank.memory.archive  # reserved slots are on the device
+  stored = jax.tree.map(put, bank.memory.replace(archive=None), memory)
   return bank.replace(
-    memory=jax.tree.map(put, bank.memory, memory),
+    memory=stored.replace(archive=archive),
     valid_BE=bank.valid_BE.at[rows, slot_BF].set(True, mode='drop'),
   )
 

@@ -26,6 +26,8 @@ class MemoryConfig:
   window_frames: int = positive()  # V, a multiple of F
   routed_frames: int = non_negative()  # R
   bank_frames: int = positive()  # E >= V + R + F
+  archive: str = one_of('none', 'host')
+  archive_frames: int = positive()  # A, where there is an archive
   evict: str = one_of('oldest', 'redundant', 'unused', 'merge')
   scope: str = one_of('layer', 'shared', 'head')
   route_layer: int = non_negative()  # when shared
@@ -34,6 +36,42 @@ class MemoryConfig:
   dtype: str = one_of(*STORAGES)
   training: str = one_of('routed', 'full')
   reencode: bool
+
+  @property
+  def held_frames(self) -> int:
+    """Frames that are not forgotten: E, or E + A with an archive."""
+    return self.bank_frames + self.archived_frames
+
+  @property
+  def archived_frames(self) -> int:
+    """Slots in host memory: A, or 0 without an archive."""
+    return 0 if self.archive == 'none' else self.archive_frames
+
+  def conflict(self, at: str) -> str:
+    """Says what an archive does not go with; '' if all is well."""
+    if self.archive == 'none':
+      return ''
+    if self.policy == 'full':
+      return (
+        f'{at}.policy is full, which reads all frames in every pass; an '
+        f'archive needs another policy, or set {at}.archive=none'
+      )
+    if self.evict == 'merge':
+      return (
+        f'{at}.evict is merge, which changes frames instead of moving them; an '
+        f'archive needs another rule, or set {at}.archive=none'
+      )
+    if self.scope == 'head':
+      return (
+        f'{at}.scope is head, with which every head reads other frames; an '
+        f'archive needs layer or shared, or set {at}.archive=none'
+      )
+    if self.reencode:
+      return (
+        f'{at}.reencode runs the window again from an empty bank; set '
+        f'{at}.archive=none with it'
+      )
+    return ''
 
   @property
   def context_frames(self) -> int:

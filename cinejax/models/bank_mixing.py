@@ -13,8 +13,8 @@ import einops
 import jax
 import jax.numpy as jnp
 
+from cinejax.memory import archive, router
 from cinejax.memory import bank as bank_lib
-from cinejax.memory import router
 from cinejax.models.gate import gated
 from cinejax.models.gathering import picked
 from cinejax.models.mixing import Context, ContextMixer
@@ -41,6 +41,9 @@ class BankMixer(ContextMixer):
 
   def __call__(self, q, k, v, shared, layer, rank):
     memory, view = layer.memory, shared.view
+    if shared.archive is not None:
+      here = shared.archive.replace(layer=layer.index)
+      memory = memory.replace(archive=here)
     rank = self._decide(q, k, memory.descriptor, shared, layer, rank)
     gate = self._gate(q, memory.descriptor, layer, view, rank)
     storage, packed = memory.key.storage, q.shape[1] == 2
@@ -62,16 +65,16 @@ class BankMixer(ContextMixer):
     _, past_BSM = self._positions(view, none)
     tokens = self.grid.tokens
 
-    def placed(stored, rotate):
-      x = picked(stored, view.window_BSV, dtype)
+    def placed(name, rotate):
+      x = picked(memory, name, view.window_BSV, dtype)
       x = einops.rearrange(x, 'b s m p h k -> b s (m p) h k')
       x = self.grid.rotate(x, past_BSM[..., :window]) if rotate else x
       pad = self.grid.frames * tokens, self.routed * tokens
       return jnp.pad(x, ((0, 0), (0, 0), pad, (0, 0), (0, 0)))
 
     return Context(
-      key_BSMHK=placed(memory.key, True),
-      value_BSMHK=placed(memory.value, False),
+      key_BSMHK=placed('key', True),
+      value_BSMHK=placed('value', False),
     )
 
   def _read_again(self, k, v, memory, view, rank, gate, context) -> Context:
@@ -82,13 +85,17 @@ class BankMixer(ContextMixer):
     window = view.window_BSV.shape[-1]
     own_BSF, past_BSM = self._positions(view, rank)
     slot = self._of_heads(
-      lambda rank_BSR: router.context_slots(view, rank_BSR)[..., window:], rank
+      lambda rank_BSR: archive.context_slots(memory, view, rank_BSR)[
+        ..., window:
+      ],
+      rank,
     )
     routed_k, routed_v = (
       einops.rearrange(
-        picked(stored, slot, k.dtype), 'b s m p h k -> b s (m p) h k'
+        picked(memory, name, slot, k.dtype, self.routed),
+        'b s m p h k -> b s (m p) h k',
       )
-      for stored in (memory.key, memory.value)
+      for name in ('key', 'value')
     )
     routed_k = self.grid.rotate(routed_k, past_BSM[..., window:])
     if gate is not None:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from cinejax.memory import archive
 from cinejax.memory import bank as bank_lib
 from cinejax.models.attention import platform
 
@@ -12,20 +13,28 @@ _SLICES = 64
 _HEAD_AXES = {'data': -2, 'scale': -1, 'channel_scale': -2}
 
 
-def picked(stored: bank_lib.Stored, slot: jax.Array, dtype) -> jax.Array:
-  """Frames [B, S, M, P, H, K] of `stored` [B, E, P, H, K].
+def picked(
+  memory: bank_lib.Memory, name: str, slot: jax.Array, dtype, routed: int = 0
+) -> jax.Array:
+  """Keys or values [B, S, M, P, H, K] of frames of a layer's `memory`.
 
   Args:
-    stored: keys or values by slot.
+    memory: of the layer.
+    name: key or value.
     slot: slots [B, S, M]; or [B, S, H, M], where each head reads its own.
     dtype: of the result.
+    routed: at most so many of the M slots are of an archive.
   """
+  stored = getattr(memory, name)
   if slot.ndim == 4:
     return bank_lib.load(_by_head(stored, slot), dtype)
   few = slot.size <= _SLICES
   pick = jax.vmap(lambda rows, slots: rows[slots])
   pick = _sliced if few and platform() == 'tpu' else pick
-  rows = jax.tree.map(lambda rows: pick(rows, slot), stored)
+  near = archive.near_slots(memory, slot)
+  rows = jax.tree.map(lambda rows: pick(rows, near), stored)
+  if memory.archive is not None:
+    rows = archive.overlaid(rows, memory, name, slot, routed)
   return bank_lib.load(rows, dtype)
 
 

@@ -32,8 +32,8 @@ import einops
 import jax
 import jax.numpy as jnp
 
+from cinejax.memory import archive, policies, router
 from cinejax.memory import bank as bank_lib
-from cinejax.memory import policies, router
 from cinejax.models import gate as gate_lib
 from cinejax.models import rope
 from cinejax.models.attention import attend
@@ -79,6 +79,7 @@ class Routing:
 
   view: router.View
   decide: jax.Array  # bool: route; else take the given ranks
+  archive: bank_lib.Archive | None = None  # None: all frames are in the bank
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -170,22 +171,23 @@ class ContextMixer:
     own_BSF, past_BSM = self._positions(view, rank)
 
     def slots(rank_BSR):
-      return router.valid_first(view, router.context_slots(view, rank_BSR))
+      slot_BSM = archive.context_slots(memory, view, rank_BSR)
+      return router.valid_first(view, slot_BSM)
 
     slot = self._of_heads(slots, rank)
     past_BSM = router.valid_first(view, past_BSM)
 
-    def past(own_BSTHK, stored):
-      past = picked(stored, slot, own_BSTHK.dtype)
+    def past(own_BSTHK, name):
+      past = picked(memory, name, slot, own_BSTHK.dtype, self.routed)
       past = past if overlay is None else overlay(past, own_BSTHK)
       return einops.rearrange(past, 'b s m p h k -> b s (m p) h k')
 
     # Own and past keys are rotated apart: XLA then rotates the past ones while
     # it gathers them, and stores no context in float32.
-    past_k = self.grid.rotate(past(k, memory.key), past_BSM)
+    past_k = self.grid.rotate(past(k, 'key'), past_BSM)
     own_k = self.grid.rotate(k, own_BSF)
     key_BSMHK = jnp.concatenate([own_k, past_k], 2)
-    past_v = past(v, memory.value)
+    past_v = past(v, 'value')
     if gate_BSHR is not None:
       window = ((0, 0),) * 3 + ((view.window_BSV.shape[-1], 0),)
       gate_BSHM = jnp.pad(gate_BSHR, window, constant_values=1.0)

@@ -76,7 +76,9 @@ def make_denoise_fn(
   ) -> DenoiserOutput:
     mixer = _mixer(cfg, memory, params, x_BSFYXC)
     layers = mixing.LayerMemory(
-      index=jnp.arange(cfg.layers), memory=bank, given_BSR=given_LBSR
+      index=jnp.arange(cfg.layers),
+      memory=bank.replace(archive=None),  # no layer may copy its part of it
+      given_BSR=given_LBSR,
     )
     if contexts is not None:
       layers = tuple(
@@ -88,7 +90,9 @@ def make_denoise_fn(
       x_BSFYXC,
       t_BSF,
       text,
-      mixing.Routing(view=view, decide=jnp.asarray(decide)),
+      mixing.Routing(
+        view=view, decide=jnp.asarray(decide), archive=bank.archive
+      ),
       layers,
       router.none_routed(view, memory.choices(cfg.heads)),
     )
@@ -124,6 +128,7 @@ def make_context_fn(
       return None
     mixer = _mixer(cfg, memory, params, x_BSFYXC)
     dtype = jnp.dtype(cfg.compute_dtype)
+    bank = bank.replace(archive=None)  # the window is on the device
     return tuple(
       mixer.with_window(of_layer(bank, layer), view, dtype)
       for layer in range(cfg.layers)

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinejax.memory import archive, evict, router
 from cinejax.memory import bank as bank_lib
-from cinejax.memory import evict, router
 from cinejax.memory.config import SINKS, MemoryConfig
 from cinejax.models.rollout_pass import DenoiserOutput
 from cinejax.rollout.state import RolloutState
@@ -232,6 +232,9 @@ class Passes:
       protected_BE=protected_BE,
     )
     banks = state.bank, state.negative
+    if state.bank.memory.archive is not None:
+      first_B = state.start_B - self.memory.window_frames
+      banks, slot_BF = archive.make_room(banks, slot_BF, first_B)
     if self.memory.evict == 'merge':
       into_BF = evict.merge_slots(
         state.bank,

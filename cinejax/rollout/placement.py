@@ -13,14 +13,15 @@ from jax.sharding import Mesh
 
 from cinejax.core import sharding
 from cinejax.core.config import MeshConfig
+from cinejax.rollout import host_leaves
 
 _BATCH, _HEADS = sharding.BATCH_AXES, sharding.HEAD_AXES
 
 # (regex of a path's end, axes of the last dimensions), as PARAM_RULES
 STATE_RULES = (
-  ('memory/(key|value)/data', (_BATCH, None, None, _HEADS, None)),
-  ('memory/(key|value)/scale', (_BATCH, None, None, _HEADS)),
-  ('memory/(key|value)/channel_scale', (_BATCH, None, _HEADS, None)),
+  ('(memory|archive)/(key|value)/data', (_BATCH, None, None, _HEADS, None)),
+  ('(memory|archive)/(key|value)/scale', (_BATCH, None, None, _HEADS)),
+  ('(memory|archive)/(key|value)/channel_scale', (_BATCH, None, _HEADS, None)),
   ('memory/descriptor', (_BATCH, None, _HEADS, None)),
   ('(use|frame|shot|valid|count)_BE', (_BATCH, None)),
   ('(start|shot|key)_B', (_BATCH,)),
@@ -33,7 +34,10 @@ STATE_RULES = (
 
 def state_shardings(state: Any, mesh: Mesh) -> Any:
   """The sharding of each leaf of a RolloutState, or of its shapes."""
-  return sharding.param_shardings(state, mesh, STATE_RULES)
+  places = sharding.param_shardings(state, mesh, STATE_RULES)
+  return host_leaves.map_archived(
+    lambda place: place.with_memory_kind('pinned_host'), places
+  )
 
 
 def pinned(state: Any) -> Any:

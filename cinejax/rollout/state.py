@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from cinejax.memory import bank as bank_lib
 from cinejax.memory.config import MemoryConfig
 from cinejax.models.config import DiTConfig
+from cinejax.rollout import host_leaves
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -114,6 +115,7 @@ def init_state(
       dtype=jnp.dtype(dit.compute_dtype),
       storage=memory.dtype,
       counted=memory.evict == 'merge',
+      archive=memory.archived_frames,
     )
 
   pending = Pending(
@@ -125,7 +127,7 @@ def init_state(
     latents_BNFYXC=jnp.zeros((batch, window, *latent_shape), jnp.float32),
     text_BNWD=jnp.zeros((batch, window, *text_shape), jnp.float32),
   )
-  return RolloutState(
+  state = RolloutState(
     bank=bank(),
     negative=bank() if guided else None,
     start_B=jnp.zeros(batch, jnp.int32),
@@ -134,3 +136,4 @@ def init_state(
     pending=pending if fused else None,
     recent=recent if memory.reencode else None,
   )
+  return host_leaves.committed(state) if memory.archived_frames else state

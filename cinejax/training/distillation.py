@@ -160,7 +160,7 @@ def _film_memory(cfg: Config) -> MemoryConfig:
   least += cfg.film.frames_per_chunk
   frames = max(least, cfg.data.chunks * cfg.film.frames_per_chunk)
   return dataclasses.replace(
-    memory, bank_frames=min(memory.bank_frames, frames)
+    memory, bank_frames=min(memory.held_frames, frames), archive='none'
   )
 
 

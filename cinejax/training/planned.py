@@ -214,10 +214,15 @@ def _update(name: str, cfg: Config, mesh: Mesh, optimizer) -> AbstractProgram:
 def _rollout(cfg: Config, mesh: Mesh) -> AbstractProgram:
   """One call of a rollout of one film: config.rollout.chunks_per_call chunks.
 
-  Beside it are the codec, and UMT5 if that encodes the prompts.
+  Beside it are the codec, and UMT5 if that encodes the prompts. With an archive
+  it is the call of the bank alone, and the descriptors of archived frames are
+  beside it: compilers that have no devices do not know their host's memory.
   """
   films, captions = 1, _Captions(cfg.text)
   check_mesh(ROLLOUT, cfg, mesh)
+  archived = cfg.memory.archived_frames
+  memory = dataclasses.replace(cfg.memory, archive='none')
+  cfg = dataclasses.replace(cfg, memory=memory)
   params = _placed(functools.partial(denoiser.init_params, cfg.dit), mesh)
   params = with_shardings(
     params, shardings(params), denoiser.resting_types(cfg.dit, params)
@@ -240,6 +245,13 @@ def _rollout(cfg: Config, mesh: Mesh) -> AbstractProgram:
   )
   kinds = {'params': params, 'bank': state}
   beside = {'codec': with_shardings(_decoder(cfg, films), replicated(mesh))}
+  if archived:
+    one = state.bank.memory.descriptor
+    branches = 1 if state.negative is None else 2
+    shape = branches, *one.shape[:2], archived, *one.shape[3:]
+    beside['descriptors'] = with_shardings(
+      jax.ShapeDtypeStruct(shape, one.dtype), replicated(mesh)
+    )
   if cfg.text.name == 'umt5':
     published = functools.partial(tree_lib.cast, dtype=jnp.bfloat16)
     shapes = jax.eval_shape(published, umt5.shapes(umt5.XXL))

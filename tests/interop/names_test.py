@@ -99,6 +99,8 @@ def _by_chunks(cfg, params, tensors, t_F) -> jax.Array:
     dtype='compute',
     training='routed',
     reencode=False,
+    archive='none',
+    archive_frames=1,
   )
   fn = _denoise_fn(cfg, memory)
   x = _frames(tensors['x'])

@@ -13,6 +13,8 @@ import numpy as np
 
 from cinejax.core import tree as tree_lib
 from cinejax.core.errors import UserError
+from cinejax.memory.bank import HOST
+from cinejax.rollout import host_leaves
 
 HostState = dict[str, np.ndarray]  # by path
 
@@ -55,6 +57,8 @@ def to_device(host: HostState, like: Any) -> Any:
         f'{shape}, not {leaf.shape}'
       )
     # Always a copy, because states are donated.
+    if host_leaves.is_archived(path):
+      return jax.device_put(np.array(array), HOST)
     placed = jnp.array(array, copy=True)
     return jax.random.wrap_key_data(placed) if _is_key(leaf) else placed
 

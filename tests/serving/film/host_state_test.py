@@ -33,3 +33,10 @@ def test_the_state_of_another_model_is_refused():
     host_state.to_device(host, {'x': jnp.ones((2, 3))})
   with pytest.raises(UserError, match=r'x has the shape \(2, 3\), not \(3,\)'):
     host_state.to_device(host, _state() | {'x': jnp.ones(3)})
+
+
+def test_an_archive_comes_back_to_host_memory():
+  state = {'archive': jnp.ones(3), 'x': jnp.ones(3)}
+  back = host_state.to_device(host_state.to_host(state), state)
+  assert back['archive'].sharding.memory_kind == 'pinned_host'
+  assert back['x'].sharding.memory_kind == state['x'].sharding.memory_kind
