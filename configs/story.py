@@ -140,7 +140,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       12_000,
       {
         'film.frames_per_chunk': 1,
-        'story.kinds': (('distant', 0.6), ('dense', 0.4)),
+        'story.kinds': (('distant', 0.6), ('dense', 0.2), ('train', 0.2)),
         'stage.batch': 2 * batch,
         'stage.learning_rate': 2e-3,
         'stage.schedule': 'constant',
@@ -150,10 +150,10 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       'chunks',
       8_000,
       {
-        'story.kinds': (('distant', 0.5), ('dense', 0.25), ('train', 0.25)),
+        'story.kinds': (('distant', 0.5), ('dense', 0.1), ('train', 0.4)),
         'stage.batch': batch,
-        'stage.learning_rate': 1.5e-3,
-        'stage.final_share': 0.2,
+        'stage.learning_rate': 2e-3,
+        'stage.final_share': 0.0,
       },
     ),
     configs.phase(
