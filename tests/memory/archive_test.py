@@ -59,6 +59,7 @@ def _device_bytes(state):
   }
 
 
+@pytest.mark.slow
 def test_a_film_is_that_of_a_larger_bank_bit_for_bit():
   big, small = _studios(**UNGUIDED)
   chunks = small.chunks(CHUNKS, batch=1)
