@@ -120,10 +120,8 @@ def main() -> None:
   policies = _some_of(
     'policies', args.policies or [cfg.memory.policy], POLICIES
   )
-  for policy in policies:
-    apply_settings(
-      cfg, Settings(policy=policy)
-    )  # refuses what does not combine
+  for policy in policies:  # refuses those that do not go with the memory
+    apply_settings(cfg, Settings(policy=policy))
   cases = _cases(args)
   own = tuple(case.film for case in cases)
   if not own:

@@ -92,7 +92,8 @@ def get_config() -> ConfigDict:
   memory.scope = 'layer'  # layer | shared | head: who decides what is routed
   memory.route_layer = 1  # the deciding layer when shared
   memory.reroute = 'step'  # step | chunk: how often it is decided
-  memory.cfg_routing = 'conditional'  # conditional | own: of negative branch
+  # conditional | own: of the negative branch
+  memory.cfg_routing = 'conditional'
   memory.dtype = 'compute'  # compute | int8 | fp8 | int4: of keys and values
   memory.training = 'routed'  # routed | full: the teacher-forced form
   memory.reencode = False  # control: window recomputed from an empty bank

@@ -94,7 +94,6 @@ TESTED_ELSEWHERE = {
     'film/formats/formats_test.py',
     'are formats of one reader, which reads files of each there',
   ),
-  'interop/changes.py': ('interop/adapters_test.py', _WEIGHTS),
   'interop/mapped.py': ('interop/archive_test.py', _WEIGHTS),
   'interop/pickled.py': ('interop/archive_test.py', _WEIGHTS),
   'interop/pickling.py': ('convert_test.py wan_direct_test.py', _WEIGHTS),

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from cinejax.memory import bank as bank_lib
 from cinejax.memory.config import MemoryConfig
 from cinejax.models.config import DiTConfig
-from cinejax.rollout import host_leaves
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -127,7 +126,7 @@ def init_state(
     latents_BNFYXC=jnp.zeros((batch, window, *latent_shape), jnp.float32),
     text_BNWD=jnp.zeros((batch, window, *text_shape), jnp.float32),
   )
-  state = RolloutState(
+  return RolloutState(
     bank=bank(),
     negative=bank() if guided else None,
     start_B=jnp.zeros(batch, jnp.int32),
@@ -136,4 +135,3 @@ def init_state(
     pending=pending if fused else None,
     recent=recent if memory.reencode else None,
   )
-  return host_leaves.committed(state) if memory.archived_frames else state

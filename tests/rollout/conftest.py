@@ -9,6 +9,7 @@ import pytest
 
 from cinejax import config as config_lib
 from cinejax.models import captions, rollout_pass
+from cinejax.rollout import host_leaves
 from cinejax.rollout.scan import make_scan
 from cinejax.rollout.state import ChunkInput, init_state
 from cinejax.rollout.step import Step
@@ -29,7 +30,7 @@ class Studio:
   step: Step
 
   def begin(self, seeds=(5, 6)):
-    return init_state(
+    state = init_state(
       self.cfg.dit,
       self.cfg.memory,
       key_B=jax.vmap(jax.random.key)(jnp.array(seeds)),
@@ -38,6 +39,8 @@ class Studio:
       guided=self.cfg.rollout.guidance != 1,
       fused=self.cfg.rollout.commit == 'fused',
     )
+    archives = self.cfg.memory.archived_frames
+    return host_leaves.committed(state) if archives else state
 
   def chunks(self, chunks=CHUNKS, batch=2, seed=9):
     """A new prompt every other chunk, with a cut every fourth."""
