@@ -56,11 +56,9 @@ def _streamed(one, clean, noisy, t_BNF, text, shots):
   cfg = one.cfg
   denoise = jax.jit(rollout_pass.make_denoise_fn(cfg.dit, cfg.memory))
   commit = jax.jit(one.step.commit)
-  state, outs = one.begin(), []
-  for i in range(CHUNKS):
-    chunk = one.chunks(1).replace(
-      text_BWD=text[:, i], cut_B=shots[:, i] > shots[:, max(i - 1, 0)]
-    )
+
+  @jax.jit
+  def reserved(state, shot_B):
     slot_BF = evict.choose_slots(
       state.bank,
       state.start_B,
@@ -68,14 +66,21 @@ def _streamed(one, clean, noisy, t_BNF, text, shots):
       window=cfg.memory.window_frames,
       evict=cfg.memory.evict,
     )
-    bank = bank_lib.reserve(state.bank, slot_BF, state.start_B, shots[:, i])
-    view = one.step.passes.view(state, bank, state.start_B)
+    bank = bank_lib.reserve(state.bank, slot_BF, state.start_B, shot_B)
+    return bank.memory, one.step.passes.view(state, bank, state.start_B)
+
+  state, outs = one.begin(), []
+  for i in range(CHUNKS):
+    chunk = one.chunks(1).replace(
+      text_BWD=text[:, i], cut_B=shots[:, i] > shots[:, max(i - 1, 0)]
+    )
+    memory, view = reserved(state, shots[:, i])
     done = denoise(
       one.params,
       noisy[:, i : i + 1],
       t_BNF[:, i : i + 1],
       text[:, i : i + 1],
-      bank.memory,
+      memory,
       view,
     )
     outs.append(done.velocity_BFYXC)
