@@ -139,6 +139,7 @@ def test_bars_are_found(tmp_path, bars, picture):
   assert found.frames == 12
 
 
+@pytest.mark.slow
 def test_sintel_has_seven_shots(shared_data):
   clip = shared_data / 'videos' / 'sintel_rooftop_7shots_848x480_25fps.mp4'
   found = shots.survey(clip)

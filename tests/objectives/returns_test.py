@@ -15,6 +15,7 @@ CFG = AlignmentConfig(
   weight=0.5, target='returns', layers=(0, 1), last_update=7, features=1
 )
 
+returns_loss = jax.jit(returns.returns_loss)
 
 def _batch(mask=(1, 1, 1)):
   return {
@@ -41,13 +42,13 @@ SURE = _scores([0.0, 0.0, -1e3, -1e3])[:, :, None]
 def test_the_router_loss_is_of_the_share_of_frames_with_the_character():
   films = guidance.films(_batch(), FRAMES)
   scores = _scores([1.0, 2.0, 3.0, 4.0])
-  loss, metrics = returns.returns_loss(scores, SURE, NAMES, films)
+  loss, metrics = returns_loss(scores, SURE, NAMES, films)
   e = np.exp([1, 2, 3, 4])
   np.testing.assert_allclose(loss, -np.log(e[:2].sum() / e.sum()), rtol=1e-6)
   assert metrics == {'routed': 0.0, 'read': 1.0}
   copies = jnp.concatenate([scores, _scores([9.0, 2.0, 3.0, 4.0])], 1)
   sure = jnp.tile(SURE, (1, 2, 1, 1))
-  both, metrics = returns.returns_loss(copies, sure, NAMES, films)
+  both, metrics = returns_loss(copies, sure, NAMES, films)
   assert both < loss
   assert metrics['routed'] == 0.5
 
@@ -57,7 +58,7 @@ def test_the_attention_loss_is_of_the_share_averaged_over_heads():
   router = SURE[:, :, 0]
   even = _scores([0.0] * 4)[:, :, None]
   attention = jnp.concatenate([SURE, even], 2)
-  loss, metrics = returns.returns_loss(router, attention, NAMES, films)
+  loss, metrics = returns_loss(router, attention, NAMES, films)
   np.testing.assert_allclose(loss, -np.log((1 + 0.5) / 2), rtol=1e-6)
   np.testing.assert_allclose(metrics['read'], 0.75, rtol=1e-6)
 
@@ -66,7 +67,7 @@ def test_only_returns_count():
   films = guidance.films(_batch(), FRAMES)
   scores = _scores([1.0, 2.0, 3.0, 4.0])
   stays = jnp.array([[0, 0, 1, 1, 1, 1]])
-  loss, _ = returns.returns_loss(scores, scores[:, :, None], stays, films)
+  loss, _ = returns_loss(scores, scores[:, :, None], stays, films)
   assert loss == 0.0
 
 
@@ -74,7 +75,7 @@ def test_a_film_without_such_a_chunk_has_no_loss_and_no_gradient():
   films = guidance.films(_batch(mask=(1, 1, 0)), FRAMES)
 
   def loss(scores):
-    return returns.returns_loss(scores, scores[:, :, None], NAMES, films)[0]
+    return returns_loss(scores, scores[:, :, None], NAMES, films)[0]
 
   value, gradient = jax.value_and_grad(loss)(_scores([1.0, 2.0, 3.0, 4.0]))
   assert value == 0.0

@@ -70,7 +70,9 @@ def test_a_prompt_acts_from_its_chunk_on_and_not_before(one, scan_fn, whole):
   assert difference[:4].max() == 0 and difference[4].max() > 1e-3
 
 
-@pytest.mark.parametrize('platform', ['gpu', 'tpu'])
+@pytest.mark.parametrize(
+  'platform', [pytest.param('gpu', marks=pytest.mark.slow), 'tpu']
+)
 def test_parameters_that_are_arranged_make_the_same_film(
   one, scan_fn, whole, monkeypatch, platform
 ):

@@ -84,7 +84,7 @@ def test_painted_latents_are_those_of_the_rendered_film(cfg, films):
   batch = jax.tree.map(lambda x: x[None], row)
   painted = jax.jit(make_painter(codec, appearance_weight=3.0))(params, batch)
   video = render.render(casting.cast('dense', 3, 5))
-  latents = codec.encode(params, from_bytes(video)[None])
+  latents = jax.jit(codec.encode)(params, from_bytes(video)[None])
   frames = CHUNKS * cfg.film.frames_per_chunk
   np.testing.assert_allclose(painted['latents'], latents[:, :frames], atol=1e-5)
   assert 'states' not in painted
