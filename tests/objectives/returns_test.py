@@ -17,6 +17,7 @@ CFG = AlignmentConfig(
 
 returns_loss = jax.jit(returns.returns_loss)
 
+
 def _batch(mask=(1, 1, 1)):
   return {
     'latents': jnp.zeros((1, CHUNKS * FRAMES, 2, 2, 4)),
