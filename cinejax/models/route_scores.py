@@ -1,10 +1,10 @@
-"""The pass of teacher forcing, returning which frames it would read.
+"""The pass of teacher forcing, returning which frames it would read, and why.
 
 The scores of the router are those of CausalCine's equations (5) to (7), of
 un-rotated queries and keys averaged over tokens, and have a gradient here,
 which a rollout's router does not. Those of attention are averages of the logits
-of all pairs of a segment's tokens and a frame's. objectives/returns.py
-supervises both.
+of all pairs of a segment's tokens and a frame's. The values say what a layer
+knows of each frame. objectives/returns.py supervises all three.
 """
 
 import dataclasses
@@ -28,6 +28,8 @@ class RouteScores:
 
   router_BSE: jax.Array  # float32, by which frames are routed
   attention_BSHE: jax.Array  # float32, average logits of each head
+  # Float32, averages over tokens, of the N clean and the S noisy segments.
+  value_BSFD: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,12 @@ class RouteScoreRecorder:
     router = _products(q, k, grid.frames).sum(2)
     rotated = (grid.rotate_film(x, chunks) for x in (q, k))
     attention = _products(*rotated, grid.frames)
-    scores = RouteScores(router_BSE=router, attention_BSHE=attention)
+    value = einops.rearrange(
+      v, 'b s (f p) h k -> b s f p (h k)', f=grid.frames
+    ).mean(3, dtype=jnp.float32)
+    scores = RouteScores(
+      router_BSE=router, attention_BSHE=attention, value_BSFD=value
+    )
     return out, rank, scores
 
 

@@ -42,14 +42,15 @@ def init_heads(
 
   Args:
     cfg: the target and the layers.
-    kinds: the number of classes of each kind of label, for the target `labels`.
+    kinds: the number of classes of each kind of label; unused by the target
+      `features`.
     width: D.
     key: draws the weights.
   """
-  if cfg.target == 'labels':
-    sizes = {kind: (width, count) for kind, count in kinds.items()}
-  else:
+  if cfg.target == 'features':
     sizes = {'project_1': (width, width), 'project_2': (width, cfg.features)}
+  else:
+    sizes = {kind: (width, count) for kind, count in kinds.items()}
   init = jax.nn.initializers.xavier_uniform()
   keys = iter(jax.random.split(key, len(cfg.layers) * len(sizes)))
   return {
@@ -86,27 +87,45 @@ def make_aligned_loss(
     velocity, (value_LBSFD, films) = pass_fn(params['dit'], batch, key)
     of_layer = _label_loss if cfg.target == 'labels' else _feature_loss
     losses = [
-      of_layer(params['heads'][f'layer_{layer}'], _normed(x), films, batch)
+      of_layer(params['heads'][f'layer_{layer}'], x, films, batch)
       for layer, x in zip(cfg.layers, value_LBSFD, strict=True)
     ]
     return added(cfg, velocity, losses, given['step'])
 
-  def _label_loss(heads, h_BSFD, films, batch):
-    total = jnp.float32(0)
-    for index, (kind, count) in enumerate(kinds.items()):
-      label_BSF = _by_chunk(batch['labels'][..., index], h_BSFD)
-      target_BSFK = jax.nn.one_hot(label_BSF, count)  # 0 without a label
-      logs_BSFK = jax.nn.log_softmax(_dense(heads[kind], h_BSFD))
-      total += films.mean(-(target_BSFK * logs_BSFK).sum(-1))
-    return total / len(kinds)
+  def _label_loss(heads, value_BSFD, films, batch):
+    labels = batch['labels']
+    return sum(
+      label_loss(heads[kind], value_BSFD, labels[..., index], films)
+      for index, kind in enumerate(kinds)
+    ) / len(kinds)
 
-  def _feature_loss(heads, h_BSFD, films, batch):
-    target_BSFA = _by_chunk(batch['features'], h_BSFD)
-    y = _dense(heads['project_1'], h_BSFD)
+  def _feature_loss(heads, value_BSFD, films, batch):
+    target_BSFA = _by_chunk(batch['features'], value_BSFD)
+    y = _dense(heads['project_1'], _normed(value_BSFD))
     y = _dense(heads['project_2'], jax.nn.silu(y))
     return films.mean(-(_unit(y) * _unit(target_BSFA)).sum(-1))
 
   return loss_fn
+
+
+def label_loss(
+  head: Mapping[str, jax.Array],
+  value_BSFD: jax.Array,
+  label_BE: jax.Array,
+  films: Films,
+) -> jax.Array:
+  """-log softmax(W h)[label], averaged over valid frames: a term of eq. (1).
+
+  Args:
+    head: of one kind of label in one layer, from `init_heads`.
+    value_BSFD: values of whole copies of the film, averaged over tokens.
+    label_BE: int32, of each of the E = N F frames; -1 without a label.
+    films: the batch.
+  """
+  logs_BSFK = jax.nn.log_softmax(_dense(head, _normed(value_BSFD)))
+  label_BSF = _by_chunk(label_BE, value_BSFD)
+  target_BSFK = jax.nn.one_hot(label_BSF, logs_BSFK.shape[-1])  # 0 without
+  return films.mean(-(target_BSFK * logs_BSFK).sum(-1))
 
 
 def added(

@@ -4,24 +4,27 @@ A base can lower its loss without knowing who returns: in a film of two
 characters the next one is always the other, and among few it is a fair guess.
 Which of them a prompt names is learned last, since the name has to reach the
 queries of a chunk and the keys of the frames that show the character before
-either is of use. Story films are cast, so that the frames that show the named
-character are known, and the scores of the router and of attention can say so:
+either is of use. Story films are cast, so that the named character is known,
+and the frames that show this character:
 
-  L_route  = -log sum_{f in C_i} softmax_f(s_i)                           (1)
-  L_attend = -log mean_h sum_{f in C_i} softmax_f(a_ih)                   (2)
-  L        = L_velocity + weight mean_layers (L_route + L_attend)         (3)
+  L_name   = -log softmax(W h)[name]                                      (1)
+  L_route  = -log sum_{f in C_i} softmax_f(s_i)                           (2)
+  L_attend = -log mean_h sum_{f in C_i} softmax_f(a_ih)                   (3)
+  L = L_velocity + weight mean_layers (L_name + L_route + L_attend)       (4)
 
-s_if is the score by which the router ranks past frame f for chunk i, a_ihf the
-average logit of head h between the tokens of both (models/route_scores.py),
-softmax runs over the past frames, and C_i are those that show the character of
-chunk i. The router adds the products of all heads, so that it can rank frames
-by differences which attention, with the logits of one head, can hardly see;
-hence (2). It asks for one head that reads the right frames, and more of it for
-each further one. The losses are averaged over the valid chunks that are
-returns: the chunk before shows another character, and an earlier one this
-character. Elsewhere the newest frames are the right ones, so that a base would
-learn to read those rather than names. Films that are trained without their
-prompts do not count.
+(1) is that of alignment.py, for the frames of the clean film as well as for the
+noisy ones: with it, keys and queries know a name before they match. s_if is the
+score by which the router ranks past frame f for chunk i, a_ihf the average
+logit of head h between the tokens of both (models/route_scores.py), softmax
+runs over the past frames, and C_i are those that show the character of chunk i.
+The router adds the products of all heads, so that it can rank frames by
+differences which attention, with the logits of one head, can hardly see; hence
+(3). It asks for one head that reads the right frames, and more of it for each
+further one. (2) and (3) are averaged over the valid chunks that are returns:
+the chunk before shows another character, and an earlier one this character.
+Elsewhere the newest frames are the right ones, so that a base would learn to
+read those rather than names. Films that are trained without their prompts do
+not count.
 """
 
 from collections.abc import Callable
@@ -30,7 +33,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cinejax.objectives.alignment import PassFn, added
+from cinejax.objectives.alignment import PassFn, added, label_loss
 from cinejax.objectives.config import AlignmentConfig
 from cinejax.objectives.guidance import Films
 
@@ -40,12 +43,13 @@ Batch = dict[str, jax.Array]
 def make_returns_loss(
   pass_fn: PassFn, cfg: AlignmentConfig, name: int
 ) -> Callable[[Any, Batch, jax.Array, dict[str, Any]], tuple[jax.Array, Batch]]:
-  """Makes loss_fn(params, batch, key, given) -> (loss, metrics), eq. (3).
+  """Makes loss_fn(params, batch, key, given) -> (loss, metrics), eq. (4).
 
+  `params` has the networks `dit` and `heads`, those of the label `name`;
   `given` has `step`, the number of updates done. The batch is that of the base
-  with `labels`, int32 [B, N F, kinds]. The metric `routed` is the share of
-  returns whose best past frame shows their character, `read` the share of
-  attention to past frames that such frames get.
+  with `labels`, int32 [B, N F, kinds]. The metric `names` is L_name, `routed`
+  the share of returns whose best past frame shows their character, `read` the
+  share of attention to past frames that such frames get.
 
   Args:
     pass_fn: the loss of the base, with RouteScores of cfg.layers.
@@ -54,19 +58,19 @@ def make_returns_loss(
   """
 
   def loss_fn(params, batch, key, given):
-    velocity, (scores, films) = pass_fn(params, batch, key)
+    velocity, (scores, films) = pass_fn(params['dit'], batch, key)
+    name_BE = batch['labels'][..., name]
     prompted_B = (films.text_BNWD == batch['text']).all((1, 2, 3))
     films = films.replace(mask_BN=films.mask_BN * prompted_B[:, None])
     losses, shares = [], []
-    for layer in range(len(cfg.layers)):
+    for index, layer in enumerate(cfg.layers):
       loss, share = returns_loss(
-        scores.router_BSE[layer],
-        scores.attention_BSHE[layer],
-        batch['labels'][..., name],
-        films,
+        scores.router_BSE[index], scores.attention_BSHE[index], name_BE, films
       )
-      losses.append(loss)
-      shares.append(share)
+      head = params['heads'][f'layer_{layer}']['name']
+      names = label_loss(head, scores.value_BSFD[index], name_BE, films)
+      losses.append(loss + names)
+      shares.append(share | {'names': names})
     loss, metrics = added(cfg, velocity, losses, given['step'])
     share = jax.tree.map(lambda *x: sum(x) / len(x), *shares)
     return loss, metrics | share

@@ -18,13 +18,14 @@ show it either.
   minutes  N 400, ten minutes of film, for measuring change over a film
   dense    N 8, shots of one chunk, of two to four characters
   short    N 8, the same with shots of one or two chunks
-  distant  N 11, shots of one or two chunks, of four to six characters; where
-           somebody has been away for longer than the window, such a character
-           returns in four shots of five
+  crowd    N 22, shots of one chunk, a few of two, of three to eight characters;
+           whoever returns is drawn evenly from all who were seen before, but
+           for the character on screen
 
 A base learns to remember from the last three, in which most chunks are returns;
-in films as people watch them one or two are. Only in `distant` do most returns
-lie beyond the window.
+in films as people watch them one or two are. Only in `crowd` does nothing but
+the name tell who returns. A base that learns from films whose returns mostly
+lie beyond the window, as in eval, reads whatever lies beyond the window.
 
 Appearances are drawn for each film, without replacement and independently of
 everything else.
@@ -40,7 +41,7 @@ LAYERS = 6  # default L of the models that `strict` is cast for
 WINDOW_CHUNKS = 3  # default V / F
 _TRIES = 20_000  # drawings of shot lengths before `_free` gives up
 _DENSE_CHUNKS = 8  # of a film of kind dense or short
-_DISTANT_CHUNKS = 11
+_CROWD_CHUNKS = 22
 _CODEC_CHUNKS = 2  # that a causal codec may smear a shot over
 
 
@@ -85,8 +86,8 @@ def cast(
     shots, main = _train(rng, window_chunks)
   elif kind in ('dense', 'short'):
     shots, main = _dense(rng, longest=1 if kind == 'dense' else 2), 0
-  elif kind == 'distant':
-    shots, main = _distant(rng, window_chunks), 0
+  elif kind == 'crowd':
+    shots, main = _crowd(rng), 0
   else:
     opening = index % 3 == 0
     if kind == 'eval':
@@ -146,25 +147,21 @@ def _dense(rng, longest: int) -> list[staging.Shot]:
   return shots
 
 
-def _distant(rng, window_chunks: int) -> list[staging.Shot]:
-  """Shots of one or two chunks; most are returns from beyond the window."""
-  people = _people(rng)[: int(rng.integers(4, 7))]
+def _crowd(rng) -> list[staging.Shot]:
+  """Shots of three to eight characters, who return in no order."""
+  people = _people(rng)[: int(rng.integers(3, 9))]
   shots: list[staging.Shot] = []
-  last: dict[int, int] = {}  # the last chunk of each character so far
-  start = 0
-  while start < _DISTANT_CHUNKS:
-    length = min(_DISTANT_CHUNKS - start, int(rng.choice(2, p=(0.7, 0.3))) + 1)
-    new = [person for person in people if person not in last]
-    away = [p for p in last if start - last[p] > window_chunks]
-    others = [p for p in people if last.get(p) != start - 1]
-    if away and rng.random() < 0.8:
-      choices = away
-    else:
-      choices = new or others
-    person = int(rng.choice(choices))
-    shots.append(staging.Shot(person, length))
-    start += length
-    last[person] = start - 1
+  seen = 0  # the first ones of `people`
+  left = _CROWD_CHUNKS
+  while left:
+    length = min(left, int(rng.choice(2, p=(0.85, 0.15))) + 1)
+    before = [shot.character for shot in shots[-1:]]
+    choices = [person for person in people[:seen] if person not in before]
+    if seen < len(people) and (not choices or rng.random() < 0.5):
+      choices = [people[seen]]
+      seen += 1
+    shots.append(staging.Shot(int(rng.choice(choices)), length))
+    left -= length
   return shots
 
 
@@ -272,6 +269,10 @@ def _events(
   for shot in sorted(_returns(shots, least), key=lambda s: (s != main, s)):
     character, start = shots[shot].character, int(starts[shot])
     kind = 'opening' if character == shots[0].character else 'later'
+    seen = {shots[i].character for i in range(shot)}
+    recent = {
+      shots[i].character for i in range(shot) if starts[i + 1] > start - least
+    }
     if only in (None, kind):
       events.append(
         world.ReturnEvent(
@@ -280,6 +281,7 @@ def _events(
           last_chunk=start - away[shot] - 1,
           kind=kind,
           absent_chunks=away[shot],
+          candidates=len(seen - recent),
         )
       )
   return tuple(events)

@@ -16,7 +16,7 @@ KINDS = (
   'minutes',
   'dense',
   'short',
-  'distant',
+  'crowd',
 )
 # In films of these kinds a character returns, and no training reads them.
 EVALUATION_KINDS = ('eval', 'long', 'strict', 'minutes')

@@ -84,7 +84,9 @@ class ReturnEvent:
 
   `kind` is 'opening' for the character of chunk 0 and 'later' for others.
   `absent_chunks` chunks lie between, counted in CHUNK_FRAMES latent frames
-  whatever the film's chunks are.
+  whatever the film's chunks are. `candidates` characters, this one among them,
+  have been away for as long as a return takes, so that a model which ignores
+  names draws the right one once in that many times.
   """
 
   character: int
@@ -92,6 +94,7 @@ class ReturnEvent:
   last_chunk: int
   kind: str
   absent_chunks: int
+  candidates: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,19 +93,21 @@ def _describe(cfg: Config, text: Text, kind: str) -> Program:
 def _describe_aligned(cfg: Config, arguments: dict[str, Any]) -> Program:
   """A causal base with config.alignment; its heads, if any, do not ship."""
   aligned, init_network = cfg.alignment, init_dit(cfg.dit)
+  network = cfg.dit, cfg.memory, aligned.layers
   if aligned.target == 'returns':
-    film_fn = make_route_scores_film_fn(cfg.dit, cfg.memory, aligned.layers)
-    pass_fn = make_pass(film_fn, **arguments)
+    labels = {'name': LABELS['name']}
+    pass_fn = make_pass(make_route_scores_film_fn(*network), **arguments)
     loss_fn = make_returns_loss(pass_fn, aligned, list(LABELS).index('name'))
-    return Program(init_network, loss_fn, start={'': None})
-  film_fn = make_frame_values_film_fn(cfg.dit, cfg.memory, aligned.layers)
+  else:
+    labels = LABELS
+    pass_fn = make_pass(make_frame_values_film_fn(*network), **arguments)
+    loss_fn = make_aligned_loss(pass_fn, aligned, labels)
 
   def init_fn(key):
     for_heads = jax.random.fold_in(key, 1)
-    heads = init_heads(aligned, LABELS, cfg.dit.features, for_heads)
+    heads = init_heads(aligned, labels, cfg.dit.features, for_heads)
     return {'dit': init_network(key), 'heads': heads}
 
-  loss_fn = make_aligned_loss(make_pass(film_fn, **arguments), aligned, LABELS)
   return Program(init_fn, loss_fn, start={'dit': None}, ships='dit')
 
 

@@ -53,7 +53,7 @@ def make_recall_probe(cfg: Config, text: Text, codec: Codec) -> ProbeFn:
   """
   chunks, frames = cfg.data.chunks, cfg.film.frames_per_chunk
   source = StoryFilms(
-    kinds=(('dense', 0.3), ('short', 0.3), ('distant', 0.4)),
+    kinds=(('dense', 0.3), ('short', 0.3), ('crowd', 0.4)),
     seed=cfg.eval.seed,
     chunks=chunks,
     film=cfg.film,

@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
   config = story.get_config('curriculum')
   config.train.stages = ('base',)
   config.train.codec_weights = 'weights/story/codec.safetensors'
-  config.story.kinds = (('distant', 0.5), ('dense', 0.25), ('train', 0.25))
+  config.story.kinds = (('crowd', 0.5), ('dense', 0.25), ('train', 0.25))
   config.stage.base.phases = ()
   config.stage.base.steps = 1000
   return config

@@ -7,6 +7,7 @@ import pytest
 
 from cinejax.models.route_scores import RouteScores
 from cinejax.objectives import guidance, returns
+from cinejax.objectives.alignment import label_loss
 from cinejax.objectives.config import AlignmentConfig
 
 CHUNKS, FRAMES = 3, 2
@@ -83,11 +84,33 @@ def test_a_film_without_such_a_chunk_has_no_loss_and_no_gradient():
   assert not gradient.any()
 
 
+def test_heads_learn_names_of_clean_and_noisy_frames():
+  films = guidance.films(_batch(mask=(1, 1, 0)), FRAMES)
+  head = {'kernel': jnp.eye(4, 2), 'bias': jnp.zeros(2)}
+  # The clean film shows its names; one noisy copy does, and one the opposite.
+  clean = jax.nn.one_hot(NAMES, 4)[0].reshape(1, CHUNKS, FRAMES, 4)
+  wrong = jnp.roll(clean[..., :2], 1, -1)
+  wrong = jnp.pad(wrong, ((0, 0),) * 3 + ((0, 2),))
+
+  def loss(*segments):
+    return label_loss(head, jnp.concatenate(segments, 1), NAMES, films)
+
+  right = loss(clean, clean, clean)
+  opposite = loss(wrong, wrong, wrong)
+  np.testing.assert_allclose(
+    loss(clean, clean, wrong), (2 * right + opposite) / 3, rtol=1e-6
+  )
+  assert right < np.log(2) < opposite
+  # The last chunk is padding.
+  padded = loss(clean.at[:, 2].set(wrong[:, 2]))
+  np.testing.assert_allclose(padded, right, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
-  ('step', 'prompted', 'expected'), [(6, 1.0, 2.5), (7, 1.0, 2.0), (6, 0.0, 2)]
+  ('step', 'prompted', 'added'), [(6, 1, 1), (7, 1, 0), (6, 0, 0)]
 )
 def test_it_is_added_while_it_acts_where_films_have_prompts(
-  step, prompted, expected
+  step, prompted, added
 ):
   batch = _batch()
 
@@ -99,11 +122,19 @@ def test_it_is_added_while_it_acts_where_films_have_prompts(
     scores = _scores([0.0, 0.0, np.log(2 * (np.e**2 - 1)), -1e3])
     router = jnp.stack([scores, _scores([9.0, 9.0, -1e3, -1e3])])
     rest = RouteScores(
-      router_BSE=router, attention_BSHE=jnp.stack([SURE, SURE])
+      router_BSE=router,
+      attention_BSHE=jnp.stack([SURE, SURE]),
+      value_BSFD=jnp.zeros((2, 1, 2 * CHUNKS, FRAMES, 4)),
     )
     return jnp.float32(2.0), (rest, films)
 
   loss_fn = returns.make_returns_loss(pass_fn, CFG, 1)
-  loss, metrics = loss_fn(None, batch, jax.random.key(0), {'step': step})
+  # Of two names, each is as likely.
+  head = {'kernel': jnp.ones((4, 2)), 'bias': jnp.zeros(2)}
+  heads = {f'layer_{layer}': {'name': head} for layer in CFG.layers}
+  loss, metrics = loss_fn(
+    {'dit': None, 'heads': heads}, batch, jax.random.key(0), {'step': step}
+  )
+  expected = 2.0 + CFG.weight * added * (1 + np.log(2))
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
   assert metrics['velocity_loss'] == 2.0

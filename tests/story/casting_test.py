@@ -114,6 +114,16 @@ def test_no_frame_of_the_returning_character_is_in_the_window(films, kind):
       assert film.segments[list(starts).index(r)].cut
 
 
+def test_candidates_are_all_who_have_been_away_long_enough(films, kind):
+  least = casting.WINDOW_CHUNKS * (casting.LAYERS if kind == 'strict' else 1)
+  for film in films[kind]:
+    people = film.chunk_characters()
+    for event in film.events:
+      before = people[event.chunk - 1 :: -1]
+      away = [before.index(who) for who in set(before)]
+      assert event.candidates == sum(chunks >= least for chunks in away) >= 1
+
+
 @pytest.mark.parametrize('kind', ['train', 'eval', 'long', 'minutes'])
 def test_every_return_is_listed(films, kind):
   for film in films[kind]:
@@ -198,7 +208,7 @@ def test_smaller_chunks_paint_the_same_frames(films):
 
 @pytest.mark.parametrize(
   ('kind', 'longest', 'chunks'),
-  [('dense', 1, 8), ('short', 2, 8), ('distant', 2, 11)],
+  [('dense', 1, 8), ('short', 2, 8), ('crowd', 2, 22)],
 )
 def test_films_to_learn_memory_from_have_short_shots(kind, longest, chunks):
   for index in range(50):
@@ -208,15 +218,17 @@ def test_films_to_learn_memory_from_have_short_shots(kind, longest, chunks):
       assert len(set(people[i : i + longest + 1])) > 1
 
 
-def test_most_returns_of_distant_films_lie_beyond_the_window():
-  beyond = returns = 0
-  for index in range(100):
-    film = casting.cast('distant', 7, index)
-    people, starts = (
-      film.chunk_characters(),
-      np.cumsum([0, *(segment.chunks for segment in film.segments)]),
-    )
-    shots = [people[start] for start in starts[:-1]]
-    returns += len(shots) - len(set(shots))
-    beyond += len(film.events)
-  assert beyond > 0.5 * returns and beyond > 3 * 100
+def test_in_crowds_only_the_name_tells_who_returns():
+  """Of the others seen, each returns as often, however long it was away."""
+  right = expected = returns = 0
+  for index in range(200):
+    people = casting.cast('crowd', 7, index).chunk_characters()
+    for i in range(1, len(people)):
+      before = people[:i]
+      if people[i] in before[:-1] and people[i] != before[-1]:
+        longest_away = max(set(before), key=lambda who: before[::-1].index(who))
+        right += people[i] == longest_away
+        expected += 1 / (len(set(before)) - 1)
+        returns += 1
+  assert returns > 10 * 200
+  np.testing.assert_allclose(right, expected, rtol=0.1)

@@ -22,7 +22,7 @@ CODEC = pathlib.Path(__file__).parents[2] / 'weights/story/codec.safetensors'
 def cfg():
   config = story.get_config('four')
   config.data.chunks = 2
-  config.story.kinds = (('distant', 1.0),)
+  config.story.kinds = (('crowd', 1.0),)
   config.stage.init.batch = 2
   config.train.codec_weights = str(CODEC)
   return resolve(config)

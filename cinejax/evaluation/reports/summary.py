@@ -8,6 +8,8 @@ The section of a policy holds
   all            every metric over all films
   kind           the same by kind of the main return
   absent_chunks  the same by length of the absence before the main return
+  candidates     the same by the number of characters who have been away for so
+                 long that each might be meant, if names were ignored
   seeds          {mean, std, n} of each metric over the means of the seeds
   confusion      counts of main returns: a row for each expected appearance, a
                  column for each drawn one, the last column for unreadable ones
@@ -89,8 +91,10 @@ def policy_report(
   """
   kinds = [event.kind for event in events]
   absent = [event.absent_chunks for event in events]
+  candidates = [event.candidates for event in events]
   about = [
-    {'kind': k, 'absent_chunks': a} for k, a in zip(kinds, absent, strict=True)
+    {'kind': k, 'absent_chunks': a, 'candidates': c}
+    for k, a, c in zip(kinds, absent, candidates, strict=True)
   ]
   about = about or [{}] * len(lengths_secs)
   section: dict[str, Any] = {'all': metrics(scores)}
@@ -99,6 +103,7 @@ def policy_report(
   section |= {
     'kind': _split(scores, kinds, str),
     'absent_chunks': _split(scores, absent, absence),
+    'candidates': _split(scores, candidates, str),
     'confusion': _confusion(scores),
   }
   if any(score.series for own in scores for score in own):

@@ -46,7 +46,7 @@ def _policy_tables(policies: Mapping[str, Any]) -> list[str]:
     '',
     *_table('metric', whole),
   ]
-  for split in ('kind', 'absent_chunks'):
+  for split in ('kind', 'absent_chunks', 'candidates'):
     classes = [key for entry in policies.values() for key in entry[split]]
     for name in dict.fromkeys(classes):
       part = {

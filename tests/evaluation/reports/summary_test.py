@@ -75,7 +75,7 @@ def whole(films):
 
 
 def test_splits_partition_the_films(films, whole):
-  for split in ('kind', 'absent_chunks'):
+  for split in ('kind', 'absent_chunks', 'candidates'):
     counts = [part['place']['n'] for part in whole[split].values()]
     assert sum(counts) == whole['all']['place']['n'] == 6
   opening = [i for i, f in enumerate(films) if f.events[0].kind == 'opening']
