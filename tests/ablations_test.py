@@ -45,6 +45,7 @@ TINY |= {
   'train.sample_every_steps': 0,
 }
 del TINY['name'], TINY['memory.bank_frames']  # points have longer windows
+OWN = {'alignment': {'dit.layers': 6}}  # points name layers
 
 
 def run(folder, *line):
@@ -94,7 +95,10 @@ def test_an_ablation_fills_its_table(name, place):
       place, 'cinejax.sweep', f'configs/ablations/{name}.py',
       f'--workdir=runs/{name}', '--platform=cpu',
       f'--points={",".join(points)}',
-      *(f'--config.{key}={value}' for key, value in TINY.items()),
+      *(
+        f'--config.{key}={value}'
+        for key, value in (TINY | OWN.get(name, {})).items()
+      ),
     )  # fmt: skip
   except subprocess.CalledProcessError as error:
     logs = (place / 'runs' / name).glob('*/log.txt')

@@ -3,10 +3,10 @@
   python -m cinejax.sweep configs/ablations/alignment.py \\
     --workdir=runs/alignment
 
-The causal base of configs/story.py:curriculum, in one phase, with the labels
-of the story supervised in layer 1, 3 or 5, with the router supervised (target
-`returns`), or with neither. Films are cast while it trains; only the shipped
-codec is needed. Fifteen trainings of 1,000 updates; use a GPU.
+The causal base of configs/story.py:curriculum, in one phase, with the labels of
+the story supervised in layer 1, 3 or 5, with names and the reading of returns
+supervised (target `returns`), or with neither. Films are cast while it trains;
+only the shipped codec is needed. Fifteen trainings of 1,000 updates; use a GPU.
 """
 
 from ml_collections import ConfigDict
@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
 def sweep() -> list[ablations.Point]:
   points = [
     {'alignment.weight': 0.0, 'name': 'none'},
-    {'alignment.weight': 0.1, 'name': 'returns'},
+    {'name': 'returns'},
   ] + [
     {
       'alignment.weight': 0.2,

@@ -8,7 +8,8 @@ The metrics of a point are read from its folder:
   bench.jsonl          the numbers of each measurement, `WHAT KEY` (medians,
                        where it gives a distribution)
   metrics/STAGE.jsonl  `STAGE steps`; `STAGE secs` of training, without the
-                       updates that an interruption made it repeat; `STAGE loss`
+                       updates that an interruption made it repeat; and the last
+                       value of each metric, such as `STAGE loss`
   seconds.json         `MODULE secs` of each command, as the sweep timed it
   trajectories/        `stored bytes`
 
@@ -32,6 +33,9 @@ from cinejax.evaluation.reports.summary import Metrics, Summary, summary
 
 # keys that resources.environment() adds to each measurement
 _ENVIRONMENT = ('device', 'devices', 'host_cpus', 'cinejax', 'jax', 'jaxlib')
+
+# keys of a line of metrics that are not about the model
+_PACE = ('step', 'steps_per_sec', 'secs_left', 'data_wait_secs')
 
 # metrics in reports that cinejax 0.1 wrote, and what they are called now
 _RENAMED = {'look_bits': 'appearance_bits'}
@@ -212,17 +216,22 @@ def _benched(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _trained(stage: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-  rows = {row['step']: row for row in rows}  # later lines replace earlier
-  if not rows:
+  """The last finite value of each metric, of updates and of probes."""
+  by_step: dict[int, dict[str, Any]] = {}
+  for row in rows:  # later lines replace earlier ones
+    by_step.setdefault(row['step'], {}).update(row)
+  if not by_step:
     return {}
-  steps = sorted(rows)
-  pairs = zip([0, *steps], steps, strict=False)
-  secs = [(b - a) / rows[b]['steps_per_sec'] for a, b in pairs]
-  losses = [rows[step].get('loss', math.nan) for step in steps]
-  losses = [loss for loss in losses if math.isfinite(loss)]
-  return {f'{stage} steps': steps[-1], f'{stage} secs': sum(secs)} | {
-    f'{stage} loss': loss for loss in losses[-1:]
+  timed = sorted(s for s, row in by_step.items() if 'steps_per_sec' in row)
+  pairs = zip([0, *timed], timed, strict=False)
+  secs = [(b - a) / by_step[b]['steps_per_sec'] for a, b in pairs]
+  found = {
+    f'{stage} {name}': value
+    for step in sorted(by_step)
+    for name, value in by_step[step].items()
+    if name not in _PACE and math.isfinite(value)
   }
+  return found | {f'{stage} steps': max(by_step), f'{stage} secs': sum(secs)}
 
 
 def _lines(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -68,6 +68,7 @@ def test_costs_are_read_from_the_records_of_each_command(rows):
     {'step': 20, 'steps_per_sec': 2.0, 'loss': 3.0},
     {'step': 40, 'steps_per_sec': 4.0, 'loss': 2.0},
     {'step': 40, 'steps_per_sec': 2.0, 'loss': 1.5},  # resumed after step 20
+    {'step': 45, 'recall/far_exact': 0.75},  # of the probe
   ]
   (folder / 'metrics' / 'base.jsonl').write_text(
     ''.join(json.dumps(row) + '\n' for row in steps)
@@ -81,7 +82,8 @@ def test_costs_are_read_from_the_records_of_each_command(rows):
   found = means(folder)
   assert found['init sca'] == 0.9 and 'sca' not in found
   assert found['cinejax.train secs'] == 9.5
-  assert found['base steps'] == 40 and found['base loss'] == 1.5
+  assert found['base steps'] == 45 and found['base loss'] == 1.5
+  assert found['base recall/far_exact'] == 0.75
   assert found['base secs'] == 20 / 2 + 20 / 2
   assert found['rollout chunk_ms'] == 7.0
   assert found['stored bytes'] == 5
