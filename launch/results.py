@@ -40,6 +40,15 @@ FIGURES: dict[str, tuple[str, Callable[[float], str], str]] = {
   'recall_given_chance': ('the same by chance', percent, '≤ 6 %'),
   'recall': ('the same in films directed from the start', percent, '–'),
 }
+# (split of a report, its class, what a table calls it)
+PARTS = (
+  ('all', '', 'all returns'),
+  ('kind', 'opening', 'returns of the opening shot'),
+  ('kind', 'later', 'returns of later shots'),
+  ('candidates', '1', 'nobody else has been away as long'),
+  ('candidates', '2', 'one other has'),
+  ('candidates', '3', 'two others have'),
+)
 SHORT = ('place', 'size', 'sca', 'recall_given', 'recall_given_chance')
 
 
@@ -87,24 +96,25 @@ def codec() -> str:
   return write_table(('', 'codec', 'goal'), rows)
 
 
+def _part(report: dict[str, Any], split: str, name: str = '') -> dict[str, Any]:
+  """The metrics of a policy, or of a class of its films; {} if unmeasured."""
+  metrics = report.get(split, {})
+  return metrics.get(name, {}) if name else metrics
+
+
 def policies() -> str:
   """Recall after a given past, by memory policy and kind of return."""
   rows, known = [], list(read_json('story_policies')['policies'])
   for file, films in (('story_policies', ''), ('story_long', '40 chunks: ')):
     found = read_json(file)['policies']
-    for kind, what in (
-      (None, 'all returns'),
-      ('opening', 'returns of the opening shot'),
-      ('later', 'returns of later shots'),
-    ):
-      parts = [
-        found[policy]['kind'][kind] if kind else found[policy]['all']
-        for policy in known
-      ]
-      count = parts[0]['recall_given']['n']
-      cells = [_mean(metrics, 'recall_given') for metrics in parts]
-      rows.append((f'{films}{what} ({count})', *cells))
-    hits = [_mean(found[policy]['all'], 'route_hit_1') for policy in known]
+    for split, part, what in PARTS:
+      parts = [_part(found.get(policy, {}), split, part) for policy in known]
+      counts = [part['recall_given']['n'] for part in parts if part]
+      if counts:
+        cells = [_mean(metrics, 'recall_given') for metrics in parts]
+        rows.append((f'{films}{what} ({counts[0]})', *cells))
+    alls = [_part(found.get(policy, {}), 'all') for policy in known]
+    hits = [_mean(metrics, 'route_hit_1') for metrics in alls]
     rows.append((f'{films}a frame of the character is routed, layer 1', *hits))
   return write_table(('', *known), rows)
 
