@@ -17,7 +17,8 @@
 #   DIR/story_minutes.json   two films of ten minutes, by the network that
 #                            story_serve.jsonl uses
 #   DIR/story_speed.jsonl    stream, rollout and train of the base,
-#   DIR/story_STUDENT_speed.jsonl, and
+#   DIR/story_STUDENT_speed.jsonl,
+#   DIR/story_train.jsonl    an update of the curriculum, and
 #   DIR/story_serve.jsonl    several films at once by the student of four steps
 #                            (without it, by the base in four): run nothing else
 #                            on the machine meanwhile
@@ -95,6 +96,8 @@ fi
 evaluate story_minutes minutes "$served" --metrics=generated \
   --config.eval.kind=minutes --config.eval.films=2 "$@"
 bench story_speed "$story" --what=stream --what=rollout --what=train "$@"
+bench story_train "$story:curriculum" --what=train --config.data.chunks=8 \
+  --config.stage.base.phases="()" --config.stage.base.batch=12 "$@"
 bench story_serve "$served" --what=serve --batch=4 --secs=45 \
   --config.rollout.steps=4 "$@"
 bench story_soak "$served" --what=soak --batch=2 --secs=1800 "$@"

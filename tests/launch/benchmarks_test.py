@@ -39,10 +39,10 @@ def test_every_table_is_made_once_and_a_stopped_run_continues(run, tmp_path):
   assert done.returncode == 75 and len(calls) == 4
   done, calls = run('out', '--config.eval.films=2')
   assert done.returncode == 0, done.stderr
-  # codec, each student twice, minutes, speed, serve, soak
-  assert len(calls) == 11
+  # codec, each student twice, minutes, speed, train, serve, soak
+  assert len(calls) == 12
   assert all('--config.eval.films=2' in call for call in calls)
-  for i in (1, 2, 7, 9, 10):
+  for i in (1, 2, 7, 10, 11):
     assert '--config=configs/story.py:four --weights=weights' in calls[i]
   made = {path.name for path in (tmp_path / 'out').glob('story*')}
   assert made == shipped
