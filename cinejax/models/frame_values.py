@@ -29,11 +29,16 @@ class _FrameValueRecorder:
 
   def __call__(self, q, k, v, shared, layer, rank):
     out, rank, _ = self.mixer(q, k, v, shared, layer, rank)
-    frames, noisy = self.mixer.grid.frames, v.shape[1] - self.mixer.chunks
-    value = einops.rearrange(
-      v[:, -noisy:], 'b s (f p) h k -> b s f p (h k)', f=frames
-    )
-    return out, rank, value.mean(3, dtype=jnp.float32)
+    noisy = v.shape[1] - self.mixer.chunks
+    return out, rank, frame_means(v[:, -noisy:], self.mixer.grid.frames)
+
+
+def frame_means(v_BSTHK: jax.Array, frames: int) -> jax.Array:
+  """Averages over the tokens of each of F frames, float32 [B, S, F, D]."""
+  value_BSFPD = einops.rearrange(
+    v_BSTHK, 'b s (f p) h k -> b s f p (h k)', f=frames
+  )
+  return value_BSFPD.mean(3, dtype=jnp.float32)
 
 
 def make_frame_values_film_fn(

@@ -20,6 +20,7 @@ from cinejax.memory import bank
 from cinejax.memory.config import MemoryConfig
 from cinejax.models import denoiser
 from cinejax.models.config import DiTConfig
+from cinejax.models.frame_values import frame_means
 
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
@@ -50,11 +51,10 @@ class RouteScoreRecorder:
     router = _products(q, k, grid.frames).sum(2)
     rotated = (grid.rotate_film(x, chunks) for x in (q, k))
     attention = _products(*rotated, grid.frames)
-    value = einops.rearrange(
-      v, 'b s (f p) h k -> b s f p (h k)', f=grid.frames
-    ).mean(3, dtype=jnp.float32)
     scores = RouteScores(
-      router_BSE=router, attention_BSHE=attention, value_BSFD=value
+      router_BSE=router,
+      attention_BSHE=attention,
+      value_BSFD=frame_means(v, grid.frames),
     )
     return out, rank, scores
 

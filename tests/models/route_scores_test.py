@@ -51,7 +51,7 @@ def test_the_best_scores_are_those_of_the_frames_that_are_routed():
     assert set(best.tolist()) == set(np.asarray(routed).tolist())
 
 
-def test_the_scores_of_attention_are_its_average_logits():
+def test_scores_are_averages_over_the_tokens_of_a_frame():
   grid = mixing.TokenGrid(
     frames=FRAMES, rows=2, columns=2, implementation='xla'
   )
@@ -67,3 +67,6 @@ def test_the_scores_of_attention_are_its_average_logits():
   np.testing.assert_allclose(
     scores.attention_BSHE[0, 1, :, :FRAMES], expected, rtol=1e-5, atol=1e-6
   )
+  # the values of the clean chunks, then those of the noisy ones
+  frames = v.reshape(1, 4, FRAMES, grid.tokens, -1)
+  np.testing.assert_allclose(scores.value_BSFD, frames.mean(3), rtol=1e-5)

@@ -35,7 +35,13 @@ from cinejax.evaluation.reports.summary import Metrics, Summary, summary
 _ENVIRONMENT = ('device', 'devices', 'host_cpus', 'cinejax', 'jax', 'jaxlib')
 
 # keys of a line of metrics that are not about the model
-_PACE = ('step', 'steps_per_sec', 'secs_left', 'data_wait_secs')
+_PACE = (
+  'step',
+  'steps_per_sec',
+  'tokens_per_sec',
+  'secs_left',
+  'data_wait_secs',
+)
 
 # metrics in reports that cinejax 0.1 wrote, and what they are called now
 _RENAMED = {'look_bits': 'appearance_bits'}
