@@ -81,6 +81,8 @@ def get_config(variant: str = '') -> ConfigDict:
   config.film.width = 64
   # as the films of the training say it; any place is as good
   config.film.cast_prompt = '{name} stands in the forest, medium shot'
+  config.codec.blocks = 6
+  config.codec.head_features = 192
   config.dit.compute_dtype = 'float32'
   config.dit.positions = (4, 4)  # worlds are small: where is what matters
   config.diffusion.shift = 3.0  # of 64 latent cells; 5 is for thousands
