@@ -107,8 +107,8 @@ def policies() -> str:
   rows, known = [], list(read_json('story_policies')['policies'])
   for file, films in (('story_policies', ''), ('story_long', '40 chunks: ')):
     found = read_json(file)['policies']
-    for split, part, what in PARTS:
-      parts = [_part(found.get(policy, {}), split, part) for policy in known]
+    for split, name, what in PARTS:
+      parts = [_part(found.get(policy, {}), split, name) for policy in known]
       counts = [part['recall_given']['n'] for part in parts if part]
       if counts:
         cells = [_mean(metrics, 'recall_given') for metrics in parts]
