@@ -17,12 +17,10 @@ def test_words_that_the_model_cannot_read_end_no_film(
 
   studio.direct(session, {'do': 'prompt', 'prompt': 'a'})
   wait_for_chunks(studio, session, 1)
+  studio.direct(session, {'do': 'pause'})  # no chunk of its own is refused
+  until(lambda: not studio.registry.sessions[session].live_film.chunk_in_flight)
   with monkeypatch.context() as patch:
     patch.setattr(director.text, 'encode', refuse)
-    studio.direct(session, {'do': 'pause'})
-    until(
-      lambda: not studio.registry.sessions[session].live_film.chunk_in_flight
-    )
     with pytest.raises(UserError, match='an action fly'):
       studio.direct(session, {'do': 'prompt', 'prompt': 'a [fly]'})
     with pytest.raises(UserError, match='an action fly'):
