@@ -135,6 +135,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   config.dit.unroll = 'training'
   config.memory.training = 'full'
   config.data.chunks = 11
+  kinds = (('crowd', 0.35), ('train', 0.35), ('pictures', 0.3))
   stage = config.stage.base
   stage.ema = 0.995
   stage.phases = (
@@ -143,7 +144,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       12_000,
       {
         'film.frames_per_chunk': 1,
-        'story.kinds': (('crowd', 0.8), ('train', 0.2)),
+        'story.kinds': (('crowd', 0.5), ('pictures', 0.3), ('train', 0.2)),
         'stage.batch': 2 * batch,
         'stage.learning_rate': 2e-3,
         'stage.schedule': 'constant',
@@ -153,7 +154,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       'chunks',
       8_000,
       {
-        'story.kinds': (('crowd', 0.5), ('train', 0.5)),
+        'story.kinds': kinds,
         'stage.batch': batch,
         'stage.learning_rate': 2e-3,
         'stage.final_share': 0.0,
@@ -163,7 +164,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       'routed',
       1_000,
       {
-        'story.kinds': (('crowd', 0.5), ('train', 0.5)),
+        'story.kinds': kinds,
         'memory.training': 'routed',
         'stage.batch': batch,
         'stage.learning_rate': 3e-4,

@@ -21,11 +21,14 @@ show it either.
   crowd    N 22, shots of one chunk, a few of two, of three to eight characters;
            whoever returns is drawn evenly from all who were seen before, but
            for the character on screen
+  pictures as crowd, but the first one to three shots are still pictures of
+           characters, as a director gives them
 
-A base learns to remember from the last three, in which most chunks are returns;
-in films as people watch them one or two are. Only in `crowd` does nothing but
-the name tell who returns. A base that learns from films whose returns mostly
-lie beyond the window, as in eval, reads whatever lies beyond the window.
+A base learns to remember from the last four, in which most chunks are returns;
+in films as people watch them one or two are. Only in `crowd` and `pictures`
+does nothing but the name tell who returns. A base that learns from films whose
+returns mostly lie beyond the window, as in eval, reads whatever lies beyond the
+window.
 
 Appearances are drawn for each film, without replacement and independently of
 everything else.
@@ -88,6 +91,8 @@ def cast(
     shots, main = _dense(rng, longest=1 if kind == 'dense' else 2), 0
   elif kind == 'crowd':
     shots, main = _crowd(rng), 0
+  elif kind == 'pictures':
+    shots, main = _crowd(rng, pictures=int(rng.integers(1, 4))), 0
   else:
     opening = index % 3 == 0
     if kind == 'eval':
@@ -147,12 +152,15 @@ def _dense(rng, longest: int) -> list[staging.Shot]:
   return shots
 
 
-def _crowd(rng) -> list[staging.Shot]:
-  """Shots of three to eight characters, who return in no order."""
+def _crowd(rng, pictures: int = 0) -> list[staging.Shot]:
+  """Shots of three to eight characters, who return in no order.
+
+  The first shots are as many still pictures, each of another one of them.
+  """
   people = _people(rng)[: int(rng.integers(3, 9))]
-  shots: list[staging.Shot] = []
-  seen = 0  # the first ones of `people`
-  left = _CROWD_CHUNKS
+  shots = [staging.Shot(person, 1, True) for person in people[:pictures]]
+  seen = pictures  # the first ones of `people`
+  left = _CROWD_CHUNKS - pictures
   while left:
     length = min(left, int(rng.choice(2, p=(0.85, 0.15))) + 1)
     before = [shot.character for shot in shots[-1:]]

@@ -17,6 +17,7 @@ KINDS = (
   'dense',
   'short',
   'crowd',
+  'pictures',
 )
 # In films of these kinds a character returns, and no training reads them.
 EVALUATION_KINDS = ('eval', 'long', 'strict', 'minutes')

@@ -62,7 +62,8 @@ class StoryFilms:
     """One row of a batch.
 
     Returns:
-      `text`, `mask` and `shots` as data/pipeline.py describes, and `states`,
+      `text`, `mask` and `shots` as data/pipeline.py describes, but that the
+      mask of a given picture is 0, which is read and not drawn; and `states`,
       the fields of motion.Frames with a leading axis of pixel frames. With
       `labels` also `labels`, int32 [N F, 6]: for each latent frame, the class
       of its last pixel frame in every kind of LABELS.
@@ -79,10 +80,13 @@ class StoryFilms:
       frames=timeline.pixel_frames(self.chunks),
     )
     missing = self.chunks - len(prompts)
+    drawn = [
+      not cast.segments[i].picture for i in cast.chunk_segments()[: len(prompts)]
+    ]
     text_NWD = self.encode_text([prompt.prompt for prompt in prompts])
     row = {
       'text': np.pad(text_NWD, ((0, missing), (0, 0), (0, 0))),
-      'mask': np.repeat(np.float32([1, 0]), [len(prompts), missing]),
+      'mask': np.pad(np.float32(drawn), (0, missing)),
       'shots': np.array(
         [prompt.shot for prompt in prompts] + missing * [-1], np.int32
       ),

@@ -4,7 +4,7 @@ Within a shot a character's path is the integral of the speeds of its actions.
 The path starts at a place that is drawn from the film's seed, such that the
 character stays inside the picture; a path that is too long for it is slowed
 down as a whole. A segment that continues a shot starts where the one before
-ended. The height of a jump follows |sin|; a segment has a whole number of
+ended. In a picture nothing moves. The height of a jump follows |sin|; a segment has a whole number of
 jumps.
 """
 
@@ -77,7 +77,10 @@ def describe(
     lengths = [starts[i + 1] - starts[i] for i in indices]
     key = np.random.SeedSequence([film.seed, shot])
     where = np.random.Generator(np.random.Philox(key)).uniform()
-    parts.append(_shot(segments, lengths, film.appearances, where))
+    states = _shot(segments, lengths, film.appearances, where)
+    if segments[0].picture:
+      states = Frames(*(np.repeat(x[:1], len(x)) for x in states))
+    parts.append(states)
   total = starts[-1]
   keep = np.minimum(np.arange(frames or total), total - 1)
   return Frames(

@@ -76,15 +76,7 @@ def render_batch(
 
 def picture(film: world.StoryFilm, character: int) -> np.ndarray:
   """A still picture uint8 [Y, X, 3] of a character, standing somewhere."""
-  segment = world.StorySegment(
-    character=character,
-    place=film.seed % len(world.PLACES),
-    size=world.SIZES.index('medium'),
-    camera=world.CAMERAS.index('static'),
-    action=world.ACTIONS.index('stands'),
-    chunks=1,
-    cut=False,
-  )
+  segment = world.picture_segment(character, film.seed % len(world.PLACES))
   return render(dataclasses.replace(film, segments=(segment,), events=()))[0]
 
 

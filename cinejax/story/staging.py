@@ -18,6 +18,7 @@ class Shot(NamedTuple):
 
   character: int
   chunks: int
+  picture: bool = False  # as world.StorySegment has it
 
 
 def stage(rng, shots: list[Shot]) -> tuple[world.StorySegment, ...]:
@@ -32,6 +33,9 @@ def stage(rng, shots: list[Shot]) -> tuple[world.StorySegment, ...]:
     place = _other(rng, len(world.PLACES), segments[-1:], 'place')
     size = int(rng.integers(len(world.SIZES)))
     camera = int(rng.random() < _PAN)
+    if shot.picture:
+      segments.append(world.picture_segment(shot.character, place, number > 0))
+      continue
     marks = [0, *sorted(c for s, c in splits if s == number), shot.chunks]
     for part in range(len(marks) - 1):
       before = segments[-1:] if part else []

@@ -27,6 +27,8 @@ HUES = ('red', 'yellow', 'green', 'blue')
 SHAPES = ('round', 'square', 'pointed')
 PATTERNS = ('plain', 'belted')
 
+# The prompt of a given picture, wherever it was taken.
+PICTURE_PROMPT = '{name} stands in the forest, medium shot'
 CHUNK_FRAMES = 3  # latent frames of the chunks in which films are cast
 FPS = 8
 HEIGHT = WIDTH = 64
@@ -66,7 +68,8 @@ class StorySegment:
   """One prompt for `chunks` chunks; the first five are vocabulary indices.
 
   `cut` is False in the first segment of a film, and where only the action
-  changes while place, size, camera and character stay.
+  changes while place, size, camera and character stay. A `picture` is a still
+  one that was given of its character (directing/cast.py).
   """
 
   character: int
@@ -76,6 +79,7 @@ class StorySegment:
   action: int
   chunks: int
   cut: bool
+  picture: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,11 +193,29 @@ def check_size(film: FilmConfig, instead: str) -> None:
 
 def prompt(segment: StorySegment) -> str:
   """The prompt of `segment`, without a prefix for a cut."""
+  if segment.picture:
+    return PICTURE_PROMPT.format(name=CHARACTERS[segment.character])
   place = PLACES[segment.place]
   pan = ', panning' if CAMERAS[segment.camera] == 'pan' else ''
   return (
     f'{CHARACTERS[segment.character]} {ACTIONS[segment.action]} '
     f'{WHERE[place]} the {place}, {SIZES[segment.size]} shot{pan}'
+  )
+
+
+def picture_segment(
+  character: int, place: int, cut: bool = False
+) -> StorySegment:
+  """One chunk of a still picture of a character that stands somewhere."""
+  return StorySegment(
+    character=character,
+    place=place,
+    size=SIZES.index('medium'),
+    camera=CAMERAS.index('static'),
+    action=ACTIONS.index('stands'),
+    chunks=1,
+    cut=cut,
+    picture=True,
   )
 
 
