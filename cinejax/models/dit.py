@@ -206,7 +206,10 @@ class DiT(nn.Module):
       use_bias=False,
       kernel_init=nn.initializers.zeros,  # so a trained model can add actions
     )
-    rows_BNFA = rows_BNFD[..., : self.cfg.actions]
+    # Scaled as token embeddings often are: an action is one entry among tokens
+    # of D, and its few weights start at zero, so that they learn slowly.
+    scale = self.cfg.features**0.5
+    rows_BNFA = scale * rows_BNFD[..., : self.cfg.actions]
     x_BNFD = embed(rows_BNFA.astype(self.cfg.compute_dtype))
     copies = segments // x_BNFD.shape[1]
     return jnp.tile(x_BNFD, (1, copies, 1, 1)).astype(jnp.float32)[..., None, :]

@@ -20,6 +20,7 @@ from cinejax.film.screenplay import chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.models.codec.base import Codec, from_bytes
 from cinejax.story import casting, motion, render, world
+from cinejax.story.steering import steered_prompts
 
 Batch = dict[str, Any]
 # Kinds of labels of a frame, with the number of their classes. `phase` is the
@@ -50,6 +51,7 @@ class StoryFilms:
   stride: int  # pixel frames a latent frame
   encode_text: Callable[[Sequence[str]], np.ndarray]
   labels: bool = False  # whether rows have `labels`
+  steered: bool = False  # whether actions stand in place of action words
 
   def cast(self, index: int) -> world.StoryFilm:
     """Film `index`, before it is cut or padded."""
@@ -72,7 +74,12 @@ class StoryFilms:
     timeline = Timeline(self.film.frames_per_chunk, self.stride, self.film.fps)
     prompts = chunk_prompts(
       cast.screenplay(), self.film.cut_prefix, timeline.chunk_secs
-    )[: self.chunks]
+    )
+    if self.steered:
+      prompts = steered_prompts(
+        cast, prompts, self.film.frames_per_chunk, self.stride
+      )
+    prompts = prompts[: self.chunks]
     states = motion.describe(
       cast,
       self.film.frames_per_chunk,
@@ -80,9 +87,8 @@ class StoryFilms:
       frames=timeline.pixel_frames(self.chunks),
     )
     missing = self.chunks - len(prompts)
-    drawn = [
-      not cast.segments[i].picture for i in cast.chunk_segments()[: len(prompts)]
-    ]
+    segments = [cast.segments[i] for i in cast.chunk_segments()]
+    drawn = [not segment.picture for segment in segments[: len(prompts)]]
     text_NWD = self.encode_text([prompt.prompt for prompt in prompts])
     row = {
       'text': np.pad(text_NWD, ((0, missing), (0, 0), (0, 0))),

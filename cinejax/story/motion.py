@@ -4,8 +4,8 @@ Within a shot a character's path is the integral of the speeds of its actions.
 The path starts at a place that is drawn from the film's seed, such that the
 character stays inside the picture; a path that is too long for it is slowed
 down as a whole. A segment that continues a shot starts where the one before
-ended. In a picture nothing moves. The height of a jump follows |sin|; a segment has a whole number of
-jumps.
+ended. The height of a jump follows |sin|; a segment has a whole number of
+jumps. In a picture nothing moves.
 """
 
 from typing import NamedTuple

@@ -123,6 +123,7 @@ def story_batches(
     stride=cfg.codec.temporal_stride,
     encode_text=text.encode,
     labels=labels,
+    steered=bool(cfg.text.actions),
   )
 
   def batches(consumed: int) -> Iterator[dict[str, Any]]:
