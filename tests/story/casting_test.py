@@ -208,7 +208,7 @@ def test_smaller_chunks_paint_the_same_frames(films):
 
 @pytest.mark.parametrize(
   ('kind', 'longest', 'chunks'),
-  [('dense', 1, 8), ('short', 2, 8), ('crowd', 2, 22)],
+  [('dense', 1, 8), ('short', 2, 8), ('crowd', 2, 22), ('pictures', 2, 22)],
 )
 def test_films_to_learn_memory_from_have_short_shots(kind, longest, chunks):
   for index in range(50):
@@ -216,6 +216,23 @@ def test_films_to_learn_memory_from_have_short_shots(kind, longest, chunks):
     assert len(people) == chunks
     for i in range(chunks - longest):
       assert len(set(people[i : i + longest + 1])) > 1
+
+
+def test_films_of_pictures_begin_with_one_to_three_of_them():
+  counts = set()
+  for index in range(50):
+    film = casting.cast('pictures', 7, index)
+    pictures = [segment.picture for segment in film.segments]
+    count = sum(pictures)
+    assert pictures == sorted(pictures, reverse=True) and 1 <= count <= 3
+    assert len(set(film.chunk_characters()[:count])) == count
+    counts.add(count)
+  assert counts == {1, 2, 3}
+  first, video = film.segments[0], render.render(film)
+  name = world.CHARACTERS[first.character]
+  assert world.prompt(first) == f'{name} stands in the forest, medium shot'
+  assert (video[:9] == video[0]).all()
+  assert not any(s.picture for s in casting.cast('crowd', 7, 0).segments)
 
 
 def test_in_crowds_only_the_name_tells_who_returns():

@@ -10,10 +10,11 @@ from absl import flags
 
 from cinejax import config as config_lib
 from cinejax.data.pipeline import make_endless_batches
+from cinejax.film import screenplay
 from cinejax.models.codec.base import from_bytes
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text.select import make_text
-from cinejax.story import casting, render
+from cinejax.story import casting, render, steering
 from cinejax.story.films import StoryFilms, make_painter
 from configs import story
 
@@ -117,6 +118,33 @@ def test_short_films_are_padded(cfg, films):
   assert 0 < real < 20
   assert (row['shots'][real:] == -1).all() and (row['shots'][:real] >= 0).all()
   assert not row['text'][real:].any()
+
+
+def test_pictures_are_read_and_not_drawn(films):
+  row = dataclasses.replace(films, kinds=(('pictures', 1.0),))[5]
+  segments = casting.cast('pictures', 3, 5).segments
+  pictures = sum(segment.picture for segment in segments)
+  assert row['mask'].tolist() == [i >= pictures for i in range(CHUNKS)]
+
+
+def test_steered_films_have_actions_for_the_words_of_an_action(cfg, films):
+  text = make_text(dataclasses.replace(cfg.text, actions=steering.ACTIONS))
+  steered = dataclasses.replace(
+    films,
+    kinds=(('dense', 1.0),),
+    encode_text=text.encode,
+    steered=True,
+  )
+  film = casting.cast('dense', 3, 5)
+  prompts = screenplay.chunk_prompts(
+    film.screenplay(), cfg.film.cut_prefix, chunk_secs=1.5
+  )
+  expected = steering.steered_prompts(film, prompts)[:CHUNKS]
+  text_NWD = text.encode([prompt.prompt for prompt in expected])
+  np.testing.assert_array_equal(steered[5]['text'], text_NWD)
+  frames = cfg.film.frames_per_chunk
+  assert text_NWD[:, -frames:].any()
+  assert not np.array_equal(text_NWD[:, :-frames], films[5]['text'])
 
 
 def test_chunks_of_one_frame_are_the_chunks_of_the_cast(cfg, films):

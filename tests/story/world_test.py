@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 from cinejax.story import casting, world
+from configs import story
 
 
 def _segments():
@@ -81,3 +82,10 @@ def test_screenplay_keeps_prompts_chunks_and_cuts():
     (s.chunks, s.cut) for s in film.segments
   ]
   assert sum(s.chunks for s in play.segments) == film.chunks
+
+
+def test_a_picture_has_the_prompt_that_directors_give_it():
+  segment = world.picture_segment(3, 1)
+  assert world.prompt(segment) == story.get_config().film.cast_prompt.format(
+    name=world.CHARACTERS[3]
+  )
