@@ -50,7 +50,9 @@ def define_flags() -> None:
     'Number of films; default: config.story.films.',
     lower_bound=1,
   )
-  flags.DEFINE_enum('kind', 'train', KINDS, 'How the films are cast.')
+  # Latent films do not say which of their chunks are pictures.
+  kinds = [kind for kind in KINDS if kind != 'pictures']
+  flags.DEFINE_enum('kind', 'train', kinds, 'How the films are cast.')
   flags.DEFINE_integer(
     'seed',
     None,
