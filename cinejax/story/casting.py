@@ -163,7 +163,8 @@ def _crowd(rng, pictures: int = 0) -> list[staging.Shot]:
   left = _CROWD_CHUNKS - pictures
   while left:
     length = min(left, int(rng.choice(2, p=(0.85, 0.15))) + 1)
-    before = [shot.character for shot in shots[-1:]]
+    # the character of a picture can open the film
+    before = [shot.character for shot in shots[-1:] if not shot.picture]
     choices = [person for person in people[:seen] if person not in before]
     if seen < len(people) and (not choices or rng.random() < 0.5):
       choices = [people[seen]]

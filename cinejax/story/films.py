@@ -16,7 +16,7 @@ import numpy as np
 
 from cinejax.core.blocks import map_in_blocks
 from cinejax.film.config import FilmConfig
-from cinejax.film.screenplay import chunk_prompts
+from cinejax.film.screenplay import ChunkPrompt, chunk_prompts
 from cinejax.film.timeline import Timeline
 from cinejax.models.codec.base import Codec, from_bytes
 from cinejax.story import casting, motion, render, world
@@ -72,14 +72,7 @@ class StoryFilms:
     """
     cast = self.cast(index)
     timeline = Timeline(self.film.frames_per_chunk, self.stride, self.film.fps)
-    prompts = chunk_prompts(
-      cast.screenplay(), self.film.cut_prefix, timeline.chunk_secs
-    )
-    if self.steered:
-      prompts = steered_prompts(
-        cast, prompts, self.film.frames_per_chunk, self.stride
-      )
-    prompts = prompts[: self.chunks]
+    prompts = self._prompts(cast, timeline)[: self.chunks]
     states = motion.describe(
       cast,
       self.film.frames_per_chunk,
@@ -87,8 +80,10 @@ class StoryFilms:
       frames=timeline.pixel_frames(self.chunks),
     )
     missing = self.chunks - len(prompts)
-    segments = [cast.segments[i] for i in cast.chunk_segments()]
-    drawn = [not segment.picture for segment in segments[: len(prompts)]]
+    drawn = [
+      not cast.segments[segment].picture
+      for segment in cast.chunk_segments()[: len(prompts)]
+    ]
     text_NWD = self.encode_text([prompt.prompt for prompt in prompts])
     row = {
       'text': np.pad(text_NWD, ((0, missing), (0, 0), (0, 0))),
@@ -101,6 +96,27 @@ class StoryFilms:
     if self.labels:
       row['labels'] = self._labels(cast, states)
     return row
+
+  def _prompts(
+    self, cast: world.StoryFilm, timeline: Timeline
+  ) -> list[ChunkPrompt]:
+    prompts = list(
+      chunk_prompts(
+        cast.screenplay(), self.film.cut_prefix, timeline.chunk_secs
+      )
+    )
+    # No cut leads to a picture, nor to the chunk that opens the film after it.
+    for i, segment in enumerate(cast.segments):
+      if not segment.picture:
+        break
+      for chunk in (i, i + 1):
+        bare = world.prompt(cast.segments[chunk])
+        prompts[chunk] = prompts[chunk]._replace(prompt=bare)
+    if self.steered:
+      prompts = steered_prompts(
+        cast, prompts, self.film.frames_per_chunk, self.stride
+      )
+    return list(prompts)
 
   def _labels(self, cast: world.StoryFilm, states: motion.Frames) -> np.ndarray:
     frames = self.chunks * self.film.frames_per_chunk

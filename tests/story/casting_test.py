@@ -208,7 +208,7 @@ def test_smaller_chunks_paint_the_same_frames(films):
 
 @pytest.mark.parametrize(
   ('kind', 'longest', 'chunks'),
-  [('dense', 1, 8), ('short', 2, 8), ('crowd', 2, 22), ('pictures', 2, 22)],
+  [('dense', 1, 8), ('short', 2, 8), ('crowd', 2, 22), ('pictures', 3, 22)],
 )
 def test_films_to_learn_memory_from_have_short_shots(kind, longest, chunks):
   for index in range(50):
