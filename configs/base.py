@@ -189,6 +189,8 @@ def get_config() -> ConfigDict:
   train.init_weights = ''
   train.dmd_weights = ''
   train.real_weights = ''  # the real score of dmd; '' = the base
+  # a base that reads words; the steered base learns from it what actions mean
+  train.teller_weights = ''
 
   config.stage = ConfigDict()
   config.stage.codec = _stage(

@@ -11,7 +11,7 @@ that each would have alone; they share the pass over the clean copy.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,17 +79,64 @@ def make_pass(
   def pass_fn(params, batch, key):
     for_drop, for_loss = jax.random.split(key)
     films = guidance.films(batch, frames)
-    drop_B = jax.random.bernoulli(
-      for_drop, drop_text, films.text_BNWD.shape[:1]
+    films = films.replace(
+      text_BNWD=drop_prompts(
+        for_drop, films.text_BNWD, negative_text_WD, drop_text
+      )
     )
-    text_BNWD = jnp.where(
-      drop_B[:, None, None, None], negative_text_WD[None, None], films.text_BNWD
-    )
-    films = films.replace(text_BNWD=text_BNWD)
     loss, rest = _loss_and_rest(film_fn, params, films, diffusion, for_loss)
     return loss, (rest, films)
 
   return pass_fn
+
+
+def drop_prompts(
+  key: jax.Array,
+  text_BNWD: jax.Array,
+  negative_text_WD: jax.Array,
+  drop_text: float,
+) -> jax.Array:
+  """The prompts, of which a share of films reads the negative one instead."""
+  drop_B = jax.random.bernoulli(key, drop_text, text_BNWD.shape[:1])
+  return jnp.where(
+    drop_B[:, None, None, None], negative_text_WD[None, None], text_BNWD
+  )
+
+
+class NoisedFilms(NamedTuple):
+  """What a base is given of films in training, and what it should return."""
+
+  films: Films  # with the history that it reads
+  x_t: jax.Array  # the noisy copies
+  t: jax.Array  # [B, S, F]
+  velocity: jax.Array  # e - x_0
+  for_routing: jax.Array  # draws the frames of policy `random`
+
+
+def noised_films(
+  films: Films, diffusion: DiffusionConfig, key: jax.Array
+) -> NoisedFilms:
+  """Draws times and noise for all copies of the films."""
+  for_noise, for_times, for_routing = jax.random.split(key, 3)
+  copies = diffusion.copies
+  clean = jnp.tile(films.clean_BNFYXC, (1, copies, 1, 1, 1, 1))
+  noise = jax.random.normal(for_noise, clean.shape, jnp.float32)
+  batch, chunks, frames = films.shape_BNF
+  t = timesteps.film_times(
+    for_times, (batch * copies, chunks, frames), diffusion
+  ).reshape(batch, copies * chunks, frames)
+  given = films.replace(
+    clean_BNFYXC=_corrupted(
+      jax.random.fold_in(key, 0), films.clean_BNFYXC, diffusion.history_noise
+    )
+  )
+  return NoisedFilms(
+    films=given,
+    x_t=flow.noised(clean, noise, t),
+    t=t,
+    velocity=flow.velocity(clean, noise),
+    for_routing=for_routing,
+  )
 
 
 def velocity_loss(
@@ -113,22 +160,11 @@ def velocity_loss(
 
 def _loss_and_rest(film_fn, params, films: Films, diffusion, key):
   """`velocity_loss`, and what film_fn returns beside the velocity."""
-  for_noise, for_times, for_routing = jax.random.split(key, 3)
-  copies = diffusion.copies
-  clean = jnp.tile(films.clean_BNFYXC, (1, copies, 1, 1, 1, 1))
-  noise = jax.random.normal(for_noise, clean.shape, jnp.float32)
-  batch, chunks, frames = films.shape_BNF
-  t = timesteps.film_times(
-    for_times, (batch * copies, chunks, frames), diffusion
-  ).reshape(batch, copies * chunks, frames)
-  given = films.replace(
-    clean_BNFYXC=_corrupted(
-      jax.random.fold_in(key, 0), films.clean_BNFYXC, diffusion.history_noise
-    )
+  noised = noised_films(films, diffusion, key)
+  v, rest = guidance.apply(
+    film_fn, noised.films, noised.for_routing, params, noised.x_t, noised.t
   )
-  x_t = flow.noised(clean, noise, t)
-  v, rest = guidance.apply(film_fn, given, for_routing, params, x_t, t)
-  return films.mean(jnp.square(v - flow.velocity(clean, noise))), rest
+  return films.mean(jnp.square(v - noised.velocity)), rest
 
 
 def _corrupted(

@@ -23,6 +23,7 @@ from cinejax.story import casting, motion, render, world
 from cinejax.story.steering import steered_prompts
 
 Batch = dict[str, Any]
+_RANDOM_ACTIONS = 1  # sets their random numbers apart from those of the kind
 # Kinds of labels of a frame, with the number of their classes. `phase` is the
 # quarter of the gait, of a jump or of breathing.
 LABELS = {
@@ -52,6 +53,7 @@ class StoryFilms:
   encode_text: Callable[[Sequence[str]], np.ndarray]
   labels: bool = False  # whether rows have `labels`
   steered: bool = False  # whether actions stand in place of action words
+  told: bool = False  # whether rows have `told`, the prompts with action words
 
   def cast(self, index: int) -> world.StoryFilm:
     """Film `index`, before it is cut or padded."""
@@ -66,13 +68,16 @@ class StoryFilms:
     Returns:
       `text`, `mask` and `shots` as data/pipeline.py describes, but that the
       mask of a given picture is 0, which is read and not drawn; and `states`,
-      the fields of motion.Frames with a leading axis of pixel frames. With
-      `labels` also `labels`, int32 [N F, 6]: for each latent frame, the class
-      of its last pixel frame in every kind of LABELS.
+      the fields of motion.Frames with a leading axis of pixel frames.
+      With `told`, the prompts of 60 % of segments ask for an action at random,
+      and `told` [N, W, D] are the same prompts with action words.
+      With `labels` also `labels`, int32 [N F, 6]: for each latent frame, the
+      class of its last pixel frame in every kind of LABELS.
     """
     cast = self.cast(index)
     timeline = Timeline(self.film.frames_per_chunk, self.stride, self.film.fps)
-    prompts = self._prompts(cast, timeline)[: self.chunks]
+    asked = self._with_random_actions(cast, index) if self.told else cast
+    prompts = self._prompts(asked, timeline, self.steered)
     states = motion.describe(
       cast,
       self.film.frames_per_chunk,
@@ -84,22 +89,43 @@ class StoryFilms:
       not cast.segments[segment].picture
       for segment in cast.chunk_segments()[: len(prompts)]
     ]
-    text_NWD = self.encode_text([prompt.prompt for prompt in prompts])
     row = {
-      'text': np.pad(text_NWD, ((0, missing), (0, 0), (0, 0))),
+      'text': self._encode(prompts),
       'mask': np.pad(np.float32(drawn), (0, missing)),
       'shots': np.array(
         [prompt.shot for prompt in prompts] + missing * [-1], np.int32
       ),
       'states': states._asdict(),
     }
+    if self.told:
+      told = self._encode(self._prompts(asked, timeline, steered=False))
+      row['told'] = told[:, : -self.film.frames_per_chunk]  # without actions
     if self.labels:
       row['labels'] = self._labels(cast, states)
     return row
 
+  def _encode(self, prompts: Sequence[ChunkPrompt]) -> np.ndarray:
+    """Encoded prompts of all N chunks, 0 where the film has ended."""
+    text_nWD = self.encode_text([prompt.prompt for prompt in prompts])
+    return np.pad(text_nWD, ((0, self.chunks - len(prompts)), (0, 0), (0, 0)))
+
+  def _with_random_actions(
+    self, cast: world.StoryFilm, index: int
+  ) -> world.StoryFilm:
+    rng = np.random.default_rng([self.seed, index, _RANDOM_ACTIONS])
+    drawn = rng.integers(len(world.ACTIONS), size=len(cast.segments))
+    segments = [
+      dataclasses.replace(segment, action=int(action)) if changes else segment
+      for segment, action, changes in zip(
+        cast.segments, drawn, rng.random(len(drawn)) < 0.6, strict=True
+      )
+    ]
+    return dataclasses.replace(cast, segments=tuple(segments))
+
   def _prompts(
-    self, cast: world.StoryFilm, timeline: Timeline
+    self, cast: world.StoryFilm, timeline: Timeline, steered: bool
   ) -> list[ChunkPrompt]:
+    """The prompts of the first N chunks."""
     prompts = list(
       chunk_prompts(
         cast.screenplay(), self.film.cut_prefix, timeline.chunk_secs
@@ -112,11 +138,11 @@ class StoryFilms:
       for chunk in (i, i + 1):
         bare = world.prompt(cast.segments[chunk])
         prompts[chunk] = prompts[chunk]._replace(prompt=bare)
-    if self.steered:
+    if steered:
       prompts = steered_prompts(
         cast, prompts, self.film.frames_per_chunk, self.stride
       )
-    return list(prompts)
+    return list(prompts[: self.chunks])
 
   def _labels(self, cast: world.StoryFilm, states: motion.Frames) -> np.ndarray:
     frames = self.chunks * self.film.frames_per_chunk

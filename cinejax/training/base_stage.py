@@ -25,6 +25,7 @@ from cinejax.models.frame_values import make_frame_values_film_fn
 from cinejax.models.route_scores import make_route_scores_film_fn
 from cinejax.models.text.select import Text
 from cinejax.objectives.alignment import init_heads, make_aligned_loss
+from cinejax.objectives.retelling import make_retelling_loss
 from cinejax.objectives.returns import make_returns_loss
 from cinejax.objectives.teacher_forcing import (
   make_pass,
@@ -38,7 +39,9 @@ from cinejax.training.films import (
   with_films,
 )
 from cinejax.training.program import (
+  Frozen,
   Program,
+  frozen_dit,
   init_dit,
   weights_path,
 )
@@ -84,6 +87,8 @@ def _describe(cfg: Config, text: Text, kind: str) -> Program:
     'negative_text_WD': text.encode([cfg.rollout.negative_prompt])[0],
     'drop_text': BASES[kind].settings(cfg).drop_text,
   }
+  if _target(cfg, kind) == 'told':
+    return _describe_retold(cfg, arguments)
   if _target(cfg, kind):
     return _describe_aligned(cfg, arguments)
   loss_fn = make_teacher_forcing_loss(make_film_fn(cfg, kind), **arguments)
@@ -111,8 +116,22 @@ def _describe_aligned(cfg: Config, arguments: dict[str, Any]) -> Program:
   return Program(init_fn, loss_fn, start={'dit': None}, ships='dit')
 
 
+def _describe_retold(cfg: Config, arguments: dict[str, Any]) -> Program:
+  """A causal base that learns actions from one that reads words."""
+  reader = dataclasses.replace(cfg.dit, actions=0, camera=(0.0, 0.0))
+  film_fns = make_film_fn(cfg, 'causal'), make_film_fn(cfg, 'causal', reader)
+  return Program(
+    init_dit(cfg.dit),
+    make_retelling_loss(*film_fns, **arguments),
+    start={'': None},
+    frozen={'teller': Frozen(None, frozen_dit(reader))},
+  )
+
+
 def _target(cfg: Config, kind: str) -> str:
-  """What the loss supervises: '', labels, returns or features."""
+  """What the loss reads beside films: '', told, labels, returns, features."""
+  if kind == 'causal' and cfg.train.teller_weights:
+    return 'told'
   aligned = kind == 'causal' and cfg.alignment.weight
   return cfg.alignment.target if aligned else ''
 
@@ -123,6 +142,11 @@ def _example(cfg: Config) -> Shapes:
   labels = {'labels': jax.ShapeDtypeStruct((frames, len(LABELS)), jnp.int32)}
   target = {
     '': {},
+    'told': {
+      'told': jax.ShapeDtypeStruct(
+        (cfg.data.chunks, cfg.text.words, cfg.text.features), jnp.float32
+      )
+    },
     'labels': labels,
     'returns': labels,
     'features': {
@@ -147,9 +171,26 @@ def _check_data(cfg: Config) -> None:
       'config.alignment.target is features, which only films of '
       'config.data.films have; set it to labels for config.story.kinds'
     )
+  if target == 'told':
+    _check_told(cfg)
   check_films(cfg)
   if target == 'features':
     FeaturedFilms(latent_films(cfg), cfg.alignment.features)
+
+
+def _check_told(cfg: Config) -> None:
+  """Raises UserError if films have no two forms of prompts."""
+  if not (cfg.story.kinds and cfg.text.actions):
+    raise UserError(
+      'config.train.teller_weights is set, from which only steered films of '
+      'config.story.kinds can be learned; name kinds and config.text.actions, '
+      'as configs/story.py:steered does, or set it to an empty string'
+    )
+  if cfg.alignment.weight:
+    raise UserError(
+      'config.train.teller_weights takes the place of config.alignment; set '
+      'config.alignment.weight to 0'
+    )
 
 
 def _build(cfg: Config, workdir: pathlib.Path, kind: str) -> Program:
@@ -157,6 +198,11 @@ def _build(cfg: Config, workdir: pathlib.Path, kind: str) -> Program:
   program, target = stage.describe(cfg, text), _target(cfg, kind)
   weights = getattr(cfg.train, stage.weights_key)
   start = {program.ships: weights} if weights else {}
+  if target == 'told':
+    teller = dataclasses.replace(
+      program.frozen['teller'], path=cfg.train.teller_weights
+    )
+    program = dataclasses.replace(program, frozen={'teller': teller})
   program = with_films(
     dataclasses.replace(program, start=start),
     cfg,

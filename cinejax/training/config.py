@@ -30,6 +30,7 @@ class TrainConfig:
   init_weights: str
   dmd_weights: str
   real_weights: str  # of the real score of dmd; '' = the base
+  teller_weights: str  # '' = none; see objectives/retelling.py
 
 
 @dataclasses.dataclass(frozen=True)

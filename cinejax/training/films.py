@@ -59,8 +59,8 @@ def with_films(
     settings: of the stage.
     text: encodes prompts.
     workdir: the folder with weights.
-    target: what the loss also reads of a film, `labels` of endless ones or
-      `features` of a data set; '' = nothing.
+    target: what the loss also reads of a film, `labels` or `told` of endless
+      ones or `features` of a data set; '' = nothing.
 
   Raises UserError if they are not there.
   """
@@ -80,7 +80,7 @@ def with_films(
   return dataclasses.replace(
     program,
     loss_fn=loss_fn,
-    batches_fn=story_batches(cfg, settings, text, labels=bool(target)),
+    batches_fn=story_batches(cfg, settings, text, target),
     frozen={**program.frozen, 'codec': Frozen(file, codec.init)},
   )
 
@@ -108,11 +108,11 @@ def film_batches(
 
 
 def story_batches(
-  cfg: Config, settings: StageConfig, text: Text, *, labels: bool = False
+  cfg: Config, settings: StageConfig, text: Text, target: str = ''
 ) -> Callable[[int], Iterator[dict[str, Any]]]:
   """Returns Program.batches_fn of a stage that reads config.story.kinds.
 
-  With `labels`, batches say what the pictures show (story/films.py).
+  Batches also have what `target` names, as in `with_films`.
   """
   check_story(cfg)
   films = StoryFilms(
@@ -122,7 +122,8 @@ def story_batches(
     film=cfg.film,
     stride=cfg.codec.temporal_stride,
     encode_text=text.encode,
-    labels=labels,
+    labels=target in ('labels', 'returns'),
+    told=target == 'told',
     steered=bool(cfg.text.actions),
   )
 

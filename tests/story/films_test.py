@@ -147,6 +147,33 @@ def test_steered_films_have_actions_for_the_words_of_an_action(cfg, films):
   assert not np.array_equal(text_NWD[:, :-frames], films[5]['text'])
 
 
+def test_told_films_ask_twice_for_the_same_actions(cfg, films):
+  """In words and in actions, which the film itself need not show."""
+  text = make_text(dataclasses.replace(cfg.text, actions=steering.ACTIONS))
+  films = dataclasses.replace(films, encode_text=text.encode, steered=True)
+  told = dataclasses.replace(films, told=True)
+  frames, contradicts, asked = cfg.film.frames_per_chunk, 0, []
+  for index in range(20):
+    true, row = films[index], told[index]
+    _same(true['states'], row['states'])
+    contradicts += not np.array_equal(true['text'], row['text'])
+    assert row['told'].shape[1:] == (cfg.text.words, cfg.text.features)
+    for actions, words in zip(row['text'], row['told'], strict=True):
+      asked.append((actions[-frames:, :3].any(0).tolist(), words))
+  assert contradicts > 10
+  # an action has one word, whatever is said beside it
+  jumps = [words for actions, words in asked if actions == [0, 0, 1]]
+  jump = make_text(cfg.text).encode(['Ada jumps'])[0, 1]
+  cut = make_text(cfg.text).encode(['Cut to: Ada jumps'])[0, 3]
+  assert len(jumps) > 5
+  for words in jumps:
+    assert any(np.array_equal(words[i], x) for i, x in ((1, jump), (3, cut)))
+  others = [words for actions, words in asked if actions == [1, 0, 0]]
+  assert len(others) > 5 and not any(
+    (words[1] == jump).all() for words in others
+  )
+
+
 def test_chunks_of_one_frame_are_the_chunks_of_the_cast(cfg, films):
   film = dataclasses.replace(cfg.film, frames_per_chunk=1)
   row = dataclasses.replace(films, film=film, kinds=(('dense', 1.0),))[2]

@@ -48,6 +48,28 @@ def test_the_loss_gets_the_painted_films(cfg, tmp_path):
   np.testing.assert_allclose(loss, 2 * latents.sum() + 3, rtol=1e-5)
 
 
+def test_a_steered_base_reads_what_its_program_expects(tmp_path):
+  base = CODEC.with_name('base.safetensors')
+  config = story.get_config('steered')
+  config.data.chunks = 2
+  config.story.kinds = (('train', 1.0),)
+  config.stage.base.batch = 2
+  config.train.stages = ('base',)
+  config.train.codec_weights = str(CODEC)
+  config.train.base_weights = config.train.teller_weights = str(base)
+  cfg, stage = resolve(config), stages.find('base')
+  stage.check_data(cfg)
+  program = stage.build(cfg, tmp_path)
+  assert program.frozen['teller'].path == str(base)
+  batch = next(program.batches_fn(0))
+  shapes = {name: (2, *x.shape) for name, x in stage.example(cfg).items()}
+  for name in ('text', 'told', 'mask', 'shots'):
+    assert batch[name].shape == shapes[name]
+  without = dataclasses.replace(cfg.story, kinds=())
+  with pytest.raises(UserError, match='only steered films'):
+    stage.check_data(dataclasses.replace(cfg, story=without))
+
+
 @pytest.mark.parametrize('name', ['base', 'init', 'dmd', 'tune'])
 def test_painted_films_need_the_codec_and_no_data_set(cfg, name):
   stage = stages.find(name)
