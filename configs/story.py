@@ -31,19 +31,18 @@ Runbook, from the root of the repository:
     --config.train.dmd_weights=runs/four/dmd.safetensors
 
 4. A base that also reads an action for each latent frame, such as `Ada is in
-the forest, wide shot [left|left|jump]`, from films whose prompts have actions:
+the forest, wide shot [left|left|jump]`. It starts from the base that ships,
+which reads words, and learns from it what actions mean
+(cinejax/objectives/retelling.py), on films that are rendered while it trains:
 
-  python -m data_prep.story --config=configs/story.py:steered --steered \
-    --weights=weights/story/codec.safetensors --out=runs/steered/films
   python -m cinejax.train --config=configs/story.py:steered \
     --workdir=runs/steered --config.train.stages="('base',)" \
     --config.train.codec_weights=weights/story/codec.safetensors \
     --config.train.base_weights=weights/story/base.safetensors \
-    --config.data.films=runs/steered/films
-
-It starts from the base that ships, which knows no actions, or without
-base_weights from random weights. `cinejax.direct` rolls it out as in 2, with
---weights=runs/steered/base.safetensors and a screenplay that has actions.
+    --config.train.teller_weights=weights/story/base.safetensors
+  python -m cinejax.direct --config=configs/story.py:steered \
+    --weights=runs/steered/base.safetensors --screenplay=screenplays/steered.json \
+    --config.train.codec_weights=weights/story --out=runs/steered/film
 
 5. A curriculum teaches a base to remember. It needs no data set, because its
 films are rendered while it trains; `_teach_to_remember` below has its phases:
@@ -57,10 +56,10 @@ those of a file. It can be interrupted at any time, and the same command
 continues it. `:curriculum_large` has more films in an update, to keep an
 accelerator busy; --config.data.workers=N processes then cast them.
 
-6. A base whose chunks have one latent frame, `:frame`, is made as in 4, with
-films of that config and without `--steered`. Its students `:frame_two` and
-`:frame_one` take four steps for the first frame of a film, and are made as in
-2 from the films and weights of `:frame`.
+6. A base whose chunks have one latent frame, `:frame`, is made as in 1, with
+`--config=configs/story.py:frame` in both commands. Its students `:frame_two`
+and `:frame_one` take four steps for the first frame of a film, and are made as
+in 2 from the films and weights of `:frame`.
 """
 
 from ml_collections import ConfigDict
@@ -97,9 +96,7 @@ def get_config(variant: str = '') -> ConfigDict:
     config.dmd.context = 3
     config.rollout.weights = 'frame'
   if variant == 'steered':
-    config.text.actions = ('left', 'right', 'jump', 'camera')
-    config.dit.actions = len(config.text.actions)
-    config.rollout.weights = 'steered'
+    _learn_actions(config)
   if variant == 'curriculum':
     _teach_to_remember(config, copies=2, batch=12)
   if variant == 'curriculum_large':
@@ -172,6 +169,24 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
       },
     ),
   )
+
+
+def _learn_actions(config: ConfigDict) -> None:
+  """Steers a base by actions of latent frames, whose meaning it is taught."""
+  config.text.actions = ('left', 'right', 'jump', 'camera')
+  config.dit.actions = len(config.text.actions)
+  config.rollout.weights = 'steered'
+  config.story.kinds = (('train', 1.0),)
+  config.story.appearance_weight = 3.0
+  config.data.chunks = 8
+  config.diffusion.copies = 2
+  config.diffusion.pure_noise = 0.3
+  config.dit.unroll = 'training'
+  config.memory.training = 'full'
+  stage = config.stage.base
+  stage.steps, stage.batch, stage.warmup_steps = 520, 8, 10
+  stage.learning_rate, stage.final_share = 1.5e-3, 0.0
+  stage.ema = 0.98
 
 
 def _distil(config: ConfigDict, variant: str) -> None:
