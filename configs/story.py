@@ -41,8 +41,9 @@ which reads words, and learns from it what actions mean
     --config.train.base_weights=weights/story/base.safetensors \
     --config.train.teller_weights=weights/story/base.safetensors
   python -m cinejax.direct --config=configs/story.py:steered \
-    --weights=runs/steered/base.safetensors --screenplay=screenplays/steered.json \
-    --config.train.codec_weights=weights/story --out=runs/steered/film
+    --weights=runs/steered/base.safetensors --out=runs/steered/film \
+    --screenplay=screenplays/steered.json \
+    --config.train.codec_weights=weights/story
 
 5. A curriculum teaches a base to remember. It needs no data set, because its
 films are rendered while it trains; `_teach_to_remember` below has its phases:

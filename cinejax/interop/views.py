@@ -6,7 +6,7 @@ files can be read as cinejax's leaves, and these as diffusers' tensors.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ import numpy as np
 from cinejax.core.errors import UserError
 from cinejax.interop import foreign, names
 from cinejax.interop.mapped import Tensor
+
+_NAMED_FAULTS = 4  # of each kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +97,8 @@ def to_leaves(
 ) -> dict[str, Tensor]:
   """Views tensors in `layout` as the leaves of our DiT, by path.
 
-  `shapes` are those of our leaves. Raises UserError, which lists all missing,
-  extra and misshapen tensors.
+  `shapes` are those of our leaves. Raises UserError, which names a few
+  missing, extra and misshapen tensors.
   """
   wanted = dict(shapes)
   if layout != 'cinejax':
@@ -164,7 +166,7 @@ def layout_shapes(
 def check(
   tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-  """Raises UserError, which lists all faults, unless tensors have `shapes`."""
+  """Raises UserError unless tensors have `shapes`, with a few of the faults."""
   if tensors and shapes and not tensors.keys() & shapes.keys():
     raise UserError(
       f'it is another network: it has {min(tensors)} and {len(tensors) - 1} '
@@ -180,12 +182,19 @@ def check(
       if name in tensors and tuple(tensors[name].shape) != tuple(shape)
     ],
   }
-  lists = [f'{fault}: {", ".join(of)}' for fault, of in faults.items() if of]
-  if lists:  # the remedy comes first: there may be a thousand names
+  lists = [f'{fault}: {_few(of)}' for fault, of in faults.items() if of]
+  if lists:
     raise UserError(
       'the tensors do not fit this config; use the config of the model that '
       f'they are of; {"; ".join(lists)}'
     )
+
+
+def _few(names: Sequence[str]) -> str:
+  """The first names, and how many more there are."""
+  more = len(names) - _NAMED_FAULTS
+  rest = [f'and {more} more'] if more > 0 else []
+  return ', '.join([*names[:_NAMED_FAULTS], *rest])
 
 
 def _layers(shapes: Mapping[str, tuple[int, ...]]) -> int:

@@ -44,8 +44,8 @@ def load_params(
     may_lack: paths of leaves that are zero if the file does not have them.
 
   Raises:
-    UserError: the file is missing, broken, or of another network; all missing,
-      extra and misshapen tensors are named.
+    UserError: the file is missing, broken, or of another network; a few
+      missing, extra and misshapen tensors are named.
   """
   wanted = tree_lib.paths(like)
   shapes = {name: tuple(x.shape) for name, x in wanted.items()}

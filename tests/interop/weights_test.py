@@ -32,6 +32,10 @@ def test_params_come_back_in_the_types_asked_for(tmp_path):
     ({'bias': np.ones(4)}, r'misshapen: bias is \(4,\), not \(3,\)'),
     ({'more': np.ones(4)}, 'extra: more'),
     ({'head': {}}, r'x\.safetensors: .*missing: head/kernel'),
+    (
+      {f'more_{i}': np.ones(1) for i in range(9)},
+      'extra: more_0, more_1, more_2, more_3, and 5 more$',
+    ),
   ],
 )
 def test_another_network_is_a_sentence(tmp_path, change, sentence):
