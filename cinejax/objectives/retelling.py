@@ -3,13 +3,13 @@
   L = E || v_theta(x_t^(i); x_0^(<i), c'_i, t_i)
            - v_base(x_t^(i); x_0^(<i), c_i, t_i) ||^2                      (1)
 
-c_i is a prompt that the frozen base understands, c'_i one of the new form that
-says the same, such as actions of single frames in place of words. Neither has
-to be true of the film. That matters: a noisy film shows by itself what is done
-in it, so that under true prompts few errors tell `left` from `right`, and the
-loss of teacher forcing, in which they are few among many that nothing could
-avoid, does not teach it. Under a prompt that contradicts the film, the base
-says what the prompt changes, at every time.
+c_i is a prompt that the frozen base understands, and c'_i one of the new form
+that says the same, such as actions of single frames in place of words. The film
+need not show what they say, and should not always. A noisy film itself shows
+which way a character walks, so that under true prompts the direction that a
+prompt names hardly changes the velocity, and neither teacher forcing nor (1)
+teaches it in a reasonable time. Under prompts that contradict the film, it
+changes the velocity much, at every time.
 """
 
 from collections.abc import Callable, Mapping

@@ -59,6 +59,7 @@ def make_recall_probe(cfg: Config, text: Text, codec: Codec) -> ProbeFn:
     film=cfg.film,
     stride=cfg.codec.temporal_stride,
     encode_text=text.encode,
+    steered=bool(cfg.text.actions),
   )
   batch = jax.tree.map(
     lambda *rows: np.stack(rows), *(source[index] for index in range(FILMS))
