@@ -189,8 +189,7 @@ def get_config() -> ConfigDict:
   train.init_weights = ''
   train.dmd_weights = ''
   train.real_weights = ''  # the real score of dmd; '' = the base
-  # a base that reads words; the steered base learns from it what actions mean
-  train.teller_weights = ''
+  train.teller_weights = ''  # a base whose words teach another one actions
 
   config.stage = ConfigDict()
   config.stage.codec = _stage(

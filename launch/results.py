@@ -134,7 +134,8 @@ def minutes() -> str:
 
 def ablations() -> str:
   """The question and the points of every ablation that was run."""
-  names = ('place', 'action', 'sca', 'unreadable', 'appearance_bits', 'recall')
+  names = ('place', 'action', 'sca', 'unreadable', 'appearance_bits')
+  names += ('recall', 'recall_given')
   parts = []
   for path in sorted((ROOT / 'benchmarks').glob('ablation_*.json')):
     found = read_json(path.stem)

@@ -55,10 +55,9 @@ def make_retelling_loss(
   def loss_fn(params, batch, key, given):
     for_drop, for_loss = jax.random.split(key)
     films = guidance.films(batch, frames)
-    told_BNWD = batch['told']
     retold, told = (
       drop_prompts(for_drop, text, negative_text_WD[: text.shape[2]], drop_text)
-      for text in (films.text_BNWD, told_BNWD)
+      for text in (films.text_BNWD, batch['told'])
     )
     noised = noised_films(films, diffusion, for_loss)
 
