@@ -35,10 +35,12 @@ With --questions=FILE the films of that file are generated, and
 about it, and prints the answer: `right` and right_X for each dimension X
 (evaluation/questions.py).
 
-Each recall comes with its chance. Metrics are defined in evaluation/metrics/
-(recall.py, story_film.py, cut_scores.py, consistency.py, drift.py, prompts.py)
-and core/speed.py. If config.rollout.commit is `fused`, chunks are committed
-separately, which makes the same films.
+Each recall comes with its chance, and with those of the hue, the shape and the
+pattern alone, as recall_given_hue and recall_given_hue_chance. Metrics are
+defined in evaluation/metrics/ (recall.py, story_film.py, cut_scores.py,
+consistency.py, drift.py, prompts.py) and core/speed.py. If
+config.rollout.commit is `fused`, chunks are committed separately, which makes
+the same films.
 
 DIR/scores holds the score of every film. The same command continues a run that
 was interrupted; more films, seeds, policies or metrics add to what is there.

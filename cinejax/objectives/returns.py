@@ -21,10 +21,10 @@ The router adds the products of all heads, so that it can rank frames by
 differences which attention, with the logits of one head, can hardly see; hence
 (3). It asks for one head that reads the right frames, and more of it for each
 further one. (2) and (3) are averaged over the valid chunks that are returns:
-the chunk before shows another character, and an earlier one this character.
-Elsewhere the newest frames are the right ones, so that a base would learn to
-read those rather than names. Films that are trained without their prompts do
-not count.
+the chunk before shows another character, or is a picture, which is not drawn,
+and an earlier one shows this character. Elsewhere the newest frames are the
+right ones, so that a base would learn to read those rather than names. Films
+that are trained without their prompts do not count.
 """
 
 from collections.abc import Callable
@@ -100,7 +100,8 @@ def returns_loss(
   past_1NE = (chunk_E[None] < jnp.arange(chunks)[:, None])[None]
   same_BNE = past_1NE & (name_BE[:, None] == own_BN[..., None])
   other_BNE = past_1NE & ~same_BNE
-  stays_BN = own_BN == jnp.roll(own_BN, 1, 1)
+  drawn_BN = jnp.roll(films.mask_BN, 1, 1) > 0
+  stays_BN = (own_BN == jnp.roll(own_BN, 1, 1)) & drawn_BN
   counts_BN = films.mask_BN * same_BNE.any(-1) * ~stays_BN
   past, same, other, counts = (
     jnp.tile(x, (1, copies) + (1,) * (x.ndim - 2))

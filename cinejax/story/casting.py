@@ -166,7 +166,9 @@ def _crowd(rng, pictures: int = 0) -> list[staging.Shot]:
     # the character of a picture can open the film
     before = [shot.character for shot in shots[-1:] if not shot.picture]
     choices = [person for person in people[:seen] if person not in before]
-    if seen < len(people) and (not choices or rng.random() < 0.5):
+    # most films with pictures open with one of their characters
+    fresh = 0.2 if before == [] and pictures else 0.5
+    if seen < len(people) and (not choices or rng.random() < fresh):
       choices = [people[seen]]
       seen += 1
     shots.append(staging.Shot(int(rng.choice(choices)), length))

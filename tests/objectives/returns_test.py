@@ -73,6 +73,19 @@ def test_only_returns_count():
   assert loss == 0.0
 
 
+def test_a_chunk_after_a_picture_of_its_character_counts():
+  scores = _scores([1.0, 2.0, 3.0, 4.0])
+  stays = jnp.array([[1, 1, 0, 0, 0, 0]])
+  drawn, given = (
+    guidance.films(_batch(mask), FRAMES) for mask in ((1, 1, 1), (0, 0, 1))
+  )
+  assert returns_loss(scores, SURE, stays, drawn)[0] == 0.0
+  loss, _ = returns_loss(scores, SURE, stays, given)
+  routed = -np.log(np.exp([3, 4]).sum() / np.exp([1, 2, 3, 4]).sum())
+  # none of the attention of SURE is on the second chunk
+  np.testing.assert_allclose(loss, routed + 1e3, rtol=1e-3)
+
+
 def test_a_film_without_such_a_chunk_has_no_loss_and_no_gradient():
   films = guidance.films(_batch(mask=(1, 1, 0)), FRAMES)
 

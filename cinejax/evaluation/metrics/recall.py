@@ -9,7 +9,8 @@ appearances (-1) count as wrong. Over the pairs i of n films:
   bits   = -sum_k p_k log2 p_k,  p_k the share of appearance k            (3)
 
 (2) is the exact mean of (1) over all ways of pairing each film with the
-expected appearance of another. A model that always draws the same appearance
+expected appearance of another. Both are also taken of the hue, the shape and
+the pattern of appearances alone. A model that always draws the same appearance
 has recall 1, but also chance 1 and 0 bits; claims are therefore made on
 recall - chance.
 """
@@ -22,7 +23,7 @@ import numpy as np
 from cinejax.evaluation.metrics.prompts import mean, requested_segments
 from cinejax.film.sheet import Row
 from cinejax.memory.bank import EMPTY
-from cinejax.story import read_back
+from cinejax.story import read_back, world
 
 
 class RecallPair(NamedTuple):
@@ -50,6 +51,14 @@ def chance(pairs: Sequence[RecallPair]) -> float | None:
   match_nn = (drawn_n[:, None] == expected_n[None]) & (drawn_n >= 0)[:, None]
   np.fill_diagonal(match_nn, False)
   return float(match_nn.sum() / (len(pairs) * (len(pairs) - 1)))
+
+
+def attribute(pair: RecallPair, name: str) -> RecallPair:
+  """The pair of one attribute alone, a field of world.Appearance."""
+  drawn, expected = (
+    getattr(world.APPEARANCES[k], name) if k >= 0 else -1 for k in pair
+  )
+  return RecallPair(drawn, expected)
 
 
 def appearance_bits(appearances: Sequence[int]) -> float | None:

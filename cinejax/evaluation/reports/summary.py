@@ -49,14 +49,16 @@ def metrics(scores: BySeed) -> Metrics:
   names = dict.fromkeys(name for score in pooled for name in score.values)
   found = {name: summary(s.values.get(name) for s in pooled) for name in names}
   for name in dict.fromkeys(n for score in pooled for n in score.recall_pairs):
-    chances = [
-      recall.chance(
-        [s.recall_pairs[name] for s in films if name in s.recall_pairs]
-      )
+    pairs = [
+      [s.recall_pairs[name] for s in films if name in s.recall_pairs]
       for films in scores
     ]
-    count = sum(name in score.recall_pairs for score in pooled)
-    found[f'{name}_chance'] = _of_sets(chances, count)
+    found[f'{name}_chance'] = _chance(pairs)
+    for part in world.Appearance._fields:
+      own = [[recall.attribute(pair, part) for pair in one] for one in pairs]
+      right = [float(recall.is_right(pair)) for one in own for pair in one]
+      found[f'{name}_{part}'] = summary(right)
+      found[f'{name}_{part}_chance'] = _chance(own)
   if any(score.appearances for score in pooled):
     appearances = [
       [k for score in films for k in score.appearances if k >= 0]
@@ -121,6 +123,11 @@ def absence(chunks: int) -> str:
   high = 1 << (chunks - 1).bit_length()
   low = high // 2 + 1
   return str(high) if low >= high else f'{low}-{high}'
+
+
+def _chance(pairs: Sequence[Sequence[recall.RecallPair]]) -> Summary:
+  """Chance of the pairs of each seed."""
+  return _of_sets([recall.chance(own) for own in pairs], sum(map(len, pairs)))
 
 
 def _of_sets(values: Sequence[float | None], count: int) -> Summary:

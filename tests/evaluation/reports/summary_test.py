@@ -6,7 +6,7 @@ from cinejax.evaluation.metrics import recall
 from cinejax.evaluation.metrics.film import FilmScore
 from cinejax.evaluation.metrics.recall import RecallPair
 from cinejax.evaluation.reports import summary, tables
-from cinejax.story import casting
+from cinejax.story import casting, world
 
 SECS = [16.5] * 6
 FACTS = {'command': 'python -m x', 'name': 'tiny', 'kind': 'eval', 'films': 6}
@@ -47,6 +47,24 @@ def test_chance_and_bits_are_of_each_seed_alone():
   found = summary.metrics([one, two])
   assert found['recall_chance'] == {'mean': 1, 'std': 0, 'n': 4}
   assert found['appearance_bits'] == {'mean': 0, 'std': 0, 'n': 4}
+
+
+def test_recall_of_hue_shape_and_pattern_alone():
+  red, yellow = (
+    [
+      world.APPEARANCES.index((hue, shape, pattern))
+      for hue, shape, pattern in k
+    ]
+    for k in (((0, 0, 0), (0, 2, 0), (0, 0, 1)), ((1, 0, 0), (1, 1, 1)))
+  )
+  # hues are right but in the last film, shapes in two of four
+  pairs = [(red[0], red[1]), (yellow[0], yellow[0]), (red[2], red[0]), (-1, 3)]
+  found = summary.metrics([[score(1, *pair) for pair in pairs]])
+  recalls = [found[f'recall_{x}']['mean'] for x in ('hue', 'shape', 'pattern')]
+  assert recalls == [0.75, 0.5, 0.5]
+  assert found['recall']['mean'] == 0.25
+  # the yellow one matches no other, the red ones match each other
+  assert found['recall_hue_chance']['mean'] == pytest.approx(4 / 12)
 
 
 def test_spread_is_over_the_means_of_seeds():
