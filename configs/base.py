@@ -32,8 +32,7 @@ def get_config() -> ConfigDict:
   # linear | conv: the encoder of patch; linear is measured, conv is trained
   codec.encoder = 'linear'
   codec.head_features = 0  # per frame; patch decodes pixels of them; 0 = width
-  # largest deviation of the noise on latents that patch is trained to decode
-  codec.noise = 0.3
+  codec.noise = 0.3  # largest deviation of noise on latents in its training
   codec.keep_latents = False  # train only the decoder of patch
   codec.tile = 0  # latent rows and columns of a tile of Wan's; 0 = no tiles
   codec.tile_overlap = 8  # least latent rows and columns that tiles share
@@ -92,8 +91,7 @@ def get_config() -> ConfigDict:
   memory.scope = 'layer'  # layer | shared | head: who decides what is routed
   memory.route_layer = 1  # the deciding layer when shared
   memory.reroute = 'step'  # step | chunk: how often it is decided
-  # conditional | own: of the negative branch
-  memory.cfg_routing = 'conditional'
+  memory.cfg_routing = 'conditional'  # conditional | own: negative branch
   memory.dtype = 'compute'  # compute | int8 | fp8 | int4: of keys and values
   memory.training = 'routed'  # routed | full: the teacher-forced form
   memory.reencode = False  # control: window recomputed from an empty bank
@@ -131,6 +129,8 @@ def get_config() -> ConfigDict:
   # pairs (kind, share) of films in place of data.films: each is cast, painted
   # and encoded when it is needed, and none is seen twice; () = none
   story.kinds = ()
+  # chunks | frames: what shots of these films keep where chunks are shorter
+  story.shots_keep = 'chunks'
   story.appearance_weight = 1.0  # of the loss where a character is; else 1
 
   # supervises what layers of the base know of each frame, beside its loss

@@ -57,10 +57,20 @@ those of a file. It can be interrupted at any time, and the same command
 continues it. `:curriculum_large` has more films in an update, to keep an
 accelerator busy; --config.data.workers=N processes then cast them.
 
-6. A base whose chunks have one latent frame, `:frame`, is made as in 1, with
-`--config=configs/story.py:frame` in both commands. Its students `:frame_two`
-and `:frame_one` take four steps for the first frame of a film, and are made as
-in 2 from the films and weights of `:frame`.
+6. A base whose chunks have one latent frame starts from the base that ships:
+
+  python -m cinejax.train --config=configs/story.py:frame \
+    --workdir=runs/frame --config.train.stages="('base',)" \
+    --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.train.base_weights=weights/story/base.safetensors
+
+Its students `:frame_two` and `:frame_one` take four steps for the first frame
+of a film:
+
+  python -m cinejax.train --config=configs/story.py:frame_two \
+    --workdir=runs/frame_two \
+    --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.train.base_weights=runs/frame/base.safetensors
 """
 
 from ml_collections import ConfigDict
@@ -96,6 +106,11 @@ def get_config(variant: str = '') -> ConfigDict:
     config.dmd.window = 21
     config.dmd.context = 3
     config.rollout.weights = 'frame'
+    config.story.kinds = (('crowd', 0.5), ('train', 0.5))
+    config.story.shots_keep = 'frames'
+  if variant == 'frame':
+    _supervise_returns(config, copies=2)
+    _continue(config, steps=200, rate=1e-3)
   if variant == 'steered':
     _learn_actions(config)
   if variant == 'curriculum':
@@ -124,14 +139,7 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
     copies: noisy copies of each film.
     batch: films of an update with chunks of three frames.
   """
-  config.diffusion.copies = copies
-  config.diffusion.pure_noise = 0.5
-  config.story.appearance_weight = 3.0
-  config.alignment.weight = 1.0  # once names are known, it vanishes
-  config.alignment.target = 'returns'
-  config.alignment.layers = (1, 2, 3, 4)
-  config.dit.unroll = 'training'
-  config.memory.training = 'full'
+  _supervise_returns(config, copies)
   config.data.chunks = 11
   kinds = (('crowd', 0.35), ('train', 0.35), ('pictures', 0.3))
   stage = config.stage.base
@@ -172,6 +180,25 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
   )
 
 
+def _supervise_returns(config: ConfigDict, copies: int) -> None:
+  config.diffusion.copies = copies
+  config.diffusion.pure_noise = 0.5
+  config.story.appearance_weight = 3.0
+  config.alignment.weight = 1.0  # once names are known, it vanishes
+  config.alignment.target = 'returns'
+  config.alignment.layers = (1, 2, 3, 4)
+  config.dit.unroll = 'training'
+  config.memory.training = 'full'
+
+
+def _continue(config: ConfigDict, steps: int, rate: float) -> None:
+  """A short training of the base, from the weights of another one."""
+  stage = config.stage.base
+  stage.steps, stage.batch, stage.warmup_steps = steps, 8, 10
+  stage.learning_rate, stage.final_share = rate, 0.0
+  stage.ema = 0.98
+
+
 def _learn_actions(config: ConfigDict) -> None:
   """Steers a base by actions of latent frames, whose meaning it is taught."""
   config.text.actions = ('left', 'right', 'jump', 'camera')
@@ -184,10 +211,7 @@ def _learn_actions(config: ConfigDict) -> None:
   config.diffusion.pure_noise = 0.3
   config.dit.unroll = 'training'
   config.memory.training = 'full'
-  stage = config.stage.base
-  stage.steps, stage.batch, stage.warmup_steps = 520, 8, 10
-  stage.learning_rate, stage.final_share = 1.5e-3, 0.0
-  stage.ema = 0.98
+  _continue(config, steps=520, rate=1.5e-3)
 
 
 def _distil(config: ConfigDict, variant: str) -> None:

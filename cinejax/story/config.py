@@ -4,7 +4,7 @@ meanings.
 
 import dataclasses
 
-from cinejax.core.config import non_negative, positive, ruled
+from cinejax.core.config import non_negative, one_of, positive, ruled
 
 # Described in casting.py. A kind's place is part of the seed of its films.
 KINDS = (
@@ -38,4 +38,5 @@ class StoryConfig:
     f'hold pairs (kind, share), of the kinds {", ".join(TRAINING_KINDS)}',
     lambda pairs: all(_is_share(*pair) for pair in pairs),
   )
+  shots_keep: str = one_of('chunks', 'frames')
   appearance_weight: float = positive()

@@ -41,8 +41,9 @@ class StoryFilms:
   """The films numbered 0, 1, 2 ... of a mixture of kinds.
 
   The kind of film i is drawn from the seed and i, and its number within the
-  kind is i. A film keeps its number of chunks if chunks have fewer latent
-  frames than in casting.py: its shots become shorter.
+  kind is i. Where chunks have fewer latent frames than in casting.py, a film
+  keeps its number of chunks, so that its shots become shorter, or with
+  `keep_frames` its length, so that it has more chunks.
   """
 
   kinds: tuple[tuple[str, float], ...]  # (kind of casting.KINDS, share)
@@ -53,6 +54,7 @@ class StoryFilms:
   encode_text: Callable[[Sequence[str]], np.ndarray]
   labels: bool = False  # whether rows have `labels`
   steered: bool = False  # whether actions stand in place of action words
+  keep_frames: bool = False  # see above; not of kind `pictures`
   told: bool = False  # whether rows have `told`, the prompts with action words
 
   def cast(self, index: int) -> world.StoryFilm:
@@ -60,7 +62,9 @@ class StoryFilms:
     names, shares = zip(*self.kinds, strict=True)
     rng = np.random.default_rng([self.seed, index])
     kind = names[rng.choice(len(names), p=np.array(shares) / sum(shares))]
-    return casting.cast(kind, self.seed, index)
+    film = casting.cast(kind, self.seed, index)
+    frames = self.film.frames_per_chunk
+    return film.in_chunks_of(frames) if self.keep_frames else film
 
   def __getitem__(self, index: int) -> Batch:
     """One row of a batch.

@@ -140,11 +140,7 @@ class StoryFilm:
     Raises UserError unless `frames` divides CHUNK_FRAMES, in which films are
     cast.
     """
-    if CHUNK_FRAMES % frames:
-      raise UserError(
-        f'config.film.frames_per_chunk is {frames}; for story films it must '
-        f'divide {CHUNK_FRAMES}'
-      )
+    check_chunk(frames)
     times = CHUNK_FRAMES // frames
     return dataclasses.replace(
       self,
@@ -176,6 +172,15 @@ class StoryFilm:
         for segment in self.segments
       ),
       title=f'story {self.seed}',
+    )
+
+
+def check_chunk(frames: int) -> None:
+  """Raises UserError unless films can be in chunks of so many frames."""
+  if CHUNK_FRAMES % frames:
+    raise UserError(
+      f'config.film.frames_per_chunk is {frames}; for story films it must '
+      f'divide {CHUNK_FRAMES}'
     )
 
 

@@ -22,7 +22,7 @@ from cinejax.interop.weights import codec_files
 from cinejax.models.codec.select import make_codec
 from cinejax.models.text.select import Text
 from cinejax.story.films import StoryFilms, make_painter
-from cinejax.story.world import check_size
+from cinejax.story.world import check_chunk, check_size
 from cinejax.training.config import StageConfig
 from cinejax.training.program import Frozen, Program, weights_path
 
@@ -123,6 +123,7 @@ def story_batches(
     stride=cfg.codec.temporal_stride,
     encode_text=text.encode,
     labels=target in ('labels', 'returns'),
+    keep_frames=cfg.story.shots_keep == 'frames',
     told=target == 'told',
     steered=bool(cfg.text.actions),
   )
@@ -149,6 +150,13 @@ def check_story(cfg: Config) -> None:
       f'config.story.seed is {cfg.story.seed}, as config.eval.seed, and no '
       'training may see its films; give another'
     )
+  if cfg.story.shots_keep == 'frames':
+    if 'pictures' in dict(cfg.story.kinds):
+      raise UserError(
+        'config.story.kinds has pictures, which are one chunk of any length; '
+        'leave them out, or set config.story.shots_keep to chunks'
+      )
+    check_chunk(cfg.film.frames_per_chunk)
 
 
 def captions(cfg: Config) -> Text:

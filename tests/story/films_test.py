@@ -94,6 +94,17 @@ def test_painted_latents_are_those_of_the_rendered_film(cfg, films):
   assert weight.min() == 1 and 2 < weight.max() <= 3
 
 
+def test_shots_keep_their_chunks_or_their_frames(cfg, films):
+  """In chunks of one frame, a film is a third as long, or as long as before."""
+  film = dataclasses.replace(cfg.film, frames_per_chunk=1)
+  short = dataclasses.replace(films, film=film)
+  kept = dataclasses.replace(short, chunks=3 * CHUNKS, keep_frames=True)
+  whole, short, kept = (source[1] for source in (films, short, kept))
+  np.testing.assert_array_equal(short['shots'], whole['shots'])
+  np.testing.assert_array_equal(kept['shots'], np.repeat(whole['shots'], 3))
+  jax.tree.map(np.testing.assert_array_equal, kept['states'], whole['states'])
+
+
 def test_errors_count_more_where_appearances_are_seen(cfg, films):
   """With other appearances, a film differs in those cells and in no others."""
   codec = make_codec(cfg.codec)

@@ -78,3 +78,20 @@ def test_painted_films_need_the_codec_and_no_data_set(cfg, name):
   story = dataclasses.replace(cfg.story, kinds=())
   with pytest.raises(UserError, match=r'config\.data\.films is empty'):
     stage.check_data(dataclasses.replace(cfg, story=story))
+
+
+@pytest.mark.parametrize(
+  ('changes', 'error'),
+  [
+    ({'story.kinds': (('pictures', 1.0),)}, 'story.kinds has pictures'),
+    (
+      {'film.frames_per_chunk': 2, 'memory.window_frames': 8},
+      'must divide 3',
+    ),
+  ],
+)
+def test_what_cannot_keep_its_frames_is_refused(changes, error):
+  config = story.get_config('frame')
+  config.update_from_flattened_dict(changes)
+  with pytest.raises(UserError, match=error):
+    films.check_story(resolve(config))
