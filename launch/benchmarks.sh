@@ -11,8 +11,11 @@
 #
 #   DIR/story_eval.json      all metrics, policies camr and window
 #   DIR/story_policies.json  after a given past, every policy; .png, its plot
-#   DIR/story_long.json      the same in films of 40 chunks
+#   DIR/story_head.json      the same with camr, which each head applies
+#   DIR/story_long.json      policies in films of 40 chunks
+#   DIR/story_policies_speed.jsonl, DIR/story_head_speed.jsonl: their time
 #   DIR/story_codec.json     the codec
+#   DIR/story_cast.json      after a picture
 #   DIR/story_STUDENT.json   all metrics of each student that exists
 #   DIR/story_minutes.json   two films of ten minutes, by the network that
 #                            story_serve.jsonl uses
@@ -80,9 +83,14 @@ evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
 if [ ! -e "$dir/story_policies.png" ]; then
   keep "$dir/eval/recall.png" "$dir/story_policies.png"
 fi
+head=(--config.memory.scope=head)
+evaluate story_head eval_head "$story" --metrics=given --policies=camr \
+  --seeds="$seeds" "${head[@]}" "$@"
 evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
   --config.eval.kind=long --seeds="$seeds" "$@"
 evaluate story_codec codec "$story" --metrics=codec "$@"
+evaluate story_cast cast "$story" --metrics=cast --policies=camr \
+  --seeds="$seeds" "$@"
 for student in four two one; do
   if [ -e "$weights/$student.safetensors" ]; then
     evaluate "story_$student" "$student" "$story:$student" --seeds="$seeds" "$@"
@@ -95,6 +103,16 @@ if [ -e "$weights/four.safetensors" ]; then
 fi
 evaluate story_minutes minutes "$served" --metrics=generated \
   --config.eval.kind=minutes --config.eval.films=2 "$@"
+bench story_head_speed "$story" --what=rollout "${head[@]}" "$@"
+speeds="$dir/story_policies_speed.jsonl"
+if [ ! -e "$speeds" ]; then
+  rm -f "$speeds.part"
+  for policy in ${policies//,/ }; do
+    python -m cinejax.bench --config="$story" --weights="$weights" \
+      --what=rollout --config.memory.policy="$policy" --out="$speeds.part" "$@"
+  done
+  mv "$speeds.part" "$speeds"
+fi
 bench story_speed "$story" --what=stream --what=rollout --what=train "$@"
 bench story_train "$story:curriculum" --what=train --config.data.chunks=8 \
   --config.stage.base.phases="()" --config.stage.base.batch=12 "$@"

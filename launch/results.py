@@ -38,6 +38,14 @@ FIGURES: dict[str, tuple[str, Callable[[float], str], str]] = {
     '60 %',
   ),
   'recall_given_chance': ('the same by chance', percent, '≤ 6 %'),
+  'recall_given_hue': ('its hue is the same', percent, '85 %'),
+  'recall_given_shape': ('its shape is the same', percent, '–'),
+  'recall_given_pattern': ('its pattern is the same', percent, '–'),
+  'recall_swap': (
+    'it follows an appearance that was swapped in that past',
+    percent,
+    '–',
+  ),
   'recall': ('the same in films directed from the start', percent, '–'),
 }
 # (split of a report, its class, what a table calls it)
@@ -88,7 +96,7 @@ def codec() -> str:
   """What the codec loses, and what is still read through it."""
   found = read_json('story_codec')['codec']
   rows = [
-    ('PSNR of held-out films', f'{found["psnr"]["mean"]:.1f} dB', '32 dB')
+    ('PSNR of held-out films', f'{found["psnr"]["mean"]:.1f} dB', '28 dB')
   ]
   for name in ('appearance', 'place', 'size'):
     share = percent(found[f'read_codec_{name}']['mean'])
@@ -104,9 +112,13 @@ def _part(report: dict[str, Any], split: str, name: str = '') -> dict[str, Any]:
 
 def policies() -> str:
   """Recall after a given past, by memory policy and kind of return."""
-  rows, known = [], list(read_json('story_policies')['policies'])
+  head = 'camr by head'
+  known = [*read_json('story_policies')['policies'], head]
+  rows = []
   for file, films in (('story_policies', ''), ('story_long', '40 chunks: ')):
     found = read_json(file)['policies']
+    if not films:
+      found[head] = read_json('story_head')['policies']['camr']
     for split, name, what in PARTS:
       parts = [_part(found.get(policy, {}), split, name) for policy in known]
       counts = [part['recall_given']['n'] for part in parts if part]
@@ -116,6 +128,12 @@ def policies() -> str:
     alls = [_part(found.get(policy, {}), 'all') for policy in known]
     hits = [_mean(metrics, 'route_hit_1') for metrics in alls]
     rows.append((f'{films}a frame of the character is routed, layer 1', *hits))
+  times = [
+    f'{row["chunk_ms"]["median"]:.0f} ms'
+    for file in ('story_policies_speed', 'story_head_speed')
+    for row in read_rows(file)
+  ]
+  rows.append(('a chunk of 12 frames takes, 2 CPU cores', *times))
   return write_table(('', *known), rows)
 
 

@@ -22,7 +22,7 @@ show it either.
            whoever returns is drawn evenly from all who were seen before, but
            for the character on screen
   pictures as crowd, but the first one to three shots are still pictures of
-           characters, as a director gives them
+           characters, as a director gives them, one of whom mostly comes next
 
 A base learns to remember from the last four, in which most chunks are returns;
 in films as people watch them one or two are. Only in `crowd` and `pictures`
@@ -166,8 +166,8 @@ def _crowd(rng, pictures: int = 0) -> list[staging.Shot]:
     # the character of a picture can open the film
     before = [shot.character for shot in shots[-1:] if not shot.picture]
     choices = [person for person in people[:seen] if person not in before]
-    # most films with pictures open with one of their characters
-    fresh = 0.2 if before == [] and pictures else 0.5
+    opens = pictures and not before
+    fresh = 0.2 if opens else 0.5
     if seen < len(people) and (not choices or rng.random() < fresh):
       choices = [people[seen]]
       seen += 1

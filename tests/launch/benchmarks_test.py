@@ -36,13 +36,14 @@ def test_every_table_is_made_once_and_a_stopped_run_continues(run, tmp_path):
   for student in ('four', 'one', 'two'):
     (tmp_path / 'weights' / f'{student}.safetensors').touch()
   done, calls = run('out', '--config.eval.films=2', BREAK='metrics=codec')
-  assert done.returncode == 75 and len(calls) == 4
+  assert done.returncode == 75 and len(calls) == 5
   done, calls = run('out', '--config.eval.films=2')
   assert done.returncode == 0, done.stderr
-  # codec, each student twice, minutes, speed, train, serve, soak
-  assert len(calls) == 12
+  # codec, cast, each student twice, minutes, the speed of policies and heads,
+  # speed, train, serve, soak
+  assert len(calls) == 22
   assert all('--config.eval.films=2' in call for call in calls)
-  for i in (1, 2, 7, 10, 11):
+  for i in (2, 3, 8, 20, 21):
     assert '--config=configs/story.py:four --weights=weights' in calls[i]
   made = {path.name for path in (tmp_path / 'out').glob('story*')}
   assert made == shipped
