@@ -38,15 +38,19 @@ FIGURES: dict[str, tuple[str, Callable[[float], str], str]] = {
     '60 %',
   ),
   'recall_given_chance': ('the same by chance', percent, '≤ 6 %'),
-  'recall_given_hue': ('its hue is the same', percent, '85 %'),
-  'recall_given_shape': ('its shape is the same', percent, '–'),
-  'recall_given_pattern': ('its pattern is the same', percent, '–'),
+  'recall': ('the same in films directed from the start', percent, '–'),
+  'recall_given_hue': (
+    'its hue is the same, after a given past',
+    percent,
+    '85 %',
+  ),
+  'recall_given_shape': ('its shape is the same, likewise', percent, '–'),
+  'recall_given_pattern': ('its pattern is the same, likewise', percent, '–'),
   'recall_swap': (
-    'it follows an appearance that was swapped in that past',
+    'it has an appearance that was swapped in that past',
     percent,
     '–',
   ),
-  'recall': ('the same in films directed from the start', percent, '–'),
 }
 # (split of a report, its class, what a table calls it)
 PARTS = (
