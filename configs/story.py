@@ -110,7 +110,7 @@ def get_config(variant: str = '') -> ConfigDict:
     config.story.shots_keep = 'frames'
   if variant == 'frame':
     _supervise_returns(config, copies=2)
-    _continue(config, steps=200, rate=1e-3)
+    continue_base(config, steps=200, rate=1e-3)
   if variant == 'steered':
     _learn_actions(config)
   if variant == 'curriculum':
@@ -181,17 +181,25 @@ def _teach_to_remember(config: ConfigDict, copies: int, batch: int) -> None:
 
 
 def _supervise_returns(config: ConfigDict, copies: int) -> None:
-  config.diffusion.copies = copies
-  config.diffusion.pure_noise = 0.5
-  config.story.appearance_weight = 3.0
+  """Supervises names and what is read where a character returns."""
+  _read_whole_films(config, copies, pure_noise=0.5)
   config.alignment.weight = 1.0  # once names are known, it vanishes
   config.alignment.target = 'returns'
   config.alignment.layers = (1, 2, 3, 4)
+
+
+def _read_whole_films(
+  config: ConfigDict, copies: int, pure_noise: float
+) -> None:
+  """Trains the base on noisy copies of films, which read all of the past."""
+  config.diffusion.copies = copies
+  config.diffusion.pure_noise = pure_noise
+  config.story.appearance_weight = 3.0
   config.dit.unroll = 'training'
   config.memory.training = 'full'
 
 
-def _continue(config: ConfigDict, steps: int, rate: float) -> None:
+def continue_base(config: ConfigDict, steps: int, rate: float) -> None:
   """A short training of the base, from the weights of another one."""
   stage = config.stage.base
   stage.steps, stage.batch, stage.warmup_steps = steps, 8, 10
@@ -205,13 +213,9 @@ def _learn_actions(config: ConfigDict) -> None:
   config.dit.actions = len(config.text.actions)
   config.rollout.weights = 'steered'
   config.story.kinds = (('train', 1.0),)
-  config.story.appearance_weight = 3.0
   config.data.chunks = 8
-  config.diffusion.copies = 2
-  config.diffusion.pure_noise = 0.3
-  config.dit.unroll = 'training'
-  config.memory.training = 'full'
-  _continue(config, steps=520, rate=1.5e-3)
+  _read_whole_films(config, copies=2, pure_noise=0.3)
+  continue_base(config, steps=520, rate=1.5e-3)
 
 
 def _distil(config: ConfigDict, variant: str) -> None:

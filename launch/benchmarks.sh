@@ -13,7 +13,7 @@
 #   DIR/story_policies.json  after a given past, every policy; .png, its plot
 #   DIR/story_head.json      the same with camr, which each head applies
 #   DIR/story_long.json      policies in films of 40 chunks
-#   DIR/story_policies_speed.jsonl, DIR/story_head_speed.jsonl: their time
+#   DIR/story_policies_speed.jsonl  the time of all of these
 #   DIR/story_codec.json     the codec
 #   DIR/story_cast.json      after a picture
 #   DIR/story_STUDENT.json   all metrics of each student that exists
@@ -83,9 +83,9 @@ evaluate story_policies eval "$story" --metrics=given --policies="$policies" \
 if [ ! -e "$dir/story_policies.png" ]; then
   keep "$dir/eval/recall.png" "$dir/story_policies.png"
 fi
-head=(--config.memory.scope=head)
+head=--config.memory.scope=head
 evaluate story_head eval_head "$story" --metrics=given --policies=camr \
-  --seeds="$seeds" "${head[@]}" "$@"
+  --seeds="$seeds" "$head" "$@"
 evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
   --config.eval.kind=long --seeds="$seeds" "$@"
 evaluate story_codec codec "$story" --metrics=codec "$@"
@@ -103,13 +103,14 @@ if [ -e "$weights/four.safetensors" ]; then
 fi
 evaluate story_minutes minutes "$served" --metrics=generated \
   --config.eval.kind=minutes --config.eval.films=2 "$@"
-bench story_head_speed "$story" --what=rollout "${head[@]}" "$@"
 speeds="$dir/story_policies_speed.jsonl"
 if [ ! -e "$speeds" ]; then
   rm -f "$speeds.part"
-  for policy in ${policies//,/ }; do
+  for policy in ${policies//,/ } by_head; do
+    setting="--config.memory.policy=$policy"
+    if [ "$policy" = by_head ]; then setting="$head"; fi
     python -m cinejax.bench --config="$story" --weights="$weights" \
-      --what=rollout --config.memory.policy="$policy" --out="$speeds.part" "$@"
+      --what=rollout "$setting" --out="$speeds.part" "$@"
   done
   mv "$speeds.part" "$speeds"
 fi

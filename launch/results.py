@@ -134,8 +134,7 @@ def policies() -> str:
     rows.append((f'{films}a frame of the character is routed, layer 1', *hits))
   times = [
     f'{row["chunk_ms"]["median"]:.0f} ms'
-    for file in ('story_policies_speed', 'story_head_speed')
-    for row in read_rows(file)
+    for row in read_rows('story_policies_speed')
   ]
   rows.append(('a chunk of 12 frames takes, 2 CPU cores', *times))
   return write_table(('', *known), rows)

@@ -11,7 +11,7 @@ only the shipped codec is needed. Fifteen trainings of 1,000 updates; use a GPU.
 
 from ml_collections import ConfigDict
 
-from configs import ablations, story
+from configs import ablations
 from configs.ablations import small
 
 METRICS = (
@@ -24,11 +24,8 @@ METRICS = (
 
 
 def get_config() -> ConfigDict:
-  config = story.get_config('curriculum')
-  config.train.stages = ('base',)
-  config.train.codec_weights = 'weights/story/codec.safetensors'
+  config = small.curriculum()
   config.story.kinds = (('crowd', 0.5), ('dense', 0.25), ('train', 0.25))
-  config.stage.base.phases = ()
   config.stage.base.steps = 1000
   return config
 

@@ -24,17 +24,12 @@ METRICS = (
 
 
 def get_config() -> ConfigDict:
-  config = story.get_config('curriculum')
-  config.train.stages = ('base',)
-  config.train.codec_weights = 'weights/story/codec.safetensors'
+  config = small.curriculum()
   config.train.base_weights = small.BASE
   config.train.sample_every_steps = config.train.probe_every_steps = 0
   config.story.kinds = (('crowd', 0.5), ('train', 0.5))
   config.memory.training = 'routed'
-  stage = config.stage.base
-  stage.phases = ()
-  stage.steps, stage.batch, stage.warmup_steps = 100, 8, 10
-  stage.learning_rate, stage.final_share, stage.ema = 1e-3, 0.0, 0.98
+  story.continue_base(config, steps=100, rate=1e-3)
   return config
 
 

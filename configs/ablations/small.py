@@ -25,6 +25,7 @@ RUNS = (
 SEEDS = (0, 1, 2)  # training seeds
 FILMS = 'runs/story/films'
 BASE = 'weights/story/base.safetensors'  # the shipped base
+CODEC = 'weights/story/codec.safetensors'  # its codec
 
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
@@ -42,8 +43,17 @@ def get_config() -> ConfigDict:
   return config
 
 
+def curriculum() -> ConfigDict:
+  """The base of the curriculum in one phase, on films that it renders."""
+  config = story.get_config('curriculum')
+  config.train.stages = ('base',)
+  config.train.codec_weights = CODEC
+  config.stage.base.phases = ()
+  return config
+
+
 def shared(config: ConfigDict) -> ConfigDict:
   """Sets the codec and the films that all trainings here read."""
-  config.train.codec_weights = 'weights/story/codec.safetensors'
+  config.train.codec_weights = CODEC
   config.data.films = FILMS
   return config

@@ -39,8 +39,8 @@ def test_every_table_is_made_once_and_a_stopped_run_continues(run, tmp_path):
   assert done.returncode == 75 and len(calls) == 5
   done, calls = run('out', '--config.eval.films=2')
   assert done.returncode == 0, done.stderr
-  # codec, cast, each student twice, minutes, the speed of policies and heads,
-  # speed, train, serve, soak
+  # codec, cast, each student twice, minutes, nine times of policies, speed,
+  # train, serve, soak
   assert len(calls) == 22
   assert all('--config.eval.films=2' in call for call in calls)
   for i in (2, 3, 8, 20, 21):

@@ -51,11 +51,8 @@ def test_chance_and_bits_are_of_each_seed_alone():
 
 def test_recall_of_hue_shape_and_pattern_alone():
   red, yellow = (
-    [
-      world.APPEARANCES.index((hue, shape, pattern))
-      for hue, shape, pattern in k
-    ]
-    for k in (((0, 0, 0), (0, 2, 0), (0, 0, 1)), ((1, 0, 0), (1, 1, 1)))
+    [world.APPEARANCES.index(appearance) for appearance in own]
+    for own in (((0, 0, 0), (0, 2, 0), (0, 0, 1)), ((1, 0, 0), (1, 1, 1)))
   )
   # hues are right but in the last film, shapes in two of four
   pairs = [(red[0], red[1]), (yellow[0], yellow[0]), (red[2], red[0]), (-1, 3)]
