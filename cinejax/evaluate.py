@@ -3,7 +3,8 @@
   python -m cinejax.evaluate --config=configs/story.py \\
     --weights=weights/story --out=DIR [--films=N] [--seeds=K] \\
     [--lora=FILE:0.8] \\
-    [--policies=camr,window,…] [--metrics=given,swap,generated,cast,codec] \\
+    [--policies=camr,window,…] \\
+    [--metrics=given,swap,generated,cast,bank,codec] \\
     [--config.eval.kind=eval|long|strict|minutes] [--config.eval.seed=…]
 
 DIR/report.json and DIR/report.md hold every metric of every policy as
@@ -24,6 +25,8 @@ first seed. Only the main return of a film counts, except for drift.
   cast       recall_cast: the same of the first shot of a character of whom only
              one picture is given; cast_hit_L and cast_share_L, as route_hit_L
              and route_share_L; unreadable_cast
+  bank       psnr_bank, of the return shot of `given` beside the one with a bank
+             that holds all frames as they are computed; bank_bytes
   codec      psnr, read_clean, read_codec; needs no base weights
 
 With --screenplay=FILE the films of that file, of any size, are generated

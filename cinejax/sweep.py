@@ -150,7 +150,9 @@ def _collect(
   ]
   if results:
     question = ablation['__doc__'].splitlines()[0]
-    print(ablation_lib.write(workdir, question, results, ablation['METRICS']))
+    x_axis = ablation.get('X_AXIS', '')
+    metrics = ablation['METRICS']
+    print(ablation_lib.write(workdir, question, results, metrics, x_axis))
 
 
 if __name__ == '__main__':

@@ -20,6 +20,16 @@ def _plain(x: float) -> str:
   return f'{x:.3g}'
 
 
+# last word of a metric's name -> how it is written; all others are shares
+_ENDINGS: dict[str, Callable[[float], str]] = {
+  'bytes': lambda x: f'{x / 1e6:.3g} MB',
+  '_bank': lambda x: f'{x:.1f} dB',
+  '_ms': lambda x: f'{x:.0f} ms',
+  'secs': lambda x: f'{x:.0f} s',
+  'loss': _plain,
+  'flicker': _plain,
+  'steps': _plain,
+}
 # name in a report -> (what a table calls it, how it is written, goal)
 FIGURES: dict[str, tuple[str, Callable[[float], str], str]] = {
   'place': ('the place is the requested one', percent, '90 %'),
@@ -66,8 +76,18 @@ SHORT = ('place', 'size', 'sca', 'recall_given', 'recall_given_chance')
 
 def _mean(metrics: dict[str, Any], name: str) -> str:
   value = metrics.get(name, {}).get('mean')
-  write = FIGURES[name][1] if name in FIGURES else percent
-  return '–' if value is None else write(value)
+  return '–' if value is None else _writer(name)(value)
+
+
+def _writer(name: str) -> Callable[[float], str]:
+  """How a metric is written, by its name without the part it was measured in."""
+  short = name.rpartition(' ')[2]
+  if short in FIGURES:
+    return FIGURES[short][1]
+  for ending, write in _ENDINGS.items():
+    if short.endswith(ending):
+      return write
+  return percent
 
 
 def models(names: Sequence[str]) -> str:
@@ -154,17 +174,24 @@ def minutes() -> str:
 
 
 def ablations() -> str:
-  """The question and the points of every ablation that was run."""
-  names = ('place', 'action', 'sca', 'unreadable', 'appearance_bits')
-  names += ('recall', 'recall_given')
+  """The question and the points of every ablation that was run.
+
+  Columns are the metrics of the ablation's own table that were measured.
+  """
   parts = []
   for path in sorted((ROOT / 'benchmarks').glob('ablation_*.json')):
     found = read_json(path.stem)
+    rows = found['table']
+    names = [
+      name
+      for name in found['shown']
+      if any(name in figures for figures in rows.values())
+    ]
     table = write_table(
       ('point', *names),
       [
         (f'`{point}`', *(_mean(figures, name) for name in names))
-        for point, figures in found['table'].items()
+        for point, figures in rows.items()
       ],
     )
     file = path.stem.removeprefix('ablation_')

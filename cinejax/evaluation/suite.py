@@ -9,6 +9,8 @@ The parts of an evaluation are
   codec      each film, rendered, encoded and decoded; nothing is generated
   cast       the first shot of the character that returns, generated after its
              rendered past; only a picture shows the character
+  bank       the return shot of `given`, beside the one with a bank that holds
+             all frames as they are computed
 
 Films are cast in the story world, or are screenplays. Screenplays have no
 rendered ground truth and are only generated.
@@ -30,7 +32,7 @@ import numpy as np
 from cinejax.directing import batches as batches_lib
 from cinejax.directing import cast as cast_lib
 from cinejax.directing.director import Director
-from cinejax.evaluation import saved_films
+from cinejax.evaluation import rendered_films, saved_films, whole_bank
 from cinejax.evaluation.metrics import prompts, story_film
 from cinejax.evaluation.metrics.film import FilmScore, Instruments, score_film
 from cinejax.evaluation.questions import AnswerFn, Question
@@ -38,9 +40,9 @@ from cinejax.evaluation.questions import score as score_answers
 from cinejax.film.journal import Settings
 from cinejax.film.screenplay import ChunkPrompt, Film, chunk_prompts
 from cinejax.film.sheet import film_rows
-from cinejax.story import casting, read_back, render, steering, world
+from cinejax.story import casting, read_back, steering, world
 
-PARTS = ('given', 'swap', 'generated', 'codec', 'cast')
+PARTS = ('given', 'swap', 'generated', 'codec', 'cast', 'bank')
 
 # The distance between the noise seeds of a film under successive sampling
 # seeds; it is more than there are films.
@@ -86,7 +88,7 @@ class BenchmarkCase:
       film = self.films[number]
       if part == 'cast':
         return story_film.first_shot(film)[0]
-      has_past = part in ('given', 'swap')
+      has_past = part in ('given', 'swap', 'bank')
       return film.events[0].chunk if has_past else len(self._prompts(film))
 
     # The films of a batch share policy, steps, guidance and pictures.
@@ -116,6 +118,8 @@ class BenchmarkCase:
       return self._score_generated(full, seed, folder)
     if part == 'codec':
       return self._score_codec(full)
+    if part == 'bank':
+      return self._score_bank(full, seed)
     films = [self.films[number] for number in full]
     if part == 'swap':
       films = [story_film.swap(film) for film in films]
@@ -155,20 +159,11 @@ class BenchmarkCase:
       pasts.append(
         batches_lib.GivenPast(self._prompts(film), z_FYXC, start, chunks, noise)
       )
-    cast = [self._pictures(films)] if from_picture else []
+    cast = []
+    if from_picture:
+      cast.append(rendered_films.encode_pictures(self.director, films))
     return batches_lib.generate_shots(
       self.director, self._commit_fn, pasts, cast
-    )
-
-  def _pictures(
-    self, films: Sequence[world.StoryFilm]
-  ) -> cast_lib.GivenPicture:
-    characters = [film.events[0].character for film in films]
-    pairs = zip(films, characters, strict=True)
-    return cast_lib.encode_pictures(
-      self.director,
-      [world.CHARACTERS[character] for character in characters],
-      np.stack([render.picture(*pair) for pair in pairs]),
     )
 
   def _score_generated(
@@ -225,9 +220,10 @@ class BenchmarkCase:
     frames = self.director.cfg.film.frames_per_chunk
     chunks = np.split(z_BFYXC, z_BFYXC.shape[1] // frames, axis=1)
     coded_BTYXC = np.concatenate(list(self.director.decode(chunks)), 1)
+    clean = rendered_films.render_films(self.director.timeline, films)
     scores = {}
     for number, film, clean_TYXC, coded_TYXC in zip(
-      numbers, films, self._render(films), coded_BTYXC, strict=True
+      numbers, films, clean, coded_BTYXC, strict=True
     ):
       coded_TYXC = coded_TYXC[: len(clean_TYXC)]
       scores[number] = story_film.score_codec(
@@ -235,29 +231,34 @@ class BenchmarkCase:
       )
     return scores
 
+  def _score_bank(
+    self, numbers: Sequence[int], seed: int
+  ) -> dict[int, FilmScore]:
+    films = [self.films[number] for number in numbers]
+    shots, whole = (
+      case._shots(numbers, films, seed, from_picture=False)
+      for case in (self, self._whole)
+    )
+    size = whole_bank.bank_bytes(self.director)
+    return {
+      number: story_film.score_bank(shot.video_TYXC, reference.video_TYXC, size)
+      for number, shot, reference in zip(numbers, shots, whole, strict=True)
+    }
+
+  @functools.cached_property
+  def _whole(self) -> 'BenchmarkCase':
+    """The case with a bank that holds all frames as they are computed."""
+    longest = max(film.chunks for film in self.films)
+    director = whole_bank.with_whole_bank(self.director, longest)
+    return dataclasses.replace(self, director=director)
+
   @functools.cached_property
   def _commit_fn(self) -> batches_lib.CommitFn:
     return batches_lib.make_commit(self.director)
 
   def _encode(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:
-    """Latents [N F, Y, X, C] of the rendered films.
-
-    N is the number of chunks of the longest film of the case; the last frame
-    of a shorter film is repeated. That does not change the latents of the film
-    itself, because codecs are causal.
-    """
     longest = max(film.chunks for film in self.films)
-    frames = self.director.timeline.pixel_frames(longest)
-    videos = [_lengthen(video, frames) for video in self._render(films)]
-    encode, params = self.director.encode_fn, self.director.codec_params
-    z_BFYXC = encode(params, np.stack(videos))
-    return list(np.asarray(z_BFYXC))
-
-  def _render(self, films: Sequence[world.StoryFilm]) -> list[np.ndarray]:
-    timeline = self.director.timeline
-    return render.render_batch(
-      films, timeline.frames_per_chunk, timeline.stride
-    )
+    return rendered_films.encode(self.director, films, longest)
 
   @property
   def _batch_size(self) -> int:
@@ -291,8 +292,3 @@ class BenchmarkCase:
     if own is None:  # the seed of a story film is that of its casting
       own = self.director.cfg.eval.seed + number
     return own + _SEEDS * seed
-
-
-def _lengthen(video: np.ndarray, frames: int) -> np.ndarray:
-  """Repeats the last frame, so that there are `frames` in all."""
-  return video[np.minimum(np.arange(frames), len(video) - 1)]

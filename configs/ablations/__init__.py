@@ -10,6 +10,8 @@ An ablation file has
                 config.name
   runs(point)   the commands of a point in order, each `MODULE FLAG…`
   METRICS       the metrics of its table and plot, or () for all
+  X_AXIS        the metric over which the others are plotted; without it, the
+                plot has a row for each point
 
 In overrides and flags, {dir} stands for the folder of the point.
 `cinejax.sweep` collects metrics from {dir}/eval/report.json, {dir}/bench.jsonl,

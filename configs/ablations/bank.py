@@ -4,9 +4,10 @@
 
 Films of 40 chunks, 120 latent frames, with banks of E frames; V + R + F = 17.
 Keys and values are stored as computed, in float32 here, or in 8 or 4 bits.
-Nothing is routed in a given past, so `unused` can be seen only in `recall`, of
-films that are generated as a whole. 16 films; 20 points of about 45 minutes on
-2 CPU cores.
+`psnr_bank` compares the return shot with that which the bank of all frames
+makes in float32. Nothing is routed in a given past, so `unused` can be seen
+only in `recall`, of films that are generated as a whole. 16 films; 20 points of
+about 45 minutes on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +15,8 @@ from ml_collections import ConfigDict
 from cinejax.memory.config import STORAGES
 from configs import ablations, story
 
-METRICS = ('recall_given', 'recall', 'recall opening', 'recall later')
+METRICS = ('bank_bytes', 'recall_given', 'psnr_bank', 'recall', 'sca')
+X_AXIS = 'bank_bytes'
 RULES = ('oldest', 'redundant', 'unused', 'merge')
 
 
@@ -37,4 +39,4 @@ def sweep() -> list[ablations.Point]:
 
 def runs(point: ablations.Point) -> tuple[str, ...]:
   del point
-  return (f'{ablations.EVALUATE} --metrics=given,generated',)
+  return (f'{ablations.EVALUATE} --metrics=given,bank,generated',)

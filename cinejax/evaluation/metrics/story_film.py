@@ -9,6 +9,7 @@ yes or no per film, so all films weigh the same and pairs are independent.
              with that in the given past
   cast       the model makes only the first shot of the character; the
              appearance is compared with that in a given picture
+  bank       the model makes the return shot again, with another bank
   swapped    like given, but the character has a spare appearance throughout
              the given past
   codec      the film is rendered, and rendered then encoded and decoded
@@ -23,6 +24,8 @@ from cinejax.film.sheet import film_rows
 from cinejax.film.timeline import Timeline
 from cinejax.memory.bank import picture_start
 from cinejax.story import motion, read_back, render, world
+
+_MOST = 1e6  # as a ratio, 60 dB
 
 
 def return_shot(film: world.StoryFilm) -> tuple[int, int, int]:
@@ -143,6 +146,23 @@ def score_swapped(film: world.StoryFilm, video_TYXC: np.ndarray) -> FilmScore:
   return FilmScore(values, {'recall_swap': pair})
 
 
+def score_bank(
+  video_TYXC: np.ndarray, whole_TYXC: np.ndarray, bank_bytes: int
+) -> FilmScore:
+  """Scores the return shot by what a bank that keeps everything makes of it.
+
+  Args:
+    video_TYXC: uint8, the return shot.
+    whole_TYXC: the same with all frames in the bank, as they were computed.
+    bank_bytes: of the bank that made `video_TYXC`.
+  """
+  values = {
+    'psnr_bank': _psnr(video_TYXC, whole_TYXC),
+    'bank_bytes': float(bank_bytes),
+  }
+  return FilmScore(values, {})
+
+
 def score_codec(
   film: world.StoryFilm,
   clean_TYXC: np.ndarray,
@@ -162,12 +182,17 @@ def score_codec(
     coded_TYXC: uint8, encoded and decoded.
     timeline: of the film.
   """
-  error = np.mean((clean_TYXC.astype(np.float64) - coded_TYXC) ** 2)
-  values = {'psnr': float(10 * np.log10(255**2 / max(error, 1e-9)))}
+  values = {'psnr': _psnr(clean_TYXC, coded_TYXC)}
   for name, video_TYXC in (('clean', clean_TYXC), ('codec', coded_TYXC)):
     for field, share in _read_right(film, video_TYXC, timeline).items():
       values[f'read_{name}{field}'] = share
   return FilmScore(values, {})
+
+
+def _psnr(one_TYXC: np.ndarray, other_TYXC: np.ndarray) -> float:
+  """PSNR in dB of two uint8 videos; at most 60, which equal ones have."""
+  error = np.mean((one_TYXC.astype(np.float64) - other_TYXC) ** 2)
+  return float(10 * np.log10(255**2 / max(error, 255**2 / _MOST)))
 
 
 def _given_pair(

@@ -62,6 +62,7 @@ def write(
   question: str,
   points: Sequence[PointResult],
   names: Sequence[str],
+  x_axis: str = '',
 ) -> str:
   """Writes table.json, table.md and plot.png; returns the Markdown.
 
@@ -70,6 +71,8 @@ def write(
     question: the title.
     points: of the sweep.
     names: the metrics of Markdown and plot, () = all. The JSON has all.
+    x_axis: the metric over which the others are plotted, see `plot_over`; '' =
+      a row for each point.
   """
   found = {point.name: point_metrics(point.folder) for point in points}
   table = grouped(points, found)
@@ -87,11 +90,21 @@ def write(
     }
     for point in points
   ]
-  content = {'question': question, 'points': records, 'table': table}
+  content = {
+    'question': question,
+    'shown': shown,
+    'points': records,
+    'table': table,
+  }
   write_json(folder / 'table.json', content)
   with atomic_path(folder / 'table.md') as path:
     path.write_text(text)
-  style.save_figure(plot(question, table, shown), folder / 'plot.png')
+  figure = (
+    plot_over(x_axis, question, table, shown)
+    if x_axis
+    else plot(question, table, shown)
+  )
+  style.save_figure(figure, folder / 'plot.png')
   return text
 
 
@@ -177,6 +190,50 @@ def plot(
     panel.set_yticks(range(len(table)), table if first else [''] * len(table))
     panel.set_ylim(len(table) - 0.5, -0.5)  # the first row is at the top
     panel.locator_params(axis='x', nbins=4)
+  return page
+
+
+def plot_over(
+  x_axis: str,
+  question: str,
+  table: Mapping[str, Metrics],
+  names: Sequence[str],
+) -> Figure:
+  """A panel for each metric, plotted over another one, ± one standard error.
+
+  Rows whose names differ only before their first hyphen, such as E18-oldest and
+  E32-oldest, are joined to a line.
+
+  Args:
+    x_axis: the metric of the horizontal axis, which is logarithmic.
+    question: the title.
+    table: the metrics of each row; rows without `x_axis` are left out.
+    names: the metrics of the panels.
+  """
+  panels = [name for name in names if name != x_axis]
+  lines: dict[str, list[Metrics]] = {}
+  for row, cells in table.items():
+    if x_axis in cells:
+      lines.setdefault(row.partition('-')[2] or row, []).append(cells)
+  page, axes = style.grid(1, len(panels), (3.4, 3.2))
+  page.suptitle(question, fontsize=10, color=style.INK)
+  colours = style.series(lines)
+  for panel, name in zip(axes[0], panels, strict=True):
+    style.title(panel, name)
+    panel.set_xscale('log')
+    panel.set_xlabel(x_axis.replace('_', ' '))
+    for line, members in lines.items():
+      found = [cells for cells in members if cells.get(name, {}).get('n')]
+      panel.errorbar(
+        [cells[x_axis]['mean'] for cells in found],
+        [cells[name]['mean'] for cells in found],
+        [style.error(cells[name]) for cells in found],
+        fmt='o-',
+        ms=5,
+        lw=1.2,
+        color=colours[line],
+      )
+  style.legend(page, colours, colour_of=colours.__getitem__)
   return page
 
 

@@ -3,9 +3,10 @@
 Figures are made without a display and without matplotlib's global state.
 """
 
+import itertools
 import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ def colour(policy: str) -> str:
   return _COLOURS.get(policy, DIM)
 
 
+def series(names: Iterable[str]) -> dict[str, str]:
+  """A colour for each of up to eight names that are not policies."""
+  return dict(zip(names, itertools.cycle(_COLOURS.values()), strict=False))
+
+
 def error(found: Mapping[str, Any]) -> float:
   """The standard error of {mean, std, n}, where std is that of the n values."""
   return (found['std'] or 0.0) / math.sqrt(max(1, found['n'] - 1))
@@ -69,10 +75,22 @@ def title(ax: Axes, text: str) -> None:
   ax.set_title(text, loc='left', fontsize=9.5, color=INK)
 
 
-def legend(figure: Figure, names: Iterable[str], *more: Line2D) -> None:
-  """Draws a legend of policies, and of other marks, below all panels."""
+def legend(
+  figure: Figure,
+  names: Iterable[str],
+  *more: Line2D,
+  colour_of: Callable[[str], str] = colour,
+) -> None:
+  """Draws a legend below all panels.
+
+  Args:
+    figure: to draw on.
+    names: of policies, or of what `colour_of` knows.
+    *more: other marks.
+    colour_of: the colour of a name.
+  """
   marks = [
-    Line2D([], [], marker='o', ms=6, lw=0, color=colour(name), label=name)
+    Line2D([], [], marker='o', ms=6, lw=0, color=colour_of(name), label=name)
     for name in names
   ]
   marks += more
