@@ -80,7 +80,7 @@ def _mean(metrics: dict[str, Any], name: str) -> str:
 
 
 def _writer(name: str) -> Callable[[float], str]:
-  """How a metric is written, by its name without the part it was measured in."""
+  """How a metric is written, by the last word of its name."""
   short = name.rpartition(' ')[2]
   if short in FIGURES:
     return FIGURES[short][1]

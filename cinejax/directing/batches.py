@@ -14,11 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinejax.core import tree as tree_lib
 from cinejax.core.speed import SpeedMeter
 from cinejax.directing.cast import GivenPicture
 from cinejax.directing.director import Director
 from cinejax.film.screenplay import ChunkPrompt
-from cinejax.rollout.state import ChunkInput
+from cinejax.memory import bank as bank_lib
+from cinejax.rollout import host_leaves
+from cinejax.rollout.state import ChunkInput, RolloutState
 
 CommitFn = Callable[..., Any]
 
@@ -113,15 +116,27 @@ def make_commit(director: Director) -> CommitFn:
   axes = jax.tree.map(_first_difference, one, two)
 
   def commit(params, state, chunk, latents_BFYXC, more_B):
-    after = director.step.commit(params, state, chunk, latents_BFYXC)
-
-    def choose(axis, new, old):
+    def choose(path, axis, new, old):
+      if host_leaves.is_archived(tree_lib.path_name(path)):
+        return new
       shape = [-1 if i == axis else 1 for i in range(new.ndim)]
       return jnp.where(more_B.reshape(shape), new, old)
 
-    return jax.tree.map(choose, axes, after, state)
+    # A film with an empty bank moves nothing to its archive.
+    before = jax.tree_util.tree_map_with_path(
+      choose, axes, state, _without_frames(state)
+    )
+    after = director.step.commit(params, before, chunk, latents_BFYXC)
+    return jax.tree_util.tree_map_with_path(choose, axes, after, state)
 
   return jax.jit(commit, donate_argnums=1)
+
+
+def _without_frames(state: RolloutState) -> RolloutState:
+  return state.replace(
+    bank=bank_lib.emptied(state.bank),
+    negative=state.negative and bank_lib.emptied(state.negative),
+  )
 
 
 def _first_difference(one: jax.Array, two: jax.Array) -> int:

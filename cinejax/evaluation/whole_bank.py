@@ -4,6 +4,7 @@ import dataclasses
 
 from cinejax.core import resources
 from cinejax.directing.director import Director
+from cinejax.rollout import host_leaves
 
 
 def with_whole_bank(director: Director, chunks: int) -> Director:
@@ -27,6 +28,10 @@ def with_whole_bank(director: Director, chunks: int) -> Director:
 
 
 def bank_bytes(director: Director) -> int:
-  """Bytes of the bank of one film, with that of the negative prompt if any."""
+  """Bytes that the bank of one film takes on the device.
+
+  That of the negative prompt counts, and an archive in host memory does not.
+  """
   state = director.begin([0])
-  return resources.tree_bytes((state.bank, state.negative))
+  held, archived = (state.bank, state.negative), host_leaves.archived(state)
+  return resources.tree_bytes(held) - resources.tree_bytes(archived)

@@ -18,9 +18,12 @@ LENGTHS = {'a': 7, 'b': 5}
 SEEDS = {'a': 3, 'b': 4}
 
 
-@pytest.fixture(scope='module')
-def director():
+@pytest.fixture(scope='module', params=['none', 'host'])
+def director(request):
   config = tiny.get_config()
+  config.memory.archive = request.param
+  if request.param == 'host':  # both it and the bank are soon full
+    config.memory.bank_frames, config.memory.archive_frames = 11, 2
   config.film.height = config.film.width = 16
   cfg = resolve(config)
   codec = make_codec(cfg.codec)
