@@ -3,11 +3,11 @@
   x_u' = x_u - (u - u') v_teacher(x_u, u)                                   (1)
   L = E || f_theta(x_u, u) - sg f_ema(x_u', u') ||^2,   f(x, u) = x - u v   (2)
 
-u > u' are neighbours on a grid of times, one pair for the whole batch, and sg
+u > u' are neighbours on a grid of times, drawn for each chunk or film, and sg
 stops gradients. All networks see the clean past; the teacher is guided. Where
 u' = 0, f is the identity, and the target is the end of the teacher's step.
-(Causal Forcing++, section 3; times are float32, because bfloat16 would round
-neighbours to the same value.)
+(Causal Forcing++, section 3, which draws one pair for the whole batch; times
+are float32, because bfloat16 would round neighbours to the same value.)
 """
 
 from collections.abc import Callable, Mapping
@@ -29,6 +29,7 @@ def make_consistency_loss(
   frames: int,
   shift: float,
   grid: int,
+  per_chunk: bool,
   last_pair: bool,
   guidance: float,
   negative_text_WD: jax.Array,
@@ -45,6 +46,7 @@ def make_consistency_loss(
     frames: F.
     shift: of the grid of times.
     grid: number of its steps; 48 in the paper.
+    per_chunk: whether each chunk has a pair of its own, or each film.
     last_pair: whether (u, 0) is among the pairs.
     guidance: scale w of the teacher's guidance; 3 in the paper.
     negative_text_WD: encoded prompt of the teacher's negative branch.
@@ -54,7 +56,9 @@ def make_consistency_loss(
   def loss_fn(params, batch, key, given):
     films = guidance_lib.films(batch, frames)
     for_pair, for_noise, for_routing = jax.random.split(key, 3)
-    pair = jax.random.randint(for_pair, (), 0, grid - (not last_pair))
+    batch, chunks, _ = films.shape_BNF
+    drawn = (batch, chunks if per_chunk else 1, 1)
+    pair = jax.random.randint(for_pair, drawn, 0, grid - (not last_pair))
     t, t_next = (
       jnp.broadcast_to(jnp.asarray(times)[index], films.shape_BNF)
       for index in (pair, pair + 1)

@@ -149,6 +149,7 @@ def _make_loss(cfg: Config, text: Text) -> LossFn:
     frames=cfg.film.frames_per_chunk,
     shift=cfg.diffusion.shift,
     grid=cfg.init.grid,
+    per_chunk=cfg.diffusion.time_per == 'chunk',
     last_pair=cfg.init.last_pair,
     guidance=cfg.init.guidance,
     negative_text_WD=text.encode([cfg.rollout.negative_prompt])[0],

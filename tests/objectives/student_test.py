@@ -28,12 +28,13 @@ def _to_clean(params, clean, x, t, text, shots, key, ranks=None):
   ), None
 
 
-def _consistency(film_fn, weight=1.0, last_pair=True, grid=48):
+def _consistency(film_fn, weight=1.0, last_pair=True, grid=48, per_chunk=True):
   return make_consistency_loss(
     film_fn,
     frames=FRAMES,
     shift=5.0,
     grid=grid,
+    per_chunk=per_chunk,
     last_pair=last_pair,
     guidance=weight,
     negative_text_WD=NEGATIVE,
@@ -110,15 +111,14 @@ def test_the_target_is_one_guided_step_away():
   )
   assert t.dtype == jnp.float32
   grid = timesteps.euler_grid(48, 5.0)
-  at = int(np.argmin(np.abs(grid - t[0, 0, 0])))
-  np.testing.assert_array_equal(t_next, jnp.full_like(t, grid[at + 1]))
-  u = 0.5 * x + grid[at]
-  v = u + 3.0 * (u + 1.0 - u)
-  np.testing.assert_allclose(
-    x_next, x - (grid[at] - grid[at + 1]) * v, atol=1e-5
-  )
-  guess = x - grid[at] * (2.0 * x + 1.0 + grid[at])
-  target = x_next - grid[at + 1] * (0.25 * x_next + 1.0 + grid[at + 1])
+  at = np.argmin(np.abs(grid - np.asarray(t)[..., None]), -1)
+  u, u_next = (grid[i][..., None, None, None] for i in (at, at + 1))
+  np.testing.assert_array_equal(t_next, grid[at + 1])
+  v = 0.5 * x + u
+  v += 3.0 * (v + 1.0 - v)
+  np.testing.assert_allclose(x_next, x - (u - u_next) * v, atol=1e-5)
+  guess = x - u * (2.0 * x + 1.0 + u)
+  target = x_next - u_next * (0.25 * x_next + 1.0 + u_next)
   np.testing.assert_allclose(loss, ((guess - target) ** 2).mean(), rtol=1e-4)
 
 
@@ -199,3 +199,20 @@ def test_guidance_of_one_is_the_prompted_velocity():
   for weight, shift in ((1.0, 1.0), (3.0, 3.0), (0.0, 0.0)):
     fn = guidance.guided(film_fn, films, jax.random.key(0), NEGATIVE, weight)
     np.testing.assert_allclose(fn(1.0, x, t), x + shift, atol=1e-5)
+
+
+@pytest.mark.parametrize('per_chunk', [True, False])
+def test_pairs_are_of_a_chunk_or_of_a_film(per_chunk):
+  seen = []
+
+  def film_fn(params, clean, x, t, text, shots, key, ranks=None):
+    seen.append(np.asarray(t))
+    return x, None
+
+  loss_fn = _consistency(film_fn, per_chunk=per_chunk, grid=10_000)
+  loss_fn(2.0, film_batch(), jax.random.key(3), {'teacher': 0.5, 'ema': 0.25})
+  t_BNF = seen[0]
+  assert (t_BNF == t_BNF[..., :1]).all()  # frames of a chunk share a time
+  own = t_BNF if per_chunk else t_BNF[:, :1]
+  assert len(np.unique(own)) == own[..., 0].size
+  assert (t_BNF[:, :1] == t_BNF).all() != per_chunk
