@@ -66,6 +66,11 @@ class Config:
     rows, columns = self.film.height // stride, self.film.width // stride
     return rows, columns, self.codec.channels
 
+  @property
+  def cast_kinds(self) -> tuple[tuple[str, float], ...]:
+    """Kinds of story films to train on; () if data.films are in their place."""
+    return () if self.data.films else self.story.kinds
+
 
 def resolve(config: ConfigDict) -> Config:
   """Freezes `config` and checks it; raises UserError with one sentence."""

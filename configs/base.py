@@ -126,7 +126,7 @@ def get_config() -> ConfigDict:
   story.films = 4096  # films that data_prep/story.py renders for training
   story.seed = 1  # seed of the training films
   story.clip_frames = 9  # pixel frames of a codec training clip
-  # pairs (kind, share) of films in place of data.films: each is cast, painted
+  # pairs (kind, share) of films where data.films is '': each is cast, painted
   # and encoded when it is needed, and none is seen twice; () = none
   story.kinds = ()
   # chunks | frames: what shots of these films keep where chunks are shorter

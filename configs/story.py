@@ -1,63 +1,41 @@
 """The story world: every claim of cinejax, measured on a laptop.
 
-Runbook, from the root of the repository:
+Runbook, from the root of the repository. Films are rendered while a network
+trains, so that none of these commands needs a data set. Each can be
+interrupted at any time, and the same command continues it. launch/story.sh
+runs the first three in turn.
 
-1. Films, and the base model (24 steps):
-
-  python -m data_prep.story --config=configs/story.py \
-    --weights=weights/story/codec.safetensors --out=runs/story/films
-  python -m cinejax.train --config=configs/story.py --workdir=runs/story \
-    --config.data.films=runs/story/films
-
-2. A student of four steps, from that base (two: `:two`, one: `:one`):
-
-  python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \
-    --config.data.films=runs/story/films \
-    --config.train.codec_weights=runs/story/codec.safetensors \
-    --config.train.base_weights=runs/story/base.safetensors
-  python -m cinejax.direct --config=configs/story.py:four \
-    --weights=runs/four/dmd.safetensors --screenplay=screenplays/demo.json \
-    --config.train.codec_weights=runs/story --out=runs/four/film
-
-3. The stage tune trains the same student on windows of long films:
-
-  python -m data_prep.story --config=configs/story.py --kind=long --seed=1 \
-    --films=512 --weights=weights/story/codec.safetensors --out=runs/long
-  python -m cinejax.train --config=configs/story.py:four --workdir=runs/tune \
-    --config.train.stages="('tune',)" --config.data.films=runs/long \
-    --config.data.chunks=40 \
-    --config.train.codec_weights=runs/story/codec.safetensors \
-    --config.train.base_weights=runs/story/base.safetensors \
-    --config.train.dmd_weights=runs/four/dmd.safetensors
-
-4. A base that also reads an action for each latent frame, such as `Ada is in
-the forest, wide shot [left|left|jump]`. It starts from the base that ships,
-which reads words, and learns from it what actions mean
-(cinejax/objectives/retelling.py), on films that are rendered while it trains:
-
-  python -m cinejax.train --config=configs/story.py:steered \
-    --workdir=runs/steered --config.train.stages="('base',)" \
-    --config.train.codec_weights=weights/story/codec.safetensors \
-    --config.train.base_weights=weights/story/base.safetensors \
-    --config.train.teller_weights=weights/story/base.safetensors
-  python -m cinejax.direct --config=configs/story.py:steered \
-    --weights=runs/steered/base.safetensors --out=runs/steered/film \
-    --screenplay=screenplays/steered.json \
-    --config.train.codec_weights=weights/story
-
-5. A curriculum teaches a base to remember. It needs no data set, because its
-films are rendered while it trains; `_teach_to_remember` below has its phases:
+1. A curriculum teaches a base (24 steps) to remember; `_teach_to_remember`
+below has its phases. `:curriculum_large` has more films in an update, to keep
+an accelerator busy, and --config.data.workers=N processes cast them:
 
   python -m cinejax.train --config=configs/story.py:curriculum \
     --workdir=runs/base --config.train.stages="('base',)" \
     --config.train.codec_weights=weights/story/codec.safetensors
 
 It starts from random weights, or with --config.train.base_weights=FILE from
-those of a file. It can be interrupted at any time, and the same command
-continues it. `:curriculum_large` has more films in an update, to keep an
-accelerator busy; --config.data.workers=N processes then cast them.
+those of a file.
 
-6. A base whose chunks have one latent frame starts from the base that ships:
+2. A student of four steps, from that base:
+
+  python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \
+    --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.train.base_weights=runs/base/base.safetensors
+  python -m cinejax.direct --config=configs/story.py:four \
+    --weights=runs/four/dmd.safetensors --screenplay=screenplays/demo.json \
+    --config.train.codec_weights=weights/story --out=runs/four/film
+
+3. Students of fewer steps, each from the one before:
+
+  python -m cinejax.train --config=configs/story.py:two --workdir=runs/two \
+    --config.train.stages="('dmd',)" \
+    --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.train.base_weights=runs/base/base.safetensors \
+    --config.train.init_weights=runs/four/init.safetensors
+
+and `:one` from runs/two/dmd.safetensors.
+
+4. A base whose chunks have one latent frame starts from the base that ships:
 
   python -m cinejax.train --config=configs/story.py:frame \
     --workdir=runs/frame --config.train.stages="('base',)" \
@@ -71,6 +49,33 @@ of a film:
     --workdir=runs/frame_two \
     --config.train.codec_weights=weights/story/codec.safetensors \
     --config.train.base_weights=runs/frame/base.safetensors
+
+5. A base that also reads an action for each latent frame, such as `Ada is in
+the forest, wide shot [left|left|jump]`. It starts from the base that ships,
+which reads words, and learns from it what actions mean
+(cinejax/objectives/retelling.py):
+
+  python -m cinejax.train --config=configs/story.py:steered \
+    --workdir=runs/steered --config.train.stages="('base',)" \
+    --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.train.base_weights=weights/story/base.safetensors \
+    --config.train.teller_weights=weights/story/base.safetensors
+  python -m cinejax.direct --config=configs/story.py:steered \
+    --weights=runs/steered/base.safetensors --out=runs/steered/film \
+    --screenplay=screenplays/steered.json \
+    --config.train.codec_weights=weights/story
+
+6. Any stage learns from a data set instead, where config.data.films names one.
+The stage tune trains a student on windows of long films:
+
+  python -m data_prep.story --config=configs/story.py --kind=long --seed=1 \
+    --films=512 --weights=weights/story/codec.safetensors --out=runs/long
+  python -m cinejax.train --config=configs/story.py:four --workdir=runs/tune \
+    --config.train.stages="('tune',)" --config.data.films=runs/long \
+    --config.data.chunks=40 \
+    --config.train.codec_weights=weights/story/codec.safetensors \
+    --config.train.base_weights=runs/base/base.safetensors \
+    --config.train.dmd_weights=runs/four/dmd.safetensors
 """
 
 from ml_collections import ConfigDict
@@ -219,9 +224,18 @@ def _learn_actions(config: ConfigDict) -> None:
 
 
 def _distil(config: ConfigDict, variant: str) -> None:
+  """Distils the shipped base on films that are cast on request."""
   configs.make_student(config, variant)
+  config.rollout.weights = variant
+  config.story.kinds = (('train', 0.5), ('crowd', 0.5))
+  config.data.chunks = 24 if variant.startswith('frame') else 8
+  config.stage.init.batch = config.stage.dmd.batch = 4
+  config.stage.init.steps = 150 if variant.startswith('frame') else 400
+  config.stage.init.warmup_steps = 10
+  config.stage.dmd.steps = 80
+  config.stage.dmd.warmup_steps = 28
+  config.stage.dmd.ema = 0.98
   for stage in (config.stage.dmd, config.stage.tune):
     stage.learning_rate = 5e-5
-  config.dmd.fake_learning_rate = 1e-4
+  config.dmd.fake_learning_rate = 2e-4
   config.dmd.guidance = 2.0
-  config.rollout.weights = variant

@@ -13,6 +13,7 @@
 #   DIR/story_policies.json  after a given past, every policy; .png, its plot
 #   DIR/story_head.json      the same with camr, which each head applies
 #   DIR/story_long.json      policies in films of 40 chunks
+#   DIR/story_head_long.json  the same with camr, which each head applies
 #   DIR/story_policies_speed.jsonl  the time of all of these
 #   DIR/story_codec.json     the codec
 #   DIR/story_cast.json      after a picture
@@ -88,6 +89,8 @@ evaluate story_head eval_head "$story" --metrics=given --policies=camr \
   --seeds="$seeds" "$head" "$@"
 evaluate story_long eval_long "$story" --metrics=given --policies="$policies" \
   --config.eval.kind=long --seeds="$seeds" "$@"
+evaluate story_head_long head_long "$story" --metrics=given --policies=camr \
+  --config.eval.kind=long --seeds="$seeds" "$head" "$@"
 evaluate story_codec codec "$story" --metrics=codec "$@"
 evaluate story_cast cast "$story" --metrics=cast --policies=camr \
   --seeds="$seeds" "$@"

@@ -139,10 +139,12 @@ def policies() -> str:
   head = 'camr by head'
   known = [*read_json('story_policies')['policies'], head]
   rows = []
-  for file, films in (('story_policies', ''), ('story_long', '40 chunks: ')):
+  for file, by_head, films in (
+    ('story_policies', 'story_head', ''),
+    ('story_long', 'story_head_long', '40 chunks: '),
+  ):
     found = read_json(file)['policies']
-    if not films:
-      found[head] = read_json('story_head')['policies']['camr']
+    found[head] = read_json(by_head)['policies']['camr']
     for split, name, what in PARTS:
       parts = [_part(found.get(policy, {}), split, name) for policy in known]
       counts = [part['recall_given']['n'] for part in parts if part]

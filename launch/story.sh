@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Trains every network of the story world from random weights, in the order
-# codec, base and students, and renders the films that they are trained on.
+# Trains the networks of the story world from random weights, in the order codec,
+# base and students, on films that are rendered meanwhile.
 #
 #   bash launch/story.sh DIR [--config.KEY=VALUE...]
 #
 # Uses the active Python, which must have cinejax. Networks that DIR already has
 # are not trained again and a training that was stopped continues, so the same
 # command can be repeated, for instance under `timeout`, until all are there.
-# Settings go to every training. The environment variables STORY_FILMS and
-# STORY_LONG_FILMS set the number of films and of long films; a film takes about
-# 60 kB.
+# Settings go to every training. The environment variable STORY_BASE is the
+# variant of configs/story.py that trains the base: `curriculum_large`, or
+# `curriculum` for a machine without an accelerator.
 #
 # DIR/weights is a folder for --weights: codec, base, and the students four,
 # two and one (configs/story.py:four and so on).
@@ -22,7 +22,6 @@ if [ $# -lt 1 ] || [ "${1#-}" != "$1" ]; then
 fi
 dir="$1"
 shift
-films="${STORY_FILMS:-65536}" long="${STORY_LONG_FILMS:-2048}"
 weights="$dir/weights"
 mkdir -p "$weights"
 
@@ -44,31 +43,17 @@ train() {
   mv "$weights/.$name.part" "$weights/$name.safetensors"
 }
 
-write_films() {
-  python -m data_prep.story --config=configs/story.py \
-    --weights="$codec" "$@"
-}
-
 train codec codec configs/story.py --config.train.stages="('codec',)" "$@"
 codec="$weights/codec.safetensors"
-write_films --out="$dir/films" --films="$films"
-train base base configs/story.py --config.train.stages="('base',)" \
-  --config.data.films="$dir/films" "$@"
-write_films --out="$dir/long" --films="$long" --kind=long --seed=1
+train base base "configs/story.py:${STORY_BASE:-curriculum_large}" \
+  --config.train.stages="('base',)" "$@"
+base=--config.train.base_weights="$weights/base.safetensors"
 train init init configs/story.py:four --config.train.stages="('init',)" \
-  --config.train.base_weights="$weights/base.safetensors" \
-  --config.data.films="$dir/films" "$@"
-before=init # each student starts from the one with more steps
+  "$base" "$@"
+before=init # that of one step starts from that of two
 for student in four two one; do
-  train dmd "short_$student" "configs/story.py:$student" \
-    --config.train.stages="('dmd',)" \
-    --config.train.base_weights="$weights/base.safetensors" \
-    --config.train.init_weights="$weights/$before.safetensors" \
-    --config.data.films="$dir/films" "$@"
-  before="short_$student"
-  train tune "$student" "configs/story.py:$student" \
-    --config.train.stages="('tune',)" \
-    --config.train.base_weights="$weights/base.safetensors" \
-    --config.train.dmd_weights="$weights/short_$student.safetensors" \
-    --config.data.films="$dir/long" --config.data.chunks=40 "$@"
+  train dmd "$student" "configs/story.py:$student" \
+    --config.train.stages="('dmd',)" "$base" \
+    --config.train.init_weights="$weights/$before.safetensors" "$@"
+  if [ "$student" = two ]; then before=two; fi
 done

@@ -129,7 +129,7 @@ def _essence(cfg):
     cfg,
     name='',
     seed=0,
-    data=load('configs.tiny').data,
+    data=dataclasses.replace(load('configs.tiny').data, films=cfg.data.films),
     rollout=dataclasses.replace(cfg.rollout, guidance=1.0),
   )
 
@@ -159,17 +159,18 @@ def _rolls(cfg):
 @functools.cache
 def _trains(stage, cfg):
   chunks, frames = 2, cfg.film.frames_per_chunk
-  built = stages.find(stage).build(
-    dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, films='made')),
-    pathlib.Path(),
-  )
+  if not cfg.cast_kinds:
+    cfg = dataclasses.replace(
+      cfg, data=dataclasses.replace(cfg.data, films='made')
+    )
+  built = stages.find(stage).build(cfg, pathlib.Path())
   batch = {
     'latents': jnp.zeros((1, chunks * frames, 8, 8, cfg.codec.channels)),
     'text': jnp.zeros((1, chunks, cfg.text.words, cfg.text.features)),
     'mask': jnp.ones((1, chunks)),
     'shots': jnp.zeros((1, chunks), jnp.int32),
   }
-  if cfg.story.kinds:  # films that the update paints
+  if cfg.cast_kinds:  # films that the update paints
     batch = next(built.batches_fn(0))
   if cfg.init.trajectories:
     batch['end'] = batch['latents']

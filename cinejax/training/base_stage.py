@@ -161,12 +161,12 @@ def _example(cfg: Config) -> Shapes:
 def _check_data(cfg: Config) -> None:
   """Raises UserError if films, or what alignment reads of them, lack."""
   target = _target(cfg, 'causal')
-  if target in ('labels', 'returns') and not cfg.story.kinds:
+  if target in ('labels', 'returns') and not cfg.cast_kinds:
     raise UserError(
       f'config.alignment.target is {target}, which only films of '
       'config.story.kinds have; name kinds, or set it to features'
     )
-  if target == 'features' and cfg.story.kinds:
+  if target == 'features' and cfg.cast_kinds:
     raise UserError(
       'config.alignment.target is features, which only films of '
       'config.data.films have; set it to labels for config.story.kinds'
@@ -180,7 +180,7 @@ def _check_data(cfg: Config) -> None:
 
 def _check_told(cfg: Config) -> None:
   """Raises UserError if films have no two forms of prompts."""
-  if not (cfg.story.kinds and cfg.text.actions):
+  if not (cfg.cast_kinds and cfg.text.actions):
     raise UserError(
       'config.train.teller_weights is set, from which only steered films of '
       'config.story.kinds can be learned; name kinds and config.text.actions, '
@@ -211,12 +211,12 @@ def _build(cfg: Config, workdir: pathlib.Path, kind: str) -> Program:
     workdir,
     target,
   )
-  if cfg.story.kinds and kind == 'causal':
+  if cfg.cast_kinds and kind == 'causal':
     probe = make_recall_probe(cfg, text, make_codec(cfg.codec))
     return dataclasses.replace(
       program, probe_fn=lambda params, frozen: probe(params, frozen['codec'])
     )
-  if cfg.story.kinds:
+  if cfg.cast_kinds:
     return program
   film = latent_films(cfg)[0]
   codec = load_codec(cfg.codec, weights_path(cfg, workdir, 'codec'))

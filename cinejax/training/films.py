@@ -29,7 +29,7 @@ from cinejax.training.program import Frozen, Program, weights_path
 
 def check_films(cfg: Config) -> None:
   """Raises UserError if the films that `cfg` names are not there."""
-  if cfg.story.kinds:
+  if cfg.cast_kinds:
     check_story(cfg)
   else:
     latent_films(cfg)
@@ -40,7 +40,7 @@ def codec_of_films(cfg: Config) -> tuple[str, ...]:
 
   Films of a data set are encoded.
   """
-  return ('codec',) if cfg.story.kinds else ()
+  return ('codec',) if cfg.cast_kinds else ()
 
 
 def with_films(
@@ -64,7 +64,7 @@ def with_films(
 
   Raises UserError if they are not there.
   """
-  if not cfg.story.kinds:
+  if not cfg.cast_kinds:
     films = latent_films(cfg)
     if target:
       films = FeaturedFilms(films, cfg.alignment.features)
@@ -116,7 +116,7 @@ def story_batches(
   """
   check_story(cfg)
   films = StoryFilms(
-    kinds=cfg.story.kinds,
+    kinds=cfg.cast_kinds,
     seed=cfg.story.seed,
     chunks=cfg.data.chunks,
     film=cfg.film,
@@ -151,7 +151,7 @@ def check_story(cfg: Config) -> None:
       'training may see its films; give another'
     )
   if cfg.story.shots_keep == 'frames':
-    if 'pictures' in dict(cfg.story.kinds):
+    if 'pictures' in dict(cfg.cast_kinds):
       raise UserError(
         'config.story.kinds has pictures, which are one chunk of any length; '
         'leave them out, or set config.story.shots_keep to chunks'

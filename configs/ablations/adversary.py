@@ -4,13 +4,15 @@
     --workdir=runs/adversary
 
 Four-step students start from the same initial student and the shipped base, and
-are distilled for 1,000 updates each. Needs the films of small.py and
+are distilled by the updates of configs/story.py:four, on films that are cast
+meanwhile. Needs
 
-  python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \\
-    --config.train.stages="('init',)" --config.data.films=runs/story/films \\
+  python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \
+    --config.train.stages="('init',)" \
+    --config.train.codec_weights=weights/story/codec.safetensors \
     --config.train.base_weights=weights/story/base.safetensors
 
-Nine distillations; use a GPU.
+Nine distillations; about an hour on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
@@ -30,8 +32,9 @@ METRICS = (
 
 
 def get_config() -> ConfigDict:
-  config = small.shared(story.get_config('four'))
+  config = story.get_config('four')
   config.train.stages = ('dmd',)
+  config.train.codec_weights = small.CODEC
   config.train.base_weights = small.BASE
   config.train.init_weights = 'runs/four/init.safetensors'
   return config

@@ -5,9 +5,10 @@
 
 Four-step students of the shipped base: initialised with the base itself (none),
 by ODE distillation of it or of a bidirectional base, or by consistency
-distillation (cd). Each is evaluated before (`init ...`) and after 1,000 updates
-of distribution matching. Costs are updates, seconds and stored bytes, without
-the training of the bidirectional base. Needs the films of small.py and
+distillation (cd). Each is evaluated before (`init ...`) and after the updates
+of configs/story.py:four of distribution matching. Costs are updates, seconds
+and stored bytes, without the training of the bidirectional base. Needs the
+films of small.py and
 
   python -m cinejax.train --config=configs/story.py --workdir=runs/story \\
     --config.train.stages="('base_bidirectional',)" \\

@@ -36,7 +36,7 @@ def test_every_table_is_made_once_and_a_stopped_run_continues(run, tmp_path):
   for student in ('four', 'one', 'two'):
     (tmp_path / 'weights' / f'{student}.safetensors').touch()
   done, calls = run('out', '--config.eval.films=2', BREAK='metrics=codec')
-  assert done.returncode == 75 and len(calls) == 5
+  assert done.returncode == 75 and len(calls) == 6
   done, calls = run('out', '--config.eval.films=2')
   assert done.returncode == 0, done.stderr
   # codec, cast, each student twice, minutes, nine times of policies, speed,

@@ -10,10 +10,8 @@ for argument in "$@"; do
   esac
 done
 case "$*" in
-  *data_prep*) exit ;;
   *codec\\',*) made=codec ;;
   *base\\',*) made=base ;;
-  *tune\\',*) made=tune ;;
   *init\\',*) made=init ;;
   *) made=dmd ;;
 esac
@@ -29,37 +27,39 @@ def run(launch):
 
 
 def test_every_network_is_made_once_from_those_before(run, tmp_path):
-  done, calls = run('out', '--config.stage.base.batch=64', STORY_FILMS='9')
+  done, calls = run('out', '--config.stage.base.batch=64')
   assert done.returncode == 0, done.stderr
   weights = tmp_path / 'out' / 'weights'
-  names = [path.stem for path in weights.glob('*.safetensors')]
-  assert sorted(n for n in names if 'short' not in n) == MADE
-  trained = [call for call in calls if 'cinejax.train' in call]
-  assert len(trained) == 9
-  assert all('--config.stage.base.batch=64' in call for call in trained)
-  assert '--films=9' in calls[1] and 'codec.safetensors' in calls[1]
-  assert 'codec_weights=out/weights/codec.safetensors' in trained[1]
-  for call in trained[2:]:
+  assert sorted(path.stem for path in weights.glob('*.safetensors')) == MADE
+  assert len(calls) == 6 and all('cinejax.train' in call for call in calls)
+  assert all('--config.stage.base.batch=64' in call for call in calls)
+  assert 'story.py:curriculum_large' in calls[1]
+  for call in calls[1:]:
+    assert 'codec_weights=out/weights/codec.safetensors' in call
+  for call in calls[2:]:
     assert 'base_weights=out/weights/base.safetensors' in call
-  firsts = ('init', 'short_four', 'short_two')
-  for call, first in zip(trained[3::2], firsts, strict=True):
+  for call, first in zip(calls[3:], ('init', 'init', 'two'), strict=True):
     assert f'init_weights=out/weights/{first}.safetensors' in call
   done, calls = run('out')
-  assert done.returncode == 0
-  assert not any('cinejax.train' in call for call in calls)
+  assert done.returncode == 0 and not calls
 
 
 def test_a_training_that_stops_is_gone_on_with(run, tmp_path):
-  done, _ = run('out', BREAK='tune')
+  done, _ = run('out', BREAK='dmd')
   assert done.returncode == 75
-  done, _ = run('out', BREAK='tune', WITH='0')  # as SIGTERM ends a training
+  done, _ = run('out', BREAK='dmd', WITH='0')  # as SIGTERM ends a training
   assert done.returncode == 130
   assert done.stderr.startswith('four is not trained yet; the same command')
   assert not (tmp_path / 'out' / 'weights' / 'four.safetensors').exists()
   done, calls = run('out')
-  trained = [call for call in calls if 'cinejax.train' in call]
-  assert done.returncode == 0 and len(trained) == 5
-  assert '--workdir=out/four' in trained[0]
+  assert done.returncode == 0 and len(calls) == 3
+  assert '--workdir=out/four' in calls[0]
+
+
+def test_the_base_can_have_the_smaller_curriculum(run):
+  done, calls = run('out', STORY_BASE='curriculum')
+  assert done.returncode == 0
+  assert '--config=configs/story.py:curriculum ' in calls[1]
 
 
 def test_it_asks_where_to(run):

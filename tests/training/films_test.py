@@ -95,3 +95,13 @@ def test_what_cannot_keep_its_frames_is_refused(changes, error):
   config.update_from_flattened_dict(changes)
   with pytest.raises(UserError, match=error):
     films.check_story(resolve(config))
+
+
+def test_a_data_set_takes_the_place_of_kinds(cfg):
+  assert films.codec_of_films(cfg) == ('codec',)
+  films.check_films(cfg)
+  data = dataclasses.replace(cfg.data, films='nowhere')
+  cfg = dataclasses.replace(cfg, data=data)
+  assert films.codec_of_films(cfg) == ()
+  with pytest.raises(UserError, match='nowhere'):
+    films.check_films(cfg)
