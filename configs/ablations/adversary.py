@@ -7,9 +7,9 @@ Four-step students start from the same initial student and the shipped base, and
 are distilled by the updates of configs/story.py:four, on films that are cast
 meanwhile. Needs
 
-  python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \
-    --config.train.stages="('init',)" \
-    --config.train.codec_weights=weights/story/codec.safetensors \
+  python -m cinejax.train --config=configs/story.py:four --workdir=runs/four \\
+    --config.train.stages="('init',)" \\
+    --config.train.codec_weights=weights/story/codec.safetensors \\
     --config.train.base_weights=weights/story/base.safetensors
 
 Nine distillations; about an hour on 2 CPU cores.
