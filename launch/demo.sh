@@ -13,5 +13,5 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$PYTHON" -m cinejax.direct --config=configs/story.py:four \
-  --weights=weights/story --screenplay=screenplays/demo.json --seed=8 \
+  --weights=weights/story --screenplay=screenplays/demo.json --seed=5 \
   --out=runs/demo "$@"
