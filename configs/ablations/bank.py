@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from cinejax.memory.config import STORAGES
 from configs import ablations, story
 
-METRICS = ('bank_bytes', 'recall_given', 'psnr_bank', 'recall', 'sca')
+METRICS = ('bank_bytes', 'recall_given', 'psnr_bank', 'recall')
 X_AXIS = 'bank_bytes'
 RULES = ('oldest', 'redundant', 'unused', 'merge')
 

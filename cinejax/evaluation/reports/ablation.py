@@ -26,6 +26,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from cinejax.core.files import atomic_path, read_json, write_json
 from cinejax.evaluation.reports import style
@@ -217,23 +219,24 @@ def plot_over(
       lines.setdefault(row.partition('-')[2] or row, []).append(cells)
   page, axes = style.grid(1, len(panels), (3.4, 3.2))
   page.suptitle(question, fontsize=10, color=style.INK)
-  colours = style.series(lines)
+  looks = style.series(lines)
   for panel, name in zip(axes[0], panels, strict=True):
     style.title(panel, name)
     panel.set_xscale('log')
     panel.set_xlabel(x_axis.replace('_', ' '))
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(EngFormatter())
+    panel.xaxis.set_minor_formatter(NullFormatter())
     for line, members in lines.items():
       found = [cells for cells in members if cells.get(name, {}).get('n')]
       panel.errorbar(
         [cells[x_axis]['mean'] for cells in found],
         [cells[name]['mean'] for cells in found],
         [style.error(cells[name]) for cells in found],
-        fmt='o-',
-        ms=5,
-        lw=1.2,
-        color=colours[line],
+        **looks[line],
       )
-  style.legend(page, colours, colour_of=colours.__getitem__)
+  marks = [Line2D([], [], label=line, **look) for line, look in looks.items()]
+  style.legend(page, (), *marks)
   return page
 
 

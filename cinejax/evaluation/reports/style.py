@@ -3,10 +3,9 @@
 Figures are made without a display and without matplotlib's global state.
 """
 
-import itertools
 import math
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,9 +40,17 @@ def colour(policy: str) -> str:
   return _COLOURS.get(policy, DIM)
 
 
-def series(names: Iterable[str]) -> dict[str, str]:
-  """A colour for each of up to eight names that are not policies."""
-  return dict(zip(names, itertools.cycle(_COLOURS.values()), strict=False))
+def series(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+  """How lines of up to nine names that are not policies are drawn.
+
+  Marks are open and have shapes of their own, so that those which lie upon each
+  other are seen.
+  """
+  looks = zip([*_COLOURS.values(), INK], 'os^Dv<>ph', strict=True)
+  return {
+    name: {'color': own, 'marker': shape, 'mfc': 'none', 'ms': 6, 'lw': 1.2}
+    for name, (own, shape) in zip(names, looks, strict=False)
+  }
 
 
 def error(found: Mapping[str, Any]) -> float:
@@ -75,22 +82,10 @@ def title(ax: Axes, text: str) -> None:
   ax.set_title(text, loc='left', fontsize=9.5, color=INK)
 
 
-def legend(
-  figure: Figure,
-  names: Iterable[str],
-  *more: Line2D,
-  colour_of: Callable[[str], str] = colour,
-) -> None:
-  """Draws a legend below all panels.
-
-  Args:
-    figure: to draw on.
-    names: of policies, or of what `colour_of` knows.
-    *more: other marks.
-    colour_of: the colour of a name.
-  """
+def legend(figure: Figure, names: Iterable[str], *more: Line2D) -> None:
+  """Draws a legend of policies, and of other marks, below all panels."""
   marks = [
-    Line2D([], [], marker='o', ms=6, lw=0, color=colour_of(name), label=name)
+    Line2D([], [], marker='o', ms=6, lw=0, color=colour(name), label=name)
     for name in names
   ]
   marks += more
