@@ -3,6 +3,7 @@
 Figures are made without a display and without matplotlib's global state.
 """
 
+import itertools
 import math
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -41,15 +42,14 @@ def colour(policy: str) -> str:
 
 
 def series(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-  """How lines of up to nine names that are not policies are drawn.
+  """How lines of names that are not policies are drawn; nine look different.
 
-  Marks are open and have shapes of their own, so that those which lie upon each
-  other are seen.
+  Marks are open, so that those which lie upon each other are seen.
   """
   looks = zip([*_COLOURS.values(), INK], 'os^Dv<>ph', strict=True)
   return {
     name: {'color': own, 'marker': shape, 'mfc': 'none', 'ms': 6, 'lw': 1.2}
-    for name, (own, shape) in zip(names, looks, strict=False)
+    for name, (own, shape) in zip(names, itertools.cycle(looks), strict=False)
   }
 
 
