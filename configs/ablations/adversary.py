@@ -12,7 +12,7 @@ meanwhile. Needs
     --config.train.codec_weights=weights/story/codec.safetensors \\
     --config.train.base_weights=weights/story/base.safetensors
 
-Nine distillations; about an hour on 2 CPU cores.
+Nine distillations.
 """
 
 from ml_collections import ConfigDict

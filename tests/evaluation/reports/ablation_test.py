@@ -106,30 +106,3 @@ def test_markdown_has_the_chosen_metrics_and_json_has_all(rows, tmp_path):
   assert sink['command'] == 'make sink-seed0'
   assert sink['environment'] == {'device': 'abacus'}
   assert (tmp_path / 'plot.png').read_bytes().startswith(b'\x89PNG')
-
-
-def test_points_are_plotted_over_a_metric():
-  def row(size, recall):
-    return {'bytes': cell(size), 'recall': cell(recall), 'sca': cell(0.9)}
-
-  table = {
-    'E18-oldest': row(18.0, 0.1),
-    'E18-merge': row(18.0, 0.8),
-    'E32-oldest': row(32.0, 0.3),
-    'E120': row(120.0, 0.9),
-    'unmeasured': {'sca': cell(0.5)},
-  }
-  names = ('bytes', 'recall', 'sca')
-  figure = ablation.plot_over('bytes', 'How small?', table, names)
-  recall, sca = figure.axes
-  assert [ax.get_title(loc='left') for ax in (recall, sca)] == ['recall', 'sca']
-  drawn = [
-    tuple(map(tuple, line[0].get_xydata())) for line in recall.containers
-  ]
-  assert drawn == [
-    ((18.0, 0.1), (32.0, 0.3)),
-    ((18.0, 0.8),),
-    ((120.0, 0.9),),
-  ]
-  labels = [text.get_text() for text in figure.legends[0].get_texts()]
-  assert labels == ['oldest', 'merge', 'E120']
